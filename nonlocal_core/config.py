@@ -1,0 +1,231 @@
+"""One typed tree of settings; `resolve` is the only way in.
+
+A setting belongs to the first stage that reads it.  `runtime` holds what changes no result: it enters no key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.presets import PRESETS
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Blocks = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class Section(BaseModel):
+    """A frozen group of settings without room for unknown names."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class IndexConfig(Section):
+    layout: Literal["auto", "class_folders", "kinetics"] = "auto"
+    """how the videos lie on disk; auto detects it"""
+    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """share of each label's videos that goes to val where the layout names no split (0…1)"""
+    split_seed: int = 0
+    """seed of that split"""
+
+
+class CacheConfig(Section):
+    short_side: Annotated[int, Field(ge=16)] = 256
+    """shorter side of a cached frame (pixels)"""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """quality of a cached frame (1…100)"""
+
+
+class ClipConfig(Section):
+    clip_len: Positive = 32
+    """frames of a clip"""
+    frame_interval: Positive = 2
+    """source frames from one frame of a clip to the next"""
+
+    @property
+    def span(self) -> int:
+        """Source frames that a clip covers."""
+        return (self.clip_len - 1) * self.frame_interval + 1
+
+
+class ModelConfig(Section):
+    width: Positive = 64
+    """channels after the stem; res2…res5 give 4, 8, 16, 32 times as many"""
+    stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
+    """bottleneck blocks of res2, res3, res4, res5 (3,4,6,3 is ResNet-50)"""
+    inflate: Literal["3x1x1", "none"] = "3x1x1"
+    """temporal kernel 3 on the first convolution of every second block (I3D), or nowhere (C2D)"""
+    stem_kernel_t: Positive = 5
+    """temporal kernel of the stem (frames)"""
+    stem_stride_t: Positive = 2
+    """temporal stride of the stem (frames)"""
+    pool1_stride_t: Positive = 2
+    """temporal stride of the pool after the stem (frames)"""
+    pool2_stride_t: Positive = 2
+    """temporal kernel and stride of the pool after res2 (frames)"""
+    nl_res3: Blocks = (1, 3)
+    """blocks of res3 that a non-local block follows, 0-based"""
+    nl_res4: Blocks = (1, 3, 5)
+    """blocks of res4 that a non-local block follows, 0-based"""
+    pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
+    """pairwise function of the non-local blocks"""
+    nl_sub_sample: bool = True
+    """pool phi and g 2x2 in space"""
+    nl_scale: bool = False
+    """divide theta·phi by the square root of their channels (the two Gaussian forms)"""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """share of the pooled features that is dropped in training (0…1)"""
+
+
+class TrainConfig(Section):
+    epochs: Positive = 100
+    """passes over the train split"""
+    batch_size: Positive = 8
+    """clips of one step"""
+    base_lr: Annotated[float, Field(gt=0.0)] = 0.01
+    """learning rate after the warm-up"""
+    schedule: Literal["step", "cosine"] = "step"
+    """how the learning rate falls after the warm-up"""
+    milestones: tuple[Positive, ...] = (40, 80)
+    """epochs after which a step schedule multiplies the rate by gamma"""
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """factor of a step schedule"""
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """epochs of linear warm-up from 0"""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """momentum of SGD"""
+    nesterov: bool = False
+    """Nesterov's form of the momentum"""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """decay of convolution and fully connected weights, not of BN and biases"""
+    crop_size: Annotated[int, Field(ge=16)] = 224
+    """side of a training crop (pixels)"""
+    flip_probability: Fraction = 0.5
+    """share of training clips that are mirrored (0…1)"""
+    seed: int = 0
+    """seed of weights, order, sampling, crops, flips and dropout"""
+
+
+class EvaluateConfig(Section):
+    split: Literal["val", "test"] = "val"
+    """split that is scored"""
+    num_clips: Positive = 10
+    """evenly spread clips of a video"""
+    num_crops: Literal[1, 3] = 3
+    """crops of a clip: 1 centre, or 3 along the longer side"""
+    crop_size: Annotated[int, Field(ge=16)] = 256
+    """side of a test crop (pixels)"""
+
+
+class RegistryConfig(Section):
+    min_gain: Fraction = 0.0
+    """top-1 that a challenger needs above the champion, which it must exceed (fraction)"""
+
+
+class RuntimeConfig(Section):
+    device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
+    """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    """threads that prepare clips (0: one a core)"""
+    max_unreadable: Fraction = 0.1
+    """share of unreadable videos above which index and cache stop (0…1)"""
+    index_shard_videos: Positive = 2000
+    """videos of one index task"""
+    cache_shard_videos: Positive = 128
+    """videos of one cache task"""
+    checkpoint_steps: Positive = 100
+    """steps between checkpoints"""
+    log_steps: Positive = 10
+    """steps between lines of the training log"""
+    eval_batch_clips: Positive = 8
+    """views that go through the network together"""
+
+
+class Config(Section):
+    """Everything that a run can be asked for, except where things lie."""
+
+    index: IndexConfig = IndexConfig()
+    cache: CacheConfig = CacheConfig()
+    clip: ClipConfig = ClipConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    registry: RegistryConfig = RegistryConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+def settings() -> Iterator[tuple[str, str, object]]:
+    """Every leaf of the tree as (dotted key, its one line with the unit, its default)."""
+    for section, section_field in Config.model_fields.items():
+        for name, field in type(section_field.default).model_fields.items():
+            yield f"{section}.{name}", field.description or "", field.default
+
+
+def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
+    """The settings of a preset with some of them replaced.
+
+    `overrides` has dotted keys (`{"train.epochs": 2}`), nested mappings or both; a value may be text, as a
+    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).
+
+    Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}: {_near(preset, list(PRESETS))}")
+    known = [key for key, _, _ in settings()]
+    tree: dict[str, dict[str, object]] = {}
+    for key, value in {**PRESETS[preset](), **_flatten(overrides)}.items():
+        if key not in known:
+            raise ConfigError(f"there is no setting {key!r}: {_near(key, known)}")
+        section, name = key.split(".")
+        tree.setdefault(section, {})[name] = _from_text(value) if isinstance(value, str) else value
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        section, name = str(first["loc"][0]), str(first["loc"][1])
+        raise ConfigError(
+            f"{section}.{name}={_as_text(tree[section][name])} does not fit: {first['msg'].lower()}"
+            f" ({Config.model_fields[section].default.__class__.model_fields[name].description})"
+        ) from None
+
+
+def _flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _from_text(text: str) -> Any:
+    """The value that a text stands for: JSON, a list without its brackets, or the text itself."""
+    for candidate in (text, f"[{text.strip('()')}]" if "," in text else text):
+        try:
+            return json.loads(candidate)
+        except ValueError:
+            continue
+    return text
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _near(name: str, known: list[str]) -> str:
+    """What a person may have meant: the near names, or where to look."""
+    leaf = name.rsplit(".", 1)[-1]
+    near = [key for key in known if key.rsplit(".", 1)[-1] == leaf]
+    near += [key for key in difflib.get_close_matches(name, known, n=3, cutoff=0.5) if key not in near]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known)}" if len(known) < 20 else "--help lists all of them"

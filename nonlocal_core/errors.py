@@ -1,0 +1,71 @@
+"""The error tree.
+
+    NonlocalError                 everything this project raises on purpose; its text is one line for a person
+    ├── ConfigError               a preset, key or value that does not exist or does not fit
+    ├── InputError                the videos, labels or files that were handed in cannot be used
+    │   └── DecodeError           one video file cannot be read; becomes a quarantined row, never stops a run alone
+    ├── WorkspaceError            the workspace cannot be written, or is in use by another run
+    │   └── DamagedError          a finished file does not match its checksum
+    ├── DivergenceError           the loss is not a number any more; the same seed would diverge again
+    └── ChildError                the process of a stage died without saying why
+
+A message says what is wrong and what to do.  Command lines print it without a traceback and exit with
+`exit_code`; the pipeline retries only what `worth_retrying` says.
+"""
+
+from __future__ import annotations
+
+
+class NonlocalError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+    exit_code = 1
+    worth_retrying = False
+
+
+class ConfigError(NonlocalError):
+    """A preset, key or value does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class InputError(NonlocalError):
+    """The videos, labels or files that were handed in cannot be used."""
+
+    exit_code = 3
+
+
+class DecodeError(InputError):
+    """One video file cannot be read."""
+
+
+class WorkspaceError(NonlocalError):
+    """The workspace cannot be written, or another run is using it."""
+
+    exit_code = 4
+
+
+class DamagedError(WorkspaceError):
+    """A finished file does not match its checksum."""
+
+
+class DivergenceError(NonlocalError):
+    """The loss is not a finite number any more."""
+
+    exit_code = 5
+
+
+class ChildError(NonlocalError):
+    """The process of a stage died without saying why."""
+
+    exit_code = 6
+    worth_retrying = True
+
+
+def all_errors() -> dict[str, type[NonlocalError]]:
+    """Every class of the tree by its name, for errors that cross a process boundary."""
+
+    def walk(cls: type[NonlocalError]) -> list[type[NonlocalError]]:
+        return [cls] + [found for child in cls.__subclasses__() for found in walk(child)]
+
+    return {cls.__name__: cls for cls in walk(NonlocalError)}

@@ -1,0 +1,1 @@
+"""Views, metrics and the report."""

@@ -1,0 +1,1 @@
+"""The network of the paper and the weights of the field."""

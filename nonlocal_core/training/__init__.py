@@ -1,0 +1,1 @@
+"""Schedules, the loop and checkpoints."""
