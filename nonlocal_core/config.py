@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.presets import PRESETS
@@ -160,6 +160,16 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Config:
+        for name, crop_size in (("train", self.train.crop_size), ("evaluate", self.evaluate.crop_size)):
+            if crop_size > self.cache.short_side:
+                raise ConfigError(
+                    f"{name}.crop_size={crop_size} is larger than a cached frame, cache.short_side="
+                    f"{self.cache.short_side}: lower the one or raise the other"
+                )
+        return self
 
 
 def settings() -> Iterator[tuple[str, str, object]]:

@@ -10,7 +10,7 @@
     └── ChildError                the process of a stage died without saying why
 
 A message says what is wrong and what to do.  Command lines print it without a traceback and exit with
-`exit_code`; the pipeline retries only what `worth_retrying` says.
+`exit_code`; the pipeline tries again only where `is_worth_retrying` says so.
 """
 
 from __future__ import annotations
@@ -59,7 +59,17 @@ class ChildError(NonlocalError):
     """The process of a stage died without saying why."""
 
     exit_code = 6
-    worth_retrying = True
+
+    def __init__(self, message: str, worth_retrying: bool = True) -> None:
+        super().__init__(message)
+        self.worth_retrying = worth_retrying
+
+
+def is_worth_retrying(error: BaseException) -> bool:
+    """Whether another try may end better: after trouble with files, memory or a native library, never otherwise."""
+    if isinstance(error, NonlocalError):
+        return error.worth_retrying
+    return isinstance(error, OSError | MemoryError | RuntimeError)
 
 
 def all_errors() -> dict[str, type[NonlocalError]]:

@@ -1,0 +1,1 @@
+"""The order of the stages, as Prefect flows that a command line, the UI and a schedule start alike."""

@@ -1,0 +1,142 @@
+"""`python flows/NAME.py [PRESET] [key=value ...]`: arguments in, one clear line out when they do not fit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nonlocal_core.config import resolve, settings
+from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.presets import PRESETS
+
+
+class Watch(logging.Handler):
+    """Shows the library's log on a terminal, with one live bar for everything that is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
+        self.bars = Progress(
+            *columns, TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=self.console, transient=True
+        )
+        self.tasks: dict[str, Any] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Move a bar on a terminal; print a line elsewhere."""
+        progress = getattr(record, "progress", None)
+        if progress is None:
+            if record.levelno >= logging.INFO and not (record.name.endswith(".progress") and self.console.is_terminal):
+                colour = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "default")
+                self.console.print(record.getMessage(), style=colour, markup=False, soft_wrap=True)
+            return
+        if not self.console.is_terminal:
+            return
+        name = f"{progress['stage']}, {progress['what']}"
+        if name not in self.tasks:
+            self.bars.start()
+            self.tasks[name] = self.bars.add_task(name, total=progress["total"], unit="", figures="")
+        self.bars.update(
+            self.tasks[name], completed=progress["done"], unit=progress["unit"], figures=progress["figures"]
+        )
+        if progress["done"] >= progress["total"]:
+            self.bars.remove_task(self.tasks.pop(name))
+            if not self.tasks:
+                self.bars.stop()
+
+    def close(self) -> None:
+        """Take the bars away."""
+        self.bars.stop()
+        super().close()
+
+
+def _is_for_a_person(record: logging.LogRecord) -> bool:
+    """Whether Prefect's console shows a record: warnings and retries.
+
+    Failures end as one line at the end, and the library's log is shown by `Watch`.
+    """
+    if record.name.startswith("nonlocal_core"):
+        return False
+    if record.name in ("prefect.flow_runs", "prefect.task_runs"):
+        return "Retry" in record.getMessage()
+    return record.levelno >= logging.WARNING
+
+
+def run(name: str, purpose: str, paths: dict[str, str], start: Callable[..., Any]) -> None:
+    """Parse the command line, start a flow with it, print what comes back, and end the process.
+
+    `paths` names the keys that say where things lie, with one line each.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python flows/{name}.py",
+        description=purpose,
+        epilog=_all_settings(paths),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("preset", nargs="?", default="tiny", metavar="PRESET", help="named settings; default: tiny")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
+    words = parser.parse_args()
+    given = [words.preset, *words.settings]
+    preset = "tiny" if "=" in given[0] else given.pop(0)
+    watch = Watch()
+    try:
+        arguments = _split(given, paths)
+        resolve(preset, arguments["overrides"])
+        _quiet_prefect(watch)
+        summary = start(preset=preset, **arguments)
+    except NonlocalError as error:
+        watch.close()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        watch.close()
+        print("stopped; nothing is lost: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    watch.close()
+    print(summary)
+
+
+def _split(words: list[str], paths: dict[str, str]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"overrides": {}}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+        if key in paths:
+            arguments[key] = Path(value)
+        else:
+            arguments["overrides"][key] = value
+    return arguments
+
+
+def _all_settings(paths: dict[str, str]) -> str:
+    lines = ["presets:"]
+    lines += [f"  {name:<18} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
+    lines += ["", "where things lie:", *(f"  {key + '=…':<44} {text}" for key, text in paths.items())]
+    lines += ["", "settings and their defaults (a preset may have others):"]
+    for key, text, default in settings():
+        value = default if isinstance(default, str) else json.dumps(default)
+        lines.append(f"  {f'{key}={value}':<44} {text}")
+    return "\n".join(lines)
+
+
+def _quiet_prefect(watch: Watch) -> None:
+    """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
+    logger = logging.getLogger("nonlocal_core")
+    logger.addHandler(watch)
+    logger.setLevel(logging.INFO)
+    logging.getLogger("nonlocal_core.progress").setLevel(logging.DEBUG)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(_is_for_a_person)
+    os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -1,0 +1,114 @@
+"""The whole chain: a folder of labelled videos in, an evaluated and registered network out.
+
+    python flows/full.py [PRESET] [key=value ...]
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import command_line
+from nonlocal_core.artifacts import Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
+from nonlocal_core.config import resolve
+from nonlocal_core.errors import InputError
+from tasks.cache import cache
+from tasks.evaluate import evaluate
+from tasks.index import index, toy_videos
+from tasks.register import register
+from tasks.train import train
+
+T = TypeVar("T")
+
+PATHS = {
+    "videos_dir": "folder of labelled videos; tiny makes its own where none is given",
+    "workspace_dir": "folder that all results live in; default: workspace",
+    "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
+}
+
+
+class Summary(Frozen):
+    """What a run made, and how long each stage took."""
+
+    seconds: dict[str, float]
+    manifest: Manifest
+    cache: RecordCache
+    evaluation: Evaluation
+    entry: Entry
+    workspace: str
+
+    def __str__(self) -> str:
+        """A dozen lines for a person."""
+        made, scored = self.cache, self.evaluation
+        took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        champion = "the champion" if self.entry.is_champion else "not the champion"
+        return "\n".join(
+            [
+                "",
+                f"  time      {took}",
+                f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
+                f"  top-1     {scored.top1:.2%} of {scored.num_scored} of {scored.num_videos} videos"
+                f" ({scored.protocol})",
+                f"  top-5     {scored.top5:.2%}",
+                f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
+                f"  report    {self.workspace}/{scored.path}/report.md",
+                "  UI        prefect server start, then http://127.0.0.1:4200",
+                "",
+            ]
+        )
+
+
+@flow(name="full", flow_run_name="full-{preset}", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))
+def full(
+    preset: str = "tiny",
+    overrides: dict[str, Any] | None = None,
+    videos_dir: Path | None = None,
+    workspace_dir: Path = Path("workspace"),
+    labels_path: Path | None = None,
+) -> Summary:
+    """Index, cache, train, evaluate and register.
+
+    Args:
+        preset: named settings
+        overrides: settings that differ from the preset, such as {"train.epochs": 2}
+        videos_dir: folder of labelled videos; the preset tiny makes its own
+        workspace_dir: folder that all results live in
+        labels_path: JSON file of label ids; alphabetical if there is none
+    """
+    config = resolve(preset, overrides or {})
+    workspace = Workspace(workspace_dir)
+    seconds: dict[str, float] = {}
+
+    def timed(stage: str, task: Callable[..., T], *arguments: Any) -> T:
+        started_s = time.monotonic()
+        made = task(*arguments)
+        seconds[stage] = round(time.monotonic() - started_s, 1)
+        return made
+
+    if videos_dir is None:
+        if preset != "tiny":
+            raise InputError(f"the preset {preset} needs videos: name their folder with videos_dir=DIR")
+        videos_dir = timed("toy videos", toy_videos, workspace.root / "toy-videos")
+    manifest = timed("index", index, videos_dir, config, workspace, labels_path)
+    cached = timed("cache", cache, manifest, config, workspace)
+    checkpoint = timed("train", train, cached, config, workspace)
+    evaluation = timed("evaluate", evaluate, checkpoint, cached, config, workspace)
+    entry = timed("register", register, checkpoint, evaluation, cached, config, workspace)
+    return Summary(
+        seconds=seconds,
+        manifest=manifest,
+        cache=cached,
+        evaluation=evaluation,
+        entry=entry,
+        workspace=str(workspace.root),
+    )
+
+
+if __name__ == "__main__":
+    command_line.run("full", "A folder of labelled videos in, an evaluated and registered network out.", PATHS, full)

@@ -1,0 +1,138 @@
+"""Run a stage in a process of its own.
+
+Its memory is gone afterwards, a crash of a native library is an ordinary error, and MindSpore compiles one
+graph at a time (its compilation is not thread-safe).  Logging and progress come back as they happen.  The child
+dies when its parent does, however that happens.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, TypeVar
+
+from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+
+T = TypeVar("T")
+
+STOP_S = 30.0
+"""seconds that a child gets to keep its work when it is told to stop"""
+
+
+def call(function: Callable[..., T], *arguments: Any) -> T:
+    """What `function(*arguments)` returns, computed in a process of its own.
+
+    Raises: the NonlocalError that the function raised; ChildError for anything else that ended the process.
+    """
+    ours, theirs = Pipe()
+    with tempfile.TemporaryFile() as output:
+        command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()])
+        theirs.close()
+        try:
+            ours.send((function.__module__, function.__qualname__, arguments))
+            outcome = _listen(ours)
+            process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+        if outcome is None:
+            output.seek(0)
+            last = output.read().decode(errors="replace").strip().splitlines()[-12:]
+            raise ChildError(_how_it_died(function, process.returncode, last))
+    kind, value = outcome
+    if kind == "error":
+        raise all_errors()[value[0]](value[1])
+    if kind == "raised":
+        raise ChildError(*value)
+    result: T = value
+    return result
+
+
+def _listen(connection: Connection) -> tuple[str, Any] | None:
+    """Pass on what the child logs, until its outcome comes or it is gone."""
+    while True:
+        try:
+            kind, value = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return None
+        if kind != "log":
+            return kind, value
+        record = logging.makeLogRecord(value)
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _how_it_died(function: Callable[..., Any], returncode: int, last_lines: list[str]) -> str:
+    stage = function.__module__.rsplit(".", 1)[-1]
+    how = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
+    said = "; it said last:\n" + "\n".join(last_lines) if last_lines else ""
+    return f"the process of {stage} {how}: run again, it continues where it was{said}"
+
+
+class _Relay(logging.Handler):
+    """Sends log records to the parent."""
+
+    def __init__(self, connection: Connection):
+        super().__init__()
+        self.connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        value = {
+            "name": record.name,
+            "levelno": record.levelno,
+            "levelname": record.levelname,
+            "msg": record.getMessage(),
+            "progress": getattr(record, "progress", None),
+        }
+        self.connection.send(("log", value))
+
+
+def _die_with(connection: Connection) -> None:
+    """Wait for the parent's end of the pipe to close: the parent is gone."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """The child's side: one call comes in, its outcome goes out."""
+    connection = Connection(int(sys.argv[1]))
+    module, name, arguments = connection.recv()
+    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+    logger = logging.getLogger("nonlocal_core")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(_Relay(connection))
+    try:
+        result = getattr(importlib.import_module(module), name)(*arguments)
+    except NonlocalError as error:
+        connection.send(("error", (type(error).__name__, str(error))))
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))
+    else:
+        connection.send(("result", result))
+
+
+if __name__ == "__main__":
+    main()

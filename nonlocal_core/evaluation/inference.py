@@ -1,0 +1,60 @@
+"""A checkpoint's network over any number of views, in batches of one size so that one graph is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from numpy.typing import NDArray
+
+from nonlocal_core.config import RuntimeConfig
+from nonlocal_core.data import loader
+from nonlocal_core.progress import Progress
+from nonlocal_core.training import checkpoint, device
+
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def load(path: Path, runtime: RuntimeConfig) -> Network:
+    """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
+
+    Raises: DamagedError if the checkpoint is not whole.
+    """
+    device.use(runtime)
+    net, _ = checkpoint.load_network(path)
+
+    @ms.jit
+    def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
+        return net(loader.normalise(clip_NCTHW))
+
+    def network(clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(forward(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
+
+    return network
+
+
+def logits_by_video(
+    network: Network, videos: Iterable[NDArray[np.uint8]], batch_size: int, progress: Progress
+) -> list[NDArray[np.float32]]:
+    """The logits of each video's views.
+
+    The last batch is filled up with zeros, whose logits are dropped.
+
+    Shape:  (V, K) of (V, 3, T, H, W), a video.
+    """
+    counts: list[int] = []
+    batches: list[NDArray[np.float32]] = []
+    held: list[NDArray[np.uint8]] = []
+    for video_views in videos:
+        counts.append(len(video_views))
+        held.extend(video_views)
+        while len(held) >= batch_size:
+            batches.append(network(np.stack(held[:batch_size])))
+            del held[:batch_size]
+        progress.advance()
+    if held:
+        padding = [np.zeros_like(held[0])] * (batch_size - len(held))
+        batches.append(network(np.stack(held + padding))[: len(held)])
+    return np.split(np.concatenate(batches), np.cumsum(counts)[:-1])

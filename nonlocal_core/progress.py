@@ -1,0 +1,53 @@
+"""How far a stage is, told through logging: whoever watches is a handler.
+
+Every change is a DEBUG record with a `progress` attribute, for bars; a line for people follows every
+`LINE_EVERY_S` seconds and at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+log = logging.getLogger(__name__)
+
+LINE_EVERY_S = 10.0
+TICK_EVERY_S = 0.2
+
+
+class Progress:
+    """Counts towards a total and says so now and then."""
+
+    def __init__(self, stage: str, what: str, total: int, unit: str, done: int = 0):
+        self.stage, self.what, self.total, self.unit = stage, what, total, unit
+        self.done = self.first = done
+        self.started_s = self.line_s = time.monotonic()
+        self.tick_s = 0.0
+
+    def advance(self, count: int = 1, figures: str = "") -> None:
+        """Count on; `figures` is what a person wants to see beside the bar."""
+        self.done += count
+        now_s = time.monotonic()
+        ended = self.done >= self.total
+        if ended or now_s - self.tick_s >= TICK_EVERY_S:
+            self.tick_s = now_s
+            log.debug("%s", figures, extra={"progress": self._state(now_s, figures)})
+        if ended or now_s - self.line_s >= LINE_EVERY_S:
+            self.line_s = now_s
+            state = self._state(now_s, figures)
+            rate, eta = f"{state['per_s']:.1f} {self.unit}/s", f"{state['eta_s']:.0f} s left"
+            parts = [f"{self.done} of {self.total} {self.unit}", rate, figures, "" if ended else eta]
+            log.info("%s, %s: %s", self.stage, self.what, ", ".join(part for part in parts if part))
+
+    def _state(self, now_s: float, figures: str) -> dict[str, str | int | float]:
+        rate = (self.done - self.first) / max(now_s - self.started_s, 1e-6)
+        return {
+            "stage": self.stage,
+            "what": self.what,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "per_s": rate,
+            "eta_s": (self.total - self.done) / rate if rate else 0.0,
+            "figures": figures,
+        }

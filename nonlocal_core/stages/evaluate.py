@@ -1,0 +1,117 @@
+"""evaluate: a checkpoint and a record cache in, the scores of a split and its report out.
+
+Videos are scored in chunks of a fixed size; a finished chunk is a file, and a killed evaluation goes on with the
+next one.  The last chunk is filled up to whole batches with views that no score is read from.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace, digest_of, key_of
+from nonlocal_core.config import Config
+from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation import metrics, report, views
+from nonlocal_core.progress import Progress
+
+if TYPE_CHECKING:
+    from nonlocal_core.data.records import RecordReader
+
+VERSION = 1
+CHUNK_VIDEOS = 64
+SCORES_FILE = "scores.parquet"
+
+
+def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation | None:
+    """The finished evaluation of this checkpoint on this cache, if there is one."""
+    return workspace.find(Evaluation, key(checkpoint, cache, config))
+
+
+def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
+    """The key of an evaluation."""
+    return key_of("evaluate", VERSION, [config.evaluate], [checkpoint.digest, cache.digest])
+
+
+def protocol(config: Config) -> str:
+    """The views of an evaluation, as text that two evaluations must share to be compared."""
+    test, clip = config.evaluate, config.clip
+    return (
+        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{clip.frame_interval}, "
+        f"{test.crop_size} px of {config.cache.short_side}"
+    )
+
+
+def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
+    """The scores of every video of a split, with top-1 and top-5.
+
+    Raises: InputError if no video of the split could be decoded.
+    """
+
+    def make(folder: Path) -> Evaluation:
+        from nonlocal_core.data import loader
+        from nonlocal_core.data.records import RecordReader
+
+        reader = RecordReader(workspace.path(cache))
+        wanted = loader.readable_rows(reader, config.evaluate.split)
+        if not wanted:
+            raise InputError(f"no video of the split {config.evaluate.split} could be decoded: there is nothing to score")
+        chunks = [wanted[i : i + CHUNK_VIDEOS] for i in range(0, len(wanted), CHUNK_VIDEOS)]
+        files = [folder / f"scores-{number:05d}.parquet" for number in range(len(chunks))]
+        todo = [(file, rows) for file, rows in zip(files, chunks, strict=True) if not file.exists()]
+        if todo:
+            _score_chunks(reader, todo, workspace.path(checkpoint) / checkpoint.file, config, len(wanted))
+        scored = pd.concat([pq.read_table(file).to_pandas() for file in files], ignore_index=True)
+        pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), folder / SCORES_FILE)
+        scores_NK = np.stack(scored["scores"].to_list())
+        label_N = scored["label_id"].to_numpy(np.int64)
+        split = reader.rows[reader.rows["split"] == config.evaluate.split]
+        evaluation = Evaluation(
+            key=key(checkpoint, cache, config),
+            digest=digest_of(*scored["video_id"], label_N.tobytes(), scores_NK.tobytes()),
+            path=f"evaluate/{key(checkpoint, cache, config)}",
+            protocol=protocol(config),
+            split_digest=cache.split_digests[config.evaluate.split],
+            top1=metrics.topk(scores_NK, label_N, 1),
+            top5=metrics.topk(scores_NK, label_N, 5),
+            num_scored=len(scored),
+            num_videos=len(split),
+        )
+        labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
+        report.write(folder, evaluation, sorted(labels, key=labels.__getitem__), scored, split)
+        for file in files:
+            file.unlink()
+        return evaluation
+
+    provenance = {
+        "checkpoint": checkpoint.model_dump(mode="json"),
+        "cache": cache.model_dump(mode="json"),
+        "config": config.evaluate.model_dump(mode="json"),
+    }
+    return workspace.build(Evaluation, key(checkpoint, cache, config), make, provenance)
+
+
+def _score_chunks(
+    reader: RecordReader, todo: list[tuple[Path, list[int]]], weights: Path, config: Config, num_videos: int
+) -> None:
+    """Run the network over the videos of every unfinished chunk and keep their scores."""
+    from nonlocal_core.data import loader
+    from nonlocal_core.evaluation import inference
+
+    network = inference.load(weights, config.runtime)
+    left = sum(len(rows) for _, rows in todo)
+    progress = Progress("evaluate", config.evaluate.split, num_videos, "videos", done=num_videos - left)
+    for file, rows in todo:
+        clips = loader.video_views(reader, rows, config.clip, config.evaluate, config.runtime.num_workers)
+        logits = inference.logits_by_video(network, clips, config.runtime.eval_batch_clips, progress)
+        scored = reader.rows.iloc[rows][["video_id", "label", "label_id"]].copy()
+        scored["scores"] = [views.average(logits_VK) for logits_VK in logits]
+        partial = file.with_suffix(".tmp")
+        pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), partial)
+        partial.replace(file)

@@ -1,0 +1,136 @@
+"""Checkpoints that describe themselves: weights, optimizer, settings, labels and step in one file.
+
+The file is safetensors: it holds no code, and other frameworks read it.  Tensors of the optimizer begin with
+`optimizer/`; the description is JSON in the header.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import safetensors
+import safetensors.numpy
+from mindspore import nn
+from numpy.typing import NDArray
+
+from nonlocal_core.artifacts import Frozen, digest_of, write_atomically
+from nonlocal_core.config import CacheConfig, ClipConfig, ModelConfig, TrainConfig
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.models.i3d import I3D
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".safetensors"
+OPTIMIZER = "optimizer/"
+
+
+class Description(Frozen):
+    """What a checkpoint says of itself."""
+
+    step: int
+    labels: tuple[str, ...]
+    model: ModelConfig
+    clip: ClipConfig
+    cache: CacheConfig
+    train: TrainConfig
+    cache_digest: str
+    manifest_digest: str
+    weights_digest: str = ""
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """The file of a step's checkpoint."""
+    return folder / f"step-{step:08d}{SUFFIX}"
+
+
+def save(path: Path, net: I3D, optimizer: nn.Optimizer, description: Description) -> Description:
+    """Write a checkpoint atomically; what comes back also names the digest of the weights."""
+    weights = _arrays(net)
+    tensors = {**weights, **{OPTIMIZER + name: array for name, array in _optimizer_arrays(optimizer).items()}}
+    described = description.model_copy(update={"weights_digest": weights_digest(weights)})
+    data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
+    write_atomically(path, data)
+    return described
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder that can be read; a damaged one is passed over with a warning."""
+    for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
+        try:
+            read(path)
+        except DamagedError as error:
+            log.warning("%s; taking the one before", error)
+        else:
+            return path
+    return None
+
+
+def keep_last(folder: Path, count: int) -> None:
+    """Delete all but the newest checkpoints."""
+    for path in sorted(folder.glob(f"step-*{SUFFIX}"))[:-count]:
+        path.unlink()
+
+
+def read(path: Path) -> tuple[Description, dict[str, NDArray[np.generic]]]:
+    """A checkpoint's description and tensors.
+
+    Raises: DamagedError if the file is not whole or its weights do not match their digest.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            description = Description.model_validate_json(file.metadata()["description"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError):
+        raise DamagedError(f"{path} is not a whole checkpoint") from None
+    weights = {name: array for name, array in tensors.items() if not name.startswith(OPTIMIZER)}
+    if weights_digest(weights) != description.weights_digest:
+        raise DamagedError(f"the weights in {path} do not match their digest")
+    return description, tensors
+
+
+def restore(path: Path, net: I3D, optimizer: nn.Optimizer) -> Description:
+    """Put a checkpoint's state back into a network and its optimizer."""
+    description, tensors = read(path)
+    _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
+    state = {k.removeprefix(OPTIMIZER): v for k, v in tensors.items() if k.startswith(OPTIMIZER)}
+    _assign([(parameter.name, parameter) for parameter in _state(optimizer)], state, path)
+    return description
+
+
+def load_network(path: Path) -> tuple[I3D, Description]:
+    """The network of a checkpoint, in inference mode, and the checkpoint's description."""
+    description, tensors = read(path)
+    net = I3D(description.model, len(description.labels))
+    _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
+    net.set_train(False)
+    return net, description
+
+
+def weights_digest(weights: dict[str, NDArray[np.generic]]) -> str:
+    """A digest of named weights."""
+    return digest_of(*(part for name in sorted(weights) for part in (name, weights[name].tobytes())))
+
+
+def _arrays(net: I3D) -> dict[str, NDArray[np.generic]]:
+    return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
+
+
+def _state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
+    return [*optimizer.moments, optimizer.global_step]
+
+
+def _optimizer_arrays(optimizer: nn.Optimizer) -> dict[str, NDArray[np.generic]]:
+    return {parameter.name: parameter.asnumpy() for parameter in _state(optimizer)}
+
+
+def _assign(named: object, arrays: dict[str, NDArray[np.generic]], path: Path) -> None:
+    parameters = dict(named)  # type: ignore[call-overload]
+    odd = sorted(parameters.keys() ^ arrays.keys())
+    odd += [name for name in parameters.keys() & arrays.keys() if parameters[name].shape != arrays[name].shape]
+    if odd:
+        raise DamagedError(f"{path} does not fit the network: {', '.join(odd[:5])}")
+    for name, parameter in parameters.items():
+        parameter.set_data(ms.Tensor(arrays[name]))

@@ -1,0 +1,25 @@
+"""The device that MindSpore computes on."""
+
+from __future__ import annotations
+
+import mindspore as ms
+
+from nonlocal_core.config import RuntimeConfig
+from nonlocal_core.errors import ConfigError
+
+
+def use(runtime: RuntimeConfig) -> str:
+    """The device that is used from now on, in graph mode: the one asked for, or the best one found.
+
+    Raises: ConfigError if the one asked for is not there.
+    """
+    found = [name for name in ("GPU", "Ascend") if ms.hal.is_available(name)]
+    wanted = runtime.device if runtime.device != "auto" else (found or ["CPU"])[0]
+    if wanted not in (*found, "CPU"):
+        raise ConfigError(
+            f"runtime.device={wanted}, but MindSpore finds {' and '.join([*found, 'CPU'])} only: "
+            "use runtime.device=auto, or install what the device needs"
+        )
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device(wanted)
+    return wanted

@@ -1,0 +1,1 @@
+"""Prefect tasks: retry, limit and log; the work is in nonlocal_core."""

@@ -1,0 +1,38 @@
+"""cache as Prefect tasks: plan, one task a shard, seal."""
+
+from __future__ import annotations
+
+from prefect import task, unmapped
+
+from nonlocal_core import child
+from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.config import Config
+from nonlocal_core.stages import cache as stage
+from tasks import policy, report
+
+
+@task(name="cache-plan", **policy.options("cache"))
+def _plan(manifest: Manifest, config: Config, workspace: Workspace) -> stage.CachePlan:
+    report.show_in_prefect()
+    return stage.plan(manifest, config, workspace)
+
+
+@task(name="cache-shard", task_run_name="cache-shard-{shard.number}", **policy.options("cache"))
+def _shard(shard: stage.CacheShard, manifest: Manifest, config: Config, workspace: Workspace) -> None:
+    report.show_in_prefect()
+    child.call(stage.build_shard, shard, manifest, config, workspace)
+
+
+@task(name="cache", **policy.options("cache"))
+def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
+    report.show_in_prefect()
+    made = stage.seal(planned, manifest, config, workspace)
+    report.table(made)
+    return made
+
+
+def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
+    """The decoded frames of a manifest's videos; called from a flow."""
+    planned = _plan(manifest, config, workspace)
+    _shard.map(planned.shards, unmapped(manifest), unmapped(config), unmapped(workspace)).result()
+    return _seal(planned, manifest, config, workspace)

@@ -1,0 +1,23 @@
+"""evaluate as a Prefect task, in a process of its own."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from nonlocal_core import child
+from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.config import Config
+from nonlocal_core.evaluation.report import REPORT_FILE
+from nonlocal_core.stages import evaluate as stage
+from tasks import policy, report
+
+
+@task(name="evaluate", **policy.options("evaluate"))
+def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
+    """The scores of every video of a split."""
+    report.show_in_prefect()
+    arguments = (checkpoint, cache, config, workspace)
+    made = stage.find(*arguments) or child.call(stage.evaluate, *arguments)
+    report.table(made)
+    report.page("evaluation-report", workspace.path(made) / REPORT_FILE)
+    return made

@@ -1,0 +1,47 @@
+"""index as Prefect tasks: plan, one task a shard, seal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task, unmapped
+
+from nonlocal_core import child
+from nonlocal_core.artifacts import Manifest, Workspace
+from nonlocal_core.config import Config
+from nonlocal_core.data import toy
+from nonlocal_core.stages import index as stage
+from tasks import policy, report
+
+
+@task(name="toy-videos", **policy.options("index"))
+def toy_videos(folder: Path) -> Path:
+    """The folder of generated videos, made if it is not there."""
+    return toy.make_toy_videos(folder)
+
+
+@task(name="index-plan", **policy.options("index"))
+def _plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> stage.IndexPlan:
+    report.show_in_prefect()
+    return stage.plan(videos_dir, config, workspace, labels_path)
+
+
+@task(name="index-shard", task_run_name="index-shard-{shard.number}", **policy.options("index"))
+def _shard(shard: stage.IndexShard, workspace: Workspace) -> None:
+    report.show_in_prefect()
+    child.call(stage.build_shard, shard, workspace)
+
+
+@task(name="index", **policy.options("index"))
+def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Manifest:
+    report.show_in_prefect()
+    made = stage.seal(planned, config, workspace)
+    report.table(made)
+    return made
+
+
+def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> Manifest:
+    """The manifest of a folder of labelled videos; called from a flow."""
+    planned = _plan(videos_dir, config, workspace, labels_path)
+    _shard.map(planned.shards, unmapped(workspace)).result()
+    return _seal(planned, config, workspace)

@@ -1,0 +1,69 @@
+"""What the Prefect UI shows of a stage: tables, and how far it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import TaskRunContext
+
+from nonlocal_core.artifacts import Reference
+
+UPDATE_EVERY_S = 5.0
+
+
+def table(reference: Reference) -> None:
+    """Show a reference's fields as a table of the running task."""
+    rows = [{"field": name, "value": str(value)} for name, value in reference.model_dump(mode="json").items()]
+    create_table_artifact(rows, key=f"{reference.stage}-result", description=f"What {reference.stage} made")
+
+
+def page(key: str, file: Path) -> None:
+    """Show a Markdown file as a page of the running task."""
+    create_markdown_artifact(file.read_text(), key=key, description=str(file))
+
+
+class ProgressArtifacts(logging.Handler):
+    """Turns progress records into Prefect's progress bars, at most one update in `UPDATE_EVERY_S`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.shown: dict[tuple[UUID, str], tuple[UUID, float]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Create or update the bar of the running task; nothing outside of a task."""
+        context = TaskRunContext.get()
+        progress = getattr(record, "progress", None)
+        if context is None or progress is None:
+            return
+        name = (context.task_run.id, progress["what"])
+        percent = 100.0 * progress["done"] / max(progress["total"], 1)
+        text = f"{progress['done']} of {progress['total']} {progress['unit']} {progress['figures']}"
+        try:
+            if name not in self.shown:
+                made = create_progress_artifact(percent, key=f"{progress['stage']}-progress", description=text)
+                assert isinstance(made, UUID), "called from a synchronous task"
+                self.shown[name] = (made, time.monotonic())
+            elif percent >= 100 or time.monotonic() - self.shown[name][1] >= UPDATE_EVERY_S:
+                update_progress_artifact(self.shown[name][0], percent, description=text)
+                self.shown[name] = (self.shown[name][0], time.monotonic())
+        except Exception:
+            self.handleError(record)  # a bar that cannot be drawn must not stop the work
+
+
+def show_in_prefect() -> None:
+    """Send the library's log and progress to the UI; called by every task, does its work once."""
+    logger = logging.getLogger("nonlocal_core")
+    logger.setLevel(logging.INFO)
+    progress = logging.getLogger("nonlocal_core.progress")
+    progress.setLevel(logging.DEBUG)
+    if not any(isinstance(handler, ProgressArtifacts) for handler in progress.handlers):
+        progress.addHandler(ProgressArtifacts())

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from video_files import cut_without_encoding, encode_audio, encode_video, frames_by_pyav, number_of
+
+import nonlocal_core
+from nonlocal_core.data import video
+from nonlocal_core.errors import DecodeError
+
+KINDS = {
+    "closed_gop.mp4": {"options": {"x264-params": "open-gop=0"}},
+    "b_frames.mp4": {"b_frames": 2, "gop": 250},
+    "open_gop.mp4": {"b_frames": 3, "options": {"x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"}},
+    "intra.mov": {"gop": 1},
+    "h264.mkv": {"b_frames": 2},
+    "h264.avi": {"b_frames": 2},
+    "mpeg4.avi": {"codec": "mpeg4", "b_frames": 2},
+    "mpeg4.mp4": {"codec": "mpeg4"},
+    "vp8.webm": {"codec": "libvpx"},
+    "one_frame.mp4": {"num_frames": 1},
+    "übung mit leerzeichen 視頻.mp4": {},
+}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for name, settings in KINDS.items():
+        encode_video(folder / name, **settings)
+    return folder
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_frames_are_those_of_another_decoder_in_the_same_order(videos: Path, name: str) -> None:
+    frames = list(video.read_frames(videos / name))
+    expected = list(frames_by_pyav(videos / name))
+    assert [number_of(frame) for frame in frames] == list(range(KINDS[name].get("num_frames", 60)))
+    assert len(frames) == len(expected)
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(frames, expected, strict=True)) <= 2
+    assert all(frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
+
+
+@pytest.mark.parametrize("width", [16, 34, 66, 72, 104])
+def test_narrow_videos_are_read_without_the_padding_of_their_rows(tmp_path: Path, width: int) -> None:
+    path = encode_video(tmp_path / "narrow.mp4", num_frames=5, size=(width, 48))
+    frames, expected = list(video.read_frames(path)), list(frames_by_pyav(path))
+    assert video.probe(path)[2:4] == (48, width)
+    np.testing.assert_array_equal(frames, expected)
+
+
+@pytest.mark.parametrize("gop", [12, 250])
+def test_packets_before_an_edit_list_are_no_frames(tmp_path: Path, gop: int) -> None:
+    whole = encode_video(tmp_path / "whole.mp4", num_frames=60, gop=gop, b_frames=2)
+    cut = cut_without_encoding(whole, tmp_path / "cut.mp4", Fraction(1, 2))
+    numbers = [number_of(frame) for frame in video.read_frames(cut)]
+    assert numbers == [number_of(frame) for frame in frames_by_pyav(cut)]
+    assert video.probe(cut).num_frames == len(numbers) < 60
+
+
+def test_an_empty_last_packet_is_no_frame(tmp_path: Path) -> None:
+    """As in every AVI of HMDB51, where decord would show the last frame twice or refuse the file."""
+    source, path = encode_video(tmp_path / "whole.avi", num_frames=20, codec="mpeg4"), tmp_path / "longer.avi"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in [*old.demux(video=0)][:20]:
+            packet.stream = copy
+            new.mux(packet)
+        # A picture of MPEG-4 that is "not coded": a start code and a header without content.
+        empty = av.Packet(b"\x00\x00\x01\xb6\x50\x00\x00\x7f")
+        empty.pts = empty.dts = packet.dts + packet.duration
+        empty.time_base, empty.stream = packet.time_base, copy
+        new.mux(empty)
+    frames = [number_of(frame) for frame in video.read_frames(path)]
+    assert frames == list(range(20))
+
+
+def test_probe_says_what_the_file_is(good_mp4: Path) -> None:
+    assert video.probe(good_mp4) == video.Probe(60, 25.0, 64, 128, 2.4)
+
+
+def truncated(good: Path, path: Path) -> Path:
+    path.write_bytes(good.read_bytes()[:-300])  # the index of an mp4 is at its end
+    return path
+
+
+def truncated_faststart(good: Path, path: Path) -> Path:
+    with av.open(str(good)) as old, av.open(str(path), "w", options={"movflags": "faststart"}) as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                new.mux(packet)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    return path
+
+
+BAD = {
+    "empty file": lambda good, path: path.write_bytes(b""),
+    "not a video": lambda good, path: path.write_text("<html>429 Too Many Requests</html>" * 50),
+    "not a video or": truncated,
+    "cut short": truncated_faststart,
+    "no video stream": lambda good, path: encode_audio(path),
+    "not a file": lambda good, path: path.mkdir(),
+    "No such file": lambda good, path: None,
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_a_file_that_cannot_be_opened_gives_one_short_reason(good_mp4: Path, tmp_path: Path, reason: str) -> None:
+    path = tmp_path / "bad.mp4"
+    BAD[reason](good_mp4, path)
+    for read in (video.probe, lambda path: list(video.read_frames(path))):
+        with pytest.raises(DecodeError, match=reason) as caught:
+            read(path)
+        text = str(caught.value)
+        assert len(text) <= 120
+        assert "\n" not in text
+        assert ".cc" not in text
+
+
+def damaged_from(path: Path, first: int, num_frames: int = 60) -> Path:
+    """A video in which a few packets from number `first` on hold nothing that can be decoded."""
+    encode_video(path, num_frames=num_frames, gop=25)
+    with av.open(str(path)) as container:
+        spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for start, size in spans[first : first + 4]:
+        content[start : start + size] = b"\xff" * size
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 30])
+def test_a_damaged_middle_raises_and_never_repeats_or_skips_a_frame(tmp_path: Path, first: int) -> None:
+    path = damaged_from(tmp_path / "damaged.mp4", first)
+    read = []
+    with pytest.raises(DecodeError, match="damaged"):
+        for frame in video.read_frames(path):
+            read.append(number_of(frame))
+    assert read == list(range(len(read)))
+    assert len(read) <= first
+
+
+@pytest.mark.parametrize("first", [0, 2, 30])
+def test_a_probe_of_a_damaged_file_says_the_same_every_time(tmp_path: Path, first: int) -> None:
+    path = damaged_from(tmp_path / "damaged.mp4", first)
+    answers = set()
+    for _ in range(12):
+        try:
+            answers.add(video.probe(path).num_frames)
+        except DecodeError as error:
+            answers.add(str(error))
+    assert answers == ({60} if first else {"damaged: a frame cannot be decoded"})
+
+
+def test_dropped_frames_are_never_replaced_by_repeats(tmp_path: Path) -> None:
+    first = encode_video(tmp_path / "a.mp4", num_frames=20, gop=10)
+    path = tmp_path / "holes.mp4"
+    with av.open(str(first)) as old, av.open(str(path), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate([packet for packet in old.demux(video=0) if packet.size]):
+            if 4 <= number < 8:  # packets without a picture: one access unit delimiter
+                hole = av.Packet(b"\x00\x00\x00\x02\x09\xf0")
+                hole.pts, hole.dts, hole.time_base, hole.duration = (
+                    packet.pts,
+                    packet.dts,
+                    packet.time_base,
+                    packet.duration,
+                )
+                packet = hole
+            packet.stream = copy
+            new.mux(packet)
+    read = []
+    with pytest.raises(DecodeError, match=r"16 of 20|cannot be decoded"):
+        for frame in video.read_frames(path):
+            read.append(number_of(frame))
+    assert len(set(read)) == len(read)
+
+
+def test_readers_in_threads_do_not_disturb_each_other(good_mp4: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: [number_of(f) for f in video.read_frames(good_mp4)], range(8)))
+    assert results == [list(range(60))] * 8
+
+
+@pytest.mark.parametrize("order", ["nonlocal_core.data.video, mindspore", "mindspore, nonlocal_core.data.video"])
+def test_the_decoder_and_mindspore_live_in_one_process(good_mp4: Path, order: str) -> None:
+    code = (
+        f"import ctypes; mode = ctypes.RTLD_GLOBAL; import {order}\n"
+        "from pathlib import Path; import numpy as np\n"
+        f"frames = list(nonlocal_core.data.video.read_frames(Path({str(good_mp4)!r})))\n"
+        "assert float((mindspore.Tensor(np.float32([1, 2])) * 2).asnumpy()[1]) == 4\n"
+        "assert ctypes.RTLD_GLOBAL == mode; print(len(frames))"
+    )
+    root = Path(nonlocal_core.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.split()[-1:]) == (0, ["60"]), result.stderr
