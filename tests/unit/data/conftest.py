@@ -9,4 +9,6 @@ from video_files import encode_video
 @pytest.fixture(scope="session")
 def good_mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 frames of 128x64 px at 25 frames per second, with B-frames."""
-    return encode_video(tmp_path_factory.mktemp("good") / "good.mp4", b_frames=2)
+    folder = tmp_path_factory.mktemp("good") / "run"
+    folder.mkdir()
+    return encode_video(folder / "good.mp4", b_frames=2)

@@ -62,7 +62,7 @@ def encode_audio(path: Path) -> Path:
 
 
 def cut_without_encoding(source: Path, path: Path, start_s: Fraction) -> Path:
-    """What `ffmpeg -ss START -c copy` makes: packets from the keyframe on, and an edit list that hides the first."""
+    """What `ffmpeg -ss START -c copy` makes: packets from a keyframe on, the first hidden by an edit list."""
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
