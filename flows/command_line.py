@@ -19,6 +19,12 @@ from nonlocal_core.config import resolve, settings
 from nonlocal_core.errors import ConfigError, NonlocalError
 from nonlocal_core.presets import PRESETS
 
+PATHS = {
+    "videos_dir": "folder of labelled videos; tiny makes its own where none is given",
+    "workspace_dir": "folder that all results live in; default: workspace",
+    "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
+}
+
 
 class Watch(logging.Handler):
     """Shows the library's log on a terminal, with one live bar for everything that is counted."""
@@ -26,9 +32,18 @@ class Watch(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+        )
         self.bars = Progress(
-            *columns, TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=self.console, transient=True
+            *columns,
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            transient=True,
         )
         self.tasks: dict[str, Any] = {}
 
@@ -36,7 +51,9 @@ class Watch(logging.Handler):
         """Move a bar on a terminal; print a line elsewhere."""
         progress = getattr(record, "progress", None)
         if progress is None:
-            if record.levelno >= logging.INFO and not (record.name.endswith(".progress") and self.console.is_terminal):
+            if record.levelno >= logging.INFO and not (
+                record.name.endswith(".progress") and self.console.is_terminal
+            ):
                 colour = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "default")
                 self.console.print(record.getMessage(), style=colour, markup=False, soft_wrap=True)
             return
@@ -72,25 +89,24 @@ def _is_for_a_person(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING
 
 
-def run(name: str, purpose: str, paths: dict[str, str], start: Callable[..., Any]) -> None:
-    """Parse the command line, start a flow with it, print what comes back, and end the process.
-
-    `paths` names the keys that say where things lie, with one line each.
-    """
+def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
+    """Parse the command line, start a flow with it, print what comes back, and end the process."""
     parser = argparse.ArgumentParser(
         prog=f"python flows/{name}.py",
         description=purpose,
-        epilog=_all_settings(paths),
+        epilog=_all_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("preset", nargs="?", default="tiny", metavar="PRESET", help="named settings; default: tiny")
+    parser.add_argument(
+        "preset", nargs="?", default="tiny", metavar="PRESET", help="named settings; default: tiny"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
     words = parser.parse_args()
     given = [words.preset, *words.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
     watch = Watch()
     try:
-        arguments = _split(given, paths)
+        arguments = _split(given)
         resolve(preset, arguments["overrides"])
         _quiet_prefect(watch)
         summary = start(preset=preset, **arguments)
@@ -106,23 +122,23 @@ def run(name: str, purpose: str, paths: dict[str, str], start: Callable[..., Any
     print(summary)
 
 
-def _split(words: list[str], paths: dict[str, str]) -> dict[str, Any]:
+def _split(words: list[str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"overrides": {}}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-        if key in paths:
+        if key in PATHS:
             arguments[key] = Path(value)
         else:
             arguments["overrides"][key] = value
     return arguments
 
 
-def _all_settings(paths: dict[str, str]) -> str:
+def _all_settings() -> str:
     lines = ["presets:"]
     lines += [f"  {name:<18} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
-    lines += ["", "where things lie:", *(f"  {key + '=…':<44} {text}" for key, text in paths.items())]
+    lines += ["", "where things lie:", *(f"  {key + '=…':<44} {text}" for key, text in PATHS.items())]
     lines += ["", "settings and their defaults (a preset may have others):"]
     for key, text, default in settings():
         value = default if isinstance(default, str) else json.dumps(default)

@@ -1,23 +1,22 @@
 """The whole chain: a folder of labelled videos in, an evaluated and registered network out.
 
-    python flows/full.py [PRESET] [key=value ...]
+python flows/full.py [PRESET] [key=value ...]
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import command_line
 from nonlocal_core.artifacts import Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import InputError
+from tasks import policy
 from tasks.cache import cache
 from tasks.evaluate import evaluate
 from tasks.index import index, toy_videos
@@ -25,12 +24,6 @@ from tasks.register import register
 from tasks.train import train
 
 T = TypeVar("T")
-
-PATHS = {
-    "videos_dir": "folder of labelled videos; tiny makes its own where none is given",
-    "workspace_dir": "folder that all results live in; default: workspace",
-    "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
-}
 
 
 class Summary(Frozen):
@@ -64,7 +57,7 @@ class Summary(Frozen):
         )
 
 
-@flow(name="full", flow_run_name="full-{preset}", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))
+@flow(name="full", flow_run_name="full-{preset}", task_runner=policy.shard_runner())
 def full(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
@@ -111,4 +104,4 @@ def full(
 
 
 if __name__ == "__main__":
-    command_line.run("full", "A folder of labelled videos in, an evaluated and registered network out.", PATHS, full)
+    command_line.run("full", "A folder of labelled videos in, an evaluated and registered network out.", full)

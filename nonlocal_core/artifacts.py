@@ -211,7 +211,11 @@ class Workspace:
             reference = make(folder)
             artifact = {
                 "reference": reference.model_dump(mode="json"),
-                "provenance": {**provenance, **_circumstances(), "seconds": round(time.monotonic() - started_s, 1)},
+                "provenance": {
+                    **provenance,
+                    **_circumstances(),
+                    "seconds": round(time.monotonic() - started_s, 1),
+                },
             }
             write_json(folder / ARTIFACT_FILE, artifact)
             final = self.root / kind.stage / key

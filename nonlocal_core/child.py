@@ -36,7 +36,9 @@ def call(function: Callable[..., T], *arguments: Any) -> T:
     ours, theirs = Pipe()
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()])
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()]
+        )
         theirs.close()
         try:
             ours.send((function.__module__, function.__qualname__, arguments))
@@ -84,7 +86,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _how_it_died(function: Callable[..., Any], returncode: int, last_lines: list[str]) -> str:
     stage = function.__module__.rsplit(".", 1)[-1]
-    how = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
+    how = (
+        f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
+    )
     said = "; it said last:\n" + "\n".join(last_lines) if last_lines else ""
     return f"the process of {stage} {how}: run again, it continues where it was{said}"
 

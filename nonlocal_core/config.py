@@ -29,6 +29,8 @@ class Section(BaseModel):
 
 
 class IndexConfig(Section):
+    """What index reads."""
+
     layout: Literal["auto", "class_folders", "kinetics"] = "auto"
     """how the videos lie on disk; auto detects it"""
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
@@ -38,6 +40,8 @@ class IndexConfig(Section):
 
 
 class CacheConfig(Section):
+    """What cache reads."""
+
     short_side: Annotated[int, Field(ge=16)] = 256
     """shorter side of a cached frame (pixels)"""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
@@ -45,6 +49,8 @@ class CacheConfig(Section):
 
 
 class ClipConfig(Section):
+    """Which frames of a video make a clip."""
+
     clip_len: Positive = 32
     """frames of a clip"""
     frame_interval: Positive = 2
@@ -57,6 +63,8 @@ class ClipConfig(Section):
 
 
 class ModelConfig(Section):
+    """The network; how many classes it has comes from the labels."""
+
     width: Positive = 64
     """channels after the stem; res2…res5 give 4, 8, 16, 32 times as many"""
     stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
@@ -86,6 +94,8 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
+    """What train reads beside the clip and the network."""
+
     epochs: Positive = 100
     """passes over the train split"""
     batch_size: Positive = 8
@@ -106,7 +116,7 @@ class TrainConfig(Section):
     """Nesterov's form of the momentum"""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """decay of convolution and fully connected weights, not of BN and biases"""
-    crop_size: Annotated[int, Field(ge=16)] = 224
+    crop_size: Annotated[int, Field(ge=32)] = 224
     """side of a training crop (pixels)"""
     flip_probability: Fraction = 0.5
     """share of training clips that are mirrored (0…1)"""
@@ -115,22 +125,28 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
+    """What evaluate reads."""
+
     split: Literal["val", "test"] = "val"
     """split that is scored"""
     num_clips: Positive = 10
     """evenly spread clips of a video"""
     num_crops: Literal[1, 3] = 3
     """crops of a clip: 1 centre, or 3 along the longer side"""
-    crop_size: Annotated[int, Field(ge=16)] = 256
+    crop_size: Annotated[int, Field(ge=32)] = 256
     """side of a test crop (pixels)"""
 
 
 class RegistryConfig(Section):
+    """What register reads."""
+
     min_gain: Fraction = 0.0
     """top-1 that a challenger needs above the champion, which it must exceed (fraction)"""
 
 
 class RuntimeConfig(Section):
+    """What changes no result: it enters no key."""
+
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
     num_workers: Annotated[int, Field(ge=0)] = 0
@@ -160,6 +176,19 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _clip_fits(self) -> Config:
+        model = self.model
+        num_frames = -(-self.clip.clip_len // model.stem_stride_t)
+        num_frames = -(-num_frames // model.pool1_stride_t)
+        if num_frames < model.pool2_stride_t:
+            raise ConfigError(
+                f"clip.clip_len={self.clip.clip_len} is too short for the temporal strides: {num_frames} of its"
+                f" frames are left for pool2, which takes {model.pool2_stride_t}; raise it, or lower"
+                " model.stem_stride_t"
+            )
+        return self
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Config:
@@ -219,12 +248,10 @@ def _flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, obj
 
 def _from_text(text: str) -> Any:
     """The value that a text stands for: JSON, a list without its brackets, or the text itself."""
-    for candidate in (text, f"[{text.strip('()')}]" if "," in text else text):
-        try:
-            return json.loads(candidate)
-        except ValueError:
-            continue
-    return text
+    try:
+        return json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
+    except ValueError:
+        return text
 
 
 def _as_text(value: object) -> str:

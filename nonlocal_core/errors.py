@@ -66,7 +66,7 @@ class ChildError(NonlocalError):
 
 
 def is_worth_retrying(error: BaseException) -> bool:
-    """Whether another try may end better: after trouble with files, memory or a native library, never otherwise."""
+    """Whether another try may end better: after trouble with files, memory or a native library only."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
     return isinstance(error, OSError | MemoryError | RuntimeError)

@@ -74,7 +74,12 @@ def entries(workspace: Workspace) -> dict[str, dict[str, Any]]:
 
 
 def add(
-    workspace: Workspace, key: str, checkpoint: Checkpoint, evaluation: Evaluation, facts: dict[str, Any], min_gain: float
+    workspace: Workspace,
+    key: str,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    facts: dict[str, Any],
+    min_gain: float,
 ) -> Entry:
     """The entry of a scored checkpoint, registered and decided on once, however often this is called."""
     with workspace.locked(FOLDER):

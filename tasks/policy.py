@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from nonlocal_core.errors import is_worth_retrying
 
@@ -14,7 +16,7 @@ from nonlocal_core.errors import is_worth_retrying
 class Retry(NamedTuple):
     """Tries after the first one, and the wait before each."""
 
-    count: int
+    tries: int
     delays_s: list[float]
 
 
@@ -33,6 +35,11 @@ def may_end_better(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     return isinstance(error, BaseException) and is_worth_retrying(error)
 
 
+def shard_runner() -> Any:
+    """One shard at a time on each core."""
+    return ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
+
+
 def options(stage: str) -> dict[str, Any]:
     """The arguments of a stage's `@task`.
 
@@ -40,7 +47,7 @@ def options(stage: str) -> dict[str, Any]:
     """
     retry = RETRIES[stage]
     return {
-        "retries": retry.count,
+        "retries": retry.tries,
         "retry_delay_seconds": retry.delays_s,
         "retry_jitter_factor": 0.2,
         "retry_condition_fn": may_end_better,

@@ -178,7 +178,7 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
     """A split for each row: per label a share of its contents goes to val, and copies follow their content."""
     readable = rows[rows["status"] == "ok"]
     # A content under two labels counts for the first of them, so that it cannot be drawn twice.
-    label_of = readable.groupby("sha256")["label"].min()
+    label_of = readable.sort_values("label").drop_duplicates("sha256").set_index("sha256")["label"]
     val: set[str] = set()
     for _, contents in label_of.groupby(label_of):
         ordered = sorted(contents.index, key=lambda sha256: _rank(index.split_seed, sha256))

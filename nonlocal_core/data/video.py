@@ -41,11 +41,6 @@ def _load_decord() -> Any:
 _decord = _load_decord()
 _FAULTS = (_decord.DECORDError, RuntimeError)
 
-# decord decodes ahead in a thread, and a fault further on discards the frames before it that nobody has taken yet.
-# Whether the first frame of a damaged file comes out is therefore a race, lost up to 4 times in 5 by tiny videos.
-# A probe has to say the same every time: it is repeated until the frame comes, or there plainly is none.
-_PROBE_ATTEMPTS = 40
-
 # "error reading" is all that decord raises when FFmpeg does not know the container or finds no header.
 _REASONS = (
     ("Error reading", "not a video or damaged: no container that can be read"),
@@ -57,7 +52,6 @@ _REASONS = (
     ("sending packet", "damaged: a frame cannot be decoded"),
     ("decoding frame", "damaged: a frame cannot be decoded"),
     ("run_.load()", "damaged: a frame cannot be decoded"),
-    ("corrupted and recovered", "damaged: a frame cannot be decoded"),
 )
 _SOURCE_PREFIX = re.compile(r"^(\[[\d:]+\]\s+\S+:\d+:\s*)+")
 _MAX_REASON = 120  # characters
@@ -65,7 +59,7 @@ _NO_TIMESTAMP_S = -1e9  # decord turns "this packet has no timestamp" into about
 
 
 class Probe(NamedTuple):
-    """What a file says about its video without decoding all of it."""
+    """What a file says about its video, none of which has been decoded."""
 
     num_frames: int
     """frames that should be shown; a damaged file may yield fewer"""
@@ -80,23 +74,23 @@ class Probe(NamedTuple):
 
 
 def probe(path: Path) -> Probe:
-    """Counts, rate and size of one video, whose first frame has been decoded to prove that it can be.
+    """Counts, rate and size of one video, from its container alone.
+
+    No frame is decoded, so that a damaged file gives the same answer every time: decord decodes ahead in a thread,
+    and a fault further on discards the frames before it that nobody has taken yet.  Whether a first frame comes
+    out of such a file is a race.  Reading all frames finds every fault.
 
     Raises: DecodeError with one short reason.
     """
-    for attempts_left in reversed(range(_PROBE_ATTEMPTS)):
-        reader = _open(path)
-        try:
-            height, width = _pixels(reader.next()).shape[:2]
-            break
-        except StopIteration:
-            raise DecodeError("no frames") from None
-        except (*_FAULTS, _decord.DECORDLimitReachedError) as error:
-            if not attempts_left:
-                raise DecodeError(_reason(error)) from None
-    fps = float(reader.get_avg_fps())
+    reader = _open(path)
+    try:
+        # A batch of no frames has the size of a frame, after rotation.
+        _, height, width, _ = reader.get_batch([]).shape
+        fps = float(reader.get_avg_fps())
+        num_frames = _num_shown(reader)
+    except _FAULTS as error:
+        raise DecodeError(_reason(error)) from None
     fps = fps if math.isfinite(fps) and fps > 0 else 0.0
-    num_frames = _num_shown(reader)
     return Probe(num_frames, fps, height, width, num_frames / fps if fps else 0.0)
 
 

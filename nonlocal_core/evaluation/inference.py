@@ -25,12 +25,13 @@ def load(path: Path, runtime: RuntimeConfig) -> Network:
     device.use(runtime)
     net, _ = checkpoint.load_network(path)
 
-    @ms.jit
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
         return net(loader.normalise(clip_NCTHW))
 
+    compiled = ms.jit(forward)
+
     def network(clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(forward(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
+        return np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
 
     return network
 

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import Evaluation, write_atomically
 from nonlocal_core.evaluation import metrics
+
+Scores = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 REPORT_FILE = "report.md"
 MOST_CONFUSED = 10
 
 
-def write(folder: Path, evaluation: Evaluation, labels: list[str], scored: pd.DataFrame, split: pd.DataFrame) -> None:
+def write(
+    folder: Path, evaluation: Evaluation, labels: list[str], scored: pd.DataFrame, split: pd.DataFrame
+) -> None:
     """Write the page: figures with their denominators, a row a label, confusions, and what was left out."""
     scores_NK = np.stack(scored["scores"].to_list())
     label_N = scored["label_id"].to_numpy(np.int64)
@@ -36,29 +42,31 @@ def write(folder: Path, evaluation: Evaluation, labels: list[str], scored: pd.Da
     write_atomically(folder / REPORT_FILE, ("\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n").encode())
 
 
-def _by_label(scores_NK: np.ndarray, label_N: np.ndarray, labels: list[str]) -> pd.DataFrame:  # type: ignore[type-arg]
+def _by_label(scores_NK: Scores, label_N: Ids, labels: list[str]) -> pd.DataFrame:
     ranks = metrics.rank(scores_NK, label_N)
     rows = []
     for label_id, label in enumerate(labels):
         own = ranks[label_N == label_id]
         if len(own):
             rows.append((label, len(own), f"{np.mean(own < 1):.2%}", f"{np.mean(own < 5):.2%}"))
-    return pd.DataFrame(rows, columns=["label", "videos", "top-1", "top-5"])
+    table: pd.DataFrame = pd.DataFrame(rows, columns=["label", "videos", "top-1", "top-5"])
+    return table
 
 
-def _confused(scores_NK: np.ndarray, label_N: np.ndarray, labels: list[str]) -> pd.DataFrame:  # type: ignore[type-arg]
+def _confused(scores_NK: Scores, label_N: Ids, labels: list[str]) -> pd.DataFrame:
     counts = metrics.confusion(scores_NK, label_N)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [np.unravel_index(place, counts.shape) for place in order if counts.flat[place]]
     rows = [(labels[right], labels[taken], counts[right, taken]) for right, taken in pairs]
-    return pd.DataFrame(rows, columns=["label", "taken for", "videos"])
+    table: pd.DataFrame = pd.DataFrame(rows, columns=["label", "taken for", "videos"])
+    return table
 
 
 def _table(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "None."
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
-    for row in rows.itertuples(index=False):
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+    cells = ([str(cell).replace("|", "\\|") for cell in row] for row in rows.itertuples(index=False))
+    lines += ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join(lines)

@@ -125,8 +125,8 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
         bad = rows[rows["status"] != "ok"]
         if len(bad) > config.runtime.max_unreadable * len(rows):
             raise InputError(
-                f"{len(bad)} of {len(rows)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
-                f" them, or allow more with runtime.max_unreadable={len(bad) / len(rows) + 0.01:.2f}"
+                f"{len(bad)} of {len(rows)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or"
+                f" remove them, or allow more with runtime.max_unreadable={len(bad) / len(rows) + 0.01:.2f}"
             )
         shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, folder / RecordCache.LABELS)
         return RecordCache(

@@ -61,7 +61,9 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         reader = RecordReader(workspace.path(cache))
         wanted = loader.readable_rows(reader, config.evaluate.split)
         if not wanted:
-            raise InputError(f"no video of the split {config.evaluate.split} could be decoded: there is nothing to score")
+            raise InputError(
+                f"no video of the split {config.evaluate.split} could be decoded: there is nothing to score"
+            )
         chunks = [wanted[i : i + CHUNK_VIDEOS] for i in range(0, len(wanted), CHUNK_VIDEOS)]
         files = [folder / f"scores-{number:05d}.parquet" for number in range(len(chunks))]
         todo = [(file, rows) for file, rows in zip(files, chunks, strict=True) if not file.exists()]

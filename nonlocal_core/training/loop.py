@@ -33,7 +33,9 @@ KEEP_CHECKPOINTS = 2
 Step = Callable[[ms.Tensor, ms.Tensor, ms.Tensor], tuple[ms.Tensor, ms.Tensor]]
 
 
-def run(reader: RecordReader, rows: list[int], described: checkpoint.Description, config: Config, folder: Path) -> float:
+def run(
+    reader: RecordReader, rows: list[int], described: checkpoint.Description, config: Config, folder: Path
+) -> float:
     """Train on the given records and leave the last checkpoint in `folder`; what comes back is the last loss.
 
     A checkpoint that lies in the folder is where it goes on.
@@ -59,7 +61,9 @@ def run(reader: RecordReader, rows: list[int], described: checkpoint.Description
             for batch in loader.train_batches(reader, rows, config, epoch, skip=step % per_epoch):
                 started_s = time.monotonic()
                 keep = dropout_mask(config, step, len(batch.rows))
-                loss_, logits_NK = take_step(ms.Tensor(batch.clip_NCTHW), ms.Tensor(batch.label_N), ms.Tensor(keep))
+                loss_, logits_NK = take_step(
+                    ms.Tensor(batch.clip_NCTHW), ms.Tensor(batch.label_N), ms.Tensor(keep)
+                )
                 loss = float(loss_.asnumpy())
                 if not np.isfinite(loss):
                     raise DivergenceError(_diverged(reader, batch.rows, step, rates[step]))
@@ -127,12 +131,12 @@ def make_step(net: I3D, optimizer: nn.Optimizer) -> Step:
 
     gradients = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
-    @ms.jit
     def step(clip_NCTHW: ms.Tensor, label_N: ms.Tensor, keep_NC: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         (loss, logits_NK), grads = gradients(clip_NCTHW, label_N, keep_NC)
         return ops.depend(loss, optimizer(grads)), logits_NK
 
-    return step  # type: ignore[no-any-return]
+    compiled: Step = ms.jit(step)
+    return compiled
 
 
 def dropout_mask(config: Config, step: int, num_clips: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -168,7 +168,9 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(ca
 
 
 def test_an_old_table_never_vouches_for_new_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between the two renames of a rebuild."""
+    """Killed between the two renames of a rebuild, whose bytes happen to be as many as before."""
+    old, new = (Record("a", "run", 0, "train", "ok", "", [bytes([value] * 50)], 1, 1) for value in (1, 2))
+    records.write_shard(cache, 0, [old])
     replace = os.replace
 
     def killed(source: Path, target: Path) -> None:
@@ -178,7 +180,7 @@ def test_an_old_table_never_vouches_for_new_bytes(cache: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        records.write_shard(cache, 0, [record(7)])
+        records.write_shard(cache, 0, [new])
     assert not records.shard_is_complete(cache, 0)
 
 

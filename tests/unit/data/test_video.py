@@ -53,7 +53,7 @@ def test_frames_are_those_of_another_decoder_in_the_same_order(videos: Path, nam
     frames = list(video.read_frames(videos / name))
     expected = list(frames_by_pyav(videos / name))
     assert [number_of(frame) for frame in frames] == list(range(KINDS[name].get("num_frames", 60)))
-    assert len(frames) == len(expected)
+    assert len(frames) == len(expected) == video.probe(videos / name).num_frames
     assert max(np.abs(a.astype(int) - b).max() for a, b in zip(frames, expected, strict=True)) <= 2
     assert all(frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
 
@@ -170,11 +170,7 @@ def test_a_damaged_middle_raises_and_never_repeats_or_skips_a_frame(tmp_path: Pa
 @pytest.mark.parametrize("first", [0, 2, 30])
 def test_a_probe_of_a_damaged_file_says_the_same_every_time(tmp_path: Path, first: int) -> None:
     path = damaged_from(tmp_path / "damaged.mp4", first)
-    if first:
-        assert {video.probe(path) for _ in range(12)} == {video.Probe(60, 25.0, 64, 128, 2.4)}
-    else:
-        with pytest.raises(DecodeError, match="damaged: a frame cannot be decoded"):
-            video.probe(path)
+    assert {video.probe(path) for _ in range(20)} == {video.Probe(60, 25.0, 64, 128, 2.4)}
 
 
 def test_readers_in_threads_do_not_disturb_each_other(good_mp4: Path) -> None:

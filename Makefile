@@ -1,0 +1,31 @@
+# Everything works on a fresh clone with Python 3.10-3.12 and make.  PYTHON=python3.12 make ... picks another one.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check format clean
+
+run: .venv/installed
+	@$(BIN)/python flows/full.py
+
+test: .venv/installed
+	@$(BIN)/python -m pytest
+
+check: .venv/installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/installed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+		|| { echo "error: $$($(PYTHON) --version) does not do: name one of 3.10 to 3.12, PYTHON=python3.11 make ..."; exit 1; }
+	@echo "installing into .venv (some 4 GB, a few minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv workspace build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,72 @@
+"""index and cache alone, for machines without a GPU.
+
+python flows/prepare.py [PRESET] videos_dir=DIR [key=value ...]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import command_line
+from nonlocal_core.artifacts import Frozen, RecordCache, Workspace
+from nonlocal_core.config import resolve
+from nonlocal_core.errors import InputError
+from tasks import policy
+from tasks.cache import cache
+from tasks.index import index
+
+
+class Prepared(Frozen):
+    """What was cached, and where."""
+
+    cache: RecordCache
+    workspace: str
+
+    def __str__(self) -> str:
+        """A few lines for a person."""
+        made = self.cache
+        return "\n".join(
+            [
+                "",
+                f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
+                f"  frames    {made.num_frames}, {made.num_bytes / 1e6:.1f} MB",
+                f"  cache     {self.workspace}/{made.path}",
+                "",
+            ]
+        )
+
+
+@flow(
+    name="prepare",
+    flow_run_name="prepare-{preset}",
+    task_runner=policy.shard_runner(),
+)
+def prepare(
+    preset: str = "tiny",
+    overrides: dict[str, Any] | None = None,
+    videos_dir: Path | None = None,
+    workspace_dir: Path = Path("workspace"),
+    labels_path: Path | None = None,
+) -> Prepared:
+    """Index and cache.
+
+    Args:
+        preset: named settings
+        overrides: settings that differ from the preset, such as {"cache.short_side": 128}
+        videos_dir: folder of labelled videos
+        workspace_dir: folder that all results live in
+        labels_path: JSON file of label ids; alphabetical if there is none
+    """
+    config = resolve(preset, overrides or {})
+    workspace = Workspace(workspace_dir)
+    if videos_dir is None:
+        raise InputError("prepare needs videos: name their folder with videos_dir=DIR")
+    cached = cache(index(videos_dir, config, workspace, labels_path), config, workspace)
+    return Prepared(cache=cached, workspace=str(workspace.root))
+
+
+if __name__ == "__main__":
+    command_line.run("prepare", "A folder of labelled videos in, their decoded frames out.", prepare)
