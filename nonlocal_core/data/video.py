@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +56,7 @@ _REASONS = (
 )
 _SOURCE_PREFIX = re.compile(r"^(\[[\d:]+\]\s+\S+:\d+:\s*)+")
 _MAX_REASON = 120  # characters
+_SHARE_THERE = 0.8  # of what the header promises; sound may end a little after the picture
 _NO_TIMESTAMP_S = -1e9  # decord turns "this packet has no timestamp" into about -3e17 seconds
 
 
@@ -83,6 +85,7 @@ def probe(path: Path) -> Probe:
     Raises: DecodeError with one short reason.
     """
     reader = _open(path)
+    _check_whole(path, reader)
     try:
         # A batch of no frames has the size of a frame, after rotation.
         _, height, width, _ = reader.get_batch([]).shape
@@ -137,6 +140,25 @@ def _open(path: Path) -> Any:
     if len(reader) < 1:
         raise DecodeError("no frames")
     return reader
+
+
+def _check_whole(path: Path, reader: Any) -> None:
+    """Compare with what the header promises: a Matroska or AVI file that is cut in two opens as a shorter one.
+
+    Raises: DecodeError if the file is cut short.
+    """
+    header = cv2.VideoCapture(str(path))
+    num_promised, fps = header.get(cv2.CAP_PROP_FRAME_COUNT), header.get(cv2.CAP_PROP_FPS)
+    header.release()
+    if num_promised < 1 or fps <= 0:
+        return  # the header promises nothing
+    start_s, end_s = reader.get_frame_timestamp(range(len(reader))).T
+    timed = bool((start_s > _NO_TIMESTAMP_S).all())
+    # Seconds rather than frames, for a variable rate; AVI files with B-frames have no timestamps, but count frames.
+    promised, there = (num_promised / fps, float(end_s.max())) if timed else (num_promised, float(len(reader)))
+    if there < _SHARE_THERE * promised:
+        unit = "s" if timed else "frames"
+        raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
 
 
 def _pixels(frame: Any) -> NDArray[np.uint8]:
