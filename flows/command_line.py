@@ -6,11 +6,13 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prefect.client.orchestration import get_client
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nonlocal_core.config import resolve, settings
 from nonlocal_core.errors import ConfigError, NonlocalError
 from nonlocal_core.presets import PRESETS
+from nonlocal_core.progress import TICKS
 
 PATHS = {
     "videos_dir": "folder of labelled videos; tiny makes its own where none is given",
@@ -73,16 +76,18 @@ class Watch(logging.Handler):
 
     def close(self) -> None:
         """Take the bars away."""
-        self.bars.stop()
+        if self.tasks:
+            self.bars.stop()
         super().close()
 
 
 def _is_for_a_person(record: logging.LogRecord) -> bool:
     """Whether Prefect's console shows a record: warnings and retries.
 
-    Failures end as one line at the end, and the library's log is shown by `Watch`.
+    Failures end as one line at the end, and the library's log is shown by `Watch`.  Prefect's workers say at the
+    end that they are still sending what the UI shows.
     """
-    if record.name.startswith("nonlocal_core"):
+    if record.name.startswith(("nonlocal_core", "EventsWorker", "APILogWorker")):
         return False
     if record.name in ("prefect.flow_runs", "prefect.task_runs"):
         return "Retry" in record.getMessage()
@@ -109,6 +114,7 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
         arguments = _split(given)
         resolve(preset, arguments["overrides"])
         _quiet_prefect(watch)
+        _start_server()
         summary = start(preset=preset, **arguments)
     except NonlocalError as error:
         watch.close()
@@ -146,12 +152,24 @@ def _all_settings() -> str:
     return "\n".join(lines)
 
 
+def _start_server() -> None:
+    """Start Prefect's local server, where no other is named, out of the reach of Ctrl-C.
+
+    A terminal sends Ctrl-C to every process of the command.  Without its server, Prefect would try for minutes to
+    report that the run was stopped.  A blocked signal stays blocked in the process that is started here.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
-    logger = logging.getLogger("nonlocal_core")
-    logger.addHandler(watch)
-    logger.setLevel(logging.INFO)
-    logging.getLogger("nonlocal_core.progress").setLevel(logging.DEBUG)
+    logging.getLogger("nonlocal_core").setLevel(logging.INFO)
+    for name in ("nonlocal_core", TICKS):
+        logging.getLogger(name).addHandler(watch)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_is_for_a_person)

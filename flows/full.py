@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.artifacts import Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import InputError
 from tasks import policy
@@ -32,6 +32,7 @@ class Summary(Frozen):
     seconds: dict[str, float]
     manifest: Manifest
     cache: RecordCache
+    checkpoint: Checkpoint
     evaluation: Evaluation
     entry: Entry
     workspace: str
@@ -97,6 +98,7 @@ def full(
         seconds=seconds,
         manifest=manifest,
         cache=cached,
+        checkpoint=checkpoint,
         evaluation=evaluation,
         entry=entry,
         workspace=str(workspace.root),

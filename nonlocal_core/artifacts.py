@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nonlocal_core import __version__
 from nonlocal_core.errors import DamagedError, WorkspaceError
@@ -129,15 +129,6 @@ def key_of(stage: str, version: int, sections: Sequence[BaseModel], inputs: Sequ
     return digest_of(stage, version, *settings, "inputs", *inputs)
 
 
-def file_digest(path: Path) -> str:
-    """A hash of a file's content: 32 hexadecimal digits."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is either whole or not there, also when the process or the machine dies."""
     partial = path.with_name(f"{path.name}.tmp{os.getpid()}")
@@ -192,7 +183,7 @@ class Workspace:
             return None
         try:
             return kind.model_validate(json.loads(file.read_text())["reference"])
-        except (ValueError, KeyError, ValidationError):
+        except (ValueError, KeyError, TypeError):
             raise DamagedError(f"{file} is damaged: delete {file.parent} and run again") from None
 
     def build(self, kind: type[R], key: str, make: Callable[[Path], R], provenance: dict[str, Any]) -> R:
@@ -240,8 +231,7 @@ class Workspace:
                 lock.acquire(timeout=30 if waits else 0)
                 break
             except Timeout:
-                whom = holder.read_text() if holder.exists() else "another process"
-                log.info("waiting for %s, which holds %s", whom, name)
+                log.info("waiting for %s, which holds %s", _read_holder(holder), name)
                 waits = True
         try:
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -249,6 +239,13 @@ class Workspace:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+
+def _read_holder(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it is just taking or leaving the lock
+        return "another process"
 
 
 def _circumstances() -> dict[str, object]:

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, TypeVar
 
 from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+from nonlocal_core.progress import TICKS
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ class _Relay(logging.Handler):
             "name": record.name,
             "levelno": record.levelno,
             "levelname": record.levelname,
-            "msg": record.getMessage(),
+            "msg": self.format(record),
             "progress": getattr(record, "progress", None),
         }
         self.connection.send(("log", value))
@@ -124,9 +125,9 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     module, name, arguments = connection.recv()
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-    logger = logging.getLogger("nonlocal_core")
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(_Relay(connection))
+    logging.getLogger("nonlocal_core").setLevel(logging.INFO)
+    for logger in ("nonlocal_core", TICKS):
+        logging.getLogger(logger).addHandler(_Relay(connection))
     try:
         result = getattr(importlib.import_module(module), name)(*arguments)
     except NonlocalError as error:

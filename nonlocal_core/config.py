@@ -159,8 +159,6 @@ class RuntimeConfig(Section):
     """videos of one cache task"""
     checkpoint_steps: Positive = 100
     """steps between checkpoints"""
-    log_steps: Positive = 10
-    """steps between lines of the training log"""
     eval_batch_clips: Positive = 8
     """views that go through the network together"""
 

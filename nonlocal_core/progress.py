@@ -1,7 +1,7 @@
 """How far a stage is, told through logging: whoever watches is a handler.
 
-Every change is a DEBUG record with a `progress` attribute, for bars; a line for people follows every
-`LINE_EVERY_S` seconds and at the end.
+Every change is a record of the logger `TICKS` with a `progress` attribute, for bars; it reaches only handlers that
+are attached there.  A line for people follows every `LINE_EVERY_S` seconds and at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ from __future__ import annotations
 import logging
 import time
 
+TICKS = "nonlocal_core.ticks"
+
 log = logging.getLogger(__name__)
+ticks = logging.getLogger(TICKS)
+ticks.setLevel(logging.DEBUG)
+ticks.propagate = False
 
 LINE_EVERY_S = 10.0
 TICK_EVERY_S = 0.2
@@ -31,7 +36,7 @@ class Progress:
         ended = self.done >= self.total
         if ended or now_s - self.tick_s >= TICK_EVERY_S:
             self.tick_s = now_s
-            log.debug("%s", figures, extra={"progress": self._state(now_s, figures)})
+            ticks.debug("%s", figures, extra={"progress": self._state(now_s, figures)})
         if ended or now_s - self.line_s >= LINE_EVERY_S:
             self.line_s = now_s
             state = self._state(now_s, figures)

@@ -68,9 +68,22 @@ def read(workspace: Workspace) -> State:
 
 
 def entries(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """Every entry by its version, oldest first."""
+    """Every entry by its version, oldest first.
+
+    Raises: DamagedError if one cannot be read.
+    """
     files = sorted((workspace.root / FOLDER).glob(f"v*[0-9]/{ENTRY_FILE}"))
-    return {file.parent.name: json.loads(file.read_text()) for file in files}
+    return {file.parent.name: _entry(file) for file in files}
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(file.read_text())
+        Evaluation.model_validate(entry["evaluation"])
+        str(entry["key"])
+    except (ValueError, KeyError, TypeError):
+        raise DamagedError(f"{file} is damaged: restore it, or delete {file.parent}") from None
+    return entry
 
 
 def add(
@@ -83,14 +96,14 @@ def add(
 ) -> Entry:
     """The entry of a scored checkpoint, registered and decided on once, however often this is called."""
     with workspace.locked(FOLDER):
-        known = entries(workspace)
+        known, state = entries(workspace), read(workspace)
         version = next((version for version, entry in known.items() if entry["key"] == key), None)
         if version is None:
-            version = f"v{len(known) + 1:04d}"
+            used = [*known, *(decision.version for decision in state.decisions)]
+            version = f"v{max((int(old[1:]) for old in used), default=0) + 1:04d}"
             entry = {"key": key, "evaluation": evaluation.model_dump(mode="json"), **facts}
             _keep(workspace.root / FOLDER, version, workspace.path(checkpoint) / checkpoint.file, entry)
             known[version] = entry
-        state = read(workspace)
         decision = state.decision(version)
         if decision is None:
             decision = _decide(version, known, state.champion, min_gain)
@@ -113,6 +126,8 @@ def _decide(version: str, known: dict[str, dict[str, Any]], champion: str | None
     mine = known[version]["evaluation"]
     if champion is None:
         promoted, reason = True, "the first entry"
+    elif champion not in known:
+        promoted, reason = True, f"the champion {champion} is gone"
     else:
         theirs = known[champion]["evaluation"]
         gain = mine["top1"] - theirs["top1"]

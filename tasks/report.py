@@ -16,6 +16,7 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 
 from nonlocal_core.artifacts import Reference
+from nonlocal_core.progress import TICKS
 
 UPDATE_EVERY_S = 5.0
 
@@ -61,9 +62,7 @@ class ProgressArtifacts(logging.Handler):
 
 def show_in_prefect() -> None:
     """Send the library's log and progress to the UI; called by every task, does its work once."""
-    logger = logging.getLogger("nonlocal_core")
-    logger.setLevel(logging.INFO)
-    progress = logging.getLogger("nonlocal_core.progress")
-    progress.setLevel(logging.DEBUG)
-    if not any(isinstance(handler, ProgressArtifacts) for handler in progress.handlers):
-        progress.addHandler(ProgressArtifacts())
+    logging.getLogger("nonlocal_core").setLevel(logging.INFO)
+    ticks = logging.getLogger(TICKS)
+    if not any(isinstance(handler, ProgressArtifacts) for handler in ticks.handlers):
+        ticks.addHandler(ProgressArtifacts())

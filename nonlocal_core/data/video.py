@@ -154,7 +154,7 @@ def _check_whole(path: Path, reader: Any) -> None:
         return  # the header promises nothing
     start_s, end_s = reader.get_frame_timestamp(range(len(reader))).T
     timed = bool((start_s > _NO_TIMESTAMP_S).all())
-    # Seconds rather than frames, for a variable rate; AVI files with B-frames have no timestamps, but count frames.
+    # Seconds rather than frames, for a variable rate; AVI files with B-frames have no timestamps but count frames.
     promised, there = (num_promised / fps, float(end_s.max())) if timed else (num_promised, float(len(reader)))
     if there < _SHARE_THERE * promised:
         unit = "s" if timed else "frames"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import mindspore as ms
@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config import RuntimeConfig
 from nonlocal_core.data import loader
+from nonlocal_core.errors import InputError
 from nonlocal_core.progress import Progress
 from nonlocal_core.training import checkpoint, device
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def load(path: Path, runtime: RuntimeConfig) -> Network:
+def load(path: Path, labels: list[str], runtime: RuntimeConfig) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
-    Raises: DamagedError if the checkpoint is not whole.
+    Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels.
     """
     device.use(runtime)
-    net, _ = checkpoint.load_network(path)
+    net, described = checkpoint.load_network(path)
+    if list(described.labels) != labels:
+        raise InputError(
+            f"{path} was trained on other labels than those of the videos ({_list(described.labels)} against"
+            f" {_list(labels)}): index the videos with labels_path=FILE, in the order of the checkpoint"
+        )
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
         return net(loader.normalise(clip_NCTHW))
@@ -34,6 +40,10 @@ def load(path: Path, runtime: RuntimeConfig) -> Network:
         return np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
 
     return network
+
+
+def _list(labels: Sequence[str]) -> str:
+    return f"{', '.join(labels[:3])}, … ({len(labels)})"
 
 
 def logits_by_video(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nonlocal_core.artifacts import Frozen, Manifest, RecordCache, Workspace, digest_of, key_of
+from nonlocal_core.artifacts import Frozen, Manifest, RecordCache, Workspace, digest_of, key_of, write_atomically
 from nonlocal_core.config import CacheConfig, Config
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import records, transforms, video
@@ -59,13 +59,13 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace) -> CachePlan:
     # Shards of an earlier, killed run may have been cut to another size: the first cut counts.
     cut = workspace.partial(RecordCache, key) / "videos_per_shard"
     if not cut.exists():
-        cut.write_text(str(config.runtime.cache_shard_videos))
+        write_atomically(cut, str(config.runtime.cache_shard_videos).encode())
     size = int(cut.read_text())
     shards = tuple(
         CacheShard(key=key, number=number, first_row=first, end_row=min(first + size, manifest.num_videos))
         for number, first in enumerate(range(0, manifest.num_videos, size))
     )
-    log.info("%d videos to cache, in %d shards", manifest.num_videos, len(shards))
+    log.info("%d videos to cache, shards: %d", manifest.num_videos, len(shards))
     return CachePlan(key=key, shards=shards)
 
 
@@ -73,7 +73,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
     """Decode the videos of one shard; does nothing if that is done."""
     folder = workspace.partial(RecordCache, shard.key)
     with workspace.locked(f"cache-{shard.key}-{shard.number}"):
-        if records.shard_is_complete(folder, shard.number):
+        if records.shard_is_complete(folder, shard.number) or workspace.find(RecordCache, shard.key):
             return
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         wanted = rows.iloc[shard.first_row : shard.end_row].to_dict("records")
@@ -96,6 +96,8 @@ def _records(
                     height, width = small.shape[:2]
                     frames.append(records.encode(small, settings.jpeg_quality))
             except DecodeError as error:
+                if not (videos_dir / row["path"]).is_file():
+                    raise InputError(f"{videos_dir / row['path']} is gone: run again from index") from None
                 frames, height, width, status, reason = [], 0, 0, "unreadable", str(error)
                 log.warning("%s is left out: %s", row["path"], reason)
         yield records.Record(

@@ -15,7 +15,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace, digest_of, key_of
+from nonlocal_core.artifacts import (
+    Checkpoint,
+    Evaluation,
+    RecordCache,
+    Workspace,
+    digest_of,
+    key_of,
+    write_atomically,
+)
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import metrics, report, views
@@ -36,7 +44,7 @@ def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: 
 
 def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
     """The key of an evaluation."""
-    return key_of("evaluate", VERSION, [config.evaluate], [checkpoint.digest, cache.digest])
+    return key_of("evaluate", VERSION, [config.clip, config.evaluate], [checkpoint.digest, cache.digest])
 
 
 def protocol(config: Config) -> str:
@@ -51,26 +59,16 @@ def protocol(config: Config) -> str:
 def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
     """The scores of every video of a split, with top-1 and top-5.
 
-    Raises: InputError if no video of the split could be decoded.
+    Raises: InputError if no video of the split could be decoded, or the checkpoint knows other labels.
     """
 
     def make(folder: Path) -> Evaluation:
-        from nonlocal_core.data import loader
         from nonlocal_core.data.records import RecordReader
 
         reader = RecordReader(workspace.path(cache))
-        wanted = loader.readable_rows(reader, config.evaluate.split)
-        if not wanted:
-            raise InputError(
-                f"no video of the split {config.evaluate.split} could be decoded: there is nothing to score"
-            )
-        chunks = [wanted[i : i + CHUNK_VIDEOS] for i in range(0, len(wanted), CHUNK_VIDEOS)]
-        files = [folder / f"scores-{number:05d}.parquet" for number in range(len(chunks))]
-        todo = [(file, rows) for file, rows in zip(files, chunks, strict=True) if not file.exists()]
-        if todo:
-            _score_chunks(reader, todo, workspace.path(checkpoint) / checkpoint.file, config, len(wanted))
-        scored = pd.concat([pq.read_table(file).to_pandas() for file in files], ignore_index=True)
-        pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), folder / SCORES_FILE)
+        ids = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
+        labels = sorted(ids, key=ids.__getitem__)
+        scored = _scored(reader, labels, workspace.path(checkpoint) / checkpoint.file, config, folder)
         scores_NK = np.stack(scored["scores"].to_list())
         label_N = scored["label_id"].to_numpy(np.int64)
         split = reader.rows[reader.rows["split"] == config.evaluate.split]
@@ -85,28 +83,53 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
             num_scored=len(scored),
             num_videos=len(split),
         )
-        labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
-        report.write(folder, evaluation, sorted(labels, key=labels.__getitem__), scored, split)
-        for file in files:
-            file.unlink()
+        report.write(folder, evaluation, labels, scored, split)
         return evaluation
 
     provenance = {
         "checkpoint": checkpoint.model_dump(mode="json"),
         "cache": cache.model_dump(mode="json"),
-        "config": config.evaluate.model_dump(mode="json"),
+        "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "evaluate")},
     }
     return workspace.build(Evaluation, key(checkpoint, cache, config), make, provenance)
 
 
+def _scored(reader: RecordReader, labels: list[str], weights: Path, config: Config, folder: Path) -> pd.DataFrame:
+    """One row a video with its scores; chunks that an earlier process finished are taken as they are."""
+    from nonlocal_core.data import loader
+
+    if (folder / SCORES_FILE).exists():
+        return _read(folder / SCORES_FILE)
+    wanted = loader.readable_rows(reader, config.evaluate.split)
+    if not wanted:
+        raise InputError(
+            f"no video of the split {config.evaluate.split} could be decoded: there is nothing to score"
+        )
+    chunks = [wanted[i : i + CHUNK_VIDEOS] for i in range(0, len(wanted), CHUNK_VIDEOS)]
+    files = [folder / f"scores-{number:05d}.parquet" for number in range(len(chunks))]
+    todo = [(file, rows) for file, rows in zip(files, chunks, strict=True) if not file.exists()]
+    if todo:
+        _score_chunks(reader, todo, labels, weights, config, len(wanted))
+    scored = pd.concat([_read(file) for file in files], ignore_index=True)
+    _write(scored, folder / SCORES_FILE)
+    for file in files:
+        file.unlink()
+    return scored
+
+
 def _score_chunks(
-    reader: RecordReader, todo: list[tuple[Path, list[int]]], weights: Path, config: Config, num_videos: int
+    reader: RecordReader,
+    todo: list[tuple[Path, list[int]]],
+    labels: list[str],
+    weights: Path,
+    config: Config,
+    num_videos: int,
 ) -> None:
     """Run the network over the videos of every unfinished chunk and keep their scores."""
     from nonlocal_core.data import loader
     from nonlocal_core.evaluation import inference
 
-    network = inference.load(weights, config.runtime)
+    network = inference.load(weights, labels, config.runtime)
     left = sum(len(rows) for _, rows in todo)
     progress = Progress("evaluate", config.evaluate.split, num_videos, "videos", done=num_videos - left)
     for file, rows in todo:
@@ -114,6 +137,16 @@ def _score_chunks(
         logits = inference.logits_by_video(network, clips, config.runtime.eval_batch_clips, progress)
         scored = reader.rows.iloc[rows][["video_id", "label", "label_id"]].copy()
         scored["scores"] = [views.average(logits_VK) for logits_VK in logits]
-        partial = file.with_suffix(".tmp")
-        pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), partial)
-        partial.replace(file)
+        _write(scored, file)
+
+
+def _write(scored: pd.DataFrame, file: Path) -> None:
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(scored, preserve_index=False, nthreads=1), content)
+    write_atomically(file, content.getvalue().to_pybytes())
+
+
+def _read(file: Path) -> pd.DataFrame:
+    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+    scored: pd.DataFrame = pq.read_table(file, use_threads=False).to_pandas(use_threads=False)
+    return scored

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nonlocal_core.artifacts import Frozen, Manifest, Workspace, digest_of, file_digest, key_of, write_json
+from nonlocal_core.artifacts import Frozen, Manifest, Workspace, digest_of, key_of, write_json
 from nonlocal_core.config import Config
 from nonlocal_core.data import layouts, manifest
 from nonlocal_core.progress import Progress
@@ -36,7 +36,8 @@ class IndexPlan(Frozen):
 
     key: str
     videos_dir: str
-    labels_path: str | None
+    labels: tuple[str, ...] | None
+    """in the order of their ids; None: the alphabet's"""
     shards: tuple[IndexShard, ...]
 
 
@@ -54,16 +55,14 @@ def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: P
 def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None = None) -> IndexPlan:
     """The files to probe, cut into shards.
 
-    Raises: InputError if no videos are found.
+    Raises: InputError if no videos are found, or the labels cannot be read.
     """
+    videos_dir = videos_dir.expanduser().absolute()
+    labels = tuple(layouts.read_labels(labels_path.expanduser())) if labels_path else None
     sources = layouts.find_videos(videos_dir, config.index.layout)
-    label_digest = file_digest(labels_path) if labels_path else ""
     listing_digest = layouts.listing_digest(sources)
-    key = key_of("index", VERSION, [config.index], [listing_digest, label_digest])
-    where = str(videos_dir.expanduser().absolute())
-    planned = IndexPlan(
-        key=key, videos_dir=where, labels_path=str(labels_path) if labels_path else None, shards=()
-    )
+    key = key_of("index", VERSION, [config.index], [listing_digest, digest_of(*labels or ())])
+    planned = IndexPlan(key=key, videos_dir=str(videos_dir), labels=labels, shards=())
     if workspace.find(Manifest, key):
         return planned
     size = config.runtime.index_shard_videos
@@ -72,8 +71,8 @@ def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Pa
         cut = [[source._asdict() for source in sources[i : i + size]] for i in range(0, len(sources), size)]
         write_json(listing, cut)
     num_shards = len(json.loads(listing.read_text()))
-    shards = tuple(IndexShard(key=key, number=number, videos_dir=where) for number in range(num_shards))
-    log.info("%d videos to index, in %d shards", len(sources), num_shards)
+    shards = tuple(IndexShard(key=key, number=i, videos_dir=planned.videos_dir) for i in range(num_shards))
+    log.info("%d videos to index, shards: %d", len(sources), num_shards)
     return planned.model_copy(update={"shards": shards})
 
 
@@ -82,7 +81,7 @@ def build_shard(shard: IndexShard, workspace: Workspace) -> None:
     folder = workspace.partial(Manifest, shard.key)
     file = folder / f"rows-{shard.number:05d}.json"
     with workspace.locked(f"index-{shard.key}-{shard.number}"):
-        if file.exists():
+        if file.exists() or workspace.find(Manifest, shard.key):
             return
         listed = json.loads((folder / LISTING_FILE).read_text())[shard.number]
         progress = Progress("index", f"shard {shard.number}", len(listed), "videos")
@@ -100,7 +99,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     """
 
     def make(folder: Path) -> Manifest:
-        labels = layouts.read_labels(Path(planned.labels_path)) if planned.labels_path else None
+        labels = list(planned.labels) if planned.labels else None
         parts = [json.loads(file.read_text()) for file in sorted(folder.glob("rows-*.json"))]
         rows = manifest.complete(pd.DataFrame([row for part in parts for row in part]), config.index, labels)
         manifest.check(rows, config.runtime.max_unreadable)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, key_of
+from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
+
+if TYPE_CHECKING:
+    from nonlocal_core.training.checkpoint import Description
 
 VERSION = 1
 
@@ -41,24 +45,13 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         rows = loader.readable_rows(reader, "train")
         if not rows:
             raise InputError("no video of the train split could be decoded: there is nothing to learn from")
-        labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
-        described = checkpoint.Description(
-            step=0,
-            labels=tuple(sorted(labels, key=labels.__getitem__)),
-            model=config.model,
-            clip=config.clip,
-            cache=config.cache,
-            train=config.train,
-            cache_digest=cache.digest,
-            manifest_digest=cache.manifest_digest,
-        )
-        loss = loop.run(reader, rows, described, config, folder)
+        loss = loop.run(reader, rows, _description(cache, config, workspace), config, folder)
         last = checkpoint.latest(folder)
         assert last is not None, "the loop ends with a checkpoint"
         described, _ = checkpoint.read(last)
         return Checkpoint(
             key=key(cache, config),
-            digest=described.weights_digest,
+            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
             path=f"train/{key(cache, config)}",
             file=last.name,
             num_steps=described.step,
@@ -71,3 +64,19 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "model", "train")},
     }
     return workspace.build(Checkpoint, key(cache, config), make, provenance)
+
+
+def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:
+    from nonlocal_core.training import checkpoint
+
+    labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
+    return checkpoint.Description(
+        step=0,
+        labels=tuple(sorted(labels, key=labels.__getitem__)),
+        model=config.model,
+        clip=config.clip,
+        cache=config.cache,
+        train=config.train,
+        cache_digest=cache.digest,
+        manifest_digest=cache.manifest_digest,
+    )

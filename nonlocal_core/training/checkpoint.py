@@ -6,6 +6,7 @@ The file is safetensors: it holds no code, and other frameworks read it.  Tensor
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 OPTIMIZER = "optimizer/"
 
+Tensors = dict[str, NDArray[np.generic]]
+
 
 class Description(Frozen):
     """What a checkpoint says of itself."""
@@ -39,6 +42,8 @@ class Description(Frozen):
     cache_digest: str
     manifest_digest: str
     weights_digest: str = ""
+    content_digest: str = ""
+    """of everything else in the file, to tell damage"""
 
 
 def step_path(folder: Path, step: int) -> Path:
@@ -50,7 +55,8 @@ def save(path: Path, net: I3D, optimizer: nn.Optimizer, description: Description
     """Write a checkpoint atomically; what comes back also names the digest of the weights."""
     weights = _arrays(net)
     tensors = {**weights, **{OPTIMIZER + name: array for name, array in _optimizer_arrays(optimizer).items()}}
-    described = description.model_copy(update={"weights_digest": weights_digest(weights)})
+    described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
+    described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
     data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
     write_atomically(path, data)
     return described
@@ -74,10 +80,10 @@ def keep_last(folder: Path, count: int) -> None:
         path.unlink()
 
 
-def read(path: Path) -> tuple[Description, dict[str, NDArray[np.generic]]]:
+def read(path: Path) -> tuple[Description, Tensors]:
     """A checkpoint's description and tensors.
 
-    Raises: DamagedError if the file is not whole or its weights do not match their digest.
+    Raises: DamagedError if the file is not whole or does not match its digest.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -85,9 +91,8 @@ def read(path: Path) -> tuple[Description, dict[str, NDArray[np.generic]]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError):
         raise DamagedError(f"{path} is not a whole checkpoint") from None
-    weights = {name: array for name, array in tensors.items() if not name.startswith(OPTIMIZER)}
-    if weights_digest(weights) != description.weights_digest:
-        raise DamagedError(f"the weights in {path} do not match their digest")
+    if _content_digest(description, tensors) != description.content_digest:
+        raise DamagedError(f"{path} does not match its digest")
     return description, tensors
 
 
@@ -109,27 +114,35 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     return net, description
 
 
-def weights_digest(weights: dict[str, NDArray[np.generic]]) -> str:
-    """A digest of named weights."""
-    return digest_of(*(part for name in sorted(weights) for part in (name, weights[name].tobytes())))
+def tensors_digest(tensors: Tensors) -> str:
+    """A digest of named tensors."""
+    parts = ((name, array.dtype, array.shape, array.tobytes()) for name, array in sorted(tensors.items()))
+    return digest_of(*itertools.chain.from_iterable(parts))
 
 
-def _arrays(net: I3D) -> dict[str, NDArray[np.generic]]:
+def _content_digest(description: Description, tensors: Tensors) -> str:
+    said = description.model_copy(update={"content_digest": ""}).model_dump_json()
+    return digest_of(said, tensors_digest(tensors))
+
+
+def _arrays(net: I3D) -> Tensors:
     return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
 
 
 def _state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
-    return [*optimizer.moments, optimizer.global_step]
+    trained = {parameter.name for parameter in optimizer.parameters}
+    return [parameter for parameter in optimizer.get_parameters() if parameter.name not in trained]
 
 
-def _optimizer_arrays(optimizer: nn.Optimizer) -> dict[str, NDArray[np.generic]]:
+def _optimizer_arrays(optimizer: nn.Optimizer) -> Tensors:
     return {parameter.name: parameter.asnumpy() for parameter in _state(optimizer)}
 
 
-def _assign(named: object, arrays: dict[str, NDArray[np.generic]], path: Path) -> None:
+def _assign(named: object, arrays: Tensors, path: Path) -> None:
     parameters = dict(named)  # type: ignore[call-overload]
     odd = sorted(parameters.keys() ^ arrays.keys())
-    odd += [name for name in parameters.keys() & arrays.keys() if parameters[name].shape != arrays[name].shape]
+    both = sorted(parameters.keys() & arrays.keys())
+    odd += [name for name in both if parameters[name].shape != arrays[name].shape]
     if odd:
         raise DamagedError(f"{path} does not fit the network: {', '.join(odd[:5])}")
     for name, parameter in parameters.items():

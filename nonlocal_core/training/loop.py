@@ -16,6 +16,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from nonlocal_core.artifacts import write_atomically
 from nonlocal_core.config import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records import RecordReader
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
 KEEP_CHECKPOINTS = 2
+SAME_SIGNAL_S = 2.0
 
 Step = Callable[[ms.Tensor, ms.Tensor, ms.Tensor], tuple[ms.Tensor, ms.Tensor]]
 
@@ -49,11 +51,11 @@ def run(
     per_epoch = loader.steps_per_epoch(len(rows), train.batch_size)
     rates = learning_rates(train, per_epoch)
     optimizer = make_optimizer(net, rates, config)
-    step, loss = 0, float("nan")
+    step = 0
     if path := checkpoint.latest(folder):
         step = checkpoint.restore(path, net, optimizer).step
-        loss = _cut_log(folder / LOG_FILE, step)
         log.info("going on after step %d of %d", step, len(rates))
+    loss = _cut_log(folder / LOG_FILE, step)
     take_step = make_step(net, optimizer)
     progress = Progress("train", f"{train.epochs} epochs", len(rates), "steps", done=step)
     with stop_between_steps() as stop:
@@ -66,7 +68,7 @@ def run(
                 )
                 loss = float(loss_.asnumpy())
                 if not np.isfinite(loss):
-                    raise DivergenceError(_diverged(reader, batch.rows, step, rates[step]))
+                    raise DivergenceError(_diverged(reader, batch.rows, step + 1, rates[step]))
                 top1 = float(np.mean(logits_NK.asnumpy().argmax(1) == batch.label_N))
                 step += 1
                 clips_per_s = len(batch.rows) / (time.monotonic() - started_s)
@@ -85,7 +87,10 @@ def run(
 
 @contextlib.contextmanager
 def stop_between_steps() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets instead of cutting a step in two; a second one cuts."""
+    """An event that Ctrl-C or SIGTERM sets instead of cutting a step in two; another one, later, cuts.
+
+    A Ctrl-C comes twice at once: from the terminal, and from the parent process, which passes it on.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
@@ -96,9 +101,15 @@ def stop_between_steps() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    asked_s = float("inf")
+
     def request(number: int, frame: object) -> None:
-        stop.set()
-        restore()
+        nonlocal asked_s
+        if not stop.is_set():
+            asked_s = time.monotonic()
+            stop.set()
+        elif time.monotonic() - asked_s > SAME_SIGNAL_S:
+            raise KeyboardInterrupt
 
     for number in before:
         signal.signal(number, request)
@@ -117,7 +128,10 @@ def make_optimizer(net: I3D, rates: np.ndarray[Any, np.dtype[np.float32]], confi
         {"params": plain, "weight_decay": 0.0},
         {"order_params": net.trainable_params()},
     ]
-    return nn.Momentum(groups, rates.tolist(), config.train.momentum, use_nesterov=config.train.nesterov)
+    momentum = config.train.momentum
+    if config.train.nesterov and momentum > 0:  # on CPUs, Momentum does not look at use_nesterov
+        return nn.SGD(groups, rates.tolist(), momentum, nesterov=True)
+    return nn.Momentum(groups, rates.tolist(), momentum)
 
 
 def make_step(net: I3D, optimizer: nn.Optimizer) -> Step:
@@ -159,9 +173,10 @@ def _append(path: Path, line: dict[str, object]) -> None:
 
 def _cut_log(path: Path, step: int) -> float:
     """Drop the lines after a step, which will be taken again; gives that step's loss."""
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")][:step]
-    path.write_text("".join(lines))
-    return float(json.loads(lines[-1])["loss"])
+    content = path.read_text() if path.exists() else ""
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
+    write_atomically(path, "".join(lines).encode())
+    return float(json.loads(lines[-1])["loss"]) if lines else float("nan")
 
 
 def _diverged(reader: RecordReader, rows: list[int], step: int, rate: float) -> str:

@@ -1,0 +1,170 @@
+"""Mistakes of a person at the command line: one clear line, an exit code, no traceback, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.full import full
+from nonlocal_core.data.toy import make_toy_videos
+
+REPOSITORY = Path(__file__).parents[2]
+FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
+
+
+@pytest.fixture(scope="module")
+def environment(prefect_server: None) -> dict[str, str]:
+    """The environment of a command that uses the tests' Prefect server."""
+    from prefect.settings import PREFECT_API_URL
+
+    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+
+
+@pytest.fixture
+def videos_dir(tmp_path: Path) -> Path:
+    return make_toy_videos(tmp_path / "videos", num_videos=8)
+
+
+def fails(environment: dict[str, str], *words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*FULL, *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode != 0
+    assert len(errors) == 1, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.rstrip().endswith(errors[0]), "the error is the last line"
+    return done.returncode, errors[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tinny"], "there is no preset 'tinny': did you mean tiny?"),
+        (["tiny", "train.epoch=2"], "there is no setting 'train.epoch': did you mean train.epochs"),
+        (["epochs=2"], "there is no setting 'epochs': did you mean train.epochs"),
+        (["train.epochs=many"], "train.epochs=many does not fit"),
+        (["train.crop_size=100"], "train.crop_size=100 is larger than a cached frame"),
+        (["clip.clip_len=1"], "clip.clip_len=1 is too short"),
+        (["tiny", "epochs"], "'epochs' is not of the form key=value"),
+    ],
+)
+def test_wrong_settings(words: list[str], said: str) -> None:
+    code, error = fails(dict(os.environ), *words)
+    assert code == 2
+    assert said in error
+
+
+def test_videos_are_asked_for(environment: dict[str, str], tmp_path: Path) -> None:
+    code, error = fails(environment, "nl_i3d_r50_8x8", f"workspace_dir={tmp_path}")
+    assert code == 3
+    assert "videos_dir=DIR" in error
+
+
+def test_no_videos(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "missing"):
+        code, error = fails(environment, f"videos_dir={tmp_path / folder}", f"workspace_dir={tmp_path / 'w'}")
+        assert code == 3
+        assert folder in error
+
+
+def test_one_class(environment: dict[str, str], videos_dir: Path) -> None:
+    for label in ("falls", "rises", "grows"):
+        shutil.rmtree(videos_dir / label)
+    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    assert code == 3
+    assert "shrinks" in error
+
+
+def test_a_video_in_two_splits(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos_dir, tmp_path / "split" / "train")
+    shutil.copytree(videos_dir / "falls", tmp_path / "split" / "val" / "falls")
+    code, error = fails(environment, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
+    assert code == 3
+    assert "val/falls/toy-" in error
+    assert "train/falls/toy-" in error
+
+
+def test_an_empty_val_split(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos_dir, tmp_path / "split" / "train")
+    (tmp_path / "split" / "val" / "falls").mkdir(parents=True)
+    code, error = fails(environment, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
+    assert code == 3
+    assert "val" in error
+
+
+def test_a_workspace_that_cannot_be_written(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    code, error = fails(
+        environment, f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'file' / 'workspace'}"
+    )
+    assert code == 4
+    assert "workspace_dir=DIR" in error
+
+
+def test_help_names_presets_and_settings_with_their_units() -> None:
+    done = subprocess.run([*FULL, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for text in ("nl_i3d_r50_32x2", "videos_dir=", "train.epochs=", "cache.short_side=256", "(pixels)"):
+        assert text in done.stdout
+
+
+def test_a_mistake_leaves_finished_work_alone(
+    environment: dict[str, str], videos_dir: Path, tmp_path: Path
+) -> None:
+    """Too many bad videos stop the run; allowing them goes on with the shards that are there."""
+    for number in range(4):
+        (videos_dir / "falls" / f"bad{number}.mp4").write_text("text")
+    words = (f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}")
+    _, error = fails(environment, *words)
+    assert "4 of 12" in error
+    assert "runtime.max_unreadable=" in error
+    rows = next((tmp_path / "w" / "index").glob("*.partial/rows-00000.json"))
+    written = rows.stat().st_mtime_ns
+    allowed = error.split("runtime.max_unreadable=")[1].split()[0].rstrip(".,;)")
+    small = {"train.epochs": 1, "model.width": 4, "runtime.max_unreadable": allowed}
+    summary = full("tiny", small, videos_dir, tmp_path / "w")
+    assert summary.cache.num_videos - summary.cache.num_ok == 4
+    kept = tmp_path / "w" / summary.manifest.path / "rows-00000.json"
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    """Ctrl-C at a terminal reaches every process of the command."""
+    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*FULL, *words],
+        cwd=REPOSITORY,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(terminal, False)
+    started_s, interrupted, seen = time.monotonic(), False, b""
+    while process.poll() is None:
+        assert time.monotonic() - started_s < 120
+        try:
+            seen += os.read(terminal, 65536)
+        except (BlockingIOError, OSError):
+            time.sleep(0.1)
+        logs = list((tmp_path / "w").glob("train/*.partial/log.jsonl"))
+        if not interrupted and logs and logs[0].read_text().count("\n") > 3:
+            os.killpg(process.pid, signal.SIGINT)
+            interrupted = True
+    os.close(terminal)
+    assert process.returncode == 130
+    assert b"nothing is lost" in seen
+    assert b"Traceback" not in seen
+    assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))

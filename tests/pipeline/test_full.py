@@ -1,0 +1,172 @@
+"""The whole chain through Prefect on real files: what comes out, what is done again, what a killed run keeps."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.full import Summary, full
+from flows.prepare import prepare
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, Workspace
+from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.errors import ConfigError, InputError
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = {
+    "model.width": 4,
+    "clip.clip_len": 4,
+    "train.epochs": 2,
+    "train.crop_size": 32,
+    "evaluate.crop_size": 32,
+    "cache.short_side": 40,
+    "evaluate.num_clips": 1,
+    "runtime.cache_shard_videos": 10,
+    "runtime.max_unreadable": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 good videos and three that are not: cut short, empty, and text."""
+    folder = make_toy_videos(tmp_path_factory.mktemp("videos"), num_videos=24)
+    whole = (folder / "falls" / "toy-0000.mp4").read_bytes()
+    (folder / "falls" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "rises" / "empty.mp4").write_bytes(b"")
+    (folder / "grows" / "text.mp4").write_text("this is not a video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(prefect_server: None, videos_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
+    workspace_dir = tmp_path_factory.mktemp("workspace")
+    return full("tiny", SMALL, videos_dir, workspace_dir), workspace_dir
+
+
+def test_makes_everything(run: tuple[Summary, Path]) -> None:
+    summary, workspace_dir = run
+    workspace = Workspace(workspace_dir)
+    rows = pq.read_table(workspace.path(summary.manifest) / summary.manifest.ROWS).to_pandas()
+    assert len(rows) == 27
+    bad = rows[rows["status"] != "ok"].set_index("video_id")
+    assert bad["status"].to_dict() == {
+        "falls/cut.mp4": "unreadable",
+        "grows/text.mp4": "unreadable",
+        "rises/empty.mp4": "empty",
+    }
+    assert (bad["reason"] != "").all()
+    assert summary.cache.num_videos == 27
+    assert summary.cache.num_ok == 24
+    scores = pq.read_table(workspace.path(summary.evaluation) / "scores.parquet").to_pandas()
+    val = rows[rows["split"] == "val"]
+    assert set(scores["video_id"]) == set(val[val["status"] == "ok"]["video_id"])
+    assert summary.evaluation.num_scored == len(scores)
+    assert summary.evaluation.num_videos == len(val)
+    right = [row.scores.argmax() == row.label_id for row in scores.itertuples()]
+    assert summary.evaluation.top1 == pytest.approx(sum(right) / len(right))
+    entry = registry.entries(workspace)["v0001"]
+    assert entry["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
+    assert entry["manifest_digest"] == summary.manifest.digest
+    assert entry["evaluation"]["protocol"] == summary.evaluation.protocol
+    assert registry.read(workspace).champion == "v0001"
+
+
+def test_says_what_happened(run: tuple[Summary, Path]) -> None:
+    summary, workspace_dir = run
+    text = str(summary)
+    assert "24 used, 3 quarantined" in text
+    scored = summary.evaluation
+    assert f"{scored.top1:.2%} of {scored.num_scored} of {scored.num_videos} videos" in text
+    assert (workspace_dir / scored.path / "report.md").exists()
+    assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
+
+
+def test_second_run_does_no_work(run: tuple[Summary, Path], videos_dir: Path) -> None:
+    summary, workspace_dir = run
+    before = _written(workspace_dir)
+    again = full("tiny", SMALL, videos_dir, workspace_dir)
+    assert _written(workspace_dir) == before
+    assert again.model_copy(update={"seconds": {}}) == summary.model_copy(update={"seconds": {}})
+
+
+def test_another_setting_redoes_only_what_reads_it(run: tuple[Summary, Path], videos_dir: Path) -> None:
+    summary, workspace_dir = run
+    again = full("tiny", {**SMALL, "evaluate.num_clips": 2}, videos_dir, workspace_dir)
+    assert again.manifest == summary.manifest
+    assert again.cache == summary.cache
+    assert again.evaluation.key != summary.evaluation.key
+    assert again.entry.version == "v0002"
+    assert not again.entry.is_champion
+    assert "another protocol" in again.entry.reason
+    assert len(list((workspace_dir / "train").iterdir())) == 1
+
+
+def test_prepare_is_the_first_half(run: tuple[Summary, Path], videos_dir: Path) -> None:
+    summary, workspace_dir = run
+    assert prepare("tiny", SMALL, videos_dir, workspace_dir).cache == summary.cache
+
+
+def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:
+    started_s = time.monotonic()
+    with pytest.raises(InputError, match="no videos"):
+        full("tiny", SMALL, tmp_path, tmp_path / "workspace")
+    with pytest.raises(ConfigError, match=r"train\.epochs"):
+        full("tiny", {"train.epoch": 3}, tmp_path, tmp_path / "workspace")
+    assert time.monotonic() - started_s < 5  # the first wait of the retry table
+
+
+def test_killed_run_goes_on(run: tuple[Summary, Path], videos_dir: Path, tmp_path: Path) -> None:
+    """kill -9 of the flow while it trains: its child dies too, and the next run ends with the same weights."""
+    settings = {**SMALL, "train.epochs": 40, "runtime.checkpoint_steps": 3, "model.dropout": 0.3}
+    uncut = full("tiny", settings, videos_dir, tmp_path / "uncut")
+    words = [f"{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, str(REPOSITORY / "flows" / "full.py"), "tiny", f"videos_dir={videos_dir}"]
+    command += [f"workspace_dir={tmp_path / 'cut'}", *words]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for(lambda: len(_steps(tmp_path / "cut")) > 20, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    workspace = Workspace(tmp_path / "cut")
+    assert workspace.find(Checkpoint, uncut.checkpoint.key) is None
+    steps = _steps(tmp_path / "cut")
+    time.sleep(2)
+    assert _steps(tmp_path / "cut") == steps, "the child of a killed run still trains"
+    finished = _written(tmp_path / "cut" / "cache")
+
+    resumed = full("tiny", settings, videos_dir, tmp_path / "cut")
+    assert _written(tmp_path / "cut" / "cache") == finished
+    assert resumed.checkpoint == uncut.checkpoint
+    assert resumed.evaluation.digest == uncut.evaluation.digest
+    assert _steps(tmp_path / "cut") == _steps(tmp_path / "uncut")
+
+
+def _steps(workspace_dir: Path) -> list[int]:
+    lines = [line for file in workspace_dir.glob("train/*/log.jsonl") for line in file.read_text().splitlines()]
+    return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
+
+
+def _written(folder: Path) -> dict[str, int]:
+    """Every file of a folder and when it was written, without locks."""
+    return {
+        str(path): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and ".locks" not in path.parts
+    }
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    started_s = time.monotonic()
+    while not condition():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() - started_s < 120
+        time.sleep(0.1)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from small import small_config
+
+from nonlocal_core.data import loader
+from nonlocal_core.data.records import RecordReader
+from nonlocal_core.errors import DamagedError
+
+
+@pytest.fixture
+def reader(toy):
+    return RecordReader(toy.root / toy.cache.path)
+
+
+def batches(reader, epoch=0, skip=0, rows=None, **overrides):
+    rows = loader.readable_rows(reader, "train") if rows is None else rows
+    return list(loader.train_batches(reader, rows, small_config(**overrides), epoch, skip))
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.rows == b.rows
+        np.testing.assert_array_equal(a.label_N, b.label_N)
+        np.testing.assert_array_equal(a.clip_NCTHW, b.clip_NCTHW)
+
+
+def loader_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+def test_batches_are_a_function_of_seed_and_epoch_and_not_of_the_number_of_threads(reader):
+    first = batches(reader, runtime__num_workers=1)
+    assert_same(first, batches(reader, runtime__num_workers=1))
+    assert_same(first, batches(reader, runtime__num_workers=3))
+    assert_same(first, batches(reader, runtime__num_workers=0))
+    for other in (batches(reader, epoch=1), batches(reader, train__seed=1)):
+        assert [batch.rows for batch in other] != [batch.rows for batch in first]
+
+
+def test_the_same_video_gives_another_clip_in_another_epoch(reader):
+    first, second = (
+        {
+            row: clip
+            for batch in batches(reader, epoch)
+            for row, clip in zip(batch.rows, batch.clip_NCTHW, strict=True)
+        }
+        for epoch in (0, 1)
+    )
+    assert first.keys() == second.keys()
+    assert any(not np.array_equal(first[row], second[row]) for row in first)
+
+
+def test_a_batch_is_what_the_network_takes(reader):
+    rows = loader.readable_rows(reader, "train")
+    epoch = batches(reader)
+    assert sorted(row for batch in epoch for row in batch.rows) == rows
+    labels = reader.rows["label_id"].tolist()
+    for batch in epoch:
+        assert (batch.clip_NCTHW.shape, batch.clip_NCTHW.dtype) == ((2, 3, 4, 32, 32), np.uint8)
+        assert batch.clip_NCTHW.flags.c_contiguous
+        assert batch.label_N.dtype == np.int32
+        assert batch.label_N.tolist() == [labels[row] for row in batch.rows]
+
+
+@pytest.mark.parametrize("skip", [1, 3, 4])
+def test_skipping_gives_the_rest_of_the_same_epoch(reader, skip):
+    assert_same(batches(reader, epoch=2)[skip:], batches(reader, epoch=2, skip=skip))
+
+
+@pytest.mark.parametrize(("num_videos", "size", "steps"), [(8, 3, 2), (8, 8, 1), (2, 5, 1), (1, 4, 1)])
+def test_whole_batches_even_of_fewer_videos_than_one_takes(reader, num_videos, size, steps):
+    rows = loader.readable_rows(reader, "train")[:num_videos]
+    epoch = batches(reader, rows=rows, train__batch_size=size)
+    assert [len(batch.rows) for batch in epoch] == [size] * steps
+    assert loader.steps_per_epoch(num_videos, size) == steps
+    assert {row for batch in epoch for row in batch.rows} <= set(rows)
+    counts = np.bincount([row for batch in epoch for row in batch.rows])
+    assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
+
+
+def test_what_is_left_out_of_one_epoch_is_in_another(reader):
+    rows = set(loader.readable_rows(reader, "train"))
+    epochs = [batches(reader, epoch, train__batch_size=3) for epoch in range(4)]
+    left_out = [rows - {row for batch in epoch for row in batch.rows} for epoch in epochs]
+    assert all(len(left) == 2 for left in left_out)
+    assert set.intersection(*left_out) == set()
+
+
+def test_only_readable_videos_of_the_split_are_taken(reader):
+    reader.rows.loc[reader.rows.index[0], "status"] = "unreadable"
+    rows = [row for split in ("train", "val", "test") for row in loader.readable_rows(reader, split)]
+    assert sorted(rows) == list(range(1, 12))
+
+
+def test_normalised_pixels(reader):
+    import mindspore as ms
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 6)).astype(np.uint8)
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    expected = (pixels - mean[:, None, None, None]) / std[:, None, None, None]
+    np.testing.assert_allclose(loader.normalise(ms.Tensor(pixels)).asnumpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("clips", "crops"), [(1, 1), (3, 3)])
+def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
+    from nonlocal_core.data import sampling, transforms
+
+    config = small_config(evaluate__num_clips=clips, evaluate__num_crops=crops)
+    rows = [5, 0, 7]
+    found = list(loader.video_views(reader, rows, config.clip, config.evaluate, 2))
+    assert len(found) == 3
+    for row, views in zip(rows, found, strict=True):
+        num_frames = int(reader.rows["num_frames"].iloc[row])
+        indices = sampling.test_indices(num_frames, config.clip, clips)
+        expected = [transforms.test_views(reader.frames(row, one), 32, crops) for one in indices]
+        assert views.shape == (clips * crops, 3, 4, 32, 32)
+        np.testing.assert_array_equal(views, np.concatenate(expected))
+
+
+def test_results_come_in_order_and_few_are_prepared_ahead():
+    started = []
+
+    def slow(number):
+        started.append(number)
+        time.sleep(0.02 if number % 3 == 0 else 0)
+        return number * number
+
+    results = loader.in_order(slow, range(12), num_workers=3, ahead=4)
+    assert next(results) == 0
+    time.sleep(0.1)
+    assert sorted(started) == [0, 1, 2, 3]
+    assert list(results) == [number * number for number in range(1, 12)]
+    assert loader_threads() == []
+    assert list(loader.in_order(slow, [], 2, 4)) == []
+
+
+def test_an_error_in_a_thread_reaches_the_caller_and_leaves_no_thread():
+    def fail(number):
+        if number == 3:
+            raise DamagedError("frame 7 does not match its checksum")
+        return number
+
+    results, taken = loader.in_order(fail, range(1000), num_workers=3, ahead=8), []
+    with pytest.raises(DamagedError, match="frame 7"):
+        taken.extend(next(results) for _ in range(1000))
+    assert taken == [0, 1, 2]
+    assert loader_threads() == []
+
+
+def test_a_caller_that_stops_early_leaves_no_thread(reader):
+    config = small_config(runtime__num_workers=3)
+    for _ in loader.train_batches(reader, loader.readable_rows(reader, "train"), config, 0, 0):
+        break
+    assert loader_threads() == []

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nonlocal_core.evaluation import metrics
+
+
+def topk_by_hand(scores, labels, k):
+    """A video counts if fewer than k other classes score as much as its own."""
+    right = 0
+    for row, label in zip(scores, labels, strict=True):
+        others = [score for number, score in enumerate(row) if number != label and score >= row[label]]
+        right += len(others) < k
+    return right / len(labels)
+
+
+few_values = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
+cases = st.integers(1, 7).flatmap(
+    lambda k: st.lists(
+        st.tuples(st.lists(few_values, min_size=k, max_size=k), st.integers(0, k - 1)), min_size=1, max_size=9
+    )
+)
+
+
+@given(cases, st.integers(1, 8))
+def test_topk_is_what_counting_gives(rows, k):
+    scores, labels = [list(part) for part in zip(*rows, strict=True)]
+    assert metrics.topk(np.array(scores), np.array(labels), k) == pytest.approx(topk_by_hand(scores, labels, k))
+
+
+@given(cases)
+def test_confusion_counts_every_video_once(rows):
+    scores, labels = [list(part) for part in zip(*rows, strict=True)]
+    counts = metrics.confusion(np.array(scores), np.array(labels))
+    expected = np.zeros_like(counts)
+    for row, label in zip(scores, labels, strict=True):
+        expected[label, row.index(max(row))] += 1
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_a_network_that_says_the_same_of_all_classes_is_right_nowhere():
+    assert metrics.topk(np.full((8, 10), 0.1), np.arange(8), 1) == 0.0
+    assert metrics.topk(np.full((8, 10), 0.1), np.arange(8), 5) == 0.0
+    assert metrics.rank(np.full((1, 10), 0.1), np.array([3])).tolist() == [9]
+
+
+def test_top5_of_fewer_classes_is_everything():
+    scores = np.random.default_rng(0).random((20, 4))
+    assert metrics.topk(scores, np.arange(20) % 4, 5) == 1.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_refused(bad):
+    scores = np.full((2, 3), 0.5)
+    scores[1, 2] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.topk(scores, np.array([0, 1]), 1)

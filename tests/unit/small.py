@@ -1,0 +1,58 @@
+"""The smallest settings with which the whole chain still runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.config import Config, resolve
+
+SETTINGS: dict[str, object] = {
+    "cache.short_side": 36,
+    "clip.clip_len": 4,
+    "model.width": 2,
+    "model.nl_res3": (),
+    "model.dropout": 0.5,
+    "train.epochs": 3,
+    "train.batch_size": 2,
+    "train.warmup_epochs": 0.5,
+    "train.crop_size": 32,
+    "evaluate.num_clips": 1,
+    "evaluate.crop_size": 32,
+    "runtime.device": "CPU",
+    "runtime.num_workers": 2,
+}
+
+
+def small_config(**overrides: object) -> Config:
+    """Settings with some of them replaced, `__` for the dot: `train__epochs=1`."""
+    return resolve("tiny", {**SETTINGS, **{key.replace("__", "."): value for key, value in overrides.items()}})
+
+
+class Toy(NamedTuple):
+    """12 toy videos, indexed and cached: 8 train and 4 val, two and one a label."""
+
+    videos_dir: Path
+    root: Path
+    manifest: Manifest
+    cache: RecordCache
+
+    def workspace(self, folder: Path) -> Workspace:
+        """A workspace of its own that has the manifest and the cache."""
+        shutil.copytree(self.root, folder, dirs_exist_ok=True)
+        return Workspace(folder)
+
+
+def python(code: str) -> subprocess.Popen[str]:
+    """A Python process that can import what the tests can."""
+    path = str(Path(__file__).parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.path.append({path!r})\n{code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

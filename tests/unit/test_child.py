@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import child_functions as functions
+import pytest
+
+from nonlocal_core import child
+from nonlocal_core.errors import ChildError, DamagedError, all_errors, is_worth_retrying
+from nonlocal_core.progress import TICKS
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child imports the functions by name, as it does the stages."""
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+def test_the_result_comes_back_from_another_process():
+    assert child.call(functions.add, [1], [2]) == [1, 2]
+    assert child.call(functions.nothing) is None
+    assert child.call(functions.process_id) != os.getpid()
+
+
+def test_arguments_and_results_may_be_large():
+    text = "x" * 10_000_000
+    assert child.call(functions.add, text, "y") == text + "y"
+
+
+@pytest.mark.parametrize("name", [name for name in all_errors() if name not in ("NonlocalError", "ChildError")])
+def test_our_errors_cross_with_their_class(name):
+    with pytest.raises(all_errors()[name]) as caught:
+        child.call(functions.raise_ours, name, "what is wrong: do this")
+    assert (type(caught.value).__name__, str(caught.value)) == (name, "what is wrong: do this")
+
+
+@pytest.mark.parametrize(
+    ("name", "worth_retrying"),
+    [("OSError", True), ("MemoryError", True), ("RuntimeError", True), ("ValueError", False), ("KeyError", False)],
+)
+def test_another_exception_becomes_a_child_error_with_its_traceback(name, worth_retrying):
+    with pytest.raises(ChildError, match=r"raise_builtin failed:\nTraceback") as caught:
+        child.call(functions.raise_builtin, name)
+    assert "child_functions.py" in str(caught.value)
+    assert f"{name}: " in str(caught.value)
+    assert is_worth_retrying(caught.value) == worth_retrying
+
+
+@pytest.mark.parametrize(("how", "words"), [("signal", "was killed by SIGKILL"), ("exit", "ended with code 3")])
+def test_a_process_that_dies_is_worth_another_try_and_its_last_words_are_kept(how, words):
+    with pytest.raises(ChildError, match=rf"^the process of child_functions {words}: run again") as caught:
+        child.call(functions.die, how)
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == [*(f"line {number}" for number in range(9, 20)), "native library: double free"]
+    assert is_worth_retrying(caught.value)
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_and_not_a_hang():
+    with pytest.raises(ChildError, match="pickle"):
+        child.call(functions.give_what_cannot_be_sent)
+
+
+def test_log_and_progress_arrive_under_their_names(caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG, "nonlocal_core")
+    monkeypatch.setattr(logging.getLogger(TICKS), "handlers", [caplog.handler])
+    child.call(functions.tell)
+    records = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert records[:3] == [
+        ("nonlocal_core.somewhere", "INFO", "hello {'who': 'you'}"),
+        ("nonlocal_core.other", "WARNING", "careful"),
+        (TICKS, "DEBUG", "x 1.0"),
+    ]
+    assert caplog.records[1].levelno == logging.WARNING
+    assert caplog.records[2].progress.items() >= {
+        "stage": "cache", "what": "shard 3", "done": 2, "total": 2, "unit": "videos"
+    }.items()  # fmt: skip
+    assert records[3][:2] == ("nonlocal_core.progress", "INFO")
+    assert "not ours" not in caplog.text
+    assert "it broke\nTraceback" in records[-1][2]
+
+
+def test_records_below_the_level_of_their_logger_are_not_shown(caplog):
+    caplog.set_level(logging.WARNING, "nonlocal_core")
+    child.call(functions.tell)
+    assert [record.getMessage().split("\n")[0] for record in caplog.records] == ["careful", "it broke"]
+
+
+def test_a_talkative_child_does_not_block():
+    assert child.call(functions.talk_a_lot, 3000) == 3000
+
+
+def test_calls_from_threads_do_not_mix():
+    with ThreadPoolExecutor(4) as pool:
+        sums = list(pool.map(lambda number: child.call(functions.add, number, 1), range(8)))
+    assert sums == list(range(1, 9))
+
+
+def test_damage_in_the_child_is_damage_here():
+    with pytest.raises(DamagedError):
+        child.call(functions.raise_ours, "DamagedError", "x")
+
+
+def start_parent(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A process that waits for a child, and the child's id."""
+    code = (
+        "from pathlib import Path; import child_functions; from nonlocal_core import child\n"
+        f"child.call(child_functions.wait, Path({str(folder / 'started')!r}), Path({str(folder / 'kept')!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline_s = time.monotonic() + 30
+    while not (folder / "started").exists() or not (folder / "started").read_text():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    return parent, int((folder / "started").read_text())
+
+
+def is_gone(process_id: int, within_s: float = 10) -> bool:
+    deadline_s = time.monotonic() + within_s
+    while time.monotonic() < deadline_s:
+        try:
+            state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":  # dead; whoever adopted it has not looked yet
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_the_child_dies_with_its_parent(tmp_path):
+    parent, child_id = start_parent(tmp_path)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert is_gone(child_id)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_stopped_parent_lets_the_child_keep_its_work(tmp_path):
+    parent, child_id = start_parent(tmp_path)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(30)
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert is_gone(child_id, within_s=1)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nonlocal_core.config import ClipConfig, Config, IndexConfig, resolve, settings
+from nonlocal_core.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[2] / "nonlocal_core"
+
+
+def test_a_preset_differs_from_the_defaults_and_overrides_differ_from_it():
+    assert resolve("nl_i3d_r50_32x2", {}) == Config()
+    tiny = resolve("tiny", {"train.epochs": 3})
+    assert (tiny.train.epochs, tiny.model.width, tiny.cache.jpeg_quality) == (3, 8, Config().cache.jpeg_quality)
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "name", "value"),
+    [
+        ("2", "train", "epochs", 2),
+        ("1e-3", "train", "base_lr", 0.001),
+        ("1", "train", "base_lr", 1.0),
+        ("true", "train", "nesterov", True),
+        ("cosine", "train", "schedule", "cosine"),
+        ("1,3", "train", "milestones", (1, 3)),
+        ("[1, 3]", "train", "milestones", (1, 3)),
+        ("[]", "model", "nl_res3", ()),
+        ("[1]", "model", "nl_res3", (1,)),
+        ("3,4,6,3", "model", "stage_blocks", (3, 4, 6, 3)),
+        ("none", "model", "inflate", "none"),
+        ("1", "evaluate", "num_crops", 1),
+    ],
+)
+def test_text_means_what_a_person_means(text, section, name, value):
+    found = getattr(getattr(resolve("tiny", {f"{section}.{name}": text}), section), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
+    dotted = resolve("tiny", {"train.epochs": 2, "train.base_lr": 0.5, "clip.clip_len": 16})
+    assert dotted == resolve("tiny", {"train": {"epochs": 2, "base_lr": 0.5}, "clip": {"clip_len": 16}})
+    assert dotted == resolve("tiny", {"train": {"epochs": 2}, "train.base_lr": 0.5, "clip.clip_len": "16"})
+    assert resolve("c2d_r50_8x8", dotted.model_dump()) == dotted
+    assert resolve("c2d_r50_8x8", json.loads(dotted.model_dump_json())) == dotted
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "words"),
+    [
+        ("tinny", {}, r"no preset 'tinny': did you mean tiny\?"),
+        ("xyz", {}, r"no preset 'xyz': there are tiny, nl_i3d_r50_32x2, "),
+        ("tiny", {"train.epoch": 2}, r"no setting 'train.epoch': did you mean train.epochs"),
+        ("tiny", {"epochs": 2}, r"no setting 'epochs': did you mean train.epochs"),
+        ("tiny", {"crop_size": 2}, r"did you mean train.crop_size or evaluate.crop_size"),
+        ("tiny", {"train": 2}, r"no setting 'train'"),
+        ("tiny", {"train.epochs.x": 2}, r"no setting 'train.epochs.x'"),
+        ("tiny", {"qqqqqq": 2}, r"--help lists all of them"),
+        ("tiny", {"train.epochs": 0}, r"^train.epochs=0 does not fit: .*greater than or equal to 1.*passes over"),
+        ("tiny", {"train.epochs": "two"}, r"^train.epochs=two does not fit: .*integer"),
+        ("tiny", {"train.epochs": "1.5"}, r"^train.epochs=1.5 does not fit: .*integer"),
+        ("tiny", {"train.epochs": None}, r"^train.epochs=null does not fit"),
+        ("tiny", {"train.base_lr": "NaN"}, r"^train.base_lr=NaN does not fit: .*finite"),
+        ("tiny", {"train.schedule": "linear"}, r"^train.schedule=linear .*'step' or 'cosine'"),
+        ("tiny", {"model.nl_res3": "0"}, r"^model.nl_res3=0 does not fit: .*tuple"),
+        ("tiny", {"model.nl_res3": "0,-1"}, r"^model.nl_res3=\[0, -1\] does not fit"),
+        ("tiny", {"model.stage_blocks": "3,4,6"}, r"^model.stage_blocks=\[3, 4, 6\] does not fit"),
+        ("tiny", {"evaluate.num_crops": 2}, r"^evaluate.num_crops=2 does not fit: .*1 or 3"),
+        ("tiny", {"train.crop_size": 128}, r"train.crop_size=128 is larger .*cache.short_side=64"),
+        ("tiny", {"evaluate.crop_size": 128}, r"evaluate.crop_size=128 is larger .*cache.short_side=64"),
+        ("nl_i3d_r50_32x2", {"clip.clip_len": 4}, r"clip.clip_len=4 is too short .* 1 of its frames .*takes 2"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_what_would(preset, overrides, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        resolve(preset, overrides)
+    assert "\n" not in str(caught.value)
+
+
+@given(key=st.sampled_from([key for key, _, _ in settings()]), value=st.text() | st.integers() | st.floats())
+def test_any_value_fits_or_is_refused_with_its_name(key, value):
+    try:
+        config = resolve("tiny", {key: value})
+    except ConfigError as error:
+        assert key in str(error) or "crop_size" in str(error) or "clip_len" in str(error)
+    else:
+        assert resolve("tiny", config.model_dump()) == config
+
+
+def test_every_setting_says_what_it_is_and_is_read_somewhere():
+    code = "\n".join(
+        path.read_text() for path in PACKAGE.rglob("*.py") if path.name not in ("config.py", "presets.py")
+    )
+    listed = list(settings())
+    assert len(listed) == len({key for key, _, _ in listed}) > 40
+    for key, text, _ in listed:
+        assert text, key
+        assert "\n" not in text
+        assert f".{key.partition('.')[2]}" in code, f"nobody reads {key}"
+
+
+def test_settings_are_frozen_and_closed():
+    config = Config()
+    with pytest.raises(ValueError, match="frozen"):
+        config.index = IndexConfig()  # type: ignore[misc]
+    with pytest.raises(ValueError, match="Extra inputs"):
+        ClipConfig(clip_length=3)  # type: ignore[call-arg]
+
+
+def test_the_span_of_a_clip():
+    assert ClipConfig(clip_len=32, frame_interval=2).span == 63
+    assert ClipConfig(clip_len=1, frame_interval=8).span == 1

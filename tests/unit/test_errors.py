@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from nonlocal_core import errors
+from nonlocal_core.errors import ChildError, InputError, NonlocalError, all_errors, is_worth_retrying
+
+
+def test_the_tree_is_the_drawn_one():
+    drawn = [line.replace("│", " ") for line in (errors.__doc__ or "").splitlines() if "Error  " in line]
+    names = [line.replace("├──", "").replace("└──", "").split()[0] for line in drawn]
+    assert sorted(names) == sorted(all_errors())
+    assert all_errors().keys() == {name for name in vars(errors) if name.endswith("Error")}
+    for line, name in zip(drawn, names, strict=True):
+        depth = (line.index(name) - 4) // 4
+        assert len(all_errors()[name].__mro__) - len(NonlocalError.__mro__) == depth, name
+
+
+def test_exit_codes_tell_the_kinds_apart():
+    codes = {cls: cls.exit_code for cls in NonlocalError.__subclasses__()}
+    assert sorted([1, *codes.values()]) == list(range(1, len(codes) + 2))
+    for cls in all_errors().values():
+        assert cls.exit_code not in (0, 130)
+        assert cls is NonlocalError or cls.exit_code == codes[next(c for c in codes if issubclass(cls, c))]
+
+
+@pytest.mark.parametrize("name", [name for name in all_errors() if name != "ChildError"])
+def test_our_own_errors_would_come_again(name):
+    assert not is_worth_retrying(all_errors()[name]("x"))
+
+
+@pytest.mark.parametrize(
+    ("error", "worth"),
+    [
+        (ChildError("x"), True),
+        (ChildError("x", worth_retrying=False), False),
+        (OSError(5, "Input/output error"), True),
+        (FileNotFoundError(), True),
+        (ConnectionResetError(), True),
+        (MemoryError(), True),
+        (RuntimeError(), True),
+        (ValueError(), False),
+        (TypeError(), False),
+        (AssertionError(), False),
+        (KeyError(), False),
+        (KeyboardInterrupt(), False),
+        (SystemExit(), False),
+    ],
+)
+def test_trouble_with_the_machine_is_worth_another_try(error, worth):
+    assert is_worth_retrying(error) == worth
+
+
+def test_errors_can_be_sent():
+    again = pickle.loads(pickle.dumps(ChildError("x", worth_retrying=False)))
+    assert (str(again), again.worth_retrying) == ("x", False)
+    assert str(pickle.loads(pickle.dumps(InputError("y")))) == "y"
