@@ -56,6 +56,7 @@ _REASONS = (
 )
 _SOURCE_PREFIX = re.compile(r"^(\[[\d:]+\]\s+\S+:\d+:\s*)+")
 _MAX_REASON = 120  # characters
+_CUT_IN_TWO = (b"\x1a\x45\xdf\xa3", b"RIFF")  # what Matroska (also WebM) and AVI begin with
 _SHARE_THERE = 0.8  # of what the header promises; sound may end a little after the picture
 _NO_TIMESTAMP_S = -1e9  # decord turns "this packet has no timestamp" into about -3e17 seconds
 
@@ -139,14 +140,23 @@ def _open(path: Path) -> Any:
         raise DecodeError(_reason(error)) from None
     if len(reader) < 1:
         raise DecodeError("no frames")
+    try:
+        reader.get_frame_timestamp(range(len(reader)))
+    except IndexError:  # a file that ends in its first frames has packets without times
+        raise DecodeError("damaged: cut short") from None
     return reader
 
 
 def _check_whole(path: Path, reader: Any) -> None:
     """Compare with what the header promises: a Matroska or AVI file that is cut in two opens as a shorter one.
 
+    An MP4 that is cut does not open, and what an edit list hides of it is promised all the same.
+
     Raises: DecodeError if the file is cut short.
     """
+    with path.open("rb") as file:
+        if file.read(4) not in _CUT_IN_TWO:
+            return
     header = cv2.VideoCapture(str(path))
     num_promised, fps = header.get(cv2.CAP_PROP_FRAME_COUNT), header.get(cv2.CAP_PROP_FPS)
     header.release()

@@ -21,5 +21,6 @@ def use(runtime: RuntimeConfig) -> str:
             "use runtime.device=auto, or install what the device needs"
         )
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device(wanted)
+    if ms.get_context("device_target") != wanted:  # where something has been computed already, it must not be set
+        ms.set_device(wanted)
     return wanted

@@ -19,6 +19,8 @@ SETTINGS: dict[str, object] = {
     "model.dropout": 0.5,
     "train.epochs": 3,
     "train.batch_size": 2,
+    "train.base_lr": 0.02,
+    "train.schedule": "cosine",
     "train.warmup_epochs": 0.5,
     "train.crop_size": 32,
     "evaluate.num_clips": 1,
@@ -56,3 +58,8 @@ def python(code: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Every file below a folder with its time of change."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

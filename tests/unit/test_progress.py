@@ -68,11 +68,11 @@ def test_what_an_earlier_process_did_counts_as_done_but_not_as_speed(said):
     assert ticks[0]["eta_s"] == pytest.approx(9 / ticks[0]["per_s"])
 
 
-def test_changes_reach_only_those_who_watch_them(monkeypatch):
+def test_changes_reach_only_those_who_watch_them(monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG, "nonlocal_core")
     records: list[logging.LogRecord] = []
     everywhere = logging.Handler()
     monkeypatch.setattr(everywhere, "emit", records.append)
     monkeypatch.setattr(logging.getLogger(), "handlers", [everywhere])
-    monkeypatch.setattr(logging.getLogger("nonlocal_core"), "level", logging.DEBUG)
     Progress("cache", "shard 0", 1, "videos").advance()
     assert [record.levelname for record in records] == ["INFO"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import cut_without_encoding, encode_audio, encode_video, frames_by_pyav, number_of
+from video_files import cut_without_encoding, encode_audio, encode_video, frames_by_pyav, number_of, painted
 
 import nonlocal_core
 from nonlocal_core.data import video
@@ -191,3 +192,50 @@ def test_the_decoder_and_mindspore_live_in_one_process(good_mp4: Path, order: st
     root = Path(nonlocal_core.__file__).parents[1]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.split()[-1:]) == (0, ["60"]), result.stderr
+
+
+@pytest.mark.parametrize("name", ["h264.mkv", "vp8.webm", "h264.avi", "mpeg4.avi"])
+def test_half_a_file_is_cut_short(tmp_path: Path, name: str) -> None:
+    """FFmpeg opens these as whole, shorter videos."""
+    path = encode_video(tmp_path / name, **{**KINDS[name], "num_frames": 200})
+    assert video.probe(path).num_frames == 200
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DecodeError, match=r"^damaged: cut short, [\d.]+ of [\d.]+ (s|frames) are there$"):
+        video.probe(path)
+
+
+@pytest.mark.parametrize("name", ["h264.mkv", "vp8.webm", "h264.avi", "mpeg4.avi", "mpeg4.mp4"])
+def test_a_file_that_is_cut_anywhere_is_refused_or_read_to_there(videos: Path, tmp_path: Path, name: str) -> None:
+    content, path = (videos / name).read_bytes(), tmp_path / name
+    for length in range(len(content) // 23, len(content), len(content) // 23):
+        path.write_bytes(content[:length])
+        for read in (video.probe, lambda path: list(video.read_frames(path))):
+            with contextlib.suppress(DecodeError):
+                assert read(path)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_a_whole_file_of_variable_rate_is_whole(tmp_path: Path, suffix: str, slow_first: bool) -> None:
+    path, at_ms = tmp_path / f"variable.{suffix}", 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(painted(number), format="rgb24")
+            frame.pts, frame.time_base = at_ms, Fraction(1, 1000)
+            at_ms += 250 if (number < 20) == slow_first else 20
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert video.probe(path).num_frames == 40
+    assert [number_of(frame) for frame in video.read_frames(path)] == list(range(40))
+
+
+@pytest.mark.parametrize("gop", [12, 250])
+@pytest.mark.parametrize("start_s", [Fraction(1, 2), Fraction(8, 5)])
+def test_a_whole_file_with_an_edit_list_is_whole(tmp_path: Path, start_s: Fraction, gop: int) -> None:
+    whole = encode_video(tmp_path / "whole.mp4", num_frames=60, gop=gop, b_frames=2)
+    cut = cut_without_encoding(whole, tmp_path / "cut.mp4", start_s)
+    assert video.probe(cut).num_frames == len(list(video.read_frames(cut))) > 15

@@ -1,0 +1,46 @@
+"""Which settings a key depends on, found by changing every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from small import SETTINGS
+
+from nonlocal_core.config import Config, resolve
+
+OTHER: dict[str, object] = {
+    "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
+    "cache.short_side": 40, "cache.jpeg_quality": 80,
+    "clip.clip_len": 8, "clip.frame_interval": 2,
+    "model.width": 4, "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none", "model.stem_kernel_t": 3,
+    "model.stem_stride_t": 2, "model.pool1_stride_t": 2, "model.pool2_stride_t": 1, "model.nl_res3": (0,),
+    "model.nl_res4": (), "model.pairwise": "gaussian", "model.nl_sub_sample": False, "model.nl_scale": True,
+    "model.dropout": 0.1,
+    "train.epochs": 4, "train.batch_size": 3, "train.base_lr": 0.1, "train.schedule": "step",
+    "train.milestones": (1,), "train.gamma": 0.5, "train.warmup_epochs": 0.0, "train.momentum": 0.8,
+    "train.nesterov": True, "train.weight_decay": 0.0, "train.crop_size": 34, "train.flip_probability": 0.0,
+    "train.seed": 1,
+    "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
+    "registry.min_gain": 0.1,
+    "runtime.device": "auto", "runtime.num_workers": 1, "runtime.max_unreadable": 0.5,
+    "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
+    "runtime.eval_batch_clips": 3,
+}  # fmt: skip
+
+
+def settings_in(key: Callable[[Config], str]) -> set[str]:
+    """The settings that change a key."""
+    base = resolve("tiny", SETTINGS)
+    found = set()
+    for name, value in OTHER.items():
+        section, leaf = name.split(".")
+        changed = resolve("tiny", {**SETTINGS, name: value})
+        assert getattr(getattr(changed, section), leaf) != getattr(getattr(base, section), leaf), name
+        if key(changed) != key(base):
+            found.add(name)
+    return found
+
+
+def settings_of(*sections: str) -> set[str]:
+    """All settings of some sections."""
+    return {name for name in OTHER if name.split(".")[0] in sections}

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+from small import files_of, small_config
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, Evaluation
+from nonlocal_core.stages import register as stage
+
+
+def scored(toy, workspace, name, top1):
+    """A finished checkpoint and its evaluation."""
+    checkpoint = Checkpoint(
+        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
+    )
+    evaluation = Evaluation(
+        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s",
+        top1=top1, top5=1.0, num_scored=4, num_videos=4,
+    )  # fmt: skip
+
+    def make(folder):
+        (folder / "w.safetensors").write_text(name)
+        return checkpoint
+
+    workspace.build(Checkpoint, name, make, {"made": "by hand"})
+    return checkpoint, evaluation, toy.cache
+
+
+def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    entry = stage.register(*scored(toy, workspace, "a", 0.5), config, workspace)
+    kept = json.loads((workspace.path(entry) / "entry.json").read_text())
+    assert kept["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
+    assert kept["manifest_digest"] == toy.manifest.digest
+    assert kept["config"] == json.loads(config.model_dump_json())
+    assert kept["training"]["made"] == "by hand"
+    assert (kept["checkpoint"]["digest"], kept["evaluation"]["top1"]) == ("a", 0.5)
+    assert (workspace.path(entry) / "checkpoint.safetensors").read_text() == "a"
+
+
+def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config(registry__min_gain=0.05)
+    first = scored(toy, workspace, "a", 0.5)
+    entry = stage.register(*first, config, workspace)
+    before = files_of(tmp_path / "registry")
+    assert stage.register(*first, config, workspace) == entry
+    assert files_of(tmp_path / "registry") == before
+    little = stage.register(*scored(toy, workspace, "b", 0.54), config, workspace)
+    much = stage.register(*scored(toy, workspace, "c", 0.56), config, workspace)
+    assert [entry.is_champion, little.is_champion, much.is_champion] == [True, False, True]
+    assert registry.read(workspace).champion == "v0003"
+    assert not stage.register(*first, config, workspace).is_champion
+
+
+def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    checkpoint, evaluation, cache = scored(toy, workspace, "a", 0.5)
+    first = stage.register(checkpoint, evaluation, cache, config, workspace)
+    other = evaluation.model_copy(update={"protocol": "test"})
+    second = stage.register(checkpoint, other, cache, config, workspace)
+    assert (first.version, second.version, second.is_champion) == ("v0001", "v0002", False)
