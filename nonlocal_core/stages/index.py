@@ -100,12 +100,15 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
 
     def make(folder: Path) -> Manifest:
         labels = list(planned.labels) if planned.labels else None
-        parts = [json.loads(file.read_text()) for file in sorted(folder.glob("rows-*.json"))]
-        rows = manifest.complete(pd.DataFrame([row for part in parts for row in part]), config.index, labels)
+        files = sorted(folder.glob("rows-*.json"))
+        probed = pd.DataFrame([row for file in files for row in json.loads(file.read_text())])
+        rows = manifest.complete(probed, config.index, labels)
         manifest.check(rows, config.runtime.max_unreadable)
         labels = labels or sorted(rows["label"].unique())
         manifest.write(rows, folder / Manifest.ROWS)
         write_json(folder / Manifest.LABELS, {label: label_id for label_id, label in enumerate(labels)})
+        for file in (*files, folder / LISTING_FILE):
+            file.unlink()
         return Manifest(
             key=planned.key,
             digest=digest_of(manifest.digest(rows), *labels),

@@ -48,6 +48,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         loss = loop.run(reader, rows, _description(cache, config, workspace), config, folder)
         last = checkpoint.latest(folder)
         assert last is not None, "the loop ends with a checkpoint"
+        checkpoint.keep_last(folder, 1)
         described, _ = checkpoint.read(last)
         return Checkpoint(
             key=key(cache, config),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mindspore as ms
 
 from nonlocal_core.config import RuntimeConfig
@@ -20,6 +22,10 @@ def use(runtime: RuntimeConfig) -> str:
             f"runtime.device={wanted}, but MindSpore finds {' and '.join([*found, 'CPU'])} only: "
             "use runtime.device=auto, or install what the device needs"
         )
+    if wanted == "CPU":
+        # MindSpore hands every kernel from thread to thread, and the threads spin while they wait.  With few
+        # cores they keep each other from working: a step takes 3 to 15 times as long.
+        os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
     ms.set_context(mode=ms.GRAPH_MODE)
     if ms.get_context("device_target") != wanted:  # where something has been computed already, it must not be set
         ms.set_device(wanted)

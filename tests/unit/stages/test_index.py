@@ -59,11 +59,17 @@ def test_a_half_built_run_goes_on_with_its_finished_shards(toy, workspace):
     partial = workspace.partial(Manifest, planned.key)
     before = files_of(partial)
     assert before.keys() == {"listing.json", "rows-00001.json"}
-    made = stage.index(toy.videos_dir, small_config(runtime__index_shard_videos=100), workspace)
-    assert made == toy.manifest
-    after = files_of(workspace.path(made))
+    other_size = small_config(runtime__index_shard_videos=100)
+    again = stage.plan(toy.videos_dir, other_size, workspace)
+    for shard in again.shards:
+        stage.build_shard(shard, workspace)
+    after = files_of(partial)
+    assert after.keys() == {"listing.json", "rows-00000.json", "rows-00001.json", "rows-00002.json"}
     assert {name: after[name] for name in before} == before
+    made = stage.seal(again, other_size, workspace)
+    assert made == toy.manifest
     assert not partial.exists()
+    assert files_of(workspace.path(made)).keys() == {"manifest.parquet", "labels.json", "artifact.json"}
 
 
 @pytest.mark.parametrize("size", [1, 7, 12])
@@ -102,10 +108,12 @@ def test_too_many_bad_files_stop_the_stage_and_allowing_them_costs_nothing(broke
     with pytest.raises(InputError, match=r"3 of 16 videos cannot be read \(.*text.mp4: .*max_unreadable=0.19"):
         stage.index(broken_videos, strict, workspace)
     planned = stage.plan(broken_videos, strict, workspace)
-    before = files_of(workspace.partial(Manifest, planned.key))
+    rows = workspace.partial(Manifest, planned.key) / "rows-00000.json"
+    probed = json.loads(rows.read_text())
+    probed[0]["fps"] = 12.25  # what no file has: found in the manifest, it says that nothing was probed again
+    rows.write_text(json.dumps(probed))
     made = stage.index(broken_videos, small_config(runtime__max_unreadable=0.19), workspace)
-    after = files_of(workspace.path(made))
-    assert {name: after[name] for name in before} == before
+    assert 12.25 in set(rows_of(workspace, made)["fps"])
 
 
 def test_labels_from_a_file_decide_the_ids(toy, workspace, tmp_path):
