@@ -200,6 +200,8 @@ class Workspace:
             started_s = time.monotonic()
             folder = self.partial(kind, key)
             reference = make(folder)
+            for unfinished in folder.glob("*.tmp*"):  # of a write that was cut
+                unfinished.unlink()
             artifact = {
                 "reference": reference.model_dump(mode="json"),
                 "provenance": {

@@ -76,6 +76,6 @@ def cut_without_encoding(source: Path, path: Path, start_s: Fraction) -> Path:
 
 
 def frames_by_pyav(path: Path) -> Iterator[NDArray[np.uint8]]:
-    with av.open(str(path), metadata_errors="replace") as container:
+    with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
