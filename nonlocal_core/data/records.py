@@ -140,9 +140,10 @@ def read_table(folder: Path) -> pd.DataFrame:
 def table_digest(rows: pd.DataFrame) -> str:
     """Hash of what was cached, frame by frame, however it was cut into shards."""
     content = hashlib.sha256()
-    for row in rows.sort_values("video_id").itertuples():
-        content.update(repr((row.video_id, int(row.label_id), row.split, row.status, row.num_frames)).encode())
-        content.update(np.asarray(row.crc32, "<u4").tobytes())
+    said = rows.sort_values("video_id")[["video_id", "label_id", "split", "status", "num_frames", "crc32"]]
+    for *fields, crc32 in said.to_numpy(object).tolist():
+        content.update(repr(tuple(fields)).encode())
+        content.update(np.asarray(crc32, "<u4").tobytes())
     return content.hexdigest()
 
 

@@ -76,7 +76,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         if records.shard_is_complete(folder, shard.number) or workspace.find(RecordCache, shard.key):
             return
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
-        wanted = rows.iloc[shard.first_row : shard.end_row].to_dict("records")
+        wanted: list[Any] = rows.iloc[shard.first_row : shard.end_row].to_dict("records")
         progress = Progress("cache", f"shard {shard.number}", len(wanted), "videos")
         made = _records(Path(manifest.videos_dir), wanted, config.cache, progress)
         records.write_shard(folder, shard.number, made)
