@@ -46,6 +46,8 @@ class CacheConfig(Section):
     """shorter side of a cached frame (pixels)"""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     """quality of a cached frame (1…100)"""
+    interpolation: Literal["auto", "nearest", "bilinear", "bicubic", "area"] = "auto"
+    """how a frame is resized; auto takes area where it shrinks, bicubic where it grows"""
 
 
 class ClipConfig(Section):
@@ -54,12 +56,21 @@ class ClipConfig(Section):
     clip_len: Positive = 32
     """frames of a clip"""
     frame_interval: Positive = 2
-    """source frames from one frame of a clip to the next"""
+    """source frames from one frame of a clip to the next (sampling=interval)"""
+    sampling: Literal["interval", "part", "discrete", "average"] = "interval"
+    """a frame every frame_interval, consecutive frames, a random choice in order, or spread over the video"""
+    short_videos: Literal["repeat_last", "loop"] = "repeat_last"
+    """what follows the last frame of a video that is too short for the clip: that frame, or the first ones"""
+
+    @property
+    def step(self) -> int:
+        """Source frames from one frame of an `interval` or `part` clip to the next."""
+        return 1 if self.sampling == "part" else self.frame_interval
 
     @property
     def span(self) -> int:
-        """Source frames that a clip covers."""
-        return (self.clip_len - 1) * self.frame_interval + 1
+        """Source frames that an `interval` or `part` clip covers."""
+        return (self.clip_len - 1) * self.step + 1
 
 
 class ModelConfig(Section):
@@ -120,6 +131,14 @@ class TrainConfig(Section):
     """side of a training crop (pixels)"""
     flip_probability: Fraction = 0.5
     """share of training clips that are mirrored (0…1)"""
+    scale_min: Annotated[int, Field(ge=0)] = 0
+    """least short side that a frame is scaled to before the crop (pixels; 0: cache.short_side)"""
+    scale_max: Annotated[int, Field(ge=0)] = 0
+    """greatest one; each clip draws its own (pixels; 0: cache.short_side; both 0: never scaled)"""
+    crop: Literal["random", "multi_scale"] = "random"
+    """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
+    colour_jitter: Fraction = 0.0
+    """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
     seed: int = 0
     """seed of weights, order, sampling, crops, flips and dropout"""
 
@@ -131,6 +150,8 @@ class EvaluateConfig(Section):
     """split that is scored"""
     num_clips: Positive = 10
     """evenly spread clips of a video"""
+    offsets: Literal["spread", "paper"] = "spread"
+    """clips start from the first to the last possible frame, or at k/num_clips of the video and wrap at its end"""
     num_crops: Literal[1, 3] = 3
     """crops of a clip: 1 centre, or 3 along the longer side"""
     crop_size: Annotated[int, Field(ge=32)] = 256
@@ -196,6 +217,18 @@ class Config(Section):
                     f"{name}.crop_size={crop_size} is larger than a cached frame, cache.short_side="
                     f"{self.cache.short_side}: lower the one or raise the other"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> Config:
+        train, side = self.train, self.cache.short_side
+        if not train.crop_size <= (train.scale_min or side) <= (train.scale_max or side):
+            raise ConfigError(
+                f"train.crop_size={train.crop_size} <= train.scale_min={train.scale_min} <= train.scale_max="
+                f"{train.scale_max} does not hold, where a scale of 0 stands for cache.short_side={side}"
+            )
+        if train.crop == "multi_scale" and train.scale_min + train.scale_max > 0:
+            raise ConfigError("train.crop=multi_scale has its own scales: set train.scale_min=0 train.scale_max=0")
         return self
 
 

@@ -71,7 +71,7 @@ def train_batches(reader: RecordReader, rows: list[int], config: Config, epoch: 
         rng = sampling.generator(seed, epoch, str(record["video_id"]), "clip")
         indices = sampling.train_indices(int(record["num_frames"]), config.clip, rng)
         frames = reader.frames(row, indices)
-        return transforms.train_view(frames, config.train.crop_size, config.train.flip_probability, rng)
+        return transforms.train_view(frames, config.train, rng)
 
     wanted = [rows[i] for i in order]
     clips = in_order(clip, wanted, config.runtime.num_workers, ahead=2 * size)
@@ -91,7 +91,7 @@ def video_views(
 
     def views(row: int) -> NDArray[np.uint8]:
         num_frames = int(reader.rows["num_frames"].iloc[row])
-        indices = sampling.test_indices(num_frames, clip, evaluate.num_clips)
+        indices = sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
         distinct, where = np.unique(indices, return_inverse=True)
         frames = reader.frames(row, distinct)
         where = where.reshape(indices.shape)

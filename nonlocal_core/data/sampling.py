@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,41 +20,61 @@ def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.G
 
 
 def train_indices(num_frames: int, clip: ClipConfig, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Source-frame indices of one clip that starts at random.
+    """Source-frame indices of one random clip, as `clip.sampling` says.
 
-    Every frame of the video can be drawn.  Where the clip passes the end of the video, its last frame repeats.
+    interval  a frame every `frame_interval`, from a random start
+    part      consecutive frames from a random start
+    discrete  distinct frames, every choice of `clip_len` of them as likely as any other, in their order
+    average   one frame in each of `clip_len` equal parts of the video, at the same random place of every part
 
-    Shape:  (clip_len,), int64, non-decreasing.
+    Every frame of the video can be drawn.  Where the clip passes the end of the video, or the video has fewer
+    frames than a `discrete` or `average` clip, its last frame repeats or it goes on from its first one, as
+    `clip.short_videos` says.
+
+    Shape:  (clip_len,), int64, non-decreasing unless it loops.
     Units:  source frames, 0-based.
     Raises: InputError if num_frames < 1.
     """
     _require_frames(num_frames)
-    # A video hardly longer than the span still gets the starts between two clip frames, or the frames that lie
-    # between them could never be drawn.
-    last_start = max(num_frames - clip.span, min(clip.frame_interval, num_frames) - 1)
-    return _clip(int(rng.integers(last_start + 1)), num_frames, clip)
+    if clip.sampling == "discrete":
+        if num_frames <= clip.clip_len:
+            return _ended(np.arange(clip.clip_len, dtype=np.int64), num_frames, clip)
+        return np.sort(rng.choice(num_frames, clip.clip_len, replace=False)).astype(np.int64)
+    return _ended(
+        _clip(int(rng.integers(_last_train_start(num_frames, clip) + 1)), num_frames, clip), num_frames, clip
+    )
 
 
-def test_indices(num_frames: int, clip: ClipConfig, num_clips: int) -> NDArray[np.int64]:
+def test_indices(
+    num_frames: int, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
+) -> NDArray[np.int64]:
     """Source-frame indices of `num_clips` evenly spread test clips.
 
-    The first starts with the video and the last ends with it; one clip alone lies in the middle.  In a video
-    shorter than the span, all start at 0 and the last frame repeats.
+    spread  The first starts with the video and the last ends with it; one clip alone lies in the middle.  In a
+            video shorter than the span, all start at 0 and end as `clip.short_videos` says.
+    paper   Clip k of n starts at k/n of the video and goes on from its first frame where it ends, be
+            `clip.short_videos` what it may.
 
-    Shape:  (num_clips, clip_len), int64, each row non-decreasing.
+    `discrete` and `average` clips cover the whole video: their test clips are the same, evenly spaced frames, and
+    what is spread is the place in each of the equal parts.  None is random.
+
+    Shape:  (num_clips, clip_len), int64, each row non-decreasing unless it loops.
     Units:  source frames, 0-based.
     Raises: InputError if num_frames < 1.
-    Source: Wang et al. 2018, section 4.1, Inference.
+    Source: Wang et al. 2018, section 4.1, Inference; mmaction2 (spread), video-nonlocal-net (paper).
     """
     _require_frames(num_frames)
-    last_start = max(0, num_frames - clip.span)
+    if offsets == "paper":
+        starts = [num_frames * k // num_clips for k in range(num_clips)]
+        return np.stack([_clip(start, num_frames, clip) % num_frames for start in starts])
+    last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - clip.span)
     if num_clips == 1:
         starts = [last_start // 2]
     else:
         # Rounded in whole numbers, halves up: no platform can round another way.
         steps = num_clips - 1
         starts = [(2 * last_start * i + steps) // (2 * steps) for i in range(num_clips)]
-    return np.stack([_clip(start, num_frames, clip) for start in starts])
+    return np.stack([_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts])
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -64,9 +85,33 @@ def epoch_order(num_videos: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return generator(seed, epoch, "", "order").permutation(num_videos).astype(np.int64)
 
 
+def _covers_all(clip: ClipConfig) -> bool:
+    return clip.sampling in ("discrete", "average")
+
+
+def _last_train_start(num_frames: int, clip: ClipConfig) -> int:
+    if _covers_all(clip):
+        return num_frames - 1
+    # A video hardly longer than the span still gets the starts between two clip frames, or the frames that lie
+    # between them could never be drawn.
+    return max(num_frames - clip.span, min(clip.step, num_frames) - 1)
+
+
 def _clip(start: int, num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
-    indices = start + np.arange(clip.clip_len, dtype=np.int64) * clip.frame_interval
-    return np.minimum(indices, num_frames - 1)
+    """The frames of a clip, as if the video went on for ever."""
+    steps = np.arange(clip.clip_len, dtype=np.int64)
+    if not _covers_all(clip):
+        return start + steps * clip.step
+    if num_frames < clip.clip_len:
+        return steps
+    # Part i of the video are the frames from i/clip_len of it to (i + 1)/clip_len; `start` is the place in each,
+    # in 1/num_frames of a part.  Over all starts, each frame is drawn equally often.
+    return (steps * num_frames + start) // clip.clip_len
+
+
+def _ended(indices: NDArray[np.int64], num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
+    """The frames of a clip in a video that ends."""
+    return indices % num_frames if clip.short_videos == "loop" else np.minimum(indices, num_frames - 1)
 
 
 def _require_frames(num_frames: int) -> None:

@@ -1,18 +1,42 @@
-"""Resizing, cropping and mirroring.  A clip is transformed as one, and stays uint8 all the way."""
+"""Resizing, cropping, mirroring and colours.  A clip is transformed as one, and stays uint8 all the way."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config import TrainConfig
 from nonlocal_core.errors import InputError
 
 Frames = NDArray[np.uint8]
 
+# Names mean what they say.  In the seed, "bilinear" is cv2.INTER_AREA.
+INTERPOLATIONS = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+}
+MULTI_SCALES = (1.0, 0.875, 0.75, 0.66)
+RED_GREEN_BLUE_LUMA = (0.299, 0.587, 0.114)
 
-def resize_short_side(frame_HWC: Frames, short_side: int) -> Frames:
+
+class Box(NamedTuple):
+    """A rectangle of a frame (pixels)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def resize_short_side(frame_HWC: Frames, short_side: int, interpolation: str = "auto") -> Frames:
     """The frame with its shorter side at `short_side` pixels and its proportions kept; itself if it is so already.
+
+    `interpolation` is a name of `INTERPOLATIONS`, or auto: area where the frame shrinks, bicubic where it grows.
 
     Shape:  (H, W, 3) to (H', W', 3), min(H', W') = short_side.
     """
@@ -21,26 +45,31 @@ def resize_short_side(frame_HWC: Frames, short_side: int) -> Frames:
         return frame_HWC
     scale = short_side / min(height, width)
     size = (int(scale * width + 0.5), int(scale * height + 0.5))
-    # Area averages what falls into a pixel; cubic and linear skip source pixels and alias when they shrink.
-    # Cubic stays sharper than linear when there is nothing to average.
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized: Frames = cv2.resize(frame_HWC, size, interpolation=interpolation)
+    resized: Frames = cv2.resize(frame_HWC, size, interpolation=_method(interpolation, shrinks=scale < 1))
     return resized
 
 
-def train_view(
-    frames_THWC: Frames, crop_size: int, flip_probability: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """One random crop of the clip, mirrored or not as a whole.
+def train_view(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One random crop of the clip, mirrored or not, its colours changed or not, as a whole.
+
+    With scales, the frame is scaled so that its short side has a random number of pixels, all from `scale_min` to
+    `scale_max` as likely; then `crop_size` pixels square are cut out.  The cut is made first, in whole pixels of
+    the frame as it is, and what is cut out is scaled: a third of the work.
+
+    The draws, in this order: the scale if there are scales, or the shape of a multi-scale crop; where it lies;
+    mirrored or not; brightness, contrast and saturation if colours change.
 
     Shape:  (T, H, W, 3) to (3, T, crop_size, crop_size), contiguous.
     Raises: InputError if a frame is smaller than the crop.
+    Source: Wang et al. 2018, section 4.1, Training; mmaction2's MultiScaleCrop.
     """
-    height, width = _require_room(frames_THWC, crop_size)
-    top = int(rng.integers(height - crop_size + 1))
-    left = int(rng.integers(width - crop_size + 1))
-    view = np.empty((3, len(frames_THWC), crop_size, crop_size), np.uint8)
-    _crop_into(view, frames_THWC, top, left, mirrored=bool(rng.random() < flip_probability))
+    box = _multi_scale_box if settings.crop == "multi_scale" else _random_box
+    chosen = box(frames_THWC, settings, rng)
+    mirrored = bool(rng.random() < settings.flip_probability)
+    view = np.empty((3, len(frames_THWC), settings.crop_size, settings.crop_size), np.uint8)
+    _crop_into(view, frames_THWC, chosen, mirrored=mirrored)
+    if settings.colour_jitter:
+        _change_colours(view, *(1 + settings.colour_jitter * rng.uniform(-1.0, 1.0, 3)))
     return view
 
 
@@ -63,7 +92,7 @@ def test_views(frames_THWC: Frames, crop_size: int, num_crops: int) -> NDArray[n
         corners = [start, *corners, end]
     views = np.empty((num_crops, 3, len(frames_THWC), crop_size, crop_size), np.uint8)
     for view, (top, left) in zip(views, corners, strict=True):
-        _crop_into(view, frames_THWC, top, left, mirrored=False)
+        _crop_into(view, frames_THWC, Box(top, left, crop_size, crop_size), mirrored=False)
     return views
 
 
@@ -77,15 +106,74 @@ def _require_room(frames_THWC: Frames, crop_size: int) -> tuple[int, int]:
     return height, width
 
 
-def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Frames, top: int, left: int, *, mirrored: bool) -> None:
-    """Write a crop of every frame into `view_CTHW`, channels first.
+def _random_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> Box:
+    """A box that is `crop_size` square in the scaled frame, anywhere."""
+    side, short_side = settings.crop_size, min(frames_THWC.shape[1:3])
+    if settings.scale_min or settings.scale_max:
+        least, greatest = settings.scale_min or short_side, settings.scale_max or short_side
+        # Halves up, in whole numbers.
+        scaled = int(rng.integers(least, greatest + 1))
+        side = (2 * side * short_side + scaled) // (2 * scaled)
+    height, width = _require_room(frames_THWC, side)
+    top = int(rng.integers(height - side + 1))
+    return Box(top, int(rng.integers(width - side + 1)), side, side)
+
+
+def _multi_scale_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> Box:
+    """A box at a corner or in the centre, each side one of `MULTI_SCALES` of the frame's short side.
+
+    The two sides are the same or neighbours in that list, and a side within 2 pixels of `crop_size` is that.
+    Each of the 10 shapes is as likely as any other, and each of the 5 places.
+    """
+    height, width = _require_room(frames_THWC, settings.crop_size)
+    sides = [int(min(height, width) * scale) for scale in MULTI_SCALES]
+    sides = [settings.crop_size if abs(side - settings.crop_size) < 3 else side for side in sides]
+    shapes = [(i, j) for i in range(len(sides)) for j in range(len(sides)) if abs(i - j) <= 1]
+    i, j = shapes[int(rng.integers(len(shapes)))]
+    spare_h, spare_w = height - sides[i], width - sides[j]
+    places = [(0, 0), (0, spare_w), (spare_h, 0), (spare_h, spare_w), (spare_h // 2, spare_w // 2)]
+    top, left = places[int(rng.integers(len(places)))]
+    return Box(top, left, sides[i], sides[j])
+
+
+def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Frames, box: Box, *, mirrored: bool) -> None:
+    """Write a box of every frame into `view_CTHW`, channels first, resized if it has another size.
 
     One plane at a time through cv2 takes a fifth of the time of numpy's transposed copy.
     """
-    crop_size = view_CTHW.shape[2]
+    side = view_CTHW.shape[2]
+    method = _method("auto", shrinks=box.height * box.width > side * side)
     for t, frame in enumerate(frames_THWC):
-        crop = frame[top : top + crop_size, left : left + crop_size]
+        crop = frame[box.top : box.top + box.height, box.left : box.left + box.width]
+        if crop.shape[:2] != (side, side):
+            crop = cv2.resize(crop, (side, side), interpolation=method)
         if mirrored:
             crop = cv2.flip(crop, 1)
         for channel in range(3):
             cv2.extractChannel(crop, channel, view_CTHW[channel, t])
+
+
+def _method(interpolation: str, *, shrinks: bool) -> int:
+    # Area averages what falls into a pixel; cubic and linear skip source pixels and alias when they shrink.
+    # Cubic stays sharper than linear when there is nothing to average.
+    return INTERPOLATIONS[("area" if shrinks else "bicubic") if interpolation == "auto" else interpolation]
+
+
+def _change_colours(view_CTHW: NDArray[np.uint8], brightness: float, contrast: float, saturation: float) -> None:
+    """Multiply the clip, then its distance from its mean grey, then every pixel's distance from its own grey.
+
+    Each step ends in whole numbers from 0 to 255.  One mean is taken over the whole clip: it does not flicker.
+    """
+    planes = view_CTHW.reshape(3, -1, view_CTHW.shape[3])
+    levels = np.arange(256, dtype=np.float64)
+    brighter = np.clip(np.rint(levels * brightness), 0, 255).astype(np.uint8)
+    mean = 0.0
+    for plane, luma in zip(planes, RED_GREEN_BLUE_LUMA, strict=True):
+        counts = cv2.calcHist([plane], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+        mean += luma * int((counts * brighter).sum()) / plane.size
+    table = np.clip(np.rint(mean + contrast * (brighter.astype(np.float64) - mean)), 0, 255).astype(np.uint8)
+    for plane in planes:
+        cv2.LUT(plane, table, dst=plane)
+    grey = cv2.cvtColor(cv2.merge(list(planes)), cv2.COLOR_RGB2GRAY)
+    for plane in planes:
+        cv2.addWeighted(plane, saturation, grey, 1 - saturation, 0, dst=plane)

@@ -92,7 +92,7 @@ def _records(
         if status == "ok":
             try:
                 for frame in video.read_frames(videos_dir / row["path"]):
-                    small = transforms.resize_short_side(frame, settings.short_side)
+                    small = transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
                     height, width = small.shape[:2]
                     frames.append(records.encode(small, settings.jpeg_quality))
             except DecodeError as error:

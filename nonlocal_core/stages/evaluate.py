@@ -50,10 +50,13 @@ def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
 def protocol(config: Config) -> str:
     """The views of an evaluation, as text that two evaluations must share to be compared."""
     test, clip = config.evaluate, config.clip
-    return (
-        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{clip.frame_interval}, "
+    text = (
+        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{clip.step}, "
         f"{test.crop_size} px of {config.cache.short_side}"
     )
+    ways = {"sampling": clip.sampling, "short videos": clip.short_videos, "offsets": test.offsets}
+    usual = ("interval", "repeat_last", "spread")
+    return ", ".join([text, *(f"{name} {way}" for name, way in ways.items() if way not in usual)])
 
 
 def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:

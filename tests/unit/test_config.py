@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "nonlocal_core"
 
 
 def test_a_preset_differs_from_the_defaults_and_overrides_differ_from_it():
-    assert resolve("nl_i3d_r50_32x2", {}) == Config()
+    assert resolve("nl_i3d_r50_32x2", {"train.scale_min": 0, "train.scale_max": 0}) == Config()
     tiny = resolve("tiny", {"train.epochs": 3})
     assert (tiny.train.epochs, tiny.model.width, tiny.cache.jpeg_quality) == (3, 8, Config().cache.jpeg_quality)
 
@@ -72,6 +72,13 @@ def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
         ("tiny", {"evaluate.num_crops": 2}, r"^evaluate.num_crops=2 does not fit: .*1 or 3"),
         ("tiny", {"train.crop_size": 128}, r"train.crop_size=128 is larger .*cache.short_side=64"),
         ("tiny", {"evaluate.crop_size": 128}, r"evaluate.crop_size=128 is larger .*cache.short_side=64"),
+        ("tiny", {"train.scale_min": 55}, r"train.crop_size=56 <= train.scale_min=55 <= .* of 0 stands for .*=64"),
+        ("tiny", {"train.scale_max": 63}, r"scale_min=0 <= train.scale_max=63 does not hold.*short_side=64"),
+        (
+            "tiny",
+            {"train.scale_max": 80, "train.crop": "multi_scale"},
+            r"train.crop=multi_scale has its own scales",
+        ),
         ("nl_i3d_r50_32x2", {"clip.clip_len": 4}, r"clip.clip_len=4 is too short .* 1 of its frames .*takes 2"),
     ],
 )
@@ -116,3 +123,4 @@ def test_settings_are_frozen_and_closed():
 def test_the_span_of_a_clip():
     assert ClipConfig(clip_len=32, frame_interval=2).span == 63
     assert ClipConfig(clip_len=1, frame_interval=8).span == 1
+    assert ClipConfig(clip_len=32, frame_interval=2, sampling="part").span == 32

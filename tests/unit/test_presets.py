@@ -31,3 +31,10 @@ def test_a_name_says_network_and_clip(name):
     assert bool(config.model.nl_res3 or config.model.nl_res4) == network.startswith("nl_")
     assert (config.model.inflate == "none") == network.startswith("c2d")
     assert config.model.stage_blocks == (3, 4, 6, 3)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_networks_of_the_paper_train_with_its_scales(name):
+    train = resolve(name, {}).train
+    own = name in ("tiny", "nl_i3d_r50_32x6")
+    assert (train.scale_min, train.scale_max) == ((0, 0) if own else (256, 320))

@@ -117,10 +117,46 @@ def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     assert len(found) == 3
     for row, views in zip(rows, found, strict=True):
         num_frames = int(reader.rows["num_frames"].iloc[row])
-        indices = sampling.test_indices(num_frames, config.clip, clips)
+        indices = sampling.test_indices(num_frames, config.clip, clips, "spread")
         expected = [transforms.test_views(reader.frames(row, one), 32, crops) for one in indices]
         assert views.shape == (clips * crops, 3, 4, 32, 32)
         np.testing.assert_array_equal(views, np.concatenate(expected))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"clip__sampling": "part"},
+        {"clip__sampling": "discrete"},
+        {"clip__sampling": "average"},
+        {"clip__short_videos": "loop", "clip__frame_interval": 20},
+        {"train__scale_max": 60},
+        {"train__scale_min": 33},
+        {"train__crop": "multi_scale"},
+        {"train__colour_jitter": 0.4},
+    ],
+)
+def test_training_reads_how_clips_are_taken_and_changed(reader, setting):
+    interval = {name: value for name, value in setting.items() if name == "clip__frame_interval"}
+    first, second = batches(reader, **interval), batches(reader, **setting)
+    assert [batch.rows for batch in first] == [batch.rows for batch in second]
+    assert first[0].clip_NCTHW.shape == second[0].clip_NCTHW.shape
+    assert any(not np.array_equal(a.clip_NCTHW, b.clip_NCTHW) for a, b in zip(first, second, strict=True))
+    assert_same(second, batches(reader, runtime__num_workers=3, **setting))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"clip__sampling": "average"}, {"clip__sampling": "part"}, {"evaluate__offsets": "paper"}],
+)
+def test_evaluation_reads_how_clips_are_taken(reader, setting):
+    def views(**settings):
+        config = small_config(evaluate__num_clips=3, **settings)
+        return list(loader.video_views(reader, [5, 0], config.clip, config.evaluate, 2))
+
+    first, second = views(), views(**setting)
+    assert [one.shape for one in first] == [one.shape for one in second]
+    assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_results_come_in_order_and_few_are_prepared_ahead():

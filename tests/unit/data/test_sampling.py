@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,7 +49,7 @@ def test_every_frame_can_be_drawn(num_frames: int, clip_len: int, frame_interval
 
 @given(LENGTHS, CLIPS, st.integers(1, 12))
 def test_test_clips_are_spread_evenly_from_start_to_end(num_frames: int, clip: ClipConfig, num_clips: int) -> None:
-    indices = sampling.test_indices(num_frames, clip, num_clips)
+    indices = sampling.test_indices(num_frames, clip, num_clips, "spread")
     assert indices.shape == (num_clips, clip.clip_len)
     for row in indices:
         assert_is_clip(row, num_frames, clip)
@@ -61,14 +64,14 @@ def test_test_clips_are_spread_evenly_from_start_to_end(num_frames: int, clip: C
 
 def test_test_clips_of_a_known_video() -> None:
     clip = ClipConfig(clip_len=3, frame_interval=4)
-    assert sampling.test_indices(14, clip, 3).tolist() == [[0, 4, 8], [3, 7, 11], [5, 9, 13]]
-    assert sampling.test_indices(4, clip, 2).tolist() == [[0, 3, 3], [0, 3, 3]]
+    assert sampling.test_indices(14, clip, 3, "spread").tolist() == [[0, 4, 8], [3, 7, 11], [5, 9, 13]]
+    assert sampling.test_indices(4, clip, 2, "spread").tolist() == [[0, 3, 3], [0, 3, 3]]
 
 
 @pytest.mark.parametrize("num_frames", [0, -1])
 def test_a_video_without_frames_has_no_clip(num_frames: int) -> None:
     with pytest.raises(InputError, match="at least 1 frame"):
-        sampling.test_indices(num_frames, ClipConfig(), 10)
+        sampling.test_indices(num_frames, ClipConfig(), 10, "spread")
     with pytest.raises(InputError, match="at least 1 frame"):
         sampling.train_indices(num_frames, ClipConfig(), np.random.default_rng(0))
 
@@ -104,3 +107,157 @@ def test_another_process_draws_the_same() -> None:
     root = Path(nonlocal_core.__file__).parents[1]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str(sampling.epoch_order(20, 1, 2).tolist())
+
+
+MODES = st.sampled_from(["interval", "part", "discrete", "average"])
+ALL_CLIPS = st.builds(
+    ClipConfig,
+    clip_len=st.integers(1, 16),
+    frame_interval=st.integers(1, 6),
+    sampling=MODES,
+    short_videos=st.sampled_from(["repeat_last", "loop"]),
+)
+OFFSETS = st.sampled_from(["spread", "paper"])
+
+
+def mode(sampling_mode: str, clip_len: int = 4, frame_interval: int = 3, **settings: str) -> ClipConfig:
+    return ClipConfig(clip_len=clip_len, frame_interval=frame_interval, sampling=sampling_mode, **settings)
+
+
+def before(num_frames: int, clip: ClipConfig, seed: int) -> list[int]:
+    """A training clip as it was drawn before there were other modes, in plain Python."""
+    last = max(
+        num_frames - ((clip.clip_len - 1) * clip.frame_interval + 1), min(clip.frame_interval, num_frames) - 1
+    )
+    start = int(np.random.default_rng(seed).integers(last + 1))
+    return [min(start + i * clip.frame_interval, num_frames - 1) for i in range(clip.clip_len)]
+
+
+@given(LENGTHS, CLIPS, st.integers(0, 2**32))
+def test_the_default_mode_draws_what_it_always_drew(num_frames: int, clip: ClipConfig, seed: int) -> None:
+    drawn = sampling.train_indices(num_frames, clip, np.random.default_rng(seed))
+    assert drawn.tolist() == before(num_frames, clip, seed)
+
+
+@given(LENGTHS, ALL_CLIPS, st.integers(0, 2**32))
+def test_every_mode_stays_inside_and_is_a_function_of_its_draws(
+    num_frames: int, clip: ClipConfig, seed: int
+) -> None:
+    indices, again = (sampling.train_indices(num_frames, clip, np.random.default_rng(seed)) for _ in range(2))
+    assert (indices.shape, indices.dtype) == ((clip.clip_len,), np.int64)
+    assert (indices.min() >= 0) & (indices.max() < num_frames)
+    assert indices.tolist() == again.tolist()
+    if clip.short_videos == "repeat_last":
+        assert (np.diff(indices) >= 0).all()
+    if clip.sampling in ("discrete", "average") and num_frames >= clip.clip_len:
+        assert (np.diff(indices) > 0).all(), "distinct frames in their order"
+
+
+@pytest.mark.parametrize("short_videos", ["repeat_last", "loop"])
+@pytest.mark.parametrize("sampling_mode", ["interval", "part", "discrete", "average"])
+@pytest.mark.parametrize("num_frames", [1, 3, 4, 5, 10, 11, 12, 30])
+def test_every_mode_can_draw_every_frame(num_frames: int, sampling_mode: str, short_videos: str) -> None:
+    clip, rng = mode(sampling_mode, short_videos=short_videos), np.random.default_rng(0)
+    drawn = {int(i) for _ in range(1000) for i in sampling.train_indices(num_frames, clip, rng)}
+    assert drawn == set(range(num_frames))
+
+
+@given(LENGTHS, ALL_CLIPS, st.integers(1, 12), OFFSETS)
+def test_test_clips_of_every_mode_stay_inside(
+    num_frames: int, clip: ClipConfig, num_clips: int, offsets: str
+) -> None:
+    indices = sampling.test_indices(num_frames, clip, num_clips, offsets)
+    assert (indices.shape, indices.dtype) == ((num_clips, clip.clip_len), np.int64)
+    assert (indices.min() >= 0) & (indices.max() < num_frames)
+    if clip.short_videos == "repeat_last" and offsets == "spread":
+        assert (np.diff(indices) >= 0).all()
+    if clip.sampling in ("discrete", "average") and num_frames >= clip.clip_len:
+        assert (np.diff(indices) > 0).all()
+        if offsets == "spread" and num_clips > 1:
+            assert (indices[0, 0], indices[-1, -1]) == (0, num_frames - 1)
+
+
+def drawn(num_frames: int, clip: ClipConfig) -> set[tuple[int, ...]]:
+    rng = np.random.default_rng(0)
+    return {tuple(sampling.train_indices(num_frames, clip, rng).tolist()) for _ in range(3000)}
+
+
+def test_long_videos_give_the_clips_of_the_seed_and_those_that_it_forgets() -> None:
+    """Its formulas in plain Python: n frames, s of a clip, every f, one clip; R is a clip's length to the seed."""
+    n, s, f = 40, 4, 3
+    seeds_starts = range(n - (s * f + 1) + 1)
+    interval = {tuple(start + i * f for i in range(s)) for start in seeds_starts}
+    part = {tuple(start + i for i in range(s)) for start in seeds_starts}
+    average = {tuple(start + i * (n // s) for i in range(s)) for start in range(n // s)}
+    found = {name: drawn(n, mode(name)) for name in ("interval", "part", "average")}
+    assert found["average"] == average
+    assert found["interval"] > interval
+    assert found["part"] > part
+    assert {clip[0] for clip in found["interval"] - interval} == {28, 29, 30}
+    assert {clip[0] for clip in found["part"] - part} == set(range(28, 37))
+
+
+def test_discrete_clips_are_all_choices_alike_as_in_the_seed() -> None:
+    choices = set(itertools.combinations(range(6), 3))
+    rng, clip = np.random.default_rng(0), mode("discrete", 3)
+    counts = Counter(tuple(sampling.train_indices(6, clip, rng).tolist()) for _ in range(20000))
+    assert counts.keys() == choices
+    assert max(abs(count - 1000) for count in counts.values()) < 150
+
+
+@pytest.mark.parametrize(("num_frames", "clip_len"), [(11, 4), (13, 5), (29, 8), (7, 7)])
+def test_average_clips_draw_every_frame_alike_though_the_parts_are_no_whole_numbers(num_frames, clip_len) -> None:
+    """The seed's parts have n // s frames and leave the rest of the video out."""
+    clip, counts = mode("average", clip_len), Counter()
+    for place in range(num_frames):
+        rng = SimpleNamespace(integers=lambda end, place=place: place if end == num_frames else None)
+        indices = sampling.train_indices(num_frames, clip, rng).tolist()
+        assert set(np.diff(indices)) <= {num_frames // clip_len, num_frames // clip_len + 1}
+        counts.update(indices)
+    assert counts == dict.fromkeys(range(num_frames), clip_len)
+
+
+@pytest.mark.parametrize(
+    ("sampling_mode", "repeated", "looped"),
+    [
+        ("interval", {(0, 2, 2, 2), (1, 2, 2, 2), (2, 2, 2, 2)}, {(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)}),
+        ("part", {(0, 1, 2, 2)}, {(0, 1, 2, 0)}),
+        ("discrete", {(0, 1, 2, 2)}, {(0, 1, 2, 0)}),
+        ("average", {(0, 1, 2, 2)}, {(0, 1, 2, 0)}),
+    ],
+)
+def test_a_short_video_ends_as_asked(sampling_mode: str, repeated: set[object], looped: set[object]) -> None:
+    assert drawn(3, mode(sampling_mode)) == repeated
+    assert drawn(3, mode(sampling_mode, short_videos="loop")) == looped
+    for offsets in ("spread", "paper"):
+        first = sampling.test_indices(3, mode(sampling_mode, short_videos="loop"), 2, offsets)[0]
+        assert tuple(first.tolist()) in looped
+
+
+@given(LENGTHS, ALL_CLIPS, st.integers(1, 12))
+def test_the_papers_offsets(num_frames: int, clip: ClipConfig, num_clips: int) -> None:
+    """video-nonlocal-net: clip k starts at int(n / clips * k), indices wrap."""
+    indices = sampling.test_indices(num_frames, clip, num_clips, "paper")
+    if clip.sampling in ("interval", "part"):
+        step = clip.frame_interval if clip.sampling == "interval" else 1
+        for k, row in enumerate(indices.tolist()):
+            start = int(num_frames / num_clips * k)
+            assert row == [(start + i * step) % num_frames for i in range(clip.clip_len)]
+    elif num_frames >= clip.clip_len:
+        n, s = num_frames, clip.clip_len
+        expected = [[(i * n + int(n / num_clips * k)) // s for i in range(s)] for k in range(num_clips)]
+        assert indices.tolist() == expected
+
+
+def test_test_clips_of_the_other_modes_of_a_known_video() -> None:
+    def test_clips(sampling_mode: str, offsets: str, num_clips: int = 3) -> list[list[int]]:
+        found: list[list[int]] = sampling.test_indices(20, mode(sampling_mode), num_clips, offsets).tolist()
+        return found
+
+    assert test_clips("part", "spread") == [[0, 1, 2, 3], [8, 9, 10, 11], [16, 17, 18, 19]]
+    assert test_clips("part", "paper") == [[0, 1, 2, 3], [6, 7, 8, 9], [13, 14, 15, 16]]
+    assert test_clips("interval", "paper") == [[0, 3, 6, 9], [6, 9, 12, 15], [13, 16, 19, 2]]
+    assert test_clips("average", "spread", 1) == [[2, 7, 12, 17]]
+    for name in ("average", "discrete"):
+        assert test_clips(name, "spread") == [[0, 5, 10, 15], [2, 7, 12, 17], [4, 9, 14, 19]]
+        assert test_clips(name, "paper") == [[0, 5, 10, 15], [1, 6, 11, 16], [3, 8, 13, 18]]

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from collections import Counter
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nonlocal_core.config import TrainConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.errors import InputError
 
 SIDES = st.integers(16, 40)
+
+
+def train(crop_size: int, **settings: object) -> TrainConfig:
+    """Settings with a crop that may be smaller than the least that a person can ask for."""
+    return TrainConfig(**settings).model_copy(update={"crop_size": crop_size})  # type: ignore[arg-type]
 
 
 def clip_of(num_frames: int, height: int, width: int) -> np.ndarray:
@@ -25,7 +34,9 @@ def test_a_train_view_is_one_window_for_the_whole_clip(
     height: int, width: int, crop_size: int, flip_probability: float, seed: int
 ) -> None:
     frames = clip_of(5, height, width)
-    view = transforms.train_view(frames, crop_size, flip_probability, np.random.default_rng(seed))
+    view = transforms.train_view(
+        frames, train(crop_size, flip_probability=flip_probability), np.random.default_rng(seed)
+    )
     assert view.shape == (3, 5, crop_size, crop_size)
     assert view.dtype == np.uint8
     assert view.flags.c_contiguous
@@ -38,7 +49,7 @@ def test_a_train_view_is_one_window_for_the_whole_clip(
 def test_train_views_reach_every_corner_and_flip_as_often_as_asked() -> None:
     frames = clip_of(2, 10, 12)
     rng = np.random.default_rng(0)
-    views = [transforms.train_view(frames, 8, 0.25, rng) for _ in range(800)]
+    views = [transforms.train_view(frames, train(8, flip_probability=0.25), rng) for _ in range(800)]
     corners = {(int(view[1].min()), int(view[2].min())) for view in views}
     assert corners == {(top, left) for top in range(3) for left in range(5)}
     flips = [bool(view[2, 0, 0, 0] > view[2, 0, 0, -1]) for view in views]
@@ -66,7 +77,7 @@ def test_test_views_lie_along_the_longer_side(height: int, width: int, crop_size
 def test_a_frame_smaller_than_the_crop_is_refused() -> None:
     frames = clip_of(2, 20, 12)
     with pytest.raises(InputError, match="12x20 px are smaller than the crop of 16"):
-        transforms.train_view(frames, 16, 0.5, np.random.default_rng(0))
+        transforms.train_view(frames, train(16), np.random.default_rng(0))
     with pytest.raises(InputError, match="smaller than the crop"):
         transforms.test_views(frames, 16, 3)
     with pytest.raises(InputError, match="1 or 3 test crops"):
@@ -94,3 +105,174 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     shrunk = transforms.resize_short_side(frame, 32)
     assert shrunk.shape == (32, 64, 3)
     assert np.abs(shrunk.astype(int) - 128).max() <= 1
+
+
+@given(SIDES, SIDES, st.integers(8, 16), st.floats(0, 1), st.integers(0, 2**32))
+def test_the_default_view_is_what_it_always_was(
+    height: int, width: int, crop_size: int, flip_probability: float, seed: int
+) -> None:
+    """Top, left, mirrored: drawn in this order, and nothing else is drawn."""
+    frames, rng, other = clip_of(2, height, width), np.random.default_rng(seed), np.random.default_rng(seed)
+    view = transforms.train_view(frames, train(crop_size, flip_probability=flip_probability), rng)
+    top, left = (int(other.integers(side - crop_size + 1)) for side in (height, width))
+    expected = frames[:, top : top + crop_size, left : left + crop_size]
+    expected = expected[:, :, ::-1] if other.random() < flip_probability else expected
+    np.testing.assert_array_equal(view, expected.transpose(3, 0, 1, 2))
+    assert rng.random() == other.random()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("nearest", cv2.INTER_NEAREST),
+        ("bilinear", cv2.INTER_LINEAR),
+        ("bicubic", cv2.INTER_CUBIC),
+        ("area", cv2.INTER_AREA),
+    ],
+)
+@pytest.mark.parametrize("short_side", [24, 60])
+def test_an_interpolation_is_what_its_name_says(name: str, method: int, short_side: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    expected = cv2.resize(frame, (short_side * 3 // 2, short_side), interpolation=method)
+    np.testing.assert_array_equal(transforms.resize_short_side(frame, short_side, name), expected)
+    automatic = transforms.resize_short_side(frame, short_side, "auto")
+    assert np.array_equal(automatic, expected) == (name == ("area" if short_side < 40 else "bicubic"))
+
+
+def test_bilinear_is_bilinear() -> None:
+    """Halfway between 0 and 100 along a row, by hand: pixel centres at a fourth and three fourths."""
+    frame = np.repeat(np.array([[[0], [100]]], np.uint8), 3, axis=2).repeat(2, axis=0)
+    assert transforms.resize_short_side(frame, 4, "bilinear")[0, :, 0].tolist() == [0, 25, 75, 100]
+    assert transforms.resize_short_side(frame, 4, "nearest")[0, :, 0].tolist() == [0, 0, 100, 100]
+
+
+def ramps(num_frames: int, height: int, width: int) -> np.ndarray:
+    """A clip whose second and third channel grow by 2 a pixel downwards and to the right."""
+    frames = clip_of(num_frames, height, width)
+    frames[..., 1:] *= 2
+    return frames
+
+
+def windows(frames: np.ndarray, settings: TrainConfig, number: int) -> list[tuple[float, float, float, float]]:
+    """Where views were taken from: top, left, height, width, read from the ramps (pixels)."""
+    rng, found, side = np.random.default_rng(0), [], settings.crop_size
+    for _ in range(number):
+        view = transforms.train_view(frames, settings, rng).astype(float)
+        assert (view[0] == np.arange(len(frames))[:, None, None]).all(), "one window for the whole clip"
+        assert (view[:2, :1] == view[:2, :1, :, :1])[1].all()
+        rise = [(plane[-5] - plane[4]) / (side - 9) / 2 for plane in (view[1, 0, :, 0], view[2, 0, 0, :])]
+        height, width = (abs(step) * side for step in rise)
+        centres = [float(plane.mean()) / 2 for plane in (view[1, 0], view[2, 0])]
+        found.append((centres[0] + 0.5 - height / 2, centres[1] + 0.5 - width / 2, height, width))
+    return found
+
+
+def test_scales_are_drawn_evenly_from_the_least_to_the_greatest() -> None:
+    """A frame of 64 that is scaled to 64 … 80 and cut to 48 shows 48 … 38.4 of its own pixels, anywhere."""
+    frames = ramps(2, 64, 90)
+    found = np.array(windows(frames, train(48, scale_min=64, scale_max=80), 1500))
+    assert found[:, 2:].min() == pytest.approx(38, abs=0.8)
+    assert found[:, 2:].max() == pytest.approx(48, abs=0.8)
+    np.testing.assert_allclose(found[:, 2], found[:, 3], atol=1.2)
+    expected = np.mean([48 * 64 / scale for scale in range(64, 81)])
+    assert found[:, 2].mean() == pytest.approx(expected, abs=0.3)
+    for start, length, side in ((found[:, 0], found[:, 2], 64), (found[:, 1], found[:, 3], 90)):
+        assert start.min() == pytest.approx(0, abs=0.8)
+        assert (start + length).max() == pytest.approx(side, abs=0.8)
+
+
+def test_a_scale_of_0_is_that_of_the_frame_and_one_scale_is_no_jitter() -> None:
+    frames = clip_of(2, 40, 50)
+    same = transforms.train_view(frames, train(32, scale_min=40, scale_max=40), np.random.default_rng(0))
+    zero = transforms.train_view(frames, train(32, scale_max=40), np.random.default_rng(0))
+    np.testing.assert_array_equal(same, zero)
+    top, left = int(same[1].min()), int(same[2].min())
+    window = frames[:, top : top + 32, left : left + 32].transpose(3, 0, 1, 2)
+    assert np.array_equal(same, window) or np.array_equal(same, window[..., ::-1])
+    with pytest.raises(InputError, match="smaller than the crop"):
+        transforms.train_view(frames, train(32, scale_min=20, scale_max=20), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("scale", [40, 80, 100])
+def test_scaling_the_cut_is_cutting_the_scaled(scale: int) -> None:
+    """Against the plain way, on a smooth picture: scale the whole frame, then cut the same place out of it."""
+    y, x = np.mgrid[:64, :80]
+    frame = np.stack(
+        [127 + 90 * np.sin(x / 9), 127 + 90 * np.cos(y / 7), 127 + 60 * np.sin((x + y) / 11)], axis=-1
+    )
+    frames = frame.astype(np.uint8)[None]
+    settings = train(32, scale_min=scale, scale_max=scale, flip_probability=0.0)
+    view = transforms.train_view(frames, settings, np.random.default_rng(3))[:, 0].transpose(1, 2, 0)
+    scaled = transforms.resize_short_side(frames[0], scale)
+    height, width = scaled.shape[:2]
+    errors = [
+        np.abs(scaled[top : top + 32, left : left + 32].astype(int) - view).mean()
+        for top in range(height - 31)
+        for left in range(width - 31)
+    ]
+    assert min(errors) < 4
+
+
+def test_multi_scale_crops_have_ten_shapes_and_five_places() -> None:
+    frames = ramps(2, 100, 120)
+    found = windows(frames, train(64, crop="multi_scale"), 1500)
+    sides = [100, 87, 75, 64]  # 66 is within 2 pixels of 64
+    expected = {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) < 2}
+    seen = Counter()
+    for top, left, height, width in found:
+        shape = min(expected, key=lambda s: abs(s[0] - height) + abs(s[1] - width))
+        assert abs(shape[0] - height) + abs(shape[1] - width) < 3.5
+        spare_h, spare_w = 100 - shape[0], 120 - shape[1]
+        places = [(0, 0), (0, spare_w), (spare_h, 0), (spare_h, spare_w), (spare_h // 2, spare_w // 2)]
+        nearest = min(places, key=lambda p: abs(p[0] - top) + abs(p[1] - left))
+        assert abs(nearest[0] - top) + abs(nearest[1] - left) < 3.5
+        seen[shape, nearest] += 1
+    assert {shape for shape, _ in seen} == expected
+    assert len(seen) == 10 * 5 - 2 * 2, "two shapes have the frame's full height: no top, no bottom"
+
+
+def test_a_multi_scale_crop_of_its_own_size_is_not_touched() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    views = [
+        transforms.train_view(frames, train(32, crop="multi_scale", flip_probability=0.0), rng) for _ in range(60)
+    ]
+    assert any(np.array_equal(view, frames.transpose(3, 0, 1, 2)) for view in views)
+    with pytest.raises(InputError, match="smaller than the crop of 33"):
+        transforms.train_view(frames, train(33, crop="multi_scale"), rng)
+
+
+def colours_by_hand(view: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
+    def whole(x: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(x), 0, 255)
+
+    luma = np.array([0.299, 0.587, 0.114])
+    bright = whole(view * brightness)
+    mean = np.tensordot(luma, bright, 1).mean()
+    contrasted = whole(mean + contrast * (bright - mean))
+    grey = np.tensordot(luma, contrasted, 1)[None]
+    return whole(grey + saturation * (contrasted - grey))
+
+
+@given(st.integers(0, 2**32), st.floats(0.05, 1.0))
+def test_colours_change_as_one_for_the_whole_clip(seed: int, strength: float) -> None:
+    frames = np.random.default_rng(seed).integers(0, 256, (3, 20, 20, 3)).astype(np.uint8)
+    kept = frames.copy()
+    rng = np.random.default_rng(seed)
+    plain = transforms.train_view(frames, train(16), rng)
+    factors = 1 + strength * rng.uniform(-1, 1, 3)
+    view = transforms.train_view(frames, train(16, colour_jitter=strength), np.random.default_rng(seed))
+    assert (view.dtype, view.shape) == (np.uint8, plain.shape)
+    assert view.flags.c_contiguous
+    assert np.abs(view - colours_by_hand(plain.astype(float), *factors)).max() <= 1 + max(0, factors[2] - 1)
+    np.testing.assert_array_equal(frames, kept)
+
+
+def test_grey_stays_grey_and_colours_reach_their_strength() -> None:
+    frames = np.full((2, 32, 32, 3), 100, np.uint8)
+    rng = np.random.default_rng(0)
+    views = [transforms.train_view(frames, train(32, colour_jitter=0.4), rng) for _ in range(300)]
+    assert all(len(np.unique(view)) == 1 for view in views), "one grey has neither contrast nor colour"
+    levels = [int(view[0, 0, 0, 0]) for view in views]
+    assert min(levels) in (60, 61, 62)
+    assert max(levels) in (138, 139, 140)

@@ -10,8 +10,8 @@ from nonlocal_core.config import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
-    "cache.short_side": 40, "cache.jpeg_quality": 80,
-    "clip.clip_len": 8, "clip.frame_interval": 2,
+    "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
+    "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.width": 4, "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none", "model.stem_kernel_t": 3,
     "model.stem_stride_t": 2, "model.pool1_stride_t": 2, "model.pool2_stride_t": 1, "model.nl_res3": (0,),
     "model.nl_res4": (), "model.pairwise": "gaussian", "model.nl_sub_sample": False, "model.nl_scale": True,
@@ -19,8 +19,10 @@ OTHER: dict[str, object] = {
     "train.epochs": 4, "train.batch_size": 3, "train.base_lr": 0.1, "train.schedule": "step",
     "train.milestones": (1,), "train.gamma": 0.5, "train.warmup_epochs": 0.0, "train.momentum": 0.8,
     "train.nesterov": True, "train.weight_decay": 0.0, "train.crop_size": 34, "train.flip_probability": 0.0,
-    "train.seed": 1,
+    "train.seed": 1, "train.scale_min": 33, "train.scale_max": 40, "train.crop": "multi_scale",
+    "train.colour_jitter": 0.2,
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
+    "evaluate.offsets": "paper",
     "registry.min_gain": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.max_unreadable": 0.5,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,

@@ -45,6 +45,15 @@ def test_the_cache_holds_every_frame_at_its_size(toy):
     assert rows.sort_values("video_id")[columns].values.tolist() == manifest[columns].values.tolist()
 
 
+def test_frames_are_resized_as_asked(toy, workspace):
+    made = {
+        name: stage.cache(toy.manifest, small_config(cache__interpolation=name), workspace).digest
+        for name in ("nearest", "bilinear", "bicubic", "area")
+    }
+    assert len(set(made.values())) == 4
+    assert made["area"] == toy.cache.digest, "toy videos are larger than what is kept: auto takes area"
+
+
 def test_a_second_call_touches_nothing(toy, tmp_path):
     workspace = toy.workspace(tmp_path)
     before = files_of(tmp_path / "cache")

@@ -103,6 +103,23 @@ def test_scores_are_those_of_each_video_alone(toy, start, evaluated):
     assert (evaluated.num_scored, evaluated.num_videos) == (4, 4)
 
 
+def test_other_ways_to_take_clips_are_other_protocols():
+    ways = [
+        {},
+        {"clip__sampling": "part"},
+        {"clip__sampling": "average"},
+        {"clip__short_videos": "loop"},
+        {"evaluate__offsets": "paper", "clip__sampling": "part"},
+    ]
+    assert [stage.protocol(small_config(**way)) for way in ways] == [
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36",
+        "val, 1 clips x 1 crops of 4x1, 32 px of 36, sampling part",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36, sampling average",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36, short videos loop",
+        "val, 1 clips x 1 crops of 4x1, 32 px of 36, sampling part, offsets paper",
+    ]
+
+
 def test_the_artifact_says_what_was_scored_and_how(toy, start, evaluated):
     workspace, checkpoint = start
     assert evaluated.protocol == "val, 3 clips x 1 crops of 4x3, 32 px of 36"
