@@ -62,16 +62,6 @@ class ClipConfig(Section):
     short_videos: Literal["repeat_last", "loop"] = "repeat_last"
     """what follows the last frame of a video that is too short for the clip: that frame, or the first ones"""
 
-    @property
-    def step(self) -> int:
-        """Source frames from one frame of an `interval` or `part` clip to the next."""
-        return 1 if self.sampling == "part" else self.frame_interval
-
-    @property
-    def span(self) -> int:
-        """Source frames that an `interval` or `part` clip covers."""
-        return (self.clip_len - 1) * self.step + 1
-
 
 class ModelConfig(Section):
     """The network; how many classes it has comes from the labels."""

@@ -40,9 +40,8 @@ def train_indices(num_frames: int, clip: ClipConfig, rng: np.random.Generator) -
         if num_frames <= clip.clip_len:
             return _ended(np.arange(clip.clip_len, dtype=np.int64), num_frames, clip)
         return np.sort(rng.choice(num_frames, clip.clip_len, replace=False)).astype(np.int64)
-    return _ended(
-        _clip(int(rng.integers(_last_train_start(num_frames, clip) + 1)), num_frames, clip), num_frames, clip
-    )
+    start = int(rng.integers(_last_train_start(num_frames, clip) + 1))
+    return _ended(_clip(start, num_frames, clip), num_frames, clip)
 
 
 def test_indices(
@@ -67,7 +66,7 @@ def test_indices(
     if offsets == "paper":
         starts = [num_frames * k // num_clips for k in range(num_clips)]
         return np.stack([_clip(start, num_frames, clip) % num_frames for start in starts])
-    last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - clip.span)
+    last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - span(clip))
     if num_clips == 1:
         starts = [last_start // 2]
     else:
@@ -75,6 +74,16 @@ def test_indices(
         steps = num_clips - 1
         starts = [(2 * last_start * i + steps) // (2 * steps) for i in range(num_clips)]
     return np.stack([_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts])
+
+
+def step(clip: ClipConfig) -> int:
+    """Source frames from one frame of an `interval` or `part` clip to the next."""
+    return 1 if clip.sampling == "part" else clip.frame_interval
+
+
+def span(clip: ClipConfig) -> int:
+    """Source frames that an `interval` or `part` clip covers."""
+    return (clip.clip_len - 1) * step(clip) + 1
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -94,14 +103,14 @@ def _last_train_start(num_frames: int, clip: ClipConfig) -> int:
         return num_frames - 1
     # A video hardly longer than the span still gets the starts between two clip frames, or the frames that lie
     # between them could never be drawn.
-    return max(num_frames - clip.span, min(clip.step, num_frames) - 1)
+    return max(num_frames - span(clip), min(step(clip), num_frames) - 1)
 
 
 def _clip(start: int, num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
-    """The frames of a clip, as if the video went on for ever."""
+    """The frames of a clip, as if the video went on for ever; `start` is what is drawn or spread."""
     steps = np.arange(clip.clip_len, dtype=np.int64)
     if not _covers_all(clip):
-        return start + steps * clip.step
+        return start + steps * step(clip)
     if num_frames < clip.clip_len:
         return steps
     # Part i of the video are the frames from i/clip_len of it to (i + 1)/clip_len; `start` is the place in each,

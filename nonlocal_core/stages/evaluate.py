@@ -25,6 +25,7 @@ from nonlocal_core.artifacts import (
     write_atomically,
 )
 from nonlocal_core.config import Config
+from nonlocal_core.data import sampling
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import metrics, report, views
 from nonlocal_core.progress import Progress
@@ -51,7 +52,7 @@ def protocol(config: Config) -> str:
     """The views of an evaluation, as text that two evaluations must share to be compared."""
     test, clip = config.evaluate, config.clip
     text = (
-        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{clip.step}, "
+        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{sampling.step(clip)}, "
         f"{test.crop_size} px of {config.cache.short_side}"
     )
     ways = {"sampling": clip.sampling, "short videos": clip.short_videos, "offsets": test.offsets}

@@ -118,9 +118,3 @@ def test_settings_are_frozen_and_closed():
         config.index = IndexConfig()  # type: ignore[misc]
     with pytest.raises(ValueError, match="Extra inputs"):
         ClipConfig(clip_length=3)  # type: ignore[call-arg]
-
-
-def test_the_span_of_a_clip():
-    assert ClipConfig(clip_len=32, frame_interval=2).span == 63
-    assert ClipConfig(clip_len=1, frame_interval=8).span == 1
-    assert ClipConfig(clip_len=32, frame_interval=2, sampling="part").span == 32

@@ -34,7 +34,7 @@ def assert_is_clip(indices: np.ndarray, num_frames: int, clip: ClipConfig) -> No
 def test_a_train_clip_steps_forward_and_stays_inside(num_frames: int, clip: ClipConfig, seed: int) -> None:
     indices = sampling.train_indices(num_frames, clip, np.random.default_rng(seed))
     assert_is_clip(indices, num_frames, clip)
-    if num_frames >= clip.span + clip.frame_interval - 1:
+    if num_frames >= sampling.span(clip) + clip.frame_interval - 1:
         assert (np.diff(indices) == clip.frame_interval).all()
 
 
@@ -53,7 +53,7 @@ def test_test_clips_are_spread_evenly_from_start_to_end(num_frames: int, clip: C
     assert indices.shape == (num_clips, clip.clip_len)
     for row in indices:
         assert_is_clip(row, num_frames, clip)
-    starts, last_start = indices[:, 0], max(0, num_frames - clip.span)
+    starts, last_start = indices[:, 0], max(0, num_frames - sampling.span(clip))
     if num_clips == 1:
         assert starts[0] == last_start // 2
     else:
@@ -66,6 +66,12 @@ def test_test_clips_of_a_known_video() -> None:
     clip = ClipConfig(clip_len=3, frame_interval=4)
     assert sampling.test_indices(14, clip, 3, "spread").tolist() == [[0, 4, 8], [3, 7, 11], [5, 9, 13]]
     assert sampling.test_indices(4, clip, 2, "spread").tolist() == [[0, 3, 3], [0, 3, 3]]
+
+
+def test_the_span_of_a_clip() -> None:
+    assert sampling.span(ClipConfig(clip_len=32, frame_interval=2)) == 63
+    assert sampling.span(ClipConfig(clip_len=1, frame_interval=8)) == 1
+    assert sampling.span(ClipConfig(clip_len=32, frame_interval=2, sampling="part")) == 32
 
 
 @pytest.mark.parametrize("num_frames", [0, -1])
