@@ -276,3 +276,24 @@ def test_grey_stays_grey_and_colours_reach_their_strength() -> None:
     levels = [int(view[0, 0, 0, 0]) for view in views]
     assert min(levels) in (60, 61, 62)
     assert max(levels) in (138, 139, 140)
+
+
+def test_a_greatest_scale_of_0_is_that_of_the_frame() -> None:
+    frames, rng = ramps(1, 64, 90), np.random.default_rng(0)
+    views = [transforms.train_view(frames, train(48, scale_min=48, flip_probability=0.0), rng) for _ in range(200)]
+    heights = [(int(view[1].max()) - int(view[1].min())) / 2 + 1 for view in views]
+    assert min(heights) == pytest.approx(48, abs=0.6)
+    assert max(heights) == pytest.approx(64, abs=1.6)
+
+
+@pytest.mark.parametrize(("scale", "method"), [(48, cv2.INTER_AREA), (96, cv2.INTER_CUBIC)])
+def test_what_is_cut_out_is_averaged_when_it_shrinks_and_bicubic_when_it_grows(scale: int, method: int) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    settings = train(48, scale_min=scale, scale_max=scale, flip_probability=0.0)
+    view = transforms.train_view(frames, settings, np.random.default_rng(0))
+    side = 48 * 64 // scale
+    windows = [
+        frames[0, top : top + side, left : left + side] for top in range(65 - side) for left in range(65 - side)
+    ]
+    resized = [cv2.resize(window, (48, 48), interpolation=method) for window in windows]
+    assert sum(np.array_equal(view[:, 0].transpose(1, 2, 0), one) for one in resized) == 1
