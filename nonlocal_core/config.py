@@ -121,10 +121,10 @@ class TrainConfig(Section):
     """side of a training crop (pixels)"""
     flip_probability: Fraction = 0.5
     """share of training clips that are mirrored (0…1)"""
-    scale_min: Annotated[int, Field(ge=0)] = 0
-    """least short side that a frame is scaled to before the crop (pixels; 0: cache.short_side)"""
-    scale_max: Annotated[int, Field(ge=0)] = 0
-    """greatest one; each clip draws its own (pixels; 0: cache.short_side; both 0: never scaled)"""
+    scale_min: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """least scale of a frame before the crop (times cache.short_side)"""
+    scale_max: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """greatest one; each clip draws its own (times cache.short_side; both 1: never scaled)"""
     crop: Literal["random", "multi_scale"] = "random"
     """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
     colour_jitter: Fraction = 0.0
@@ -212,13 +212,15 @@ class Config(Section):
     @model_validator(mode="after")
     def _scales_fit(self) -> Config:
         train, side = self.train, self.cache.short_side
-        if not train.crop_size <= (train.scale_min or side) <= (train.scale_max or side):
+        if train.scale_min > train.scale_max:
+            raise ConfigError(f"train.scale_min={train.scale_min} is above train.scale_max={train.scale_max}")
+        if train.crop_size > round(train.scale_min * side):
             raise ConfigError(
-                f"train.crop_size={train.crop_size} <= train.scale_min={train.scale_min} <= train.scale_max="
-                f"{train.scale_max} does not hold, where a scale of 0 stands for cache.short_side={side}"
+                f"train.crop_size={train.crop_size} is larger than a frame of cache.short_side={side} that"
+                f" is scaled by train.scale_min={train.scale_min}: lower the one or raise the other"
             )
-        if train.crop == "multi_scale" and train.scale_min + train.scale_max > 0:
-            raise ConfigError("train.crop=multi_scale has its own scales: set train.scale_min=0 train.scale_max=0")
+        if train.crop == "multi_scale" and (train.scale_min, train.scale_max) != (1.0, 1.0):
+            raise ConfigError("train.crop=multi_scale has its own scales: set train.scale_min=1 train.scale_max=1")
         return self
 
 

@@ -4,8 +4,7 @@ Names are block_net_depth_LENxINTERVAL.  The accuracies are what the sources pub
 nothing here claims to have reproduced them.
 
 All of the paper's networks train with its scale jitter: the short side of a clip is drawn from 256 to 320 pixels,
-then 224 are cut out.  Cached frames have 256, as the authors' own videos have, so most clips are enlarged crops.
-With another `cache.short_side`, set `train.scale_min` and `train.scale_max` too; 0 and 0 switch the jitter off.
+then 224 are cut out.  Cached frames have 256, so that is a scale of 1 to 1.25, and most clips are enlarged crops.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Callable
 Preset = dict[str, object]
 
 _NO_BLOCKS: Preset = {"model.nl_res3": (), "model.nl_res4": ()}
-_PAPER: Preset = {"train.scale_min": 256, "train.scale_max": 320}
+_PAPER: Preset = {"train.scale_max": 1.25}
 _8X8: Preset = {
     "clip.clip_len": 8,
     "clip.frame_interval": 8,

@@ -53,8 +53,8 @@ def train_view(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Genera
     """One random crop of the clip, mirrored or not, its colours changed or not, as a whole.
 
     With scales, the frame is scaled so that its short side has a random number of pixels, all from `scale_min` to
-    `scale_max` as likely; then `crop_size` pixels square are cut out.  The cut is made first, in whole pixels of
-    the frame as it is, and what is cut out is scaled: a third of the work.
+    `scale_max` times its own as likely; then `crop_size` pixels square are cut out.  The cut is made first, in
+    whole pixels of the frame as it is, and what is cut out is scaled: a third of the work.
 
     The draws, in this order: the scale if there are scales, or the shape of a multi-scale crop; where it lies;
     mirrored or not; brightness, contrast and saturation if colours change.
@@ -109,8 +109,8 @@ def _require_room(frames_THWC: Frames, crop_size: int) -> tuple[int, int]:
 def _random_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> Box:
     """A box that is `crop_size` square in the scaled frame, anywhere."""
     side, short_side = settings.crop_size, min(frames_THWC.shape[1:3])
-    if settings.scale_min or settings.scale_max:
-        least, greatest = settings.scale_min or short_side, settings.scale_max or short_side
+    if (settings.scale_min, settings.scale_max) != (1.0, 1.0):
+        least, greatest = (round(short_side * scale) for scale in (settings.scale_min, settings.scale_max))
         # Halves up, in whole numbers.
         scaled = int(rng.integers(least, greatest + 1))
         side = (2 * side * short_side + scaled) // (2 * scaled)

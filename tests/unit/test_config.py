@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "nonlocal_core"
 
 
 def test_a_preset_differs_from_the_defaults_and_overrides_differ_from_it():
-    assert resolve("nl_i3d_r50_32x2", {"train.scale_min": 0, "train.scale_max": 0}) == Config()
+    assert resolve("nl_i3d_r50_32x2", {"train.scale_max": 1.0}) == Config()
     tiny = resolve("tiny", {"train.epochs": 3})
     assert (tiny.train.epochs, tiny.model.width, tiny.cache.jpeg_quality) == (3, 8, Config().cache.jpeg_quality)
 
@@ -72,11 +72,11 @@ def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
         ("tiny", {"evaluate.num_crops": 2}, r"^evaluate.num_crops=2 does not fit: .*1 or 3"),
         ("tiny", {"train.crop_size": 128}, r"train.crop_size=128 is larger .*cache.short_side=64"),
         ("tiny", {"evaluate.crop_size": 128}, r"evaluate.crop_size=128 is larger .*cache.short_side=64"),
-        ("tiny", {"train.scale_min": 55}, r"train.crop_size=56 <= train.scale_min=55 <= .* of 0 stands for .*=64"),
-        ("tiny", {"train.scale_max": 63}, r"scale_min=0 <= train.scale_max=63 does not hold.*short_side=64"),
+        ("tiny", {"train.scale_min": 0.8}, r"train.crop_size=56 is larger .*short_side=64 .*train.scale_min=0.8"),
+        ("tiny", {"train.scale_max": 0.9}, r"train.scale_min=1.0 is above train.scale_max=0.9"),
         (
             "tiny",
-            {"train.scale_max": 80, "train.crop": "multi_scale"},
+            {"train.scale_max": 1.5, "train.crop": "multi_scale"},
             r"train.crop=multi_scale has its own scales",
         ),
         ("nl_i3d_r50_32x2", {"clip.clip_len": 4}, r"clip.clip_len=4 is too short .* 1 of its frames .*takes 2"),

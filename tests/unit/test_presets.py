@@ -37,4 +37,4 @@ def test_a_name_says_network_and_clip(name):
 def test_the_networks_of_the_paper_train_with_its_scales(name):
     train = resolve(name, {}).train
     own = name in ("tiny", "nl_i3d_r50_32x6")
-    assert (train.scale_min, train.scale_max) == ((0, 0) if own else (256, 320))
+    assert (train.scale_min, train.scale_max) == ((1.0, 1.0) if own else (1.0, 320 / 256))

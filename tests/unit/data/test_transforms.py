@@ -170,7 +170,7 @@ def windows(frames: np.ndarray, settings: TrainConfig, number: int) -> list[tupl
 def test_scales_are_drawn_evenly_from_the_least_to_the_greatest() -> None:
     """A frame of 64 that is scaled to 64 … 80 and cut to 48 shows 48 … 38.4 of its own pixels, anywhere."""
     frames = ramps(2, 64, 90)
-    found = np.array(windows(frames, train(48, scale_min=64, scale_max=80), 1500))
+    found = np.array(windows(frames, train(48, scale_max=1.25), 1500))
     assert found[:, 2:].min() == pytest.approx(38, abs=0.8)
     assert found[:, 2:].max() == pytest.approx(48, abs=0.8)
     np.testing.assert_allclose(found[:, 2], found[:, 3], atol=1.2)
@@ -181,16 +181,14 @@ def test_scales_are_drawn_evenly_from_the_least_to_the_greatest() -> None:
         assert (start + length).max() == pytest.approx(side, abs=0.8)
 
 
-def test_a_scale_of_0_is_that_of_the_frame_and_one_scale_is_no_jitter() -> None:
+def test_scales_of_1_cut_the_frame_as_it_is() -> None:
     frames = clip_of(2, 40, 50)
-    same = transforms.train_view(frames, train(32, scale_min=40, scale_max=40), np.random.default_rng(0))
-    zero = transforms.train_view(frames, train(32, scale_max=40), np.random.default_rng(0))
-    np.testing.assert_array_equal(same, zero)
+    same = transforms.train_view(frames, train(32), np.random.default_rng(0))
     top, left = int(same[1].min()), int(same[2].min())
     window = frames[:, top : top + 32, left : left + 32].transpose(3, 0, 1, 2)
     assert np.array_equal(same, window) or np.array_equal(same, window[..., ::-1])
     with pytest.raises(InputError, match="smaller than the crop"):
-        transforms.train_view(frames, train(32, scale_min=20, scale_max=20), np.random.default_rng(0))
+        transforms.train_view(frames, train(32, scale_min=0.5, scale_max=0.5), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("scale", [40, 80, 100])
@@ -201,7 +199,7 @@ def test_scaling_the_cut_is_cutting_the_scaled(scale: int) -> None:
         [127 + 90 * np.sin(x / 9), 127 + 90 * np.cos(y / 7), 127 + 60 * np.sin((x + y) / 11)], axis=-1
     )
     frames = frame.astype(np.uint8)[None]
-    settings = train(32, scale_min=scale, scale_max=scale, flip_probability=0.0)
+    settings = train(32, scale_min=scale / 64, scale_max=scale / 64, flip_probability=0.0)
     view = transforms.train_view(frames, settings, np.random.default_rng(3))[:, 0].transpose(1, 2, 0)
     scaled = transforms.resize_short_side(frames[0], scale)
     height, width = scaled.shape[:2]
@@ -278,9 +276,11 @@ def test_grey_stays_grey_and_colours_reach_their_strength() -> None:
     assert max(levels) in (138, 139, 140)
 
 
-def test_a_greatest_scale_of_0_is_that_of_the_frame() -> None:
+def test_the_least_scale_may_shrink() -> None:
     frames, rng = ramps(1, 64, 90), np.random.default_rng(0)
-    views = [transforms.train_view(frames, train(48, scale_min=48, flip_probability=0.0), rng) for _ in range(200)]
+    views = [
+        transforms.train_view(frames, train(48, scale_min=0.75, flip_probability=0.0), rng) for _ in range(200)
+    ]
     heights = [(int(view[1].max()) - int(view[1].min())) / 2 + 1 for view in views]
     assert min(heights) == pytest.approx(48, abs=0.6)
     assert max(heights) == pytest.approx(64, abs=1.6)
@@ -289,7 +289,7 @@ def test_a_greatest_scale_of_0_is_that_of_the_frame() -> None:
 @pytest.mark.parametrize(("scale", "method"), [(48, cv2.INTER_AREA), (96, cv2.INTER_CUBIC)])
 def test_what_is_cut_out_is_averaged_when_it_shrinks_and_bicubic_when_it_grows(scale: int, method: int) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
-    settings = train(48, scale_min=scale, scale_max=scale, flip_probability=0.0)
+    settings = train(48, scale_min=scale / 64, scale_max=scale / 64, flip_probability=0.0)
     view = transforms.train_view(frames, settings, np.random.default_rng(0))
     side = 48 * 64 // scale
     windows = [
