@@ -23,7 +23,7 @@ from nonlocal_core.presets import PRESETS
 from nonlocal_core.progress import TICKS
 
 PATHS = {
-    "videos_dir": "folder of labelled videos; tiny makes its own where none is given",
+    "videos_dir": "folder of labelled videos; full.py tiny makes its own where none is given",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
 }
@@ -90,7 +90,7 @@ def _is_for_a_person(record: logging.LogRecord) -> bool:
     if record.name.startswith(("nonlocal_core", "EventsWorker", "APILogWorker")):
         return False
     if record.name in ("prefect.flow_runs", "prefect.task_runs"):
-        return "Retry" in record.getMessage()
+        return "Retry" in record.getMessage()  # shown whole in the UI
     return record.levelno >= logging.WARNING
 
 
@@ -110,6 +110,7 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     given = [words.preset, *words.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
     watch = Watch()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
     try:
         arguments = _split(given)
         resolve(preset, arguments["overrides"])
@@ -134,6 +135,8 @@ def _split(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+        if key in PATHS and not value:
+            raise ConfigError(f"{key}= names no folder or file")
         if key in PATHS:
             arguments[key] = Path(value)
         else:

@@ -47,7 +47,7 @@ class Summary(Frozen):
                 "",
                 f"  time      {took}",
                 f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
-                f"  top-1     {scored.top1:.2%} of {scored.num_scored} of {scored.num_videos} videos"
+                f"  top-1     {scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored"
                 f" ({scored.protocol})",
                 f"  top-5     {scored.top5:.2%}",
                 f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
@@ -88,9 +88,13 @@ def full(
     if videos_dir is None:
         if preset != "tiny":
             raise InputError(f"the preset {preset} needs videos: name their folder with videos_dir=DIR")
-        videos_dir = timed("toy videos", toy_videos, workspace.root / "toy-videos")
+        videos_dir = timed("toy videos", toy_videos, workspace)
     manifest = timed("index", index, videos_dir, config, workspace, labels_path)
     cached = timed("cache", cache, manifest, config, workspace)
+    if config.evaluate.split not in cached.split_digests:
+        raise InputError(
+            f"there is no split {config.evaluate.split}: these videos have {', '.join(cached.split_digests)}"
+        )
     checkpoint = timed("train", train, cached, config, workspace)
     evaluation = timed("evaluate", evaluate, checkpoint, cached, config, workspace)
     entry = timed("register", register, checkpoint, evaluation, cached, config, workspace)

@@ -182,9 +182,14 @@ class Workspace:
         if not file.exists():
             return None
         try:
-            return kind.model_validate(json.loads(file.read_text())["reference"])
+            artifact = json.loads(file.read_text())
+            reference, files = kind.model_validate(artifact["reference"]), dict(artifact["files"])
         except (ValueError, KeyError, TypeError):
             raise DamagedError(f"{file} is damaged: delete {file.parent} and run again") from None
+        if lost := sorted(files.items() - _sizes(file.parent).items()):
+            log.warning("%s in %s is missing or has lost bytes: it is made again", lost[0][0], file.parent)
+            return None
+        return reference
 
     def build(self, kind: type[R], key: str, make: Callable[[Path], R], provenance: dict[str, Any]) -> R:
         """The artifact of this key: the finished one, or the one that `make(folder)` builds now.
@@ -204,6 +209,7 @@ class Workspace:
                 unfinished.unlink()
             artifact = {
                 "reference": reference.model_dump(mode="json"),
+                "files": _sizes(folder),
                 "provenance": {
                     **provenance,
                     **_circumstances(),
@@ -212,7 +218,7 @@ class Workspace:
             }
             write_json(folder / ARTIFACT_FILE, artifact)
             final = self.root / kind.stage / key
-            if final.exists():  # without artifact.json, so it does not exist
+            if final.exists():  # without artifact.json or with files missing, so it does not exist
                 shutil.rmtree(final)
             folder.rename(final)
             return reference
@@ -241,6 +247,11 @@ class Workspace:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The files of an artifact with their sizes, without the one that says what it is."""
+    return {file.name: file.stat().st_size for file in folder.iterdir() if file.name != ARTIFACT_FILE}
 
 
 def _read_holder(path: Path) -> str:

@@ -7,6 +7,7 @@ dies when its parent does, however that happens.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -133,6 +134,9 @@ def main() -> None:
     except NonlocalError as error:
         connection.send(("error", (type(error).__name__, str(error))))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            connection.send(("error", ("WorkspaceError", "the disk is full: free some space and run again")))
+            return
         text = "".join(traceback.format_exception(error))
         connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))
     else:

@@ -72,7 +72,7 @@ class ModelConfig(Section):
     """bottleneck blocks of res2, res3, res4, res5 (3,4,6,3 is ResNet-50)"""
     inflate: Literal["3x1x1", "none"] = "3x1x1"
     """temporal kernel 3 on the first convolution of every second block (I3D), or nowhere (C2D)"""
-    stem_kernel_t: Positive = 5
+    stem_kernel_t: Literal[1, 3, 5, 7] = 5
     """temporal kernel of the stem (frames)"""
     stem_stride_t: Positive = 2
     """temporal stride of the stem (frames)"""
@@ -92,6 +92,16 @@ class ModelConfig(Section):
     """divide theta·phi by the square root of their channels (the two Gaussian forms)"""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """share of the pooled features that is dropped in training (0…1)"""
+
+    @model_validator(mode="after")
+    def _blocks_are_there(self) -> ModelConfig:
+        for stage, blocks in ((3, self.nl_res3), (4, self.nl_res4)):
+            last = self.stage_blocks[stage - 2] - 1
+            if blocks and max(blocks) > last:
+                raise ConfigError(
+                    f"model.nl_res{stage} names block {max(blocks)}: the stage has blocks 0 to {last}"
+                )
+        return self
 
 
 class TrainConfig(Section):
@@ -129,7 +139,7 @@ class TrainConfig(Section):
     """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
     colour_jitter: Fraction = 0.0
     """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """seed of weights, order, sampling, crops, flips and dropout"""
 
 
@@ -146,6 +156,8 @@ class EvaluateConfig(Section):
     """crops of a clip: 1 centre, or 3 along the longer side"""
     crop_size: Annotated[int, Field(ge=32)] = 256
     """side of a test crop (pixels)"""
+    batch_clips: Positive = 8
+    """views that go through the network together; the last digits of a score depend on it"""
 
 
 class RegistryConfig(Section):
@@ -170,8 +182,6 @@ class RuntimeConfig(Section):
     """videos of one cache task"""
     checkpoint_steps: Positive = 100
     """steps between checkpoints"""
-    eval_batch_clips: Positive = 8
-    """views that go through the network together"""
 
 
 class Config(Section):
@@ -241,20 +251,23 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
     """
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: {_near(preset, list(PRESETS))}")
-    known = [key for key, _, _ in settings()]
-    tree: dict[str, dict[str, object]] = {}
+    defaults = {key: default for key, _, default in settings()}
+    known = list(defaults)
+    tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
     for key, value in {**PRESETS[preset](), **_flatten(overrides)}.items():
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}: {_near(key, known)}")
         section, name = key.split(".")
-        tree.setdefault(section, {})[name] = _from_text(value) if isinstance(value, str) else value
+        given = _from_text(value) if isinstance(value, str) else value
+        tree[section][name] = (given,) if isinstance(defaults[key], tuple) and isinstance(given, int) else given
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         section, name = str(first["loc"][0]), str(first["loc"][1])
+        problem = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigError(
-            f"{section}.{name}={_as_text(tree[section][name])} does not fit: {first['msg'].lower()}"
+            f"{section}.{name}={tree[section][name]} does not fit: {problem}"
             f" ({Config.model_fields[section].default.__class__.model_fields[name].description})"
         ) from None
 
@@ -275,10 +288,6 @@ def _from_text(text: str) -> Any:
         return json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
     except ValueError:
         return text
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _near(name: str, known: list[str]) -> str:

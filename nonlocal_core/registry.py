@@ -124,7 +124,10 @@ def _keep(folder: Path, version: str, weights: Path, entry: dict[str, Any]) -> N
 
 def _decide(version: str, known: dict[str, dict[str, Any]], champion: str | None, min_gain: float) -> Decision:
     mine = known[version]["evaluation"]
-    if champion is None:
+    split = mine["protocol"].split(",")[0]
+    if split != "val":
+        promoted, reason = False, f"scored on {split}: only val decides"
+    elif champion is None:
         promoted, reason = True, "the first entry"
     elif champion not in known:
         promoted, reason = True, f"the champion {champion} is gone"
@@ -151,11 +154,13 @@ def _decide(version: str, known: dict[str, dict[str, Any]], champion: str | None
 
 
 def _reference(version: str, entry: dict[str, Any], decision: Decision, state: State) -> Entry:
+    is_champion = state.champion == version
+    replaced = "" if is_champion or not decision.promoted else f"; since then replaced by {state.champion}"
     return Entry(
         key=entry["key"],
         digest=entry["evaluation"]["digest"],
         path=f"{FOLDER}/{version}",
         version=version,
-        is_champion=state.champion == version,
-        reason=decision.reason,
+        is_champion=is_champion,
+        reason=decision.reason + replaced,
     )

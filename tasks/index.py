@@ -15,9 +15,10 @@ from tasks import policy, report
 
 
 @task(name="toy-videos", **policy.options("index"))
-def toy_videos(folder: Path) -> Path:
+def toy_videos(workspace: Workspace) -> Path:
     """The folder of generated videos, made if it is not there."""
-    return toy.make_toy_videos(folder)
+    with workspace.locked("toy-videos"):
+        return toy.make_toy_videos(workspace.root / "toy-videos")
 
 
 @task(name="index-plan", **policy.options("index"))

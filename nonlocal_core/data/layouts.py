@@ -81,7 +81,9 @@ def read_labels(path: Path) -> list[str]:
     """
     try:
         ids = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"labels {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise InputError(f"labels {path} cannot be read as JSON: {error}") from None
     if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()) or not ids:
         raise InputError(f'labels {path} must hold one object {{"label": id, …}} with whole numbers')
@@ -159,6 +161,8 @@ def _find_kinetics(videos_dir: Path) -> list[Source]:
                     f"video {video_id} is listed as {before.split} {before.label!r} and as {split} {label!r}:"
                     f" remove one of the lines from {tables[before.split].name} or {table.name}"
                 )
+        if unlisted := sorted(file.path for stem, file in files.items() if stem not in sources):
+            logger.warning("%d videos are not in %s and left out: %s, …", len(unlisted), table.name, unlisted[0])
     return list(sources.values())
 
 

@@ -14,7 +14,6 @@ from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
 from nonlocal_core.config import ModelConfig
-from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 Triple = tuple[int, int, int]
@@ -81,7 +80,6 @@ class I3D(nn.Cell):
 
     def __init__(self, model: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        _check_blocks(model)
         self.model = model
         width = model.width
         self.stem = ConvNorm(3, width, (model.stem_kernel_t, 7, 7), (model.stem_stride_t, 2, 2))
@@ -146,13 +144,3 @@ def _stage(stage: int, model: ModelConfig, nl_blocks: tuple[int, ...]) -> nn.Seq
 def _inflated(stage: int, block: int) -> bool:
     """Whether a block's first convolution looks over time: all of res2, then every second block."""
     return stage == 2 or block % 2 == (1 if stage == 5 else 0)
-
-
-def _check_blocks(model: ModelConfig) -> None:
-    for name, blocks, num_blocks in (
-        ("model.nl_res3", model.nl_res3, model.stage_blocks[1]),
-        ("model.nl_res4", model.nl_res4, model.stage_blocks[2]),
-    ):
-        for block in blocks:
-            if block >= num_blocks:
-                raise ConfigError(f"{name} names block {block}: the stage has blocks 0 to {num_blocks - 1}")

@@ -138,7 +138,7 @@ def _score_chunks(
     progress = Progress("evaluate", config.evaluate.split, num_videos, "videos", done=num_videos - left)
     for file, rows in todo:
         clips = loader.video_views(reader, rows, config.clip, config.evaluate, config.runtime.num_workers)
-        logits = inference.logits_by_video(network, clips, config.runtime.eval_batch_clips, progress)
+        logits = inference.logits_by_video(network, clips, config.evaluate.batch_clips, progress)
         scored = reader.rows.iloc[rows][["video_id", "label", "label_id"]].copy()
         scored["scores"] = pd.Series([views.average(logits_VK) for logits_VK in logits], index=scored.index)
         _write(scored, file)

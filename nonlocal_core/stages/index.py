@@ -15,6 +15,7 @@ import pandas as pd
 from nonlocal_core.artifacts import Frozen, Manifest, Workspace, digest_of, key_of, write_json
 from nonlocal_core.config import Config
 from nonlocal_core.data import layouts, manifest
+from nonlocal_core.errors import InputError
 from nonlocal_core.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,11 @@ def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Pa
     Raises: InputError if no videos are found, or the labels cannot be read.
     """
     videos_dir = videos_dir.expanduser().absolute()
+    if workspace.root.is_relative_to(videos_dir):
+        raise InputError(
+            f"the workspace {workspace.root} lies inside {videos_dir} and would be taken for videos: "
+            "name another folder with workspace_dir=DIR"
+        )
     labels = tuple(layouts.read_labels(labels_path.expanduser())) if labels_path else None
     sources = layouts.find_videos(videos_dir, config.index.layout)
     listing_digest = layouts.listing_digest(sources)

@@ -107,7 +107,10 @@ def restore(path: Path, net: I3D, optimizer: nn.Optimizer) -> Description:
 
 def load_network(path: Path) -> tuple[I3D, Description]:
     """The network of a checkpoint, in inference mode, and the checkpoint's description."""
-    description, tensors = read(path)
+    try:
+        description, tensors = read(path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: delete {path.parent} and run again") from None
     net = I3D(description.model, len(description.labels))
     _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
     net.set_train(False)

@@ -84,7 +84,7 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     text = str(summary)
     assert "24 used, 3 quarantined" in text
     scored = summary.evaluation
-    assert f"{scored.top1:.2%} of {scored.num_scored} of {scored.num_videos} videos" in text
+    assert f"{scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored" in text
     assert (workspace_dir / scored.path / "report.md").exists()
     assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
 

@@ -221,3 +221,20 @@ def test_a_reference_is_frozen_and_refuses_another_kind():
         checkpoint().digest = "x"  # type: ignore[misc]
     with pytest.raises(ValueError, match="unknown"):
         Checkpoint(key="k", path="p", unknown=1, **CHECKPOINT)
+
+
+def test_an_artifact_that_lost_a_file_is_made_again(tmp_path, caplog):
+    workspace = Workspace(tmp_path)
+
+    def make(folder):
+        (folder / "manifest.parquet").write_text("rows")
+        return Manifest(key="k", digest="d", path="index/k", videos_dir="v", num_videos=1, num_ok=1, num_labels=1)
+
+    made = workspace.build(Manifest, "k", make, {})
+    assert workspace.find(Manifest, "k") == made
+    for damage in (lambda file: file.unlink(), lambda file: file.write_text("ro")):
+        damage(workspace.path(made) / "manifest.parquet")
+        assert workspace.find(Manifest, "k") is None
+        assert "manifest.parquet" in caplog.text
+        assert workspace.build(Manifest, "k", make, {}) == made
+        assert (workspace.path(made) / "manifest.parquet").read_text() == "rows"

@@ -75,10 +75,18 @@ def test_adding_again_changes_nothing(workspace):
     first, second = add(workspace, "a", 0.5), add(workspace, "b", 0.6)
     files = {path: path.stat().st_mtime_ns for path in (workspace.root / "registry").rglob("*")}
     assert add(workspace, "b", 0.6) == second
-    assert add(workspace, "a", 0.5) == first.model_copy(update={"is_champion": False})
+    replaced = {"is_champion": False, "reason": "the first entry; since then replaced by v0002"}
+    assert add(workspace, "a", 0.5) == first.model_copy(update=replaced)
     assert {path: path.stat().st_mtime_ns for path in (workspace.root / "registry").rglob("*")} == files
     assert registry.find(workspace, "b") == second
     assert registry.find(workspace, "c") is None
+
+
+def test_only_val_decides(workspace):
+    entry = add(workspace, "a", 0.9, protocol="test, 30 views")
+    assert not entry.is_champion
+    assert entry.reason == "scored on test: only val decides"
+    assert add(workspace, "b", 0.5).is_champion
 
 
 def test_an_entry_whose_process_died_before_the_decision_is_decided_on_by_the_next_call(workspace):

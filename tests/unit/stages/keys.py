@@ -22,11 +22,10 @@ OTHER: dict[str, object] = {
     "train.seed": 1, "train.scale_min": 0.9, "train.scale_max": 1.2, "train.crop": "multi_scale",
     "train.colour_jitter": 0.2,
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
-    "evaluate.offsets": "paper",
+    "evaluate.offsets": "paper", "evaluate.batch_clips": 3,
     "registry.min_gain": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.max_unreadable": 0.5,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
-    "runtime.eval_batch_clips": 3,
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from nonlocal_core.training import checkpoint as checkpoints
 from nonlocal_core.training import loop
 
 LABELS = ("falls", "grows", "rises", "shrinks")
-CONFIG = small_config(evaluate__num_clips=3, runtime__eval_batch_clips=5)  # 12 views: the last batch is not full
+CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ class Cut(logging.Handler):
 progress.TICK_EVERY_S = 0.0
 logging.getLogger(progress.TICKS).addHandler(Cut())
 evaluate.CHUNK_VIDEOS = 1
-config = small_config(evaluate__num_clips=3, runtime__eval_batch_clips=5)
+config = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)
 checkpoint = Checkpoint.model_validate_json({checkpoint.model_dump_json()!r})
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
 evaluate.evaluate(checkpoint, cache, config, Workspace(Path({str(workspace.root)!r})))
