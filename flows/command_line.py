@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -163,9 +164,13 @@ def _start_server() -> None:
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        get_client(sync_client=True)
+        problem = get_client(sync_client=True).api_healthcheck()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if problem:
+        raise ConfigError(
+            f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"
+        )
 
 
 def _quiet_prefect(watch: Watch) -> None:

@@ -116,8 +116,9 @@ def test_prepare_is_the_first_half(run: tuple[Summary, Path], videos_dir: Path) 
 
 def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:
     started_s = time.monotonic()
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no videos"):
-        full("tiny", SMALL, tmp_path, tmp_path / "workspace")
+        full("tiny", SMALL, tmp_path / "empty", tmp_path / "workspace")
     with pytest.raises(ConfigError, match=r"train\.epochs"):
         full("tiny", {"train.epoch": 3}, tmp_path, tmp_path / "workspace")
     assert time.monotonic() - started_s < 5  # the first wait of the retry table

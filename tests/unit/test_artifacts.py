@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Workspace, digest_of, key_of, write_json
+from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Manifest, Workspace, digest_of, key_of, write_json
 from nonlocal_core.config import Section, resolve
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
