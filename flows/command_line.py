@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nonlocal_core.config import resolve, settings
-from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
 from nonlocal_core.presets import PRESETS
 from nonlocal_core.progress import TICKS
 
@@ -122,6 +122,12 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
         watch.close()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        watch.close()
+        if not is_full_disk(error):
+            raise
+        print(f"error: {FULL_DISK}", file=sys.stderr)
+        sys.exit(WorkspaceError.exit_code)
     except KeyboardInterrupt:
         watch.close()
         print("stopped; nothing is lost: the same command goes on from here", file=sys.stderr)

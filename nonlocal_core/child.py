@@ -7,7 +7,6 @@ dies when its parent does, however that happens.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import os
@@ -21,7 +20,15 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, TypeVar
 
-from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+from nonlocal_core.errors import (
+    FULL_DISK,
+    ChildError,
+    NonlocalError,
+    WorkspaceError,
+    all_errors,
+    is_full_disk,
+    is_worth_retrying,
+)
 from nonlocal_core.progress import TICKS
 
 T = TypeVar("T")
@@ -134,8 +141,8 @@ def main() -> None:
     except NonlocalError as error:
         connection.send(("error", (type(error).__name__, str(error))))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            connection.send(("error", ("WorkspaceError", "the disk is full: free some space and run again")))
+        if is_full_disk(error):
+            connection.send(("error", (WorkspaceError.__name__, FULL_DISK)))
             return
         text = "".join(traceback.format_exception(error))
         connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))

@@ -15,6 +15,10 @@ A message says what is wrong and what to do.  Command lines print it without a t
 
 from __future__ import annotations
 
+import errno
+
+FULL_DISK = "the disk is full: free some space and run again"
+
 
 class NonlocalError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -65,11 +69,16 @@ class ChildError(NonlocalError):
         self.worth_retrying = worth_retrying
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def is_worth_retrying(error: BaseException) -> bool:
     """Whether another try may end better: after trouble with files, memory or a native library only."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
-    return isinstance(error, OSError | MemoryError | RuntimeError)
+    return not is_full_disk(error) and isinstance(error, OSError | MemoryError | RuntimeError)
 
 
 def all_errors() -> dict[str, type[NonlocalError]]:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
 import pickle
 
 import pytest
 
 from nonlocal_core import errors
 from nonlocal_core.errors import ChildError, InputError, NonlocalError, all_errors, is_worth_retrying
+
+
+def test_a_full_disk_is_not_tried_again():
+    assert not is_worth_retrying(OSError(errno.ENOSPC, "No space left on device"))
+    assert is_worth_retrying(OSError(errno.EIO, "Input/output error"))
 
 
 def test_the_tree_is_the_drawn_one():
