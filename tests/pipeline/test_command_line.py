@@ -63,6 +63,11 @@ def test_videos_are_asked_for(environment: dict[str, str], tmp_path: Path) -> No
     assert "videos_dir=DIR" in error
 
 
+def test_a_prefect_server_that_does_not_answer(environment: dict[str, str], tmp_path: Path) -> None:
+    nobody = {**environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in fails(nobody, f"workspace_dir={tmp_path}")[1]
+
+
 def test_no_videos(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("empty", "missing"):

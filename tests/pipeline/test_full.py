@@ -114,6 +114,16 @@ def test_prepare_is_the_first_half(run: tuple[Summary, Path], videos_dir: Path) 
     assert prepare("tiny", SMALL, videos_dir, workspace_dir).cache == summary.cache
 
 
+def test_a_split_that_is_not_there_is_said_before_the_training(
+    run: tuple[Summary, Path], videos_dir: Path
+) -> None:
+    _, workspace_dir = run
+    trained = _written(workspace_dir / "train")
+    with pytest.raises(InputError, match="there is no split test: these videos have train, val"):
+        full("tiny", {**SMALL, "evaluate.split": "test", "train.seed": 7}, videos_dir, workspace_dir)
+    assert _written(workspace_dir / "train") == trained
+
+
 def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:
     started_s = time.monotonic()
     (tmp_path / "empty").mkdir()
