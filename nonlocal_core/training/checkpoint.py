@@ -110,7 +110,7 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     try:
         description, tensors = read(path)
     except DamagedError as error:
-        raise DamagedError(f"{error}: delete {path.parent} and run again") from None
+        raise DamagedError(f"{error}: delete the file and run again") from None
     net = I3D(description.model, len(description.labels))
     _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
     net.set_train(False)
