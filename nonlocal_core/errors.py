@@ -40,7 +40,11 @@ class InputError(NonlocalError):
 
 
 class DecodeError(InputError):
-    """One video file cannot be read."""
+    """One video file cannot be read; `status` is what its row in the manifest says."""
+
+    def __init__(self, reason: str, status: str = "unreadable") -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class WorkspaceError(NonlocalError):

@@ -57,7 +57,7 @@ def detect(videos_dir: Path) -> Literal["class_folders", "kinetics"]:
     return "kinetics" if _kinetics_tables(videos_dir) else "class_folders"
 
 
-def find_videos(videos_dir: Path, layout: Literal["auto", "class_folders", "kinetics"]) -> list[Source]:
+def find_videos(videos_dir: Path, layout: Literal["auto", "class_folders", "kinetics", "lists"]) -> list[Source]:
     """Every video of a dataset, sorted by path.
 
     Raises: InputError if there is no folder, no video, a table that cannot be read, split folders beside label

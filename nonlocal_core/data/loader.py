@@ -16,9 +16,10 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config import ClipConfig, Config, EvaluateConfig
+from nonlocal_core.config import Config
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.records import RecordReader
+from nonlocal_core.sections import ClipConfig, EvaluateConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -28,10 +28,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.config import IndexConfig
 from nonlocal_core.data import video
 from nonlocal_core.data.layouts import Source
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
+from nonlocal_core.sections import IndexConfig
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),

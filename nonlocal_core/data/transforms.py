@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config import TrainConfig
 from nonlocal_core.errors import InputError
+from nonlocal_core.sections import TrainConfig
 
 Frames = NDArray[np.uint8]
 

@@ -9,10 +9,10 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config import RuntimeConfig
 from nonlocal_core.data import loader
 from nonlocal_core.errors import InputError
 from nonlocal_core.progress import Progress
+from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training import checkpoint, device
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -13,8 +13,8 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from nonlocal_core.config import ModelConfig
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.sections import ModelConfig
 
 Triple = tuple[int, int, int]
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_core.artifacts import Frozen, Manifest, RecordCache, Workspace, digest_of, key_of, write_atomically
-from nonlocal_core.config import CacheConfig, Config
+from nonlocal_core.config import Config
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import records, transforms, video
 from nonlocal_core.errors import DecodeError, InputError
 from nonlocal_core.progress import Progress
+from nonlocal_core.sections import CacheConfig
 
 log = logging.getLogger(__name__)
 

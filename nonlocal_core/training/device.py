@@ -6,8 +6,8 @@ import os
 
 import mindspore as ms
 
-from nonlocal_core.config import RuntimeConfig
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.sections import RuntimeConfig
 
 
 def use(runtime: RuntimeConfig) -> str:

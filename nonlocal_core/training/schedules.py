@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config import TrainConfig
+from nonlocal_core.sections import TrainConfig
 
 
 def learning_rates(train: TrainConfig, steps_per_epoch: int) -> NDArray[np.float32]:

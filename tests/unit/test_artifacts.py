@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Manifest, Workspace, digest_of, key_of, write_json
-from nonlocal_core.config import Section, resolve
+from nonlocal_core.config import resolve
 from nonlocal_core.errors import DamagedError, WorkspaceError
+from nonlocal_core.sections import Section
 
 CHECKPOINT = {"digest": "d", "file": "weights", "num_steps": 1, "num_clips": 1, "final_loss": 0.5}
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from video_files import encode_audio, encode_video
 
-from nonlocal_core.config import IndexConfig
 from nonlocal_core.data import manifest
 from nonlocal_core.data.layouts import Source, find_videos
 from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.sections import IndexConfig
 
 
 def row(video_id: str, label: str, sha256: str = "", status: str = "ok", split: str = "") -> dict[str, Any]:

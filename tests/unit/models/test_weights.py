@@ -9,10 +9,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from nonlocal_core.config import ModelConfig
 from nonlocal_core.errors import InputError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.weights import load_mmaction2, read_torch
+from nonlocal_core.sections import ModelConfig
 
 MODEL = ModelConfig(width=4, stage_blocks=(1, 1, 1, 1), nl_res3=(0,), nl_res4=())
 

@@ -10,7 +10,8 @@ from nonlocal_core.config import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
-    "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
+    "index.min_frames": 3, "index.duplicates": "keep",
+    "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.width": 4, "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none", "model.stem_kernel_t": 3,
     "model.stem_stride_t": 2, "model.pool1_stride_t": 2, "model.pool2_stride_t": 1, "model.nl_res3": (0,),
@@ -25,6 +26,7 @@ OTHER: dict[str, object] = {
     "evaluate.offsets": "paper", "evaluate.batch_clips": 3,
     "registry.min_gain": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.max_unreadable": 0.5,
+    "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
 }  # fmt: skip
 
