@@ -1,0 +1,162 @@
+"""Run a function over items in a worker process that a bad item may crash or hang.
+
+A decoder that crashes or hangs on one file takes its worker with it, never the stage: the item is given up with a
+reason, and a new worker goes on with the rest.  The worker dies with its parent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, NamedTuple, TypeVar
+
+from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+START_S = 120.0
+"""seconds that a worker gets to import what it needs"""
+BEAT_S = 0.2
+TRIES = 2
+"""a crash may have another cause than its item, such as too little memory: it gets a second worker"""
+
+
+class Lost(NamedTuple):
+    """What comes back for an item that its worker did not survive."""
+
+    reason: str
+
+
+def each(
+    function: Callable[[Item], T], items: Iterable[Item], timeout_s: float, unit: str = "result"
+) -> Iterator[T | Lost]:
+    """What `function(item)` returns for each item, in order, or `Lost`.
+
+    The function is one of a module, and calls `alive()` after each `unit` where it works for long: an item is lost
+    after `timeout_s` without a sign of life.
+
+    Raises: the NonlocalError that the function raised; ChildError for any other exception.
+    """
+    worker: _Worker | None = None
+    try:
+        for item in items:
+            for _ in range(TRIES):
+                worker = worker or _Worker(function)
+                outcome, again = worker.call(item, timeout_s, unit)
+                if not isinstance(outcome, Lost):
+                    break
+                worker.end()
+                worker = None
+                if not again:
+                    break
+            yield outcome
+    finally:
+        if worker:
+            worker.end()
+
+
+_last_beat_s = 0.0
+_beat: Callable[[], None] | None = None  # outside of a worker nobody waits
+
+
+def alive() -> None:
+    """A sign of life from inside a function that `each` calls."""
+    global _last_beat_s
+    now_s = time.monotonic()
+    if _beat and now_s - _last_beat_s >= BEAT_S:
+        _last_beat_s = now_s
+        _beat()
+
+
+class _Worker:
+    """A process that waits for items of one function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.connection, theirs = Pipe()
+        # The worker holds the other end of this one: it closes when this process dies, and the worker dies of it.
+        self.lifeline, held = os.pipe()[::-1]
+        main = "from nonlocal_core.isolation import main; main()"
+        command = [sys.executable, "-c", main, str(theirs.fileno()), str(held)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), held],
+        )
+        theirs.close()
+        os.close(held)
+        try:
+            self.connection.send((function.__module__, function.__qualname__))
+            ready = self.connection.poll(START_S) and self.connection.recv() == ("ready", None)
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            self.end()
+            raise ChildError(f"the worker of {function.__name__} did not start: run again")
+
+    def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
+        """The outcome of one item, and whether a lost one deserves another try."""
+        try:
+            self.connection.send(item)
+            while self.connection.poll(timeout_s):
+                kind, value = self.connection.recv()
+                if kind == "result":
+                    return value, False
+                if kind == "error":
+                    raise all_errors()[value[0]](value[1])
+                if kind == "raised":
+                    raise ChildError(*value)
+        except (EOFError, ConnectionError):
+            return Lost(f"crashes the decoder ({self._death()})"), True
+        return Lost(f"hangs the decoder: no {unit} for {timeout_s:g} s"), False
+
+    def end(self) -> None:
+        """Kill the process and close its pipes."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+        os.close(self.lifeline)
+
+    def _death(self) -> str:
+        code = self.process.wait()
+        return signal.Signals(-code).name if code < 0 else f"code {code}"
+
+
+def _die_with(lifeline: int) -> None:
+    """Wait for the parent's end of the pipe to close: the parent is gone."""
+    os.read(lifeline, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """The worker's side: items come in, outcomes go out."""
+    global _beat
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle
+    connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
+    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    module, name = connection.recv()
+    function = getattr(importlib.import_module(module), name)
+    _beat = lambda: connection.send(("alive", None))  # noqa: E731
+    connection.send(("ready", None))
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(("result", function(item)))
+        except NonlocalError as error:
+            connection.send(("error", (type(error).__name__, str(error))))
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))

@@ -1,0 +1,58 @@
+"""What the tests of `nonlocal_core.isolation` run in a worker."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+from nonlocal_core import errors, isolation
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def process_of(item: int) -> int:
+    return os.getpid()
+
+
+def crash_at_three(item: int) -> int:
+    if item == 3:
+        ctypes.string_at(0)
+    return item
+
+
+def crash_once(item: Path) -> str:
+    if not item.exists():
+        item.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def hang_at_three(item: int) -> int:
+    if item == 3:
+        ctypes.CDLL(None).pause()  # no signal of Python's gets through
+    return item
+
+
+def work_slowly(item: float) -> str:
+    for _ in range(10):
+        time.sleep(item)
+        isolation.alive()
+    return "done"
+
+
+def refuse(item: str) -> None:
+    raise errors.DecodeError(item)
+
+
+def fail(item: str) -> None:
+    raise KeyError(item)
+
+
+def hang(item: Path) -> None:
+    item.write_text(str(os.getpid()))
+    ctypes.CDLL(None).pause()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import isolation_functions as functions
+import pytest
+from small import python
+
+from nonlocal_core import isolation
+from nonlocal_core.errors import ChildError, DecodeError
+from nonlocal_core.isolation import Lost
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker imports the functions by name, as it does those of the stages."""
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_outcomes_come_in_order_from_one_other_process():
+    assert list(isolation.each(functions.double, range(5), 10)) == [0, 2, 4, 6, 8]
+    processes = set(isolation.each(functions.process_of, range(5), 10))
+    assert len(processes) == 1
+    assert os.getpid() not in processes
+    assert not is_alive(processes.pop())
+    assert list(isolation.each(functions.double, [], 10)) == []
+
+
+def test_a_crash_loses_its_item_alone():
+    outcomes = list(isolation.each(functions.crash_at_three, range(6), 10))
+    assert outcomes == [0, 1, 2, Lost("crashes the decoder (SIGSEGV)"), 4, 5]
+
+
+def test_a_crash_gets_a_second_chance(tmp_path):
+    assert list(isolation.each(functions.crash_once, [tmp_path / "seen"], 10)) == ["survived"]
+
+
+def test_a_hang_loses_its_item_alone_and_soon():
+    started_s = time.monotonic()
+    outcomes = list(isolation.each(functions.hang_at_three, range(6), 0.5, "frame"))
+    assert outcomes == [0, 1, 2, Lost("hangs the decoder: no frame for 0.5 s"), 4, 5]
+    assert time.monotonic() - started_s < 30
+
+
+def test_slow_work_that_shows_signs_of_life_is_not_lost():
+    assert list(isolation.each(functions.work_slowly, [0.3], 2.0)) == ["done"]
+    assert list(isolation.each(functions.work_slowly, [0.6], 0.3)) == [
+        Lost("hangs the decoder: no result for 0.3 s")
+    ]
+
+
+def test_errors_cross():
+    with pytest.raises(DecodeError, match=r"^no frames$"):
+        list(isolation.each(functions.refuse, ["no frames"], 10))
+    with pytest.raises(ChildError, match="KeyError: 'x'"):
+        list(isolation.each(functions.fail, ["x"], 10))
+
+
+def test_whoever_stops_early_leaves_no_process():
+    outcomes = isolation.each(functions.process_of, range(5), 10)
+    process = next(outcomes)
+    assert isinstance(process, int)
+    assert is_alive(process)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert not is_alive(process)
+
+
+def test_a_worker_dies_with_its_parent(tmp_path):
+    code = "from pathlib import Path\nimport isolation_functions as f\nfrom nonlocal_core import isolation\n"
+    parent = python(f"{code}list(isolation.each(f.hang, [Path({str(tmp_path / 'pid')!r})], 60))")
+    wait_for = tmp_path / "pid"
+    while not (wait_for.exists() and wait_for.read_text()):
+        time.sleep(0.05)
+        assert parent.poll() is None, parent.communicate()
+    worker = int(wait_for.read_text())
+    assert is_alive(worker)
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    for _ in range(100):
+        if not is_alive(worker):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the worker is still there")
