@@ -1,0 +1,149 @@
+"""The plan of a cache: which contents are still to decode, cut into shards, and what that will cost.
+
+plan.parquet has one row group a shard, and one row a content that the cache needs:
+
+sha256, path, num_frames, height, width, size_bytes   of one video with this content
+kept        its frames are stored; otherwise they are read from the file
+shard       the name of its shard; "" if the store had it when the plan was made
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nonlocal_core.data import store
+from nonlocal_core.data.encoding import Encoded
+from nonlocal_core.sections import CacheConfig
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("sha256", pa.string()),
+    ("path", pa.string()),
+    ("num_frames", pa.int32()),
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+    ("size_bytes", pa.int64()),
+    ("kept", pa.bool_()),
+    ("shard", pa.string()),
+]
+SCHEMA = pa.schema(_COLUMNS)
+_STORE_KEY = b"nonlocal_core.records"
+
+FILE = "plan.parquet"
+NUM_SAMPLED = 8
+"""videos of the first shard, from which time and disk are estimated"""
+
+
+class Measured(NamedTuple):
+    """What some videos took."""
+
+    seconds: float
+    work_px: float
+    """pixels that were decoded or compressed"""
+    num_bytes: int
+    kept_px: float
+    """pixels that were compressed"""
+
+    def plus(self, made: Encoded) -> Measured:
+        """The same with one more video; a broken one says nothing."""
+        if made.reason:
+            return self
+        kept_px = len(made.jpegs) * made.height * made.width
+        num_bytes = sum(len(jpeg) for jpeg in made.jpegs)
+        more = made.seconds, made.source_px + kept_px, num_bytes, kept_px
+        return Measured(*(a + b for a, b in zip(self, more, strict=True)))
+
+
+NOTHING = Measured(0.0, 0.0, 0, 0.0)
+
+
+class Estimate(NamedTuple):
+    """What the rest will take."""
+
+    seconds: float
+    """of one core"""
+    num_bytes: int
+
+
+def needed(manifest: pd.DataFrame, settings: CacheConfig) -> pd.DataFrame:
+    """One row a readable content of a manifest, with what is to be done with it."""
+    rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256")
+    kept = np.ones(len(rows), bool) if settings.codec == "jpeg" else ~rows["seek_safe"].to_numpy(bool)
+    return rows.assign(kept=kept, shard="")[SCHEMA.names].reset_index(drop=True)
+
+
+def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame | None:
+    """The plan that a killed run left, if its shards hold what is missing now."""
+    if not path.exists():
+        return None
+    rows = read(path)
+    in_shards = rows.loc[rows["shard"] != "", "sha256"]
+    covers = needed["sha256"].isin(rows["sha256"]).all() and missing["sha256"].isin(in_shards).all()
+    return rows if covers else None
+
+
+def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
+    """The rows in the order of their shards, each with the name of its own.
+
+    The first shard is a sample: a few videos from the smallest to the largest, of either kind.
+    """
+    order = np.lexsort((_decoded_px(rows), rows["kept"]))
+    sampled = order[np.unique(np.linspace(0, max(len(rows) - 1, 0), NUM_SAMPLED).round().astype(int))[: len(rows)]]
+    rest = np.setdiff1d(np.arange(len(rows)), sampled)
+    places = [sampled, *(rest[i : i + size] for i in range(0, len(rest), size))]
+    return pd.concat([part.assign(shard=store.shard_id(part["sha256"])) for part in map(rows.iloc.__getitem__, places)])
+
+
+def write(path: Path, store_name: str, rows: pd.DataFrame) -> None:
+    """Put a plan at `path`, whole or not at all; rows of a shard lie together."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    schema = SCHEMA.with_metadata({_STORE_KEY: store_name.encode()})
+    with unfinished.open("wb") as file:
+        with pq.ParquetWriter(file, schema) as writer:
+            for _, part in rows.groupby("shard", sort=False):
+                writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False, nthreads=1))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """All rows of a plan."""
+    rows: pd.DataFrame = pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
+    return rows
+
+
+def read_shard(path: Path, number: int) -> pd.DataFrame:
+    """The rows of one shard."""
+    rows: pd.DataFrame = pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
+    return rows
+
+
+def store_of(path: Path) -> str:
+    """The name of the store that a plan is for."""
+    return (pq.read_schema(path).metadata or {})[_STORE_KEY].decode()
+
+
+def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:
+    """Time and bytes of some rows: both grow with the pixels that are decoded and compressed."""
+    kept_px = float(_kept_px(rows, settings).sum())
+    work_px = float(_decoded_px(rows).sum()) + kept_px
+    return Estimate(
+        seconds=measured.seconds * work_px / max(measured.work_px, 1.0),
+        num_bytes=int(measured.num_bytes * kept_px / max(measured.kept_px, 1.0)),
+    )
+
+
+def _decoded_px(rows: pd.DataFrame) -> pd.Series[float]:
+    return rows["num_frames"].astype(float) * rows["height"] * rows["width"]
+
+
+def _kept_px(rows: pd.DataFrame, settings: CacheConfig) -> pd.Series[float]:
+    scale = settings.short_side / rows[["height", "width"]].min(axis=1).clip(lower=1)
+    return rows["kept"] * _decoded_px(rows) * scale**2
