@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,8 +55,12 @@ class Measured(NamedTuple):
             return self
         kept_px = len(made.jpegs) * made.height * made.width
         num_bytes = sum(len(jpeg) for jpeg in made.jpegs)
-        more = made.seconds, made.source_px + kept_px, num_bytes, kept_px
-        return Measured(*(a + b for a, b in zip(self, more, strict=True)))
+        return Measured(
+            seconds=self.seconds + made.seconds,
+            work_px=self.work_px + made.source_px + kept_px,
+            num_bytes=self.num_bytes + num_bytes,
+            kept_px=self.kept_px + kept_px,
+        )
 
 
 NOTHING = Measured(0.0, 0.0, 0, 0.0)
@@ -73,9 +76,10 @@ class Estimate(NamedTuple):
 
 def needed(manifest: pd.DataFrame, settings: CacheConfig) -> pd.DataFrame:
     """One row a readable content of a manifest, with what is to be done with it."""
-    rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256")
-    kept = np.ones(len(rows), bool) if settings.codec == "jpeg" else ~rows["seek_safe"].to_numpy(bool)
-    return rows.assign(kept=kept, shard="")[SCHEMA.names].reset_index(drop=True)
+    rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256").reset_index(drop=True)
+    rows["kept"] = True if settings.codec == "jpeg" else ~rows["seek_safe"].astype(bool)
+    rows["shard"] = ""
+    return rows[SCHEMA.names]
 
 
 def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame | None:
@@ -91,13 +95,19 @@ def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataF
 def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
     """The rows in the order of their shards, each with the name of its own.
 
-    The first shard is a sample: a few videos from the smallest to the largest, of either kind.
+    The first shard is a sample: a few videos of either kind, spread from small to large.
     """
-    order = np.lexsort((_decoded_px(rows), rows["kept"]))
-    sampled = order[np.unique(np.linspace(0, max(len(rows) - 1, 0), NUM_SAMPLED).round().astype(int))[: len(rows)]]
-    rest = np.setdiff1d(np.arange(len(rows)), sampled)
-    places = [sampled, *(rest[i : i + size] for i in range(0, len(rest), size))]
-    return pd.concat([part.assign(shard=store.shard_id(part["sha256"])) for part in map(rows.iloc.__getitem__, places)])
+    num_each = NUM_SAMPLED // max(rows["kept"].nunique(), 1)
+    by_size = rows.assign(work=_decoded_px(rows)).sort_values("work", kind="stable")
+    sampled: list[Any] = []
+    for _, kind in by_size.groupby("kept"):
+        # The middles of equal parts: the very largest video would take long and say little of the others.
+        sampled += {kind.index[(2 * i + 1) * len(kind) // (2 * num_each)] for i in range(num_each)}
+    rest = rows.index.difference(sampled)
+    shards = [rest[i : i + size].tolist() for i in range(0, len(rest), size)]
+    parts = [rows.loc[chosen] for chosen in (sorted(sampled), *shards)]
+    plan: pd.DataFrame = pd.concat([part.assign(shard=store.shard_id(part["sha256"])) for part in parts])
+    return plan
 
 
 def write(path: Path, store_name: str, rows: pd.DataFrame) -> None:
@@ -121,7 +131,9 @@ def read(path: Path) -> pd.DataFrame:
 
 def read_shard(path: Path, number: int) -> pd.DataFrame:
     """The rows of one shard."""
-    rows: pd.DataFrame = pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
+    rows: pd.DataFrame = (
+        pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
+    )
     return rows
 
 

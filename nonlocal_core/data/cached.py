@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nonlocal_core.data import store
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -51,7 +52,7 @@ def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
     """The table of a manifest whose readable contents are all among `contents`, in the manifest's order."""
     rows = manifest.reset_index(drop=True)
     decoded = (rows["status"] == "ok").to_numpy()
-    place = contents.index.get_indexer(rows.loc[decoded, "sha256"])
+    place = store.places(contents, rows["sha256"])[decoded]
     assert (place >= 0).all(), "the shards of all contents are built"
     for name, none in _FROM_STORE.items():
         values = rows[name].to_numpy(object) if name in ("status", "reason") else np.full(len(rows), none, object)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ class RecordReader:
     """
 
     def __init__(self, workspace: Workspace, cache: RecordCache) -> None:
+        cv2.setNumThreads(1)  # readers are called from threads, with which OpenCV's own would fight
         self.rows = cached.read(workspace.path(cache) / RecordCache.VIDEOS)
         self._cache = cache
         self._folder = workspace.root / cache.records
@@ -87,7 +89,7 @@ class RecordReader:
     def _locate(self) -> tuple[list[str], NDArray[np.int64]]:
         """The shard of each video, and its row there."""
         contents = store.contents(self._folder)
-        place = contents.index.get_indexer(self.rows["sha256"])
+        place = store.places(contents, self.rows["sha256"])
         missing = self._readable & (place < 0)
         if missing.any():
             first = self._name(int(missing.argmax()))

@@ -67,8 +67,8 @@ class Record:
     height: int
     """pixels of a cached frame, and width"""
     width: int
-    frames: Sequence[bytes | NDArray[np.uint8]]
-    """JPEGs in the order of showing; none of a broken video, and of one that is read from its file"""
+    frames: Sequence[Any]
+    """JPEGs (bytes) in the order of showing; none of a broken video, and of one that is read from its file"""
 
 
 def shard_id(contents: Iterable[str]) -> str:
@@ -148,6 +148,11 @@ def one_of_each(rows: pd.DataFrame) -> pd.DataFrame:
     """Those rows of a scan that count: one a content."""
     ordered = rows.assign(last=rows["status"] == GIVEN_UP).sort_values(["last", "shard", "row"], kind="stable")
     return ordered.drop_duplicates("sha256").drop(columns="last")
+
+
+def places(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:
+    """Where some contents are among the rows of `contents`; -1 of one that is not there."""
+    return rows.index.get_indexer(pd.Index(sha256)).astype(np.int64)
 
 
 class Shard:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     key = key_of("cache", VERSION, [config.cache], [manifest.digest])
     folder = _store(config, workspace)
     with workspace.locked(f"records-{folder.name}"):
-        rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+        rows = _rows(manifest, workspace)
         needed, contents = cache_plan.needed(rows, config.cache), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
         if found := workspace.find(RecordCache, key):
@@ -149,7 +149,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
 def _records(
     videos_dir: Path,
     rows: list[dict[str, Any]],
-    outcomes: Iterator[encoding.Encoded | isolation.Lost],
+    outcomes: Iterable[encoding.Encoded | isolation.Lost],
     progress: Progress,
     sample: Path | None,
 ) -> Iterator[store.Record]:
@@ -181,7 +181,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     folder = _store(config, workspace)
 
     def make(partial: Path) -> RecordCache:
-        listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+        listed = _rows(manifest, workspace)
         rows = cached.join(listed, store.contents(folder))
         _check(rows, config.runtime.max_unreadable)
         cached.write(rows, partial / RecordCache.VIDEOS)
@@ -211,6 +211,17 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     return made.model_copy(update={"videos_dir": manifest.videos_dir})
 
 
+def _rows(manifest: Manifest, workspace: Workspace) -> pd.DataFrame:
+    rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+    return rows.assign(
+        **{
+            name: value
+            for name, value in {"seek_safe": True, "start_fraction": 0.0, "end_fraction": 1.0}.items()
+            if name not in rows
+        }
+    )
+
+
 def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
     bad = rows[rows["status"] != "ok"]
     if len(bad) > max_unreadable * len(rows):
@@ -222,7 +233,7 @@ def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
 
 def _store(config: Config, workspace: Workspace) -> Path:
     """The folder of the records that these settings give."""
-    folder = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], [])
+    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], [])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -233,7 +244,7 @@ def _digest(rows: pd.DataFrame, folder: Path) -> str:
 
 def _unchanged(videos_dir: Path, row: dict[str, Any]) -> Path:
     """Where a source lies; records are named by content, so it must have the content that was indexed."""
-    path = videos_dir / row["path"]
+    path: Path = videos_dir / row["path"]
     if path.is_file() and path.stat().st_size != row["size_bytes"]:
         raise InputError(f"{path} has changed since it was indexed: run again from index")
     return path
