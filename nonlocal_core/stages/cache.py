@@ -57,6 +57,11 @@ class CachePlan(Frozen):
     shards: tuple[CacheShard, ...]
 
 
+def key(manifest: Manifest, config: Config) -> str:
+    """The key of a cache."""
+    return key_of("cache", VERSION, [config.cache], [manifest.digest])
+
+
 def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
     """The decoded and resized frames of a manifest's videos.
 
@@ -75,18 +80,18 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
 
     Raises: WorkspaceError if the disk is too small.
     """
-    key = key_of("cache", VERSION, [config.cache], [manifest.digest])
+    asked = key(manifest, config)
     folder = _store(config, workspace)
     with workspace.locked(f"records-{folder.name}"):
         rows = _rows(manifest, workspace)
         needed, contents = cache_plan.needed(rows, config.cache), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
-        if found := workspace.find(RecordCache, key):
+        if found := workspace.find(RecordCache, asked):
             if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
-                return CachePlan(key=key, shards=())
+                return CachePlan(key=asked, shards=())
             log.warning("%s has lost %d of the videos of %s", folder, len(missing), found.path)
             (workspace.path(found) / ARTIFACT_FILE).unlink()  # it is made again when they are back
-        partial = workspace.partial(RecordCache, key)
+        partial = workspace.partial(RecordCache, asked)
         planned = cache_plan.resumed(partial / cache_plan.FILE, needed, missing)
         if planned is None:
             there = needed[~needed["sha256"].isin(missing["sha256"])]
@@ -94,13 +99,13 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
             cache_plan.write(partial / cache_plan.FILE, folder.name, planned)
     todo = planned[planned["shard"].isin(planned.loc[planned["sha256"].isin(missing["sha256"]), "shard"])]
     names = {name: number for number, name in enumerate(planned["shard"].unique())}
-    shards = tuple(CacheShard(key=key, number=names[name], name=name) for name in todo["shard"].unique())
+    shards = tuple(CacheShard(key=asked, number=names[name], name=name) for name in todo["shard"].unique())
     if shards and shards[0].number == 0:
         build_shard(shards[0], manifest, config, workspace)
         todo = todo[todo["shard"] != shards[0].name]
     if not todo.empty:
         _say_what_it_takes(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
-    return CachePlan(key=key, shards=shards)
+    return CachePlan(key=asked, shards=shards)
 
 
 def _say_what_it_takes(
@@ -114,7 +119,7 @@ def _say_what_it_takes(
     need, left = store.gigabytes(takes.num_bytes), store.gigabytes(free)
     time = _duration(takes.seconds / num_cores)
     cores = "1 core" if num_cores == 1 else f"{num_cores} cores"
-    log.info("%s videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", time, cores, need, left)
+    log.info("%s more videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", time, cores, need, left)
     if takes.num_bytes * MARGIN > free:
         raise WorkspaceError(
             f"the cache takes about {need} more and {left} are free on the disk of {workspace.root}: free some,"
