@@ -72,7 +72,11 @@ def probe_source(videos_dir: Path, source: Source) -> dict[str, Any]:
         if row["size_bytes"] == 0:
             return row | {"status": "empty", "reason": "empty file"}
         row["sha256"] = _sha256(path)
-        return row | video.probe(path)._asdict() | {"status": "ok", "reason": ""}
+        return (
+            row
+            | {name: value for name, value in video.probe(path)._asdict().items() if name in SCHEMA.names}
+            | {"status": "ok", "reason": ""}
+        )
     except FileNotFoundError:
         return row | {"size_bytes": -1, "status": "missing", "reason": "listed but not on disk"}
     except OSError as error:
