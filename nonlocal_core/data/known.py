@@ -88,9 +88,8 @@ def join_parts(folder: Path) -> None:
         return
     rows = _read(folder, SCHEMA.names)
     rows = rows[rows["place"] != ""].sort_values(IDENTITY)
-    table = pa.Table.from_pandas(rows[SCHEMA.names], SCHEMA, preserve_index=False, nthreads=1)
     joined = part_path(folder, digest_of(*(path.name for path in paths)))
-    tables.write(table, joined)
+    tables.write(tables.from_frame(rows, SCHEMA), joined)
     for path in paths:
         path.unlink(missing_ok=True)
 

@@ -79,7 +79,7 @@ _SPLIT_COLUMNS = ["video_id", "sha256", "label", "start_fraction", "end_fraction
 
 def write(rows: pd.DataFrame, path: Path) -> None:
     """Put the manifest at `path`, whole or not at all."""
-    tables.write(pa.Table.from_pandas(rows[SCHEMA.names], SCHEMA, preserve_index=False, nthreads=1), path)
+    tables.write(tables.from_frame(rows, SCHEMA), path)
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nonlocal_core.artifacts import write_atomically
 from nonlocal_core.errors import DamagedError
+
+
+def from_frame(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` of these rows."""
+    table = pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False, nthreads=1)
+    return table.replace_schema_metadata(schema.metadata)  # without that of pandas
 
 
 def write(table: pa.Table, path: Path) -> None:
