@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.errors import DecodeError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png")
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
 _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
 
@@ -26,7 +26,7 @@ def list_pictures(folder: Path) -> list[Path]:
         names = [
             path.name
             for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
         ]
     except OSError as error:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
