@@ -196,25 +196,19 @@ def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
 
 
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
-    """The frames of a video as they are stored.
-
-    A recording that starts between two key frames has packets that refer to frames before it: they are left out.
-    """
-    start: int | None = None
-    has_key = False
+    """The frames of a video as they are stored, from the first one on that refers to none before the file."""
     for packet in chain(contents.demux(), [None]):
-        if packet is not None and packet.is_keyframe and not has_key:
-            has_key, start = True, packet.pts
+        start = contents.start
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
-            if has_key:
+            if start is not None:
                 raise DecodeError(_UNDECODABLE) from None
             continue
         for frame in frames:
             if not frame.is_corrupt:
                 yield frame
-            elif has_key and (start is None or frame.pts is None or frame.pts >= start):
+            elif start is not None and (frame.pts is None or frame.pts >= start):
                 raise DecodeError(_UNDECODABLE)
 
 
