@@ -27,12 +27,14 @@ _ONLY_FILES = {"protocol_whitelist": "file", "pattern_type": "none"}
 # What decord was seen to jump right in.  AVI: unless frames are reordered; all others either raise or are wrong.
 _JUMPS_RIGHT = {
     "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
-    "matroska": {"h264", "hevc", "mpeg4", "vp8", "vp9", "ffv1"},
+    "matroska": {"h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9", "ffv1"},
     "flv": {"h264", "flv1"},
     "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
 }
-_HEADER_SAYS_DURATION = {"matroska", "avi", "flv", "asf"}
+_HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
+_INDEXED = {"mov", "avi"}  # every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
+_MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; 30 in all that were seen
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of what a header promises; headers are a few frames off
 
 
@@ -58,6 +60,8 @@ class Contents:
         broadcast may start between two key frames; of any other file that is damage."""
         self._container, self._stream = container, stream
         self._num_before = 0  # packets before the start
+        self._num_listed = 0  # packets that an index lists, some of which may be empty
+        self._place = 0  # in the file, after the last packet
         self._ends: dict[int, int] = {}  # of each stream, in its own unit
 
     def demux(self) -> Iterator[Any]:
@@ -73,11 +77,22 @@ class Contents:
                 if time is not None:
                     end = time + (packet.duration or 0)
                     self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
-                if packet.size and packet.stream_index == self._stream.index:
-                    self._take(packet)
-                    yield packet
+                self._check_place(packet)
+                if packet.stream_index == self._stream.index:
+                    self._num_listed += time is not None or packet.size > 0  # the last says: the end
+                    if packet.size:
+                        self._take(packet)
+                        yield packet
         except av.FFmpegError:
             raise DecodeError("damaged: cut short or unreadable inside") from None
+
+    def _check_place(self, packet: Any) -> None:
+        """FFmpeg jumps over what it does not understand in an MKV or WebM file without a word."""
+        if self.family != "matroska" or packet.pos is None or "alpha_mode" in self._stream.metadata:
+            return
+        if self._place and packet.pos - self._place > _MAX_BETWEEN:
+            raise DecodeError("damaged: unreadable inside")
+        self._place = max(self._place, packet.pos + packet.size)
 
     def _take(self, packet: Any) -> None:
         if self.start is None and (packet.is_keyframe or self.family not in _STARTS_ANYWHERE):
@@ -97,9 +112,9 @@ class Contents:
 
         Raises: DecodeError if the file is cut short.
         """
-        if self.family == "mov":  # its index lists every packet that can be had
-            promised, there, allowed = float(len(self._stream.index_entries)), float(len(self.packets)), 0.0
-            unit = "frames"
+        num_indexed = len(self._stream.index_entries)
+        if self.family in _INDEXED and self._num_listed < num_indexed:
+            promised, there, allowed, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
         elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
             promised, unit = self._container.duration / av.time_base, "s"
             there = max(
@@ -113,20 +128,30 @@ class Contents:
             raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
 
     def shown(self) -> list[Packet]:
-        """The packets that become frames that are shown, in the order of the file."""
+        """The packets that become frames that are shown, in the order of the file.
+
+        Those that follow the first one but come before it in time refer to frames before the file.  Where an MKV
+        file was cut they have no time stamp or the same as the first one.
+        """
         start = self.start
         return [
             packet
-            for packet in self.packets[self._num_before :]
-            if not packet.is_hidden and (start is None or packet.pts is None or packet.pts >= start)
+            for number, packet in enumerate(self.packets[self._num_before :])
+            if not packet.is_hidden
+            and (
+                number == 0 or start is None or (start == -math.inf if packet.pts is None else packet.pts > start)
+            )
         ]
 
     def times(self) -> list[int]:
-        """The time stamps of the frames that are shown, in order; none if the file has none."""
+        """The time stamps of the frames that are shown, in order; none if the file has none.
+
+        Those of an AVI file are a guess of FFmpeg's: it has a constant rate and no time stamps.
+        """
         shown = self.shown()
         for stamps in ([packet.pts for packet in shown], [packet.dts for packet in shown]):
             known = [stamp for stamp in stamps if stamp is not None]
-            if len(known) == len(stamps):
+            if len(known) == len(stamps) and self.family != "avi":
                 return sorted(known)
         return []
 
