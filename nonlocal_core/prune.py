@@ -88,9 +88,13 @@ def _needs(workspace: Workspace) -> list[Needs]:
             sha256 = frozenset(cached.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
             found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():
-            rows = cache_plan.read(plan)
-            sha256, shards = frozenset(rows["sha256"]), frozenset(rows["shard"])
-            found.append(Needs(folder, cache_plan.store_of(plan), False, sha256, shards))
+            try:
+                rows = cache_plan.read(plan)
+            except DamagedError as error:
+                raise DamagedError(f"{error}: delete {folder} and prune again") from None
+            for name, part in rows.groupby("store"):
+                contents = frozenset(part["sha256"]), frozenset(part["shard"])
+                found.append(Needs(folder, str(name), False, *contents))
     return found
 
 

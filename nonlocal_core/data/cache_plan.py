@@ -2,14 +2,14 @@
 
 plan.parquet has one row group a shard, and one row a content that the cache needs:
 
-sha256, path, num_frames, height, width, size_bytes   of one video with this content
+sha256, path, num_frames, height, width   of one video with this content
 kept        its frames are stored; otherwise they are read from the file
 shard       the name of its shard; "" if the store had it when the plan was made
+store       the name of the store
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.data import store
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.data import store, tables
 from nonlocal_core.data.encoding import Encoded
+from nonlocal_core.errors import DamagedError
 from nonlocal_core.sections import CacheConfig
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -27,12 +29,11 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("num_frames", pa.int32()),
     ("height", pa.int32()),
     ("width", pa.int32()),
-    ("size_bytes", pa.int64()),
     ("kept", pa.bool_()),
     ("shard", pa.string()),
+    ("store", pa.string()),
 ]
-SCHEMA = pa.schema(_COLUMNS)
-_STORE_KEY = b"nonlocal_core.records"
+SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cache_plan": "1"})
 
 FILE = "plan.parquet"
 NUM_SAMPLED = 8
@@ -74,19 +75,20 @@ class Estimate(NamedTuple):
     num_bytes: int
 
 
-def needed(manifest: pd.DataFrame, settings: CacheConfig) -> pd.DataFrame:
+def needed(manifest: pd.DataFrame, settings: CacheConfig, store_name: str) -> pd.DataFrame:
     """One row a readable content of a manifest, with what is to be done with it."""
     rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256").reset_index(drop=True)
     rows["kept"] = True if settings.codec == "jpeg" else ~rows["seek_safe"].astype(bool)
-    rows["shard"] = ""
+    rows["shard"], rows["store"] = "", store_name
     return rows[SCHEMA.names]
 
 
 def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame | None:
     """The plan that a killed run left, if its shards hold what is missing now."""
-    if not path.exists():
+    try:
+        rows = read(path)
+    except (FileNotFoundError, DamagedError):
         return None
-    rows = read(path)
     in_shards = rows.loc[rows["shard"] != "", "sha256"]
     covers = needed["sha256"].isin(rows["sha256"]).all() and missing["sha256"].isin(in_shards).all()
     return rows if covers else None
@@ -110,22 +112,21 @@ def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
     return plan
 
 
-def write(path: Path, store_name: str, rows: pd.DataFrame) -> None:
-    """Put a plan at `path`, whole or not at all; rows of a shard lie together."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    schema = SCHEMA.with_metadata({_STORE_KEY: store_name.encode()})
-    with unfinished.open("wb") as file:
-        with pq.ParquetWriter(file, schema) as writer:
-            for _, part in rows.groupby("shard", sort=False):
-                writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False, nthreads=1))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+def write(path: Path, rows: pd.DataFrame) -> None:
+    """Put a plan at `path`, whole or not at all; the rows of a shard lie together."""
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(buffer, SCHEMA, write_page_checksum=True) as writer:
+        for _, part in rows.groupby("shard", sort=False):
+            writer.write_table(tables.from_frame(part, SCHEMA))
+    write_atomically(path, buffer.getvalue().to_pybytes())
 
 
 def read(path: Path) -> pd.DataFrame:
-    """All rows of a plan."""
-    rows: pd.DataFrame = pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
+    """All rows of a plan.
+
+    Raises: DamagedError if it does not match its checksums.
+    """
+    rows: pd.DataFrame = tables.read(path, SCHEMA).to_pandas(use_threads=False)
     return rows
 
 
@@ -135,11 +136,6 @@ def read_shard(path: Path, number: int) -> pd.DataFrame:
         pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
     )
     return rows
-
-
-def store_of(path: Path) -> str:
-    """The name of the store that a plan is for."""
-    return (pq.read_schema(path).metadata or {})[_STORE_KEY].decode()
 
 
 def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:

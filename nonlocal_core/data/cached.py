@@ -12,15 +12,13 @@ num_bytes                                  of the frames in the store
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nonlocal_core.data import store
+from nonlocal_core.data import store, tables
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -72,26 +70,19 @@ def digest(rows: pd.DataFrame) -> str:
 
 def write(rows: pd.DataFrame, path: Path) -> None:
     """Put the table at `path`, whole or not at all."""
-    table = pa.Table.from_pydict({name: rows[name].tolist() for name in SCHEMA.names}, schema=SCHEMA)
-    unfinished = path.with_name(f"{path.name}.tmp")
-    with unfinished.open("wb") as file:
-        pq.write_table(table, file, write_page_checksum=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    tables.write(tables.from_frame(rows, SCHEMA), path)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """The rows of a table, in the order of the manifest.
 
-    Raises: DamagedError if it does not match its checksums.
+    Raises: DamagedError if it is not there or does not match its checksums.
     """
+    what_to_do = f"rm -f '{path}', then the same command again, which decodes nothing anew"
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-            rows: pd.DataFrame = file.read(columns, use_threads=False).to_pandas(use_threads=False)
-    except (OSError, pa.ArrowException):
-        raise DamagedError(
-            f"{path} is damaged: rm '{path}', then the same command again, which decodes nothing anew"
-        ) from None
+        rows: pd.DataFrame = tables.read(path, SCHEMA, columns).to_pandas(use_threads=False)
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing: {what_to_do}") from None
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {what_to_do}") from None
     return rows

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import isolation
-from nonlocal_core.data import transforms, video
-from nonlocal_core.errors import DamagedError, DecodeError
+from nonlocal_core.data import probes, transforms, video
+from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.sections import CacheConfig
 
 
@@ -21,6 +21,8 @@ class Job(NamedTuple):
     """A source, and what to do with it."""
 
     path: Path
+    sha256: str
+    """content that it had when it was indexed"""
     kept: bool
     """its frames are kept; otherwise it is decoded to see whether that works"""
     settings: CacheConfig
@@ -43,8 +45,12 @@ class Encoded(NamedTuple):
 
 
 def encode_video(job: Job) -> Encoded:
-    """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason."""
+    """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason.
+
+    Raises: InputError if the source is gone, or has another content than it had.
+    """
     cv2.setNumThreads(1)  # the processes of a build share the cores
+    _check_content(job)
     started_s = time.monotonic()
     jpegs: list[bytes] = []
     num_frames = height = width = source_px = 0
@@ -68,6 +74,18 @@ def encode_video(job: Job) -> Encoded:
 def broken(reason: str) -> Encoded:
     """What came out of a source that cannot be decoded."""
     return Encoded(reason, [], 0, 0, 0, 0, 0.0)
+
+
+def _check_content(job: Job) -> None:
+    """Records are named by content: no other one may get this name."""
+    try:
+        is_same = probes.content_hash(job.path) == job.sha256
+    except FileNotFoundError:
+        raise InputError(f"{job.path} is gone: run again from index") from None
+    except DecodeError:  # empty, or not a file any more
+        is_same = False
+    if not is_same:
+        raise InputError(f"{job.path} has changed since it was indexed: run again from index")
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:

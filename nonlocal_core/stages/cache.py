@@ -83,8 +83,8 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     asked = key(manifest, config)
     folder = _store(config, workspace)
     with workspace.locked(f"records-{folder.name}"):
-        rows = _rows(manifest, workspace)
-        needed, contents = cache_plan.needed(rows, config.cache), store.contents(folder)
+        rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+        needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
         if found := workspace.find(RecordCache, asked):
             if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
@@ -96,7 +96,11 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         if planned is None:
             there = needed[~needed["sha256"].isin(missing["sha256"])]
             planned = pd.concat([cache_plan.cut(missing, config.runtime.cache_shard_videos), there])
-            cache_plan.write(partial / cache_plan.FILE, folder.name, planned)
+            cache_plan.write(partial / cache_plan.FILE, planned)
+    if config.cache.codec == "none" and (num_kept := int(needed["kept"].sum())):
+        log.info(
+            "%d of %d videos are stored as JPEG all the same: a jump in them goes wrong", num_kept, len(needed)
+        )
     todo = planned[planned["shard"].isin(planned.loc[planned["sha256"].isin(missing["sha256"]), "shard"])]
     names = {name: number for number, name in enumerate(planned["shard"].unique())}
     shards = tuple(CacheShard(key=asked, number=names[name], name=name) for name in todo["shard"].unique())
@@ -111,9 +115,6 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
 def _say_what_it_takes(
     sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int
 ) -> None:
-    if config.cache.codec == "none" and todo["kept"].any():
-        reason = "to jump inside them gives wrong frames"
-        log.info("%d of %d videos are stored as JPEG all the same: %s", todo["kept"].sum(), len(todo), reason)
     takes = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_text())), todo, config.cache)
     free = shutil.disk_usage(workspace.root).free
     need, left = store.gigabytes(takes.num_bytes), store.gigabytes(free)
@@ -140,19 +141,18 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         partial = workspace.partial(RecordCache, shard.key)
         rows: list[Any] = cache_plan.read_shard(partial / cache_plan.FILE, shard.number).to_dict("records")
         videos_dir = Path(manifest.videos_dir)
-        jobs = (encoding.Job(_unchanged(videos_dir, row), row["kept"], config.cache) for row in rows)
+        jobs = (encoding.Job(videos_dir / row["path"], row["sha256"], row["kept"], config.cache) for row in rows)
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
         progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
         outcomes = isolation.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame")
         try:
             with closing(outcomes):
-                store.write_shard(folder, shard.name, _records(videos_dir, rows, outcomes, progress, sample))
+                store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
         except OSError as error:
             raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
 
 
 def _records(
-    videos_dir: Path,
     rows: list[dict[str, Any]],
     outcomes: Iterable[encoding.Encoded | isolation.Lost],
     progress: Progress,
@@ -165,8 +165,6 @@ def _records(
             status = store.GIVEN_UP
             outcome = encoding.broken(outcome.reason)
         elif outcome.reason:
-            if not (videos_dir / row["path"]).exists():
-                raise InputError(f"{videos_dir / row['path']} is gone: run again from index")
             status = "unreadable"
         if outcome.reason:
             log.warning("%s is left out: %s", row["path"], outcome.reason)
@@ -186,7 +184,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     folder = _store(config, workspace)
 
     def make(partial: Path) -> RecordCache:
-        listed = _rows(manifest, workspace)
+        listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         rows = cached.join(listed, store.contents(folder))
         _check(rows, config.runtime.max_unreadable)
         cached.write(rows, partial / RecordCache.VIDEOS)
@@ -216,23 +214,13 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     return made.model_copy(update={"videos_dir": manifest.videos_dir})
 
 
-def _rows(manifest: Manifest, workspace: Workspace) -> pd.DataFrame:
-    rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
-    return rows.assign(
-        **{
-            name: value
-            for name, value in {"seek_safe": True, "start_fraction": 0.0, "end_fraction": 1.0}.items()
-            if name not in rows
-        }
-    )
-
-
 def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
-    bad = rows[rows["status"] != "ok"]
-    if len(bad) > max_unreadable * len(rows):
+    there = rows[~rows["status"].isin(manifests.NOT_COUNTED)]
+    bad = there[there["status"] != "ok"]
+    if len(bad) > max_unreadable * len(there):
         raise InputError(
-            f"{len(bad)} of {len(rows)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
-            f" them, or allow more with runtime.max_unreadable={len(bad) / len(rows) + 0.01:.2f}"
+            f"{len(bad)} of {len(there)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
+            f" them, or allow more with runtime.max_unreadable={len(bad) / len(there) + 0.01:.2f}"
         )
 
 
@@ -245,14 +233,6 @@ def _store(config: Config, workspace: Workspace) -> Path:
 
 def _digest(rows: pd.DataFrame, folder: Path) -> str:
     return digest_of(cached.digest(rows), (folder / RecordCache.LABELS).read_text())
-
-
-def _unchanged(videos_dir: Path, row: dict[str, Any]) -> Path:
-    """Where a source lies; records are named by content, so it must have the content that was indexed."""
-    path: Path = videos_dir / row["path"]
-    if path.is_file() and path.stat().st_size != row["size_bytes"]:
-        raise InputError(f"{path} has changed since it was indexed: run again from index")
-    return path
 
 
 def _duration(seconds: float) -> str:

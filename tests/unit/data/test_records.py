@@ -60,7 +60,6 @@ def test_indices_may_repeat_and_come_in_any_order(toy, in_files, monkeypatch):
             np.testing.assert_array_equal(reader.frames(0, np.array(indices)), [whole[k] for k in indices])
             assert len(decoded) in (0, len(set(indices)))
         monkeypatch.undo()
-        assert reader.frames(0, np.array([], np.int64)) == []
         for indices in ([num_frames], [-1], [0, 999]):
             with pytest.raises(IndexError, match=f"{num_frames} (stored )?frames, not number"):
                 reader.frames(0, np.array(indices))
@@ -151,7 +150,7 @@ def test_a_damaged_table_is_said(toy, workspace):
     content = bytearray(path.read_bytes())
     content[len(content) // 4] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedError, match=rf"{path} is damaged: rm '{path}', then the same command again"):
+    with pytest.raises(DamagedError, match=rf"{path} is damaged .*: rm -f '{path}', then the same command again"):
         RecordReader(workspace, toy.cache)
     path.unlink()
     assert cache(toy.manifest, small_config(), workspace) == toy.cache
