@@ -1,7 +1,7 @@
-"""What FFmpeg does not tell of a file, or only after decoding: whether its end is there, and whether it is upright.
+"""What FFmpeg does not tell of a file without decoding it: whether its end is there, and whether it is upright.
 
-An MP4 or MOV file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large element:
-its name, its size, what is in it.
+An MP4 or MOV file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large
+element: its name, its size, what is in it.
 Source: ISO/IEC 14496-12, sections 4.2 and 8.3.2; RFC 8794, sections 4 and 11; RFC 9559, section 5.1.4.1.28.
 """
 
@@ -55,7 +55,8 @@ def is_upright(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(_MKV_HEADER)
     if head.startswith(_EBML):
-        return _PROJECTION not in head[: head.find(_CLUSTER)] and _CLUSTER in head
+        place = head.find(_CLUSTER)
+        return place > 0 and _PROJECTION not in head[:place]
     for box in _boxes(path):
         if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
             with path.open("rb") as file:
