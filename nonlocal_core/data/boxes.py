@@ -1,8 +1,8 @@
-"""What FFmpeg does not tell of a file: whether its end is there, and which way up an MP4 or MOV file is shown.
+"""What FFmpeg does not tell of a file without decoding it: whether its end is there, and whether it is upright.
 
-Such a file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large element:
-its name, its size, what is in it.
-Source: ISO/IEC 14496-12, sections 4.2 and 8.3.2; RFC 8794, sections 4 and 11.
+An MP4 or MOV file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large
+element: its name, its size, what is in it.
+Source: ISO/IEC 14496-12, sections 4.2 and 8.3.2; RFC 8794, sections 4 and 11; RFC 9559, section 5.1.4.1.28.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _TRACK_HEADER = re.compile(rb"tkhd([\0\1])", re.DOTALL)
 _MATRIX_AFTER = {b"\0": 39, b"\1": 51}  # bytes from the version of a track header to its display matrix
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
 _MAX_HEADER = 1 << 26  # bytes
+_MKV_HEADER = 1 << 16  # bytes; a longer one is not searched
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_CLUSTER, _PROJECTION = b"\x1f\x43\xb6\x75", b"\x76\x70"
 
 
 class Box(NamedTuple):
@@ -50,6 +52,11 @@ def is_cut_short(path: Path) -> bool:
 
 def is_upright(path: Path) -> bool:
     """Whether no track asks to be turned before it is shown; False if the header is not found."""
+    with path.open("rb") as file:
+        head = file.read(_MKV_HEADER)
+    if head.startswith(_EBML):
+        place = head.find(_CLUSTER)
+        return place > 0 and _PROJECTION not in head[:place]
     for box in _boxes(path):
         if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
             with path.open("rb") as file:

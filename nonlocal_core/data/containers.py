@@ -61,6 +61,8 @@ class Contents:
         self._container, self._stream = container, stream
         self._num_before = 0  # packets before the start
         self._num_listed = 0  # packets that an index lists, some of which may be empty
+        # No bytes but headers between its packets; transparency would lie there.
+        self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
         self._place = 0  # in the file, after the last packet
         self._ends: dict[int, int] = {}  # of each stream, in its own unit
 
@@ -69,8 +71,10 @@ class Contents:
 
         Raises: DecodeError where the file ends inside a packet or cannot be read.
         """
+        # The length that a header promises may be that of the sound.
+        wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
         try:
-            for packet in self._container.demux():
+            for packet in self._container.demux(*wanted):
                 if packet.is_corrupt:
                     raise DecodeError("damaged: cut short or unreadable inside")
                 time = packet.dts if packet.pts is None else packet.pts
@@ -88,7 +92,7 @@ class Contents:
 
     def _check_place(self, packet: Any) -> None:
         """FFmpeg jumps over what it does not understand in an MKV or WebM file without a word."""
-        if self.family != "matroska" or packet.pos is None or "alpha_mode" in self._stream.metadata:
+        if not self._is_dense or packet.pos is None:
             return
         if self._place and packet.pos - self._place > _MAX_BETWEEN:
             raise DecodeError("damaged: unreadable inside")
@@ -236,9 +240,9 @@ def check_file(path: Path) -> None:
 
 def may_be_turned(path: Path, family: str) -> bool:
     """Whether the frames of a file may have to be turned before they are shown: decoding one of them tells."""
-    if family == "mov":
+    if family in ("mov", "matroska"):
         return not boxes.is_upright(path)
-    return family in ("matroska", "image2", "jpeg_pipe")
+    return family in ("image2", "jpeg_pipe")
 
 
 def _is_video(stream: Any) -> bool:
