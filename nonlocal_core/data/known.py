@@ -58,15 +58,17 @@ def recall(folder: Path, listed: pd.DataFrame, columns: Sequence[str] = SCHEMA.n
     return pd.concat([listed.reset_index(drop=True), facts.reset_index(drop=True)], axis=1)
 
 
-def recall_contents(folder: Path, sizes: set[int]) -> dict[int, dict[str, dict[str, Any]]]:
-    """What is known of contents of these sizes: size, then hash, then the columns that follow from the content."""
-    known = _read(folder, SCHEMA.names, sizes)
-    is_meant = (known["tries"] == 0) & (known["sha256"] != "")
-    found: dict[int, dict[str, dict[str, Any]]] = {}
-    names = ["status", "reason", *_NO_FACTS]
-    for row in known[is_meant][["size_bytes", "sha256", *names]].to_dict("records"):
-        found.setdefault(row["size_bytes"], {})[row["sha256"]] = {name: row[name] for name in names}
-    return found
+def recall_sizes(folder: Path) -> set[int]:
+    """The sizes of the contents that are known (bytes): a file of another size is new."""
+    return set(_read(folder, ["size_bytes"])["size_bytes"])
+
+
+def recall_contents(folder: Path, hashes: set[str]) -> dict[str, dict[str, Any]]:
+    """What is known of some contents: hash, then the columns that follow from the content."""
+    known = _read(folder, SCHEMA.names, hashes)
+    names = ["sha256", "status", "reason", *_NO_FACTS]
+    rows = known[(known["tries"] == 0) & (known["sha256"] != "")][names].to_dict("records")
+    return {row["sha256"]: {str(name): value for name, value in row.items()} for row in rows}
 
 
 def add(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -94,12 +96,12 @@ def join_parts(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _read(folder: Path, columns: Sequence[str], sizes: set[int] | None = None) -> pd.DataFrame:
+def _read(folder: Path, columns: Sequence[str], hashes: set[str] | None = None) -> pd.DataFrame:
     """One row a file, as it was when it was last looked at with success, or else without; and one for no file."""
     wanted = list(dict.fromkeys([*IDENTITY, "tries", *columns]))
     table = pa.concat_tables(_parts(folder, wanted))
-    if sizes is not None:
-        table = table.filter(pc.is_in(table["size_bytes"], pa.array(sorted(sizes), pa.int64())))
+    if hashes is not None:
+        table = table.filter(pc.is_in(table["sha256"], pa.array(sorted(hashes), pa.string())))
     found: pd.DataFrame = table.to_pandas(use_threads=False)
     order = found["tries"].where(found["tries"] > 0, 1 << 30)
     best = found.iloc[order.argsort(kind="stable")]

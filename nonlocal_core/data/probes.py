@@ -18,8 +18,8 @@ class Look(NamedTuple):
     """A file to look at."""
 
     path: str
-    known: frozenset[str] = frozenset()
-    """contents that nobody needs to probe again (sha256)"""
+    sha256: str = ""
+    """of its content, where that is known"""
 
 
 class Facts(NamedTuple):
@@ -28,7 +28,7 @@ class Facts(NamedTuple):
     sha256: str
     """of the content; "" where there is none"""
     status: str
-    """ok, unreadable, empty, audio_only or missing; "" if the content is known"""
+    """ok, unreadable, empty, audio_only or missing"""
     reason: str
     probe: video.Probe | None
     is_settled: bool
@@ -38,11 +38,9 @@ class Facts(NamedTuple):
 def look(item: Look) -> Facts:
     """What there is to know about one file; a bad one gives a status and a reason, never an exception."""
     path = Path(item.path)
-    sha256 = ""
+    sha256 = item.sha256
     try:
-        sha256 = content_hash(path)
-        if sha256 in item.known:
-            return Facts(sha256, "", "", None, True)
+        sha256 = sha256 or content_hash(path)
         return Facts(sha256, "ok", "", video.probe(path), True)
     except FileNotFoundError:
         return Facts("", "missing", "it was there a moment ago", None, False)
@@ -53,6 +51,14 @@ def look(item: Look) -> Facts:
     except Exception as error:  # of a native library: one file must not stop a hundred thousand others
         reason = f"fails the decoder: {type(error).__name__}: {error}".splitlines()[0][:120]
         return Facts(sha256, "unreadable", reason, None, False)
+
+
+def hash_of(path: str) -> str:
+    """The hash of a content; "" if there is none, for whatever reason."""
+    try:
+        return content_hash(Path(path))
+    except (OSError, DecodeError):
+        return ""
 
 
 def content_hash(path: Path) -> str:

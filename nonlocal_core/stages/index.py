@@ -132,25 +132,29 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
 
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
-    contents = known.recall_contents(store, {size_bytes for _, size_bytes, _, _ in todo})
-    items = [probes.Look(place, frozenset(contents.get(size_bytes, ()))) for place, size_bytes, _, _ in todo]
-    progress = Progress("index", f"shard {number}", len(todo), "videos")
-    rows = []
-    for listed, facts in zip(todo, isolation.each(probes.look, items, timeout_s), strict=True):
-        row = dict(zip([*known.IDENTITY, "tries"], listed, strict=True))
+    """What there is to know of some files; a content that is known is hashed, but not probed again."""
+    sizes = known.recall_sizes(store)
+    maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
+    hashes = dict(zip(maybe, isolation.each(probes.hash_of, maybe, timeout_s), strict=True))
+    hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
+    contents = known.recall_contents(store, set(hashed.values()))
+    listed = [dict(zip([*known.IDENTITY, "tries"], file, strict=True)) for file in todo]
+    recognised = [row for row in listed if hashed.get(row["place"]) in contents]
+    new = [row for row in listed if hashed.get(row["place"]) not in contents]
+    for row in recognised:
+        row |= contents[hashed[row["place"]]] | {"tries": 0}
+    progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
+    items = [probes.Look(row["place"], hashed.get(row["place"], "")) for row in new]
+    for row, facts in zip(new, isolation.each(probes.look, items, timeout_s), strict=True):
         if isinstance(facts, isolation.Lost):
             facts = probes.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
             log.warning("%s is left out: %s; the next run tries it again", row["place"], facts.reason)
         row |= {"sha256": facts.sha256, "status": facts.status, "reason": facts.reason}
-        row["tries"] = 0 if facts.is_settled else max(row["tries"], 0) + 1
-        if facts.probe:
-            row |= facts.probe._asdict()
-        elif facts.status == "":
-            row |= contents[row["size_bytes"]][facts.sha256]
-        rows.append(row)
+        row |= {"tries": 0 if facts.is_settled else max(row["tries"], 0) + 1}
+        row |= facts.probe._asdict() if facts.probe else {}
         progress.advance()
-    return rows
+    return listed
 
 
 def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
