@@ -50,8 +50,10 @@ class NonlocalBlock(nn.Cell):
         before, after = model.nl_sub_sample == "before_conv", model.nl_sub_sample == "after_conv"
         self.pool_before = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if before else nn.Identity()
         self.pool_after = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if after else nn.Identity()
+        self.pairwise = pairwise
         self.group_frames = 1 if model.nl_axes == "space" else group_frames
         self.own_place = model.nl_axes == "time"
+        self.one_group = not self.group_frames and not self.own_place
         self.temperature = (inner if embedded else channels) ** 0.5 if scale else 1.0
         self.affinity = {
             "gaussian": self._softmax,
@@ -96,6 +98,8 @@ class NonlocalBlock(nn.Cell):
     def _grouped(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The positions of each group, the groups of a clip one after the other: (N * G, C, P)."""
         N, C, T, H, W = x_NCTHW.shape
+        if self.one_group:
+            return x_NCTHW.reshape(N, C, T * H * W)
         frames = self.group_frames or T
         x_NCGTHW = x_NCTHW.reshape(N, C, T // frames, frames, H, W)
         if self.own_place:
@@ -105,6 +109,8 @@ class NonlocalBlock(nn.Cell):
     def _ungrouped(self, y_NPC: ms.Tensor, T: int, H: int, W: int) -> ms.Tensor:
         """The positions back where `_grouped` took them from: (N, C, T, H, W)."""
         C = y_NPC.shape[2]
+        if self.one_group:
+            return y_NPC.swapaxes(1, 2).reshape(-1, C, T, H, W)
         frames = self.group_frames or T
         if self.own_place:
             y_NGHWTC = y_NPC.reshape(-1, T // frames, H, W, frames, C)
