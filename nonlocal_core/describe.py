@@ -1,4 +1,4 @@
-"""`python -m nonlocal_core.describe PRESET [key=value ...] [--classes 400]`: a network's shapes and costs, as a table.
+"""`python -m nonlocal_core.describe PRESET [key=value ...] [--classes 400]`: shapes and costs of a network.
 
 The network is built, without drawing its weights, and walked cell by cell with the shape of one test view; nothing
 is computed.  Counted are the multiplications of convolutions, matrix products and the classifier, each with the
@@ -134,9 +134,9 @@ def _(cell: NonlocalBlock, shape: Shape) -> Cost:
 
 
 def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gathered: int) -> tuple[int, int]:
-    """Multiply-adds of f for every pair and of its products with g: as the paper writes them, and as they are done.
+    """Multiply-adds of f and of its products with g: as the paper writes them, and as they are done.
 
-    Shape: `compared` channels of theta and phi, `gathered` ones of g.
+    Theta and phi have `compared` channels, g has `gathered`.
     """
     pairs = num_queries * num_keys
     if pairwise == "concatenation":
@@ -181,9 +181,8 @@ def table(name: str, config: Config, num_classes: int) -> str:
         "",
         f"{'part':<6} {'C x T x H x W':<20} {'parameters':>12} {'G multiply-adds':>16} {'G as done':>10}",
     ]
-    total = Part(
-        "total", (), *(sum(column) for column in zip(*((r.parameters, r.plain, r.used) for r in rows), strict=True))
-    )
+    sums = (sum(column) for column in zip(*(row[2:] for row in rows), strict=True))
+    total = Part("total", (), *sums)
     for row in (*rows, total):
         shape = " x ".join(str(size) for size in row.shape)
         lines.append(
