@@ -154,7 +154,7 @@ class I3D(nn.Cell):
         return self.head(features_NC)
 
     def construct(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Logits of whole clips; of a fully convolutional head at test, the log of its mean probabilities.
+        """Logits of whole clips; of several windows of a fully convolutional head, the log of their mean probabilities.
 
         A softmax of either gives probabilities, so that views are averaged the same way.
 
@@ -165,8 +165,10 @@ class I3D(nn.Cell):
         map_NCTHW = self.window(self.feature_map(clip_NCTHW))
         N, C = map_NCTHW.shape[:2]
         map_NLC = map_NCTHW.reshape(N, C, -1).swapaxes(1, 2)
-        log_NLK = ops.log_softmax(self.classify(map_NLC), -1)
-        return ops.logsumexp(log_NLK, 1) - math.log(map_NLC.shape[1])
+        logits_NLK = self.classify(map_NLC)
+        if map_NLC.shape[1] == 1:
+            return logits_NLK[:, 0]
+        return ops.logsumexp(ops.log_softmax(logits_NLK, -1), 1) - math.log(map_NLC.shape[1])
 
 
 def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
