@@ -154,7 +154,7 @@ class I3D(nn.Cell):
         return self.head(features_NC)
 
     def construct(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Logits of whole clips; of several windows of a fully convolutional head, the log of their mean probabilities.
+        """Logits of clips; of several windows of a fully convolutional head, the log of their mean probability.
 
         A softmax of either gives probabilities, so that views are averaged the same way.
 
