@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from nonlocal_core.config import resolve
@@ -99,6 +102,13 @@ def test_every_published_row_has_a_preset(table):
     expected = [(preset.__doc__ or "").partition("Expected:")[2] for preset in PRESETS.values()]
     for accuracy in TABLES[table]:
         assert any(accuracy in text and table in text for text in expected), accuracy
+
+
+def test_the_page_of_networks_names_presets_that_are_there():
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    named = set(re.findall(r"`((?:nl\d*_)?(?:c2d|i3d)_r\d+\w+)`", page))
+    assert len(named) > 30
+    assert named <= set(PRESETS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -16,9 +16,9 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 
-def totals(preset, classes=400, **model):
+def totals(preset, classes=400, **overrides):
     """(parameters, multiply-adds, multiply-adds as done) of all parts."""
-    config = resolve(preset, {f"model.{name}": value for name, value in model.items()})
+    config = resolve(preset, {name.replace("__", "."): value for name, value in overrides.items()})
     parts = describe.parts(config, classes)
     return tuple(sum(column) for column in zip(*(part[2:] for part in parts), strict=True))
 
@@ -30,11 +30,11 @@ def totals(preset, classes=400, **model):
         ("nl_i3d_r50_32x2", {}, 400, 35_397_840),
         ("nl_i3d_r50_32x2_embedded_gaussian", {}, 400, 35_397_840),
         ("nl_i3d_r50_32x2_gaussian", {}, 400, 31_723_728),
-        ("nl_i3d_r50_32x2", {"nl_out_bias": True}, 400, 35_397_840 + 4096),
+        ("nl_i3d_r50_32x2", {"model__nl_out_bias": True}, 400, 35_397_840 + 4096),
         ("c2d_r50_8x8_slowfast", {}, 400, 24_327_632),
         # as C2D, the networks of images, with the classes of ImageNet
-        ("c2d_r50_32x2", {"block": "basic", "stage_blocks": (2, 2, 2, 2)}, 1000, 11_689_512),
-        ("c2d_r50_32x2", {"block": "basic"}, 1000, 21_797_672),
+        ("c2d_r50_32x2", {"model__block": "basic", "model__stage_blocks": (2, 2, 2, 2)}, 1000, 11_689_512),
+        ("c2d_r50_32x2", {"model__block": "basic"}, 1000, 21_797_672),
         ("c2d_r50_32x2", {}, 1000, 25_557_032),
         ("c2d_r101_32x2_caffe2", {}, 1000, 44_549_160),
     ],
@@ -78,23 +78,38 @@ def run(config, frames, side, classes=400):
 
 
 @pytest.mark.parametrize(
-    ("preset", "model", "published", "of_a_norm"),
+    ("preset", "published", "of_a_norm"),
     [
         # mmaction2, by the counter of mmengine: two for each value of a batch norm
-        ("i3d_r50_32x2", {}, 43.5, 2),
-        ("nl_i3d_r50_32x2", {}, 59.3, 2),
-        ("nl_i3d_r50_32x2_gaussian", {}, 56.5, 2),
+        ("i3d_r50_32x2", 43.5, 2),
+        ("nl_i3d_r50_32x2", 59.3, 2),
+        ("nl_i3d_r50_32x2_gaussian", 56.5, 2),
         # pytorchvideo, by fvcore: five
-        ("i3d_r50_8x8_slowfast", {}, 37.53, 5),
-        ("c2d_r50_8x8_slowfast", {}, 25.89, 5),
+        ("i3d_r50_8x8_slowfast", 37.53, 5),
+        ("c2d_r50_8x8_slowfast", 25.89, 5),
     ],
 )
-def test_multiply_adds_are_the_published_ones_at_256_pixels(preset, model, published, of_a_norm):
+def test_multiply_adds_are_the_published_ones_at_256_pixels(preset, published, of_a_norm):
     """Published counts have the batch norms in them; the thinnest network that there is counts their values."""
     thin = run(resolve(preset, {"model.width": 1}), resolve(preset, {}).clip.clip_len, 256)
-    plain = totals(preset, **model)[1] + of_a_norm * 64 * thin.normalised
+    plain = totals(preset)[1] + of_a_norm * 64 * thin.normalised
     decimals = len(str(published).partition(".")[2])
     assert round(plain / 1e9, decimals) == pytest.approx(published, abs=0.6 * 10**-decimals)
+
+
+def test_costs_relative_to_c2d_are_those_of_table_2e():
+    """In R101 at 224 pixels: parameters, multiply-adds."""
+    networks = (
+        "c2d_r101_32x2_caffe2",
+        "i3d_r101_32x2_caffe2_3x3x3",
+        "i3d_r101_32x2_caffe2",
+        "nl5_c2d_r101_32x2_caffe2",
+    )
+    costs = [totals(name, evaluate__crop_size=224)[:2] for name in networks]
+    ratios = [
+        tuple(round(cost / base, 1) for cost, base in zip(cost, costs[0], strict=True)) for cost in costs[1:]
+    ]
+    assert ratios == [(1.5, 1.8), (1.2, 1.5), (1.2, 1.2)]
 
 
 @pytest.mark.parametrize(
