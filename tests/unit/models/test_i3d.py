@@ -99,6 +99,17 @@ def test_non_local_blocks_stand_where_the_config_says():
     assert list(dict(net.res3.name_cells())) == ["0", "1", "nl1", "2", "3", "nl3"]
 
 
+def test_each_stage_has_its_own_groups_of_frames():
+    blocks = {f"nl_res{stage}": (0,) for stage in (2, 3, 4, 5)}
+    net = I3D(ModelConfig(**{**NARROW, **blocks, "nl_group_frames": (1, 2, 3, 0)}), num_classes=5)
+    assert [stage.name_cells()["nl0"].group_frames for stage in (net.res2, net.res3, net.res4, net.res5)] == [
+        1,
+        2,
+        3,
+        0,
+    ]
+
+
 def shapes_of(net, frames, side):
     """The shape after each part, without the batch."""
     net.set_train(False)
