@@ -8,13 +8,11 @@ Source: Wang, Girshick, Gupta, He 2018, section 3; parameter shapes and the plac
 
 from __future__ import annotations
 
-from typing import Literal
-
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import nn
 from mindspore.common.initializer import HeNormal, Normal
 
-Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+from nonlocal_core.models.pairwise import Pairwise, Response
 
 
 class NonlocalBlock(nn.Cell):
@@ -27,19 +25,13 @@ class NonlocalBlock(nn.Cell):
         self.theta = _embedding(channels, inner) if embedded else nn.Identity()
         self.phi = _embedding(channels, inner) if embedded else nn.Identity()
         self.g = _embedding(channels, inner)
+        response = Response(pairwise, inner if embedded else channels, scale)
         if pairwise == "concatenation":
-            self.f = nn.Dense(2 * inner, 1, weight_init=Normal(0.01), has_bias=False)
+            self.f = response.f
+        self.insert_child_to_cell("response", response)  # unlike an assignment, leaves the name `f.weight`
         self.out = nn.Conv3d(inner, channels, 1, weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
         self.norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9, gamma_init="zeros")
         self.pool = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if sub_sample else nn.Identity()
-        self.temperature = (inner if embedded else channels) ** 0.5 if scale else 1.0
-        self.affinity = {
-            "gaussian": self._softmax,
-            "embedded_gaussian": self._softmax,
-            "dot_product": self._dot_product,
-            "concatenation": self._concatenation,
-        }[pairwise]
-        self.respond = self._linear_response if pairwise == "dot_product" else self._response
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The input plus what every position gathers from all positions.
@@ -49,7 +41,7 @@ class NonlocalBlock(nn.Cell):
         """
         N, C, T, H, W = x_NCTHW.shape
         theta_NPC, phi_NCQ, g_NQC = self.embed(x_NCTHW)
-        y_NPC = self.respond(theta_NPC, phi_NCQ, g_NQC)
+        y_NPC = self.response(theta_NPC, phi_NCQ, g_NQC)
         y_NCTHW = y_NPC.swapaxes(1, 2).reshape(N, -1, T, H, W)
         z_NCTHW = self.norm(self.out(y_NCTHW).reshape(N, C, T * H, W)).reshape(N, C, T, H, W)
         return x_NCTHW + z_NCTHW
@@ -60,7 +52,7 @@ class NonlocalBlock(nn.Cell):
         Shape: (N, P, Q).
         """
         theta_NPC, phi_NCQ, _ = self.embed(x_NCTHW)
-        return self.affinity(theta_NPC, phi_NCQ)
+        return self.response.weights(theta_NPC, phi_NCQ)
 
     def embed(self, x_NCTHW: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """theta, phi and g of all positions.
@@ -75,34 +67,6 @@ class NonlocalBlock(nn.Cell):
         phi_NCQ = phi_NCTHW.reshape(N, phi_NCTHW.shape[1], -1)
         g_NQC = g_NCTHW.reshape(N, g_NCTHW.shape[1], -1).swapaxes(1, 2)
         return theta_NPC, phi_NCQ, g_NQC
-
-    def _softmax(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
-        return ops.softmax(ops.bmm(theta_NPC / self.temperature, phi_NCQ), -1)
-
-    def _dot_product(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """theta_i . phi_j over the number of key positions (equation 4)."""
-        return ops.bmm(theta_NPC, phi_NCQ) / phi_NCQ.shape[2]
-
-    def _concatenation(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """ReLU(w_f . [theta_i, phi_j]) over the number of key positions (equation 5).
-
-        The weights of theta and phi act alone, so that the pairs are sums of two vectors.
-        """
-        inner = phi_NCQ.shape[1]
-        a_NP1 = ops.matmul(theta_NPC, self.f.weight[0, :inner].reshape(inner, 1))
-        b_N1Q = ops.matmul(self.f.weight[:, inner:], phi_NCQ)
-        return ops.relu(a_NP1 + b_N1Q) / phi_NCQ.shape[2]
-
-    def _response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
-        return ops.bmm(self.affinity(theta_NPC, phi_NCQ), g_NQC)
-
-    def _linear_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
-        """The dot product's response by the order that multiplies less: theta(phi g) or (theta phi)g."""
-        P, C, Q = theta_NPC.shape[1], phi_NCQ.shape[1], phi_NCQ.shape[2]
-        if (P + Q) * C < 2 * P * Q:
-            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / Q)
-        return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
 
 
 def _embedding(channels: int, inner: int) -> nn.Conv3d:
