@@ -64,10 +64,10 @@ class Response(nn.Cell):
 
     def _halves(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """a and b of w_f . [theta_i, phi_j] = a_i + b_j: the weights of theta and of phi act alone."""
-        C = phi_NCQ.shape[1]
-        a_NP1 = ops.matmul(theta_NPC, self.f.weight[:, :C].reshape(C, 1))
+        N, P, C = theta_NPC.shape
+        a_NP = ops.matmul(theta_NPC.reshape(N * P, C), self.f.weight[:, :C].reshape(C, 1)).reshape(N, P)
         b_N1Q = ops.matmul(self.f.weight[:, C:], phi_NCQ)
-        return a_NP1.squeeze(2), b_N1Q.squeeze(1)
+        return a_NP, b_N1Q.squeeze(1)
 
     def _softmax_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
         return self.softmax_in_blocks(theta_NPC, phi_NCQ / self.temperature, g_NQC)
@@ -89,11 +89,11 @@ class Response(nn.Cell):
         N, Q, C = g_NQC.shape
         minus_b_NQ, order_NQ = ops.sort(ops.stop_gradient(-b_NQ), -1)
         k_NP = ops.searchsorted(minus_b_NQ, ops.stop_gradient(a_NP))
-        g_NQC = _rows(g_NQC, order_NQ)
+        g_NQC = _rows(g_NQC / Q, order_NQ)
         bg_NQC = _repeat(_rows(b_NQ.expand_dims(2), order_NQ), C) * g_NQC
         g_NPC = _rows(_prefix_sums(g_NQC), k_NP)
         bg_NPC = _rows(_prefix_sums(bg_NQC), k_NP)
-        return (_repeat(a_NP.expand_dims(2), C) * g_NPC + bg_NPC) / Q
+        return _repeat(a_NP.expand_dims(2), C) * g_NPC + bg_NPC
 
 
 class _SoftmaxInBlocks(nn.Cell):
