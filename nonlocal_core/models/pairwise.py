@@ -86,7 +86,7 @@ class Response(nn.Cell):
         y_i = (a_i (g_1 + ... + g_k) + (b_1 g_1 + ... + b_k g_k)) / Q.
         """
         a_NP, b_NQ = self._halves(theta_NPC, phi_NCQ)
-        N, Q, C = g_NQC.shape
+        Q, C = g_NQC.shape[1:]
         minus_b_NQ, order_NQ = ops.sort(ops.stop_gradient(-b_NQ), -1)
         k_NP = ops.searchsorted(minus_b_NQ, ops.stop_gradient(a_NP))
         g_NQC = _rows(g_NQC / Q, order_NQ)
@@ -114,7 +114,7 @@ class _SoftmaxInBlocks(nn.Cell):
         Shape: (N, P, C).
         """
         P, block = theta_NPC.shape[1], _queries(theta_NPC, phi_NCQ)
-        y = ()
+        y: tuple[ms.Tensor, ...] = ()
         for start in range(0, P, block):
             theta = theta_NPC[:, start : start + block]
             if start > 0:
@@ -130,7 +130,8 @@ class _SoftmaxInBlocks(nn.Cell):
         N, Q, C = g_NQC.shape
         ones_NC1 = ops.ones((N, C, 1), g_NQC.dtype)
         g1_NQC = ops.concat((g_NQC, ops.ones((N, Q, 1), g_NQC.dtype)), 2)
-        dtheta, dphi_NCQ, dg_NQC = (), ops.zeros_like(phi_NCQ), ops.zeros_like(g_NQC)
+        dphi_NCQ, dg_NQC = ops.zeros_like(phi_NCQ), ops.zeros_like(g_NQC)
+        dtheta: tuple[ms.Tensor, ...] = ()
         theta_NPC = ops.depend(theta_NPC, dy_NPC)
         for start in range(0, P, block):
             stop = start + block
