@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import task, unmapped
+from prefect import task
 
 from nonlocal_core import child
 from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
@@ -31,8 +31,8 @@ def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspac
     return made
 
 
-def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
+def cache(manifest: Manifest, config: Config, workspace: Workspace, runner: str) -> RecordCache:
     """The decoded frames of a manifest's videos; called from a flow."""
     planned = _plan(manifest, config, workspace)
-    _shard.map(planned.shards, unmapped(manifest), unmapped(config), unmapped(workspace)).result()
+    policy.map_shards(_shard, runner, planned.shards, manifest=manifest, config=config, workspace=workspace)
     return _seal(planned, manifest, config, workspace)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task, unmapped
+from prefect import task
 
 from nonlocal_core import child
 from nonlocal_core.artifacts import Manifest, Workspace
@@ -41,8 +41,10 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
     return made
 
 
-def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> Manifest:
+def index(
+    videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None, runner: str
+) -> Manifest:
     """The manifest of a folder of labelled videos; called from a flow."""
     planned = _plan(videos_dir, config, workspace, labels_path)
-    _shard.map(planned.shards, unmapped(workspace)).result()
+    policy.map_shards(_shard, runner, planned.shards, workspace=workspace)
     return _seal(planned, config, workspace)
