@@ -23,10 +23,11 @@ from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, Workspac
 from nonlocal_core.presets import PRESETS
 from nonlocal_core.progress import TICKS
 
-PATHS = {
+PARAMETERS = {
     "videos_dir": "folder of labelled videos; full.py tiny makes its own where none is given",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
+    "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
 }
 
 
@@ -142,10 +143,10 @@ def _split(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-        if key in PATHS and not value:
-            raise ConfigError(f"{key}= names no folder or file")
-        if key in PATHS:
-            arguments[key] = Path(value)
+        if key in PARAMETERS and not value:
+            raise ConfigError(f"{key}= names nothing")
+        if key in PARAMETERS:
+            arguments[key] = value if key == "runner" else Path(value)
         else:
             arguments["overrides"][key] = value
     return arguments
@@ -154,7 +155,7 @@ def _split(words: list[str]) -> dict[str, Any]:
 def _all_settings() -> str:
     lines = ["presets:"]
     lines += [f"  {name:<38} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
-    lines += ["", "where things lie:", *(f"  {key + '=…':<44} {text}" for key, text in PATHS.items())]
+    lines += ["", "where things lie and run:", *(f"  {key + '=…':<44} {text}" for key, text in PARAMETERS.items())]
     lines += ["", "settings and their defaults (a preset may have others):"]
     for key, text, default in settings():
         value = default if isinstance(default, str) else json.dumps(default)

@@ -16,10 +16,10 @@ from flows import command_line
 from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import InputError
-from tasks import policy
 from tasks.cache import cache
 from tasks.evaluate import evaluate
 from tasks.index import index, toy_videos
+from tasks.policy import check_runner
 from tasks.register import register
 from tasks.train import train
 
@@ -58,13 +58,14 @@ class Summary(Frozen):
         )
 
 
-@flow(name="full", flow_run_name="full-{preset}", task_runner=policy.shard_runner())
+@flow(name="full", flow_run_name="full-{preset}")
 def full(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
+    runner: str = "threads",
 ) -> Summary:
     """Index, cache, train, evaluate and register.
 
@@ -74,8 +75,10 @@ def full(
         videos_dir: folder of labelled videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
+        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
     """
     config = resolve(preset, overrides or {})
+    check_runner(runner)
     workspace = Workspace(workspace_dir)
     seconds: dict[str, float] = {}
 
@@ -89,8 +92,8 @@ def full(
         if preset != "tiny":
             raise InputError(f"the preset {preset} needs videos: name their folder with videos_dir=DIR")
         videos_dir = timed("toy videos", toy_videos, workspace)
-    manifest = timed("index", index, videos_dir, config, workspace, labels_path)
-    cached = timed("cache", cache, manifest, config, workspace)
+    manifest = timed("index", index, videos_dir, config, workspace, labels_path, runner)
+    cached = timed("cache", cache, manifest, config, workspace, runner)
     if config.evaluate.split not in cached.split_digests:
         raise InputError(
             f"there is no split {config.evaluate.split}: these videos have {', '.join(cached.split_digests)}"

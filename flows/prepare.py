@@ -14,9 +14,9 @@ from flows import command_line
 from nonlocal_core.artifacts import Frozen, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import InputError
-from tasks import policy
 from tasks.cache import cache
 from tasks.index import index
+from tasks.policy import check_runner
 
 
 class Prepared(Frozen):
@@ -39,17 +39,14 @@ class Prepared(Frozen):
         )
 
 
-@flow(
-    name="prepare",
-    flow_run_name="prepare-{preset}",
-    task_runner=policy.shard_runner(),
-)
+@flow(name="prepare", flow_run_name="prepare-{preset}")
 def prepare(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
+    runner: str = "threads",
 ) -> Prepared:
     """Index and cache.
 
@@ -59,12 +56,15 @@ def prepare(
         videos_dir: folder of labelled videos
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
+        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
     """
     config = resolve(preset, overrides or {})
+    check_runner(runner)
     workspace = Workspace(workspace_dir)
     if videos_dir is None:
         raise InputError("prepare needs videos: name their folder with videos_dir=DIR")
-    cached = cache(index(videos_dir, config, workspace, labels_path), config, workspace)
+    manifest = index(videos_dir, config, workspace, labels_path, runner)
+    cached = cache(manifest, config, workspace, runner)
     return Prepared(cache=cached, workspace=str(workspace.root))
 
 

@@ -5,7 +5,7 @@ Videos are decoded in processes of their own (nonlocal_core/isolation.py), so a 
 
 from __future__ import annotations
 
-from prefect import task, unmapped
+from prefect import task
 
 from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
 from nonlocal_core.config import Config
@@ -33,8 +33,8 @@ def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspac
     return made
 
 
-def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
+def cache(manifest: Manifest, config: Config, workspace: Workspace, runner: str) -> RecordCache:
     """The decoded frames of a manifest's videos; called from a flow."""
     planned = _plan(manifest, config, workspace)
-    _shard.map(planned.shards, unmapped(manifest), unmapped(config), unmapped(workspace)).result()
+    policy.map_shards(_shard, runner, planned.shards, manifest=manifest, config=config, workspace=workspace)
     return _seal(planned, manifest, config, workspace)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task, unmapped
+from prefect import task
 
 from nonlocal_core.artifacts import Manifest, Workspace
 from nonlocal_core.config import Config
@@ -40,8 +40,10 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
     return made
 
 
-def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> Manifest:
+def index(
+    videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None, runner: str
+) -> Manifest:
     """The manifest of a folder of labelled videos; called from a flow."""
     planned = _plan(videos_dir, config, workspace, labels_path)
-    _shard.map(planned.shards, unmapped(config), unmapped(workspace)).result()
+    policy.map_shards(_shard, runner, planned.shards, config=config, workspace=workspace)
     return _seal(planned, config, workspace)

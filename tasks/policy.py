@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from prefect import Task
+from prefect import Task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-from nonlocal_core.errors import is_worth_retrying
+from nonlocal_core.errors import ConfigError, is_worth_retrying
 
 
 class Retry(NamedTuple):
@@ -40,9 +42,43 @@ def num_shard_workers() -> int:
     return os.cpu_count() or 1
 
 
-def shard_runner() -> Any:
-    """The task runner of a flow with shards."""
-    return ThreadPoolTaskRunner(max_workers=num_shard_workers())
+def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same: Any) -> None:
+    """Run a task once for each shard, with the same further arguments, on a runner named as in `check_runner`.
+
+    Raises: what a shard raised that no retry could mend.
+    """
+    with shard_runner(runner) as pool:
+        if shards:  # a mapping over nothing is an error in Prefect
+            arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
+            pool.map(task, arguments).result()
+
+
+def check_runner(name: str) -> None:
+    """Nothing, if shards can run there: threads, processes, dask (a cluster of this machine), or a scheduler.
+
+    Raises: ConfigError if there is no such runner, or Dask is not installed.
+    """
+    if name in ("threads", "processes"):
+        return
+    if name != "dask" and not name.startswith(("tcp://", "tls://")):
+        raise ConfigError(f"there is no runner {name!r}: name threads, processes, dask, or tcp://HOST:8786")
+    if importlib.util.find_spec("prefect_dask") is None:
+        raise ConfigError(f"runner={name} needs Dask: pip install -e '.[dask]'")
+
+
+def shard_runner(name: str) -> Any:
+    """The task runner of a name that `check_runner` knows; one shard at a time on each core."""
+    cores = num_shard_workers()
+    if name == "threads":
+        return ThreadPoolTaskRunner(max_workers=cores)
+    if name == "processes":
+        return ProcessPoolTaskRunner(max_workers=cores)
+    from prefect_dask import DaskTaskRunner
+
+    if name == "dask":
+        cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=cluster)
+    return DaskTaskRunner(address=name)
 
 
 def options(stage: str) -> dict[str, Any]:

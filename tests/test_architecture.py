@@ -42,7 +42,7 @@ LAYERS = (  # the first one that has the module counts
             *("nonlocal_core.artifacts", "nonlocal_core.errors", "nonlocal_core.progress"),
         ),
     ),
-    Layer(("tasks",), ("tasks", "prefect", "nonlocal_core")),
+    Layer(("tasks",), ("tasks", "prefect", "prefect_dask", "nonlocal_core")),
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(NETWORK, ("nonlocal_core", "mindspore", "numpy", "safetensors"), ("nonlocal_core.stages",)),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),

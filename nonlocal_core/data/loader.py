@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 PREFETCH_BYTES = 512 << 20
 """most that clips which are prepared before they are taken hold together; at least one is always prepared"""
 
+
 class Batch(NamedTuple):
     """Clips of one training step."""
 

@@ -202,6 +202,7 @@ def test_sigterm_ends_everything(environment: dict[str, str], videos_dir: Path, 
 
 
 def test_no_empty_paths_and_no_workspace_among_the_videos(environment: dict[str, str], videos_dir: Path) -> None:
-    assert "videos_dir= names no folder" in fails(environment, "videos_dir=")[1]
+    assert "videos_dir= names nothing" in fails(environment, "videos_dir=")[1]
+    assert "there is no runner 'thread'" in fails(environment, "runner=thread")[1]
     _, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir / 'workspace'}")
     assert "lies inside" in error

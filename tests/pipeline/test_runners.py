@@ -1,0 +1,76 @@
+"""The same shards on threads, on processes and on a Dask cluster: the same bytes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.prepare import Prepared, prepare
+from nonlocal_core.artifacts import ARTIFACT_FILE
+from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.errors import ConfigError
+
+SETTINGS = {
+    "cache.short_side": 64,
+    "runtime.index_shard_videos": 4,
+    "runtime.cache_shard_videos": 3,
+    "runtime.max_unreadable": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_toy_videos(tmp_path_factory.mktemp("videos"), num_videos=12)
+    (folder / "falls" / "text.mp4").write_text("this is not a video")
+    return folder
+
+
+@pytest.fixture
+def other_file_system() -> Iterator[Path]:
+    """A folder that no hard link or rename reaches from the videos."""
+    shared_memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared_memory if os.access(shared_memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def test_every_runner_makes_the_same_bytes(
+    prefect_server: None, videos_dir: Path, tmp_path: Path, other_file_system: Path
+) -> None:
+    places = {"threads": tmp_path / "threads", "processes": other_file_system, "dask": tmp_path / "dask"}
+    made = {name: prepare("tiny", SETTINGS, videos_dir, place, runner=name) for name, place in places.items()}
+    assert made["threads"].cache.num_ok == 12
+    assert made["processes"].cache == made["dask"].cache == made["threads"].cache
+    contents = {name: _contents(place) for name, place in places.items()}
+    assert len(contents["threads"]) > 6
+    assert contents["processes"] == contents["threads"]
+    assert contents["dask"] == contents["threads"]
+
+
+def test_a_scheduler_that_runs_already_is_used(prefect_server: None, videos_dir: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        made = prepare("tiny", SETTINGS, videos_dir, tmp_path, runner=cluster.scheduler_address)
+    assert isinstance(made, Prepared)
+    assert made.cache.num_ok == 12
+
+
+def test_an_unknown_runner_is_said_before_anything_runs(
+    prefect_server: None, videos_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="there is no runner 'ray': name threads, processes, dask"):
+        prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="ray")
+    assert not (tmp_path / "workspace").exists()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a workspace without locks and what tells the time."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".locks" not in path.parts and path.name != ARTIFACT_FILE
+    }
