@@ -54,6 +54,7 @@ class Way:
             [interpreter, str(HERE / "loader_ways.py"), name, str(folder), *clip.split("x")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # remarks of libraries; a way that dies is left out
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
@@ -110,7 +111,9 @@ def compare(folder: Path, clip: str, rounds: int, peer: str | None) -> None:
     for ours, theirs, bar in BARS:
         if theirs in medians:
             ratio = medians[ours] / medians[theirs]
-            print(f"  {ours} / {theirs}: {ratio:.2f}, bar {bar:.2f}{'' if ratio >= bar else ', missed'}", flush=True)
+            print(
+                f"  {ours} / {theirs}: {ratio:.2f}, bar {bar:.2f}{'' if ratio >= bar else ', missed'}", flush=True
+            )
 
 
 def main() -> None:
