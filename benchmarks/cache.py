@@ -68,9 +68,8 @@ def main() -> None:
     print(f"{made.num_ok} videos of {frames:.0f} frames on average")
     print(f"cache            {60 / a_video_s:8.1f} videos a minute and core ({a_video_s:.3f} s CPU a video)")
     print(f"decoding alone   {60 / (statistics.median(decoded) / made.num_ok):8.1f} videos a minute and core")
-    print(
-        f"size             {a_video_bytes / 2**20:8.2f} MiB a video, {a_video_bytes / frames / 1024:.1f} KiB a frame"
-    )
+    a_frame = a_video_bytes / frames / 1024
+    print(f"size             {a_video_bytes / 2**20:8.2f} MiB a video, {a_frame:.1f} KiB a frame")
     print(f"Kinetics-400, {KINETICS_VIDEOS:,} such videos, if the disk keeps up:")
     for cores in (16, 64):
         print(f"  {cores} cores: {KINETICS_VIDEOS * a_video_s / cores / 3600:.1f} h")

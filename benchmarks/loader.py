@@ -2,15 +2,15 @@
 
     python benchmarks/loader.py [--peer PYTHON] [--clips 32x6 8x8 32x2] [--rounds 7] [--videos 12]
 
-Every way is a process of its own on one core.  They take turns, so that other load meets all of them; figures are
-clips a second of CPU time, medians over the rounds.  PYTHON is an interpreter that can import mmaction2, which does
-not live beside MindSpore:
+Every way is a process of its own on one core.  They take turns, so that other load meets all of them; figures
+are clips a second of CPU time, medians over the rounds.  PYTHON is an interpreter that can import mmaction2, which
+does not live beside MindSpore:
 
     python -m venv peer && peer/bin/pip install torch mmaction2 mmengine 'mmcv-lite==2.1.0' 'numpy<2' decord \
         'opencv-python-headless<4.12' importlib_metadata 'setuptools<81'
 
-Bars at 32x6: from cache 12 times the seed's way and 6 times mmaction2's, at most 1.4 times the cost of decoding the
-JPEGs alone; from video 1.4 times the seed's way.
+Bars at 32x6: from cache 12 times the seed's way and 6 times mmaction2's, at most 1.4 times the cost of decoding
+the JPEGs alone; from video 1.4 times the seed's way.
 """
 
 from __future__ import annotations
@@ -111,9 +111,8 @@ def compare(folder: Path, clip: str, rounds: int, peer: str | None) -> None:
     for ours, theirs, bar in BARS:
         if theirs in medians:
             ratio = medians[ours] / medians[theirs]
-            print(
-                f"  {ours} / {theirs}: {ratio:.2f}, bar {bar:.2f}{'' if ratio >= bar else ', missed'}", flush=True
-            )
+            met = "" if ratio >= bar else ", missed"
+            print(f"  {ours} / {theirs}: {ratio:.2f}, bar {bar:.2f}{met}", flush=True)
 
 
 def main() -> None:
