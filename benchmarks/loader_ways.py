@@ -1,0 +1,178 @@
+"""One way of making training clips, run by `loader.py` in a process and an interpreter of its own.
+
+Reads a number of clips from a line, makes them, answers with the seconds of CPU and wall that they took.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CROP = 224
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.255)  # the seed's
+
+
+def ours(folder: Path, clip_len: int, interval: int, codec: str) -> Iterator[int]:
+    """Batches of uint8, as the training loop hands them to the network."""
+    for batch in _our_batches(folder, clip_len, interval, codec):
+        yield len(batch.clip_NCTHW)
+
+
+def ours_normalised(folder: Path, clip_len: int, interval: int, codec: str) -> Iterator[int]:
+    """The same batches, normalised by MindSpore on the CPU."""
+    import mindspore as ms
+
+    from nonlocal_core.config import resolve
+    from nonlocal_core.data import loader
+
+    model = resolve("nl_i3d_r50_32x2", {}).model
+    for batch in _our_batches(folder, clip_len, interval, codec):
+        loader.normalise(ms.Tensor(batch.clip_NCTHW), model).asnumpy()
+        yield len(batch.clip_NCTHW)
+
+
+def _our_batches(folder: Path, clip_len: int, interval: int, codec: str) -> Iterator[Any]:
+    from nonlocal_core.artifacts import RecordCache, Workspace
+    from nonlocal_core.config import resolve
+    from nonlocal_core.data import loader
+    from nonlocal_core.data.records import RecordReader
+
+    asked = {"clip.clip_len": clip_len, "clip.frame_interval": interval, "runtime.num_workers": 1}
+    config = resolve("nl_i3d_r50_32x2", {**asked, "train.batch_size": 4, "train.scale_max": 1.0})
+    workspace = Workspace(folder / "workspace")
+    cached = RecordCache.model_validate_json((folder / f"{codec}.json").read_text())
+    reader = RecordReader(cached, workspace)
+    rows = loader.readable_rows(reader, "train")
+    for epoch in range(1_000_000):
+        yield from loader.train_batches(reader, rows, config, epoch, skip=0)
+
+
+def jpeg(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
+    """The least that a cache of JPEGs can cost: cv2.imdecode of a clip's frames, and nothing else."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    videos = [np.load(path, allow_pickle=True)["jpegs"] for path in sorted(folder.glob("*.npz"))]
+    rng = np.random.default_rng(0)
+    while True:
+        jpegs = videos[rng.integers(len(videos))]
+        start = rng.integers(max(1, len(jpegs) - (clip_len - 1) * interval))
+        for k in range(clip_len):
+            cv2.imdecode(jpegs[min(start + k * interval, len(jpegs) - 1)], cv2.IMREAD_COLOR)
+        yield 1
+
+
+def seed(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
+    """The seed's dataset and transforms, as plain functions: float32 (3, T, H, W), normalised."""
+    paths = sorted((folder / "videos").rglob("*.mp4"))
+    while True:
+        _seed_clip(random.choice(paths), clip_len, interval)
+        yield 1
+
+
+def seed_mindspore(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
+    """The same inside mindspore.dataset, as the seed runs it: one worker, no shared memory, batches of 6."""
+    import mindspore.dataset as ds
+
+    paths = sorted((folder / "videos").rglob("*.mp4"))
+    ds.config.set_enable_shared_mem(False)
+
+    def clips() -> Iterator[tuple[np.ndarray]]:
+        while True:
+            yield (_seed_clip(random.choice(paths), clip_len, interval),)
+
+    for (batch,) in ds.GeneratorDataset(clips, ["video"]).batch(6).create_tuple_iterator(num_epochs=1):
+        yield len(batch)
+
+
+def _seed_clip(path: Path, clip_len: int, interval: int) -> np.ndarray:
+    import cv2
+    import decord
+
+    reader = decord.VideoReader(BytesIO(path.read_bytes()), num_threads=1)
+    num_frames = len(reader)
+    span = clip_len * interval + 1
+    start = random.randrange(abs(num_frames - span) + 1)
+    indices = [(start + k * interval) % num_frames for k in range(clip_len)]
+    decoded = {index: reader[index].asnumpy() for index in sorted(set(indices))}
+    clip = np.stack([decoded[index] for index in indices])
+    height, width = clip.shape[1:3]
+    scale = 256 / min(height, width)
+    size = (int(scale * width + 0.5), int(scale * height + 0.5))
+    clip = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in clip])
+    top, left = random.randint(0, size[1] - CROP), random.randint(0, size[0] - CROP)
+    clip = clip[:, top : top + CROP, left : left + CROP]
+    if random.random() < 0.5:
+        clip = np.flip(clip, 2)
+    clip = (clip * (1 / 255.0)).astype(np.float32)  # a float64 in between
+    clip = clip.transpose(3, 0, 1, 2)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1, 1) for values in (MEAN, STD))
+    return np.ascontiguousarray((clip - mean) / std)
+
+
+def mmaction2(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
+    """mmaction2's training pipeline on its decord loader, one clip after the other: uint8 (1, 3, T, H, W)."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    from mmaction.datasets import transforms as t
+
+    pipeline = [
+        t.DecordInit(),
+        t.SampleFrames(clip_len=clip_len, frame_interval=interval, num_clips=1),
+        t.DecordDecode(),
+        t.Resize(scale=(-1, 256)),
+        t.RandomCrop(size=CROP),
+        t.Flip(flip_ratio=0.5),
+        t.FormatShape(input_format="NCTHW"),
+        t.PackActionInputs(),
+    ]
+    paths = sorted((folder / "videos").rglob("*.mp4"))
+    while True:
+        made: Any = {"filename": str(random.choice(paths)), "label": 0, "start_index": 0, "modality": "RGB"}
+        for transform in pipeline:
+            made = transform(made)
+        yield len(made["inputs"])
+
+
+WAYS: dict[str, Callable[..., Iterator[int]]] = {
+    "cache": lambda *given: ours(*given, "jpeg"),
+    "cache, normalised": lambda *given: ours_normalised(*given, "jpeg"),
+    "video": lambda *given: ours(*given, "none"),
+    "jpeg": jpeg,
+    "seed": seed,
+    "seed, mindspore": seed_mindspore,
+    "mmaction2": mmaction2,
+}
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def main() -> None:
+    """Serve one way: WAY FOLDER CLIP_LEN INTERVAL."""
+    way, folder, clip_len, interval = sys.argv[1:]
+    clips = WAYS[way](Path(folder), int(clip_len), int(interval))
+    next(clips)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        cpu_s, wall_s, done = _cpu_s(), time.perf_counter(), 0
+        while done < int(line):
+            done += next(clips)
+        spent = {"clips": done, "cpu_s": _cpu_s() - cpu_s, "wall_s": time.perf_counter() - wall_s}
+        print(json.dumps(spent), flush=True)
+
+
+if __name__ == "__main__":
+    main()
