@@ -13,12 +13,11 @@ from __future__ import annotations
 from typing import Literal
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import nn
 from mindspore.common.initializer import HeNormal, Initializer, Normal, Zero
 
 from nonlocal_core.model_section import ModelConfig
-
-Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+from nonlocal_core.models.pairwise import Response
 
 
 class NonlocalBlock(nn.Cell):
@@ -32,8 +31,10 @@ class NonlocalBlock(nn.Cell):
         self.theta = _embedding(channels, inner, model) if embedded else nn.Identity()
         self.phi = _embedding(channels, inner, model) if embedded else nn.Identity()
         self.g = _embedding(channels, inner, model)
+        response = Response(pairwise, inner if embedded else channels, scale)
         if pairwise == "concatenation":
-            self.f = nn.Dense(2 * inner, 1, weight_init=Normal(0.01), has_bias=False)
+            self.f = response.f
+        self.insert_child_to_cell("response", response)  # unlike an assignment, leaves the name `f.weight`
         self.out = nn.Conv3d(
             inner,
             channels,
@@ -54,14 +55,6 @@ class NonlocalBlock(nn.Cell):
         self.group_frames = 1 if model.nl_axes == "space" else group_frames
         self.own_place = model.nl_axes == "time"
         self.one_group = not self.group_frames and not self.own_place
-        self.temperature = (inner if embedded else channels) ** 0.5 if scale else 1.0
-        self.affinity = {
-            "gaussian": self._softmax,
-            "embedded_gaussian": self._softmax,
-            "dot_product": self._dot_product,
-            "concatenation": self._concatenation,
-        }[pairwise]
-        self.respond = self._linear_response if pairwise == "dot_product" else self._response
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The input plus what every position gathers from all positions of its group.
@@ -71,7 +64,7 @@ class NonlocalBlock(nn.Cell):
         """
         N, C, T, H, W = x_NCTHW.shape
         theta_NPC, phi_NCQ, g_NQC = self.embed(x_NCTHW)
-        y_NPC = self.respond(theta_NPC, phi_NCQ, g_NQC)
+        y_NPC = self.response(theta_NPC, phi_NCQ, g_NQC)
         y_NCTHW = self._ungrouped(y_NPC, T, H, W)
         z_NCTHW = self.norm(self.out(y_NCTHW).reshape(N, C, T * H, W)).reshape(N, C, T, H, W)
         return x_NCTHW + z_NCTHW
@@ -82,7 +75,7 @@ class NonlocalBlock(nn.Cell):
         Shape: (N * G, P, Q).
         """
         theta_NPC, phi_NCQ, _ = self.embed(x_NCTHW)
-        return self.affinity(theta_NPC, phi_NCQ)
+        return self.response.weights(theta_NPC, phi_NCQ)
 
     def embed(self, x_NCTHW: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """theta, phi and g of all positions.
@@ -117,34 +110,6 @@ class NonlocalBlock(nn.Cell):
             return y_NGHWTC.transpose(0, 5, 1, 4, 2, 3).reshape(-1, C, T, H, W)
         y_NGCP = y_NPC.swapaxes(1, 2).reshape(-1, T // frames, C, frames * H * W)
         return y_NGCP.swapaxes(1, 2).reshape(-1, C, T, H, W)
-
-    def _softmax(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
-        return ops.softmax(ops.bmm(theta_NPC / self.temperature, phi_NCQ), -1)
-
-    def _dot_product(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """theta_i . phi_j over the number of key positions (equation 4)."""
-        return ops.bmm(theta_NPC, phi_NCQ) / phi_NCQ.shape[2]
-
-    def _concatenation(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
-        """ReLU(w_f . [theta_i, phi_j]) over the number of key positions (equation 5).
-
-        The weights of theta and phi act alone, so that the pairs are sums of two vectors.
-        """
-        inner = phi_NCQ.shape[1]
-        a_NP1 = ops.matmul(theta_NPC, self.f.weight[0, :inner].reshape(inner, 1))
-        b_N1Q = ops.matmul(self.f.weight[:, inner:], phi_NCQ)
-        return ops.relu(a_NP1 + b_N1Q) / phi_NCQ.shape[2]
-
-    def _response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
-        return ops.bmm(self.affinity(theta_NPC, phi_NCQ), g_NQC)
-
-    def _linear_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
-        """The dot product's response by the order that multiplies less: theta(phi g) or (theta phi)g."""
-        P, C, Q = theta_NPC.shape[1], phi_NCQ.shape[1], phi_NCQ.shape[2]
-        if (P + Q) * C < 2 * P * Q:
-            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / Q)
-        return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
 
 
 def batch_norm(channels: int, frozen: bool, zero_gamma: bool) -> nn.BatchNorm2d:

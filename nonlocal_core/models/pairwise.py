@@ -1,0 +1,199 @@
+"""What every position gathers from all positions, for each of the paper's four pairwise functions.
+
+Shapes: N batch, C channels (of theta and phi, and those of g and y), P query positions, Q key positions.
+
+`Response.weights` is the paper's formula.  The response itself never needs the P x Q weights as a whole, and
+docs/nonlocal_block.md says why the shorter ways below give the same function and the same gradients.
+
+Source: Wang, Girshick, Gupta, He 2018, section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import mindspore as ms
+from mindspore import nn, ops
+from mindspore.common.initializer import Normal
+
+Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+
+
+class Response(nn.Cell):
+    """y_i = sum over j of f(theta_i, phi_j) g_j, divided by a normaliser."""
+
+    def __init__(self, pairwise: Pairwise, channels: int, scale: bool) -> None:
+        super().__init__()
+        if pairwise == "concatenation":
+            self.f = nn.Dense(2 * channels, 1, weight_init=Normal(0.01), has_bias=False)
+        self.temperature = channels**0.5 if scale else 1.0
+        self.softmax_in_blocks = _SoftmaxInBlocks()
+        self.weights_of, self.respond = {
+            "gaussian": (self._softmax, self._softmax_response),
+            "embedded_gaussian": (self._softmax, self._softmax_response),
+            "dot_product": (self._dot_product, self._dot_product_response),
+            "concatenation": (self._concatenation, self._concatenation_response),
+        }[pairwise]
+
+    def construct(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        """What every query position gathers.
+
+        Shape: (N, P, C), the channels of g.
+        """
+        return self.respond(theta_NPC, phi_NCQ, g_NQC)
+
+    def weights(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+        """How much each query position takes from each key position: f over its normaliser.
+
+        Shape: (N, P, Q).
+        """
+        return self.weights_of(theta_NPC, phi_NCQ)
+
+    def _softmax(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+        """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
+        return ops.softmax(ops.bmm(theta_NPC / self.temperature, phi_NCQ), -1)
+
+    def _dot_product(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+        """theta_i . phi_j over the number of key positions (equation 4)."""
+        return ops.bmm(theta_NPC, phi_NCQ) / phi_NCQ.shape[2]
+
+    def _concatenation(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+        """ReLU(w_f . [theta_i, phi_j]) over the number of key positions (equation 5)."""
+        a_NP, b_NQ = self._halves(theta_NPC, phi_NCQ)
+        return ops.relu(a_NP.expand_dims(2) + b_NQ.expand_dims(1)) / phi_NCQ.shape[2]
+
+    def _halves(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
+        """a and b of w_f . [theta_i, phi_j] = a_i + b_j: the weights of theta and of phi act alone."""
+        N, P, C = theta_NPC.shape
+        a_NP = ops.matmul(theta_NPC.reshape(N * P, C), self.f.weight[:, :C].reshape(C, 1)).reshape(N, P)
+        b_N1Q = ops.matmul(self.f.weight[:, C:], phi_NCQ)
+        return a_NP, b_N1Q.squeeze(1)
+
+    def _softmax_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        return self.softmax_in_blocks(theta_NPC, phi_NCQ / self.temperature, g_NQC)
+
+    def _dot_product_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        """By the order that multiplies less: theta(phi g) or (theta phi)g."""
+        P, C, Q = theta_NPC.shape[1], phi_NCQ.shape[1], phi_NCQ.shape[2]
+        if (P + Q) * C < 2 * P * Q:
+            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / Q)
+        return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
+
+    def _concatenation_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        """By prefix sums over the keys, from the greatest b down.
+
+        The keys with a_i + b_j > 0 come first in that order, so that only their number k depends on i:
+        y_i = (a_i (g_1 + ... + g_k) + (b_1 g_1 + ... + b_k g_k)) / Q.
+        """
+        a_NP, b_NQ = self._halves(theta_NPC, phi_NCQ)
+        Q, C = g_NQC.shape[1:]
+        minus_b_NQ, order_NQ = ops.sort(ops.stop_gradient(-b_NQ), -1)
+        k_NP = ops.searchsorted(minus_b_NQ, ops.stop_gradient(a_NP))
+        g_NQC = _rows(g_NQC / Q, order_NQ)
+        bg_NQC = _repeat(_rows(b_NQ.expand_dims(2), order_NQ), C) * g_NQC
+        g_NPC = _rows(_prefix_sums(g_NQC), k_NP)
+        bg_NPC = _rows(_prefix_sums(bg_NQC), k_NP)
+        return _repeat(a_NP.expand_dims(2), C) * g_NPC + bg_NPC
+
+
+class _SoftmaxInBlocks(nn.Cell):
+    """softmax(theta phi) g, some queries at a time; the gradient computes their weights again.
+
+    `depend` makes a block wait for the one before it: the runtime would otherwise hold the weights of all blocks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.softmax = ops.Softmax(-1)
+        self.bmm_ta = ops.BatchMatMul(transpose_a=True)
+        self.bmm_tb = ops.BatchMatMul(transpose_b=True)
+
+    def construct(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        """What every query position gathers.
+
+        Shape: (N, P, C).
+        """
+        P, block = theta_NPC.shape[1], _queries(theta_NPC, phi_NCQ)
+        y: tuple[ms.Tensor, ...] = ()
+        for start in range(0, P, block):
+            theta = theta_NPC[:, start : start + block]
+            if start > 0:
+                theta = ops.depend(theta, y[-1])
+            y += (ops.bmm(self.softmax(ops.bmm(theta, phi_NCQ)), g_NQC),)
+        return ops.concat(y, 1)
+
+    def bprop(
+        self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor, y_NPC: ms.Tensor, dy_NPC: ms.Tensor
+    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
+        """Gradients of theta, phi and g: ds = w (dy g - dy y) is that of the scores s = theta phi."""
+        P, block = theta_NPC.shape[1], _queries(theta_NPC, phi_NCQ)
+        N, Q, C = g_NQC.shape
+        ones_NC1 = ops.ones((N, C, 1), g_NQC.dtype)
+        g1_NQC = ops.concat((g_NQC, ops.ones((N, Q, 1), g_NQC.dtype)), 2)
+        dphi_NCQ, dg_NQC = ops.zeros_like(phi_NCQ), ops.zeros_like(g_NQC)
+        dtheta: tuple[ms.Tensor, ...] = ()
+        theta_NPC = ops.depend(theta_NPC, dy_NPC)
+        for start in range(0, P, block):
+            stop = start + block
+            theta, y, dy = theta_NPC[:, start:stop], y_NPC[:, start:stop], dy_NPC[:, start:stop]
+            if start > 0:
+                theta = ops.depend(theta, dphi_NCQ)
+            w = self.softmax(ops.bmm(theta, phi_NCQ))
+            dg_NQC = dg_NQC + self.bmm_ta(w, dy)
+            dy = ops.depend(dy, dg_NQC)
+            dy1 = ops.concat((dy, -ops.bmm(dy * y, ones_NC1)), 2)  # a product subtracts what a broadcast would
+            ds = w * self.bmm_tb(dy1, g1_NQC)
+            dtheta += (self.bmm_tb(ds, phi_NCQ),)
+            theta = ops.depend(theta, dtheta[-1])
+            dphi_NCQ = dphi_NCQ + self.bmm_ta(theta, ds)
+        return ops.concat(dtheta, 1), dphi_NCQ, dg_NQC
+
+
+BLOCK_WEIGHTS = 2**22
+"""weights that are worked on at a time: 16 MiB in float32"""
+MAX_BLOCKS = 32
+"""so that the compiled graph stays short"""
+
+
+def _queries(theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> int:
+    """Number of queries in a block."""
+    N, P, _ = theta_NPC.shape
+    blocks = -(-N * P * phi_NCQ.shape[2] // BLOCK_WEIGHTS)
+    if blocks > MAX_BLOCKS:  # in a `bprop`, the graph's parser takes no `min`
+        blocks = MAX_BLOCKS
+    return -(-P // blocks)
+
+
+def _rows(x_NQC: ms.Tensor, index_NP: ms.Tensor) -> ms.Tensor:
+    """Rows of each batch element, (N, P, C)."""
+    N, Q, C = x_NQC.shape
+    return ops.gather(x_NQC.reshape(N * Q, C), index_NP + Q * ops.arange(N).reshape(N, 1), 0)
+
+
+def _repeat(x_NP1: ms.Tensor, C: int) -> ms.Tensor:
+    """A column, C times, (N, P, C): on the CPU, broadcasting in an operation keeps an index of every element."""
+    return ops.bmm(x_NP1, ops.ones((x_NP1.shape[0], 1, C), x_NP1.dtype))
+
+
+SUM_ROWS = 64
+"""rows that one product sums"""
+
+
+def _prefix_sums(x_NQC: ms.Tensor) -> ms.Tensor:
+    """Sums of the first 0, 1, ..., Q rows, and some more rows.
+
+    Two levels of products with triangles of ones are faster than `cumsum`, and rounding errors stay smaller.
+    """
+    N, Q, C = x_NQC.shape
+    parts = Q // SUM_ROWS + 1
+    padding = ops.zeros((N, parts * SUM_ROWS - Q, C), x_NQC.dtype)
+    x = ops.concat((x_NQC, padding), 1).reshape(N * parts, SUM_ROWS, C)
+    sums = x.sum(1).reshape(N, parts, C)
+    before = ops.bmm(_below(N, parts, x.dtype), sums).reshape(N * parts, 1, C)
+    within = ops.concat((ops.ones((N * parts, SUM_ROWS, 1), x.dtype), _below(N * parts, SUM_ROWS, x.dtype)), 2)
+    return ops.bmm(within, ops.concat((before, x), 1)).reshape(N, parts * SUM_ROWS, C)
+
+
+def _below(N: int, rows: int, dtype: ms.Type) -> ms.Tensor:
+    """Ones below the diagonal, (N, rows, rows)."""
+    return ops.tril(ops.ones((N, rows, rows), dtype), -1)
