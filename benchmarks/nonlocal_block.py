@@ -54,6 +54,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     import mindspore as ms
     from mindspore import nn, ops
 
+    from nonlocal_core.model_section import ModelConfig
     from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
     class Plain(nn.Cell):
@@ -65,7 +66,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
             return ops.bmm(self.response.weights(theta, phi), g)
 
     ms.set_context(mode=ms.GRAPH_MODE)
-    block = NonlocalBlock(CHANNELS[size.split("x")[0]], kind, True, False)
+    block = NonlocalBlock(CHANNELS[size.split("x")[0]], ModelConfig(pairwise=kind))
     if plain:
         block.response = Plain(block.response)
     net = block if part == "block" else block.response

@@ -142,7 +142,7 @@ def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gat
     pairs = num_queries * num_keys
     if pairwise == "concatenation":
         plain = pairs * (2 * compared + gathered)
-        return plain, (num_queries + num_keys) * compared + pairs * gathered
+        return plain, (num_queries + num_keys) * (compared + gathered)
     plain = pairs * (compared + gathered)
     if pairwise == "dot_product":
         return plain, min(plain, (num_queries + num_keys) * compared * gathered)

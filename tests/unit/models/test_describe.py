@@ -147,6 +147,11 @@ def test_the_order_of_a_dot_product_is_the_cheaper_one(frames, rows, channels, p
     assert [round(count / 1e9, 2) for count in found] == pytest.approx([plain, used], abs=0.05)
 
 
+def test_concatenation_multiplies_sums_instead_of_pairs():
+    """a and b of every position, b g of every key, a times its sum of g."""
+    assert describe._response("concatenation", 100, 25, 8, 6) == (100 * 25 * (16 + 6), 125 * 8 + 25 * 6 + 100 * 6)
+
+
 def test_shapes_are_table_1_of_the_paper():
     parts = describe.parts(resolve("nl_i3d_r50_32x2", {"evaluate.crop_size": 224}), 400)
     assert [(part.name, part.shape) for part in parts] == [
