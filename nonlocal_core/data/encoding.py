@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,16 +97,13 @@ def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
     return bytes(jpeg)
 
 
-def decode(jpegs: Sequence[NDArray[np.uint8]], height: int, width: int) -> list[NDArray[np.uint8]]:
-    """The frames of some JPEGs, RGB.  Each is an array of its own: joining them would copy all of them.
+def decode(jpeg: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The frame of a JPEG.
 
-    Shape:  (height, width, 3), each.
-    Raises: DamagedError that counts the frames from 0, if one is not a JPEG of this size.
+    Shape:  (height, width, 3), RGB.
+    Raises: DamagedError if it is not a JPEG of this size.
     """
-    frames = []
-    for t, jpeg in enumerate(jpegs):
-        frame_HWC = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
-        if frame_HWC is None or frame_HWC.shape != (height, width, 3):
-            raise DamagedError(f"frame {t} is not a JPEG of {width}x{height} px")
-        frames.append(frame_HWC)
-    return frames
+    frame_HWC: NDArray[np.uint8] | None = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
+    if frame_HWC is None or frame_HWC.shape != (height, width, 3):
+        raise DamagedError(f"a frame is not a JPEG of {width}x{height} px")
+    return frame_HWC

@@ -92,18 +92,27 @@ def train_batches(
     wanted = [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
     video_ids, part_of = reader.rows["video_id"].tolist(), _parts(reader)
 
-    def clip(row: int) -> NDArray[np.uint8]:
+    shape = (3, config.clip.clip_len, config.train.crop_size, config.train.crop_size)
+    prepared: deque[NDArray[np.uint8]] = deque()
+
+    def places() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for chosen in wanted:
+            prepared.append(np.empty((len(chosen), *shape), np.uint8))
+            yield from zip(chosen, prepared[-1], strict=True)
+
+    def write_clip(place: tuple[int, NDArray[np.uint8]]) -> None:
+        row, clip_CTHW = place
         rng = sampling.generator(seed, epoch, video_ids[row], "clip")
         first, num_frames = part_of[row]
-        frames = reader.frames(row, first + sampling.train_indices(num_frames, config.clip, rng))
-        return transforms.train_view(frames, config.train, rng)
+        frames = reader.read(row, first + sampling.train_indices(num_frames, config.clip, rng))
+        transforms.train_view(frames, config.train, rng, out=clip_CTHW)
 
-    clip_bytes = 3 * config.clip.clip_len * config.train.crop_size**2
-    in_turn = (row for batch in wanted for row in batch)
-    clips = in_order(clip, in_turn, config.runtime.num_workers, min(2 * size, PREFETCH_BYTES // clip_bytes))
-    with closing(clips):
+    ahead = min(2 * size, PREFETCH_BYTES // math.prod(shape))
+    with closing(in_order(write_clip, places(), config.runtime.num_workers, ahead)) as written:
         for chosen in wanted:
-            yield Batch(np.stack([next(clips) for _ in chosen]), labels[chosen], chosen)
+            for _ in chosen:
+                next(written)
+            yield Batch(prepared.popleft(), labels[chosen], chosen)
 
 
 def video_views(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -44,26 +46,35 @@ class RecordReader:
         Shape:  (height, width, 3), RGB, each.
         Raises: IndexError if the video has no such frame; DamagedError if one is not what was cached.
         """
-        distinct, places = np.unique(indices, return_inverse=True)
-        read = self._from_file if self._in_file[row_number] else self._from_store
-        frames = read(row_number, distinct)
-        return [frames[place] for place in places.tolist()]
+        return list(self.read(row_number, indices))
 
-    def _from_store(self, row_number: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    def read(self, row_number: int, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """The same one after the other: whoever is done with one before the next saves memory and time."""
+        wanted = indices.tolist()
+        uses, held = Counter(wanted), dict[int, NDArray[np.uint8]]()
+        decode = self._from_file if self._in_file[row_number] else self._from_store
+        fresh = decode(row_number, np.array(list(uses), np.int64))  # in the order of their first use
+        for k in wanted:
+            if k not in held:
+                held[k] = next(fresh)
+            uses[k] -= 1
+            yield held[k] if uses[k] else held.pop(k)
+
+    def _from_store(self, row_number: int, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         if not self._readable[row_number]:
             raise IndexError(f"{self._name(row_number)} has no cached frames")
         shard = self._shards.get(self._shard_of[row_number]) or self._open(row_number)
-        row = int(self._row_of[row_number])
+        size = self._size_of[row_number].tolist()
         try:
-            jpegs = shard.jpegs(row, indices)
-            return encoding.decode(jpegs, *self._size_of[row_number].tolist())
+            for jpeg in shard.jpegs(int(self._row_of[row_number]), indices):
+                yield encoding.decode(jpeg, *size)
         except DamagedError as error:
             raise shard.damaged(self._name(row_number), str(error)) from None
 
-    def _from_file(self, row_number: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    def _from_file(self, row_number: int, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         path = self._videos_dir / self._name(row_number, "path")
         num_frames, size_bytes = (int(self.rows[name].iloc[row_number]) for name in ("num_frames", "size_bytes"))
-        if len(indices) and not 0 <= indices[0] <= indices[-1] < num_frames:
+        if not 0 <= indices.min() <= indices.max() < num_frames:
             raise IndexError(f"{self._name(row_number)} has {num_frames} frames, not number {indices}")
         settings = self._cache.settings
         try:
@@ -72,9 +83,8 @@ class RecordReader:
             decoded = video.frames_at(path, indices)
         except DecodeError as error:
             raise DamagedError(f"{path}: {error}: run again from index") from None
-        return [
-            transforms.resize_short_side(frame, settings.short_side, settings.interpolation) for frame in decoded
-        ]
+        for frame in decoded:
+            yield transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
 
     def _open(self, row_number: int) -> store.Shard:
         """The shard of a video.  A prune may have copied its records to another one since this reader was made."""

@@ -25,7 +25,7 @@ def test_encoding_is_the_same_every_time_and_keeps_the_colours():
     assert encoding.encode(picture(1, 2), 90) == encoding.encode(picture(1, 2), 90)
     assert len(encoding.encode(picture(1, 2), 95)) > len(encoding.encode(picture(1, 2), 50))
     jpeg = np.frombuffer(encoding.encode(picture(200, 30), 95), np.uint8)
-    (frame,) = encoding.decode([jpeg], 48, 64)
+    frame = encoding.decode(jpeg, 48, 64)
     assert np.abs(frame.astype(int) - picture(200, 30)).mean() < 3
     # Blue, green, red: the file itself is right, not just swapped twice.
     assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[8, 0].argmax() == 2
@@ -34,8 +34,8 @@ def test_encoding_is_the_same_every_time_and_keeps_the_colours():
 @pytest.mark.parametrize(("jpeg", "height"), [(b"\xff\xd8 no jpeg", 48), (None, 47)])
 def test_what_is_no_such_jpeg_is_damaged(jpeg, height):
     content = np.frombuffer(jpeg or encoding.encode(picture(0, 0), 90), np.uint8)
-    with pytest.raises(DamagedError, match="frame 0 is not a JPEG of 64x"):
-        encoding.decode([content], height, 64)
+    with pytest.raises(DamagedError, match="a frame is not a JPEG of 64x"):
+        encoding.decode(content, height, 64)
 
 
 def test_every_frame_is_kept_at_its_size(good_mp4):
@@ -43,8 +43,7 @@ def test_every_frame_is_kept_at_its_size(good_mp4):
     assert (made.reason, made.num_frames, made.height, made.width) == ("", 60, 40, 80)
     assert made.source_px == 60 * 128 * 64
     assert made.seconds > 0
-    jpegs = [np.frombuffer(jpeg, np.uint8) for jpeg in made.jpegs]
-    frames = encoding.decode(jpegs, 40, 80)
+    frames = [encoding.decode(np.frombuffer(jpeg, np.uint8), 40, 80) for jpeg in made.jpegs]
     assert [number_of(frame) for frame in frames] == list(range(60))
     for frame, source in zip(frames, video.read_frames(good_mp4), strict=True):
         small = transforms.resize_short_side(source, 40)

@@ -36,9 +36,9 @@ def assert_same(first, second):
 class Watched(RecordReader):
     """Remembers which frames were asked for."""
 
-    def frames(self, row_number, indices):
+    def read(self, row_number, indices):
         self.__dict__.setdefault("asked", []).append((row_number, indices.tolist()))
-        return super().frames(row_number, indices)
+        return super().read(row_number, indices)
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ for epoch, stop in enumerate(["error", "signal", "thread"]):
             if stop == "signal":
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(5)
-            reader.frames = lambda *args: 1 / 0
+            reader.read = lambda *args: 1 / 0
     except (KeyError, KeyboardInterrupt, ZeroDivisionError) as error:
         said = type(error).__name__
     print(stop, said, *leftovers())
