@@ -6,7 +6,7 @@ wrong way, and jumps to another frame than it was asked for.  The packets themse
 
 from __future__ import annotations
 
-import re
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,24 +17,24 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from nonlocal_core.data import boxes
 from nonlocal_core.errors import DecodeError
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
-# A file names nothing but itself: without this, a playlist that is called x.mp4 would open whatever it lists.
-_ONLY_FILES = {"protocol_whitelist": "file", "pattern_type": "none"}
 # What decord was seen to jump right in.  AVI: unless frames are reordered; all others either raise or are wrong.
 _JUMPS_RIGHT = {
-    "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
-    "matroska": {"h264", "hevc", "mpeg4", "mpeg2video", "vp8", "vp9", "ffv1"},
+    "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
+    "matroska": {"h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9", "ffv1"},
     "flv": {"h264", "flv1"},
     "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
 }
-_HEADER_SAYS_DURATION = {"matroska", "avi", "flv", "asf"}
-_SHARE_THERE = 0.9  # of the seconds that a header promises; headers are a frame or two off
-_UPRIGHT = b"".join(n.to_bytes(4, "big") for n in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
-_MATRIX_AFTER = {b"\0": 39, b"\1": 51}  # bytes from the version of a tkhd box to its display matrix
-_LARGEST_MOOV = 1 << 26  # bytes
+_HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
+_PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read what they list
+_INDEXED = {"mov", "avi"}  # every packet
+_STARTS_ANYWHERE = {"mpegts", "mpeg"}
+_MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; 30 in all that were seen
+_MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of what a header promises; headers are a few frames off
 
 
 class Packet(NamedTuple):
@@ -54,75 +54,107 @@ class Contents:
         self.packets: list[Packet] = []
         self.family: str = container.format.name.partition(",")[0]
         self.codec: str = stream.codec.canonical_name
+        self.start: float | None = None
+        """Time stamp from which on frames can be decoded; None before the packet that has it.  A recording of a
+        broadcast may start between two key frames; of any other file that is damage."""
         self._container, self._stream = container, stream
-        self._num_packets = 0
-        self._end_s = 0.0
+        self._num_before = 0  # packets before the start
+        self._num_listed = 0  # packets that an index lists, some of which may be empty
+        # No bytes but headers between its packets; transparency would lie there.
+        self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
+        self._place = 0  # in the file, after the last packet
+        self._ends: dict[int, int] = {}  # of each stream, in its own unit
 
     def demux(self) -> Iterator[Any]:
         """The packets of the video in the order of the file.
 
         Raises: DecodeError where the file ends inside a packet or cannot be read.
         """
+        # The length that a header promises may be that of the sound.
+        wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
         try:
-            for packet in self._container.demux():
+            for packet in self._container.demux(*wanted):
                 if packet.is_corrupt:
                     raise DecodeError("damaged: cut short or unreadable inside")
                 time = packet.dts if packet.pts is None else packet.pts
                 if time is not None:
-                    self._end_s = max(self._end_s, float((time + (packet.duration or 0)) * packet.time_base))
+                    end = time + (packet.duration or 0)
+                    self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
+                self._check_place(packet)
                 if packet.stream_index == self._stream.index:
-                    self._num_packets += time is not None or packet.size > 0  # the last one only says "the end"
+                    self._num_listed += time is not None or packet.size > 0  # the last says: the end
                     if packet.size:
-                        self.packets.append(self._described(packet))
+                        self._take(packet)
                         yield packet
         except av.FFmpegError:
             raise DecodeError("damaged: cut short or unreadable inside") from None
 
-    def _described(self, packet: Any) -> Packet:
-        # VP8 has frames that only others refer to; one bit of the first byte says so.
-        is_hidden = packet.is_discard or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
-        return Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden)
+    def _check_place(self, packet: Any) -> None:
+        """FFmpeg jumps over what it does not understand in an MKV or WebM file without a word."""
+        if not self._is_dense or packet.pos is None:
+            return
+        if self._place and packet.pos - self._place > _MAX_BETWEEN:
+            raise DecodeError("damaged: unreadable inside")
+        self._place = max(self._place, packet.pos + packet.size)
+
+    def _take(self, packet: Any) -> None:
+        if self.start is None and (packet.is_keyframe or self.family not in _STARTS_ANYWHERE):
+            self.start = -math.inf if packet.pts is None else packet.pts
+            self._num_before = len(self.packets)
+        is_hidden = (
+            packet.is_discard
+            # VP8 has frames that only others refer to; one bit of the first byte says so.
+            or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
+            # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
+            or (self.codec == "mpeg4" and packet.size == 1)
+        )
+        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden))
 
     def check_whole(self) -> None:
         """Compare what passed by with what the header promises.
 
         Raises: DecodeError if the file is cut short.
         """
-        if self.family == "mov":  # its index lists every packet, and no others than can be had
-            promised, there, unit = float(len(self._stream.index_entries)), float(self._num_packets), "frames"
-            share = 1.0
+        num_indexed = len(self._stream.index_entries)
+        if self.family in _INDEXED and self._num_listed < num_indexed:
+            promised, there, allowed, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
         elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
-            promised, there, unit = self._container.duration / av.time_base, self._end_s, "s"
-            share = _SHARE_THERE
+            promised, unit = self._container.duration / av.time_base, "s"
+            there = max(
+                (end * float(self._container.streams[index].time_base) for index, end in self._ends.items()),
+                default=0.0,
+            )
+            allowed = max(_MISSING_S, _MISSING_SHARE * promised)
         else:
             return
-        if there < share * promised:
+        if promised - there > allowed:
             raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
-
-    @property
-    def first_key(self) -> int:
-        """Number of the first packet that can be decoded by itself; 0 if no packet says so."""
-        return next((number for number, packet in enumerate(self.packets) if packet.is_key), 0)
 
     def shown(self) -> list[Packet]:
         """The packets that become frames that are shown, in the order of the file.
 
-        What lies before the first key frame, in the file or in time, cannot be decoded.
+        Those that follow the first one but come before it in time refer to frames before the file.  Where an MKV
+        file was cut they have no time stamp or the same as the first one.
         """
-        first = self.packets[self.first_key :]
-        start = first[0].pts if first else None
+        start = self.start
         return [
             packet
-            for packet in first
-            if not packet.is_hidden and (start is None or packet.pts is None or packet.pts >= start)
+            for number, packet in enumerate(self.packets[self._num_before :])
+            if not packet.is_hidden
+            and (
+                number == 0 or start is None or (start == -math.inf if packet.pts is None else packet.pts > start)
+            )
         ]
 
     def times(self) -> list[int]:
-        """The time stamps of the frames that are shown, in order; none if the file has none."""
+        """The time stamps of the frames that are shown, in order; none if the file has none.
+
+        Those of an AVI file are a guess of FFmpeg's: it has a constant rate and no time stamps.
+        """
         shown = self.shown()
         for stamps in ([packet.pts for packet in shown], [packet.dts for packet in shown]):
             known = [stamp for stamp in stamps if stamp is not None]
-            if len(known) == len(stamps):
+            if len(known) == len(stamps) and self.family != "avi":
                 return sorted(known)
         return []
 
@@ -144,11 +176,15 @@ class Contents:
             return False  # streamed without an index
         if sum(_is_video(stream) for stream in self._container.streams) > 1:
             return False  # it may choose another one
-        pts = [packet.pts for packet in self.packets if packet.pts is not None]
-        if len(set(pts)) < len(self.packets) or not self.packets[0].is_key:
+        known = [packet.pts for packet in self.packets if packet.pts is not None]
+        if len(set(known)) < len(self.packets) or not self.packets[0].is_key:
             return False
-        rank = np.argsort(np.argsort(np.array(pts)))
-        return all(rank[key] == key for key in self.keys())
+        pts = np.array(known)
+        latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
+        return all(
+            pts[key] == earliest_after[key] and (key == 0 or latest_before[key - 1] < pts[key])
+            for key in self.keys()
+        )
 
 
 @contextmanager
@@ -159,13 +195,13 @@ def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
     """
     check_file(path)
     try:
-        container: Any = av.open(
-            f"file:{path.absolute()}", metadata_errors="replace", container_options=_ONLY_FILES
-        )
+        container: Any = av.open(f"file:{path.absolute()}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError):
         # FFmpeg has one error for a container that it does not know and for one without its index.
         raise DecodeError("not a video or damaged: no container that can be read") from None
     with container:
+        if container.format.name in _PLAYLISTS:
+            raise DecodeError("not a video but a list of files")
         stream = container.streams.best("video")
         if stream is None or not _is_video(stream):
             if container.streams.audio:
@@ -179,48 +215,33 @@ def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
 
 
 def check_file(path: Path) -> None:
-    """Nothing, if there is a file with something in it.
+    """Nothing, if there is a file that is not cut short in a way that its bytes show.
 
     Raises: DecodeError if not.
     """
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodeError("not a file")
+        if status.st_size == 0:
+            raise DecodeError("empty file", status="empty")
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(max(0, status.st_size - 16))
+            end = file.read()
     except OSError as error:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise DecodeError("not a file")
-    if status.st_size == 0:
-        raise DecodeError("empty file", status="empty")
+    if start.startswith(b"GIF8") and not end.rstrip(b"\0").endswith(b";"):
+        raise DecodeError("damaged: cut short")
+    if boxes.is_cut_short(path):
+        raise DecodeError("damaged: cut short")
 
 
 def may_be_turned(path: Path, family: str) -> bool:
-    """Whether the frames of a file may have to be turned.  MP4 and MOV say so in a few bytes of their header.
-
-    A yes costs the decoding of a frame, which knows.
-    """
-    if family != "mov":
-        return family in ("matroska", "image2", "jpeg_pipe")
-    header = _moov(path)
-    places = [
-        found.end() + _MATRIX_AFTER.get(found[1], 0) for found in re.finditer(rb"tkhd(.)", header, re.DOTALL)
-    ]
-    return not places or any(header[place : place + len(_UPRIGHT)] != _UPRIGHT for place in places)
-
-
-def _moov(path: Path) -> bytes:
-    """The header box of an MP4 or MOV file; empty if it is not where it should be."""
-    with path.open("rb") as file:
-        while len(start := file.read(8)) == 8:
-            size, name = int.from_bytes(start[:4], "big"), start[4:]
-            read = 8
-            if size == 1:  # the size is in the next 8 bytes
-                size, read = int.from_bytes(file.read(8), "big"), 16
-            if name == b"moov":
-                return file.read(size - read) if read <= size < _LARGEST_MOOV else b""
-            if size < read:
-                break
-            file.seek(size - read, 1)
-    return b""
+    """Whether the frames of a file may have to be turned before they are shown: decoding one of them tells."""
+    if family in ("mov", "matroska"):
+        return not boxes.is_upright(path)
+    return family in ("image2", "jpeg_pipe")
 
 
 def _is_video(stream: Any) -> bool:

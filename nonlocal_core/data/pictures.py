@@ -72,5 +72,5 @@ def read_pictures(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.split(r"(\d+)", name)
+    parts = re.split(r"(\d+)", Path(name).stem)
     return [(int(part), "") if number % 2 else (0, part) for number, part in enumerate(parts)], name

@@ -22,6 +22,7 @@ from nonlocal_core.data.containers import Contents, Stream, check_file, may_be_t
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
+_NARROW_PX = 256  # FFmpeg pads a row by 64 px at most, less than a third of this
 _UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
 _SAME_RATE = 0.01  # share by which the rates of the header and of the time stamps may differ
 
@@ -176,17 +177,24 @@ def _jump_to(path: Path, distinct: NDArray[np.int64]) -> NDArray[np.uint8]:
         # fault_tol: raise where decord would repeat a frame for one that it cannot decode; 0 switches that off.
         reader = _decord.VideoReader(str(path.absolute()), num_threads=1, fault_tol=1e-6)
         _check_inside(distinct, len(reader))
-        batch = reader.get_batch(distinct.tolist())
+        width = reader.get_batch([]).shape[2]
+        if width >= _NARROW_PX:
+            frames: NDArray[np.uint8] = reader.get_batch(distinct.tolist()).asnumpy()
+            return frames
+        return np.stack([_without_padding(reader[int(number)]) for number in distinct])
     except (_decord.DECORDError, _decord.DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration):
         raise DecodeError(_UNDECODABLE) from None
-    num_frames, height, width, channels = batch.shape
-    pixels: NDArray[np.uint8] = batch.asnumpy()
-    if channels == 3:
-        return pixels
-    # decord takes the bytes per row for channels x width, so in a narrow video whose rows FFmpeg pads to a
-    # multiple of the width (16, 72, 104 px, …) the padding appears as more channels.
-    rows = pixels.reshape(num_frames, height, width * channels)[..., : 3 * width]
-    return np.ascontiguousarray(rows).reshape(num_frames, height, width, 3)
+
+
+def _without_padding(frame: Any) -> NDArray[np.uint8]:
+    """A frame of a narrow video as an array (H, W, 3).
+
+    decord takes the bytes per row for channels x width, so where FFmpeg pads the rows to a multiple of the width
+    (16, 72 px, …) the padding appears as more channels.
+    """
+    height, width, channels = frame.shape
+    rows: NDArray[np.uint8] = frame.asnumpy().reshape(height, width * channels)
+    return np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
 
 
 def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
@@ -196,26 +204,18 @@ def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
 
 
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
-    """The frames of a video as they are stored.
-
-    A recording that starts between two key frames has packets that refer to frames before it: they are left out.
-    """
-    start: int | None = None
-    has_key = False
+    """The frames of a video as they are stored, from the first one on that refers to none before the file."""
     for packet in chain(contents.demux(), [None]):
-        if packet is not None and packet.is_keyframe and not has_key:
-            has_key, start = True, packet.pts
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
-            if has_key:
+            if contents.start is not None:
                 raise DecodeError(_UNDECODABLE) from None
             continue
         for frame in frames:
-            if not frame.is_corrupt:
-                yield frame
-            elif has_key and (start is None or frame.pts is None or frame.pts >= start):
+            if frame.is_corrupt:
                 raise DecodeError(_UNDECODABLE)
+            yield frame
 
 
 def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
