@@ -206,18 +206,16 @@ def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     """The frames of a video as they are stored, from the first one on that refers to none before the file."""
     for packet in chain(contents.demux(), [None]):
-        start = contents.start
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
-            if start is not None:
+            if contents.start is not None:
                 raise DecodeError(_UNDECODABLE) from None
             continue
         for frame in frames:
-            if not frame.is_corrupt:
-                yield frame
-            elif start is not None and (frame.pts is None or frame.pts >= start):
+            if frame.is_corrupt:
                 raise DecodeError(_UNDECODABLE)
+            yield frame
 
 
 def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
