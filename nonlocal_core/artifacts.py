@@ -2,6 +2,7 @@
 
     WORKSPACE/index/KEY/      a finished artifact: its files and, written last, artifact.json
     WORKSPACE/index/KEY.partial/  one that is being built, or was when its process died
+    WORKSPACE/records/KEY/    decoded videos, which caches share (data/store.py)
     WORKSPACE/.locks/         who is building what; a lock dies with its process
 
 A key says what was asked, a digest what came out.  Stages hand each other references, never files or tables.
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nonlocal_core import __version__
 from nonlocal_core.errors import DamagedError, WorkspaceError
+from nonlocal_core.sections import CacheConfig
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +67,17 @@ class Manifest(Reference):
 
 
 class RecordCache(Reference):
-    """Decoded, resized, compressed frames, with the label and split of every video."""
+    """A manifest's videos with label and split, and which of them can be decoded; the frames lie in a store."""
 
     stage: ClassVar[str] = "cache"
+    VIDEOS: ClassVar[str] = "videos.parquet"
     LABELS: ClassVar[str] = "labels.json"
+    records: str
+    """folder of the store, relative to the workspace"""
+    settings: CacheConfig
+    """how the frames are kept"""
+    videos_dir: str
+    """where the videos lie today; in no key"""
     manifest_digest: str
     split_digests: dict[str, str]
     """content and labels of each split, however they are cached"""
@@ -76,6 +85,7 @@ class RecordCache(Reference):
     num_ok: int
     num_frames: int
     num_bytes: int
+    """of its frames in the store"""
 
 
 class Checkpoint(Reference):

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,7 +38,7 @@ class Lost(NamedTuple):
 
 def each(
     function: Callable[[Item], T], items: Iterable[Item], timeout_s: float, unit: str = "result"
-) -> Iterator[T | Lost]:
+) -> Generator[T | Lost, None, None]:
     """What `function(item)` returns for each item, in order, or `Lost`.
 
     The function is one of a module, and calls `alive()` after each `unit` where it works for long: an item is lost

@@ -1,10 +1,12 @@
-"""cache as Prefect tasks: plan, one task a shard, seal."""
+"""cache as Prefect tasks: plan, one task a shard, seal.
+
+Videos are decoded in processes of their own (nonlocal_core/isolation.py), so a task is an ordinary call.
+"""
 
 from __future__ import annotations
 
 from prefect import task, unmapped
 
-from nonlocal_core import child
 from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.stages import cache as stage
@@ -14,13 +16,13 @@ from tasks import policy, report
 @task(name="cache-plan", **policy.options("cache"))
 def _plan(manifest: Manifest, config: Config, workspace: Workspace) -> stage.CachePlan:
     report.show_in_prefect()
-    return stage.plan(manifest, config, workspace)
+    return stage.plan(manifest, config, workspace, policy.num_shard_workers())
 
 
 @task(name="cache-shard", task_run_name="cache-shard-{shard.number}", **policy.options("cache"))
 def _shard(shard: stage.CacheShard, manifest: Manifest, config: Config, workspace: Workspace) -> None:
     report.show_in_prefect()
-    child.call(stage.build_shard, shard, manifest, config, workspace)
+    stage.build_shard(shard, manifest, config, workspace)
 
 
 @task(name="cache", **policy.options("cache"))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from prefect import task, unmapped
 
-from nonlocal_core import child
 from nonlocal_core.artifacts import Manifest, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data import toy
@@ -28,9 +27,9 @@ def _plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: P
 
 
 @task(name="index-shard", task_run_name="index-shard-{shard.number}", **policy.options("index"))
-def _shard(shard: stage.IndexShard, workspace: Workspace) -> None:
+def _shard(shard: stage.IndexShard, config: Config, workspace: Workspace) -> None:
     report.show_in_prefect()
-    child.call(stage.build_shard, shard, workspace)
+    stage.build_shard(shard, config, workspace)
 
 
 @task(name="index", **policy.options("index"))
@@ -44,5 +43,5 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
 def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> Manifest:
     """The manifest of a folder of labelled videos; called from a flow."""
     planned = _plan(videos_dir, config, workspace, labels_path)
-    _shard.map(planned.shards, unmapped(workspace)).result()
+    _shard.map(planned.shards, unmapped(config), unmapped(workspace)).result()
     return _seal(planned, config, workspace)

@@ -35,9 +35,14 @@ def may_end_better(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     return isinstance(error, BaseException) and is_worth_retrying(error)
 
 
+def num_shard_workers() -> int:
+    """Shards that are built at the same time: one on each core."""
+    return os.cpu_count() or 1
+
+
 def shard_runner() -> Any:
-    """One shard at a time on each core."""
-    return ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
+    """The task runner of a flow with shards."""
+    return ThreadPoolTaskRunner(max_workers=num_shard_workers())
 
 
 def options(stage: str) -> dict[str, Any]:

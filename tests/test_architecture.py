@@ -16,7 +16,7 @@ ROOTS = ("nonlocal_core", "tasks", "flows")
 MAX_ROOM, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 8  # lines, lines without the docstring, parameters
 LONGER = {"nonlocal_core/training/loop.py:run": 80}
 
-PURE_PACKAGES = ("numpy", "pandas", "pyarrow", "cv2", "decord", "pydantic", "filelock")
+PURE_PACKAGES = ("numpy", "pandas", "pyarrow", "cv2", "av", "decord", "pydantic", "filelock")
 NETWORK = (
     "nonlocal_core.models",
     "nonlocal_core.training",

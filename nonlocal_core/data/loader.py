@@ -1,15 +1,17 @@
 """From cached records to the tensors that the network takes.
 
 Clips are prepared by threads (JPEG decoding releases Python's lock) and stay uint8 until they are on the device.
-What a clip looks like depends on (seed, epoch, video), never on the number of threads.
+What a clip looks like depends on (seed, epoch, video), never on the number of threads or of ranks.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import NamedTuple, TypeVar
 
 import mindspore as ms
@@ -19,11 +21,14 @@ from numpy.typing import NDArray
 from nonlocal_core.config import Config
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.records import RecordReader
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.sections import ClipConfig, EvaluateConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PREFETCH_BYTES = 512 << 20
+"""most that clips which are prepared before they are taken hold together; at least one is always prepared"""
 MEAN_RGB = (123.675, 116.28, 103.53)
 STD_RGB = (58.395, 57.12, 57.375)
 
@@ -51,34 +56,64 @@ def readable_rows(reader: RecordReader, split: str) -> list[int]:
     return [int(row) for row in np.flatnonzero((reader.rows["split"] == split) & (reader.rows["status"] == "ok"))]
 
 
+def rows_of_rank(rows: list[int], rank: int, num_ranks: int) -> list[int]:
+    """One rank's part of some rows: the parts of all ranks, one after the other, are the rows."""
+    return rows[len(rows) * rank // num_ranks : len(rows) * (rank + 1) // num_ranks]
+
+
 def steps_per_epoch(num_videos: int, batch_size: int) -> int:
     """Steps of one pass: whole batches; what is left over in one epoch's order is not in the next one's."""
     return max(1, num_videos // batch_size)
 
 
-def train_batches(reader: RecordReader, rows: list[int], config: Config, epoch: int, skip: int) -> Iterator[Batch]:
+def train_batches(
+    reader: RecordReader,
+    rows: list[int],
+    config: Config,
+    epoch: int,
+    skip: int,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> Iterator[Batch]:
     """The batches of one epoch without its first `skip`, a pure function of (seed, epoch).
 
-    Shape:  clips (N, 3, T, crop, crop) uint8, labels (N,) int32.
-    Raises: DamagedError if a record does not match its checksum.
+    Of `train.batch_size` clips a step, each rank gets an equal part.  The parts of all ranks, one after the other,
+    are the batch of a single process.
+
+    Shape:  clips (N / num_ranks, 3, T, crop, crop) uint8, labels (N / num_ranks,) int32.
+    Raises: ConfigError if the ranks cannot share a batch equally; DamagedError if a record does not match its
+            checksum.
     """
-    size, seed = config.train.batch_size, config.train.seed
+    seed, size = config.train.seed, config.train.batch_size
+    if size % num_ranks:
+        raise ConfigError(f"train.batch_size={size} cannot be shared by {num_ranks} devices: take a multiple")
     labels = reader.rows["label_id"].to_numpy(np.int32)
     order = sampling.epoch_order(len(rows), seed, epoch)
-    order = np.resize(order, steps_per_epoch(len(rows), size) * size)[skip * size :]
+    order = np.resize(order, steps_per_epoch(len(rows), size) * size).reshape(-1, size)
+    wanted = [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
+    video_ids, part_of = reader.rows["video_id"].tolist(), _parts(reader)
 
-    def clip(row: int) -> NDArray[np.uint8]:
-        record = reader.rows.iloc[row]
-        rng = sampling.generator(seed, epoch, str(record["video_id"]), "clip")
-        indices = sampling.train_indices(int(record["num_frames"]), config.clip, rng)
-        frames = reader.frames(row, indices)
-        return transforms.train_view(frames, config.train, rng)
+    shape = (3, config.clip.clip_len, config.train.crop_size, config.train.crop_size)
+    prepared: deque[NDArray[np.uint8]] = deque()
 
-    wanted = [rows[i] for i in order]
-    clips = in_order(clip, wanted, config.runtime.num_workers, ahead=2 * size)
-    for first in range(0, len(wanted), size):
-        chosen = wanted[first : first + size]
-        yield Batch(np.stack([next(clips) for _ in chosen]), labels[chosen], chosen)
+    def places() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for chosen in wanted:
+            prepared.append(np.empty((len(chosen), *shape), np.uint8))
+            yield from zip(chosen, prepared[-1], strict=True)
+
+    def write_clip(place: tuple[int, NDArray[np.uint8]]) -> None:
+        row, clip_CTHW = place
+        rng = sampling.generator(seed, epoch, video_ids[row], "clip")
+        first, num_frames = part_of[row]
+        frames = reader.read(row, first + sampling.train_indices(num_frames, config.clip, rng))
+        transforms.train_view(frames, config.train, rng, out=clip_CTHW)
+
+    ahead = min(2 * size, PREFETCH_BYTES // math.prod(shape))
+    with closing(in_order(write_clip, places(), config.runtime.num_workers, ahead)) as written:
+        for chosen in wanted:
+            for _ in chosen:
+                next(written)
+            yield Batch(prepared.popleft(), labels[chosen], chosen)
 
 
 def video_views(
@@ -89,24 +124,38 @@ def video_views(
     Shape:  (num_clips * num_crops, 3, T, crop, crop) uint8.
     Raises: DamagedError if a record does not match its checksum.
     """
+    part_of = _parts(reader)
 
     def views(row: int) -> NDArray[np.uint8]:
-        num_frames = int(reader.rows["num_frames"].iloc[row])
-        indices = sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
-        distinct, where = np.unique(indices, return_inverse=True)
-        frames = reader.frames(row, distinct)
-        where = where.reshape(indices.shape)
-        return np.concatenate(
-            [transforms.test_views(frames[one], evaluate.crop_size, evaluate.num_crops) for one in where]
-        )
+        first, num_frames = part_of[row]
+        indices = first + sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
+        frames = reader.frames(row, indices.ravel())
+        clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
+        made = [transforms.test_views(one, evaluate.crop_size, evaluate.num_crops) for one in clips]
+        return np.concatenate(made)
 
-    return in_order(views, rows, num_workers, ahead=4)
+    num_bytes = evaluate.num_clips * evaluate.num_crops * 3 * clip.clip_len * evaluate.crop_size**2
+    return in_order(views, rows, num_workers, min(4, PREFETCH_BYTES // num_bytes))
+
+
+def _parts(reader: RecordReader) -> list[tuple[int, int]]:
+    """The first frame and the number of frames of the part of each video that clips are taken from.
+
+    Units:  source frames, from floor(start_fraction * n) to ceil(end_fraction * n), at least one.
+    """
+    parts = []
+    columns = (reader.rows[name].tolist() for name in ("num_frames", "start_fraction", "end_fraction"))
+    for num_frames, start, end in zip(*columns, strict=True):
+        # 0.57 * 100 is a little less than 57: a fraction is not meant more exactly than a millionth of a frame.
+        first = min(math.floor(start * num_frames + 1e-6), max(num_frames - 1, 0))
+        parts.append((first, max(1, math.ceil(end * num_frames - 1e-6) - first)))
+    return parts
 
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], num_workers: int, ahead: int
-) -> Iterator[Result]:
-    """The results in the order of the items, at most `ahead` of them prepared before they are taken."""
+) -> Generator[Result, None, None]:
+    """The results in the order of the items, at most `ahead` of them, or one, prepared before they are taken."""
     pool = ThreadPoolExecutor(num_workers or os.cpu_count() or 1, thread_name_prefix="loader")
     pending: deque[Future[Result]] = deque()
     try:

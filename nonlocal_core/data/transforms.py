@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +14,8 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.sections import TrainConfig
 
 Frames = NDArray[np.uint8]
+Clip = Frames | list[Frames]
+"""frames of one size: joined, or each an array of its own"""
 
 # Names mean what they say.  In the seed, "bilinear" is cv2.INTER_AREA.
 INTERPOLATIONS = {
@@ -49,7 +53,12 @@ def resize_short_side(frame_HWC: Frames, short_side: int, interpolation: str = "
     return resized
 
 
-def train_view(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+def train_view(
+    frames_THWC: Iterable[Frames],
+    settings: TrainConfig,
+    rng: np.random.Generator,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """One random crop of the clip, mirrored or not, its colours changed or not, as a whole.
 
     With scales, the frame is scaled so that its short side has a random number of pixels, all from `scale_min` to
@@ -59,21 +68,27 @@ def train_view(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Genera
     The draws, in this order: the scale if there are scales, or the shape of a multi-scale crop; where it lies;
     mirrored or not; brightness, contrast and saturation if colours change.
 
+    Frames are taken one after the other, and `out` is where the view is written, if it is given.
+
     Shape:  (T, H, W, 3) to (3, T, crop_size, crop_size), contiguous.
     Raises: InputError if a frame is smaller than the crop.
     Source: Wang et al. 2018, section 4.1, Training; mmaction2's MultiScaleCrop.
     """
     box = _multi_scale_box if settings.crop == "multi_scale" else _random_box
-    chosen = box(frames_THWC, settings, rng)
+    if out is None:
+        frames_THWC = list(frames_THWC)
+        out = np.empty((3, len(frames_THWC), settings.crop_size, settings.crop_size), np.uint8)
+    frames = iter(frames_THWC)
+    first = next(frames)
+    chosen = box([first], settings, rng)
     mirrored = bool(rng.random() < settings.flip_probability)
-    view = np.empty((3, len(frames_THWC), settings.crop_size, settings.crop_size), np.uint8)
-    _crop_into(view, frames_THWC, chosen, mirrored=mirrored)
+    _crop_into(out, chain([first], frames), chosen, mirrored=mirrored)
     if settings.colour_jitter:
-        _change_colours(view, *(1 + settings.colour_jitter * rng.uniform(-1.0, 1.0, 3)))
-    return view
+        _change_colours(out, *(1 + settings.colour_jitter * rng.uniform(-1.0, 1.0, 3)))
+    return out
 
 
-def test_views(frames_THWC: Frames, crop_size: int, num_crops: int) -> NDArray[np.uint8]:
+def test_views(frames_THWC: Clip, crop_size: int, num_crops: int) -> NDArray[np.uint8]:
     """The centre crop of the clip, or 3 along the longer side: start, centre, end.
 
     Shape:  (T, H, W, 3) to (num_crops, 3, T, crop_size, crop_size), contiguous.
@@ -96,8 +111,8 @@ def test_views(frames_THWC: Frames, crop_size: int, num_crops: int) -> NDArray[n
     return views
 
 
-def _require_room(frames_THWC: Frames, crop_size: int) -> tuple[int, int]:
-    height, width = frames_THWC.shape[1:3]
+def _require_room(frames_THWC: Clip, crop_size: int) -> tuple[int, int]:
+    height, width = frames_THWC[0].shape[:2]
     if min(height, width) < crop_size:
         raise InputError(
             f"frames of {width}x{height} px are smaller than the crop of {crop_size}:"
@@ -106,9 +121,9 @@ def _require_room(frames_THWC: Frames, crop_size: int) -> tuple[int, int]:
     return height, width
 
 
-def _random_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> Box:
+def _random_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generator) -> Box:
     """A box that is `crop_size` square in the scaled frame, anywhere."""
-    side, short_side = settings.crop_size, min(frames_THWC.shape[1:3])
+    side, short_side = settings.crop_size, min(frames_THWC[0].shape[:2])
     if (settings.scale_min, settings.scale_max) != (1.0, 1.0):
         least, greatest = (round(short_side * scale) for scale in (settings.scale_min, settings.scale_max))
         # Halves up, in whole numbers.
@@ -119,7 +134,7 @@ def _random_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Gener
     return Box(top, int(rng.integers(width - side + 1)), side, side)
 
 
-def _multi_scale_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.Generator) -> Box:
+def _multi_scale_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generator) -> Box:
     """A box at a corner or in the centre, each side one of `MULTI_SCALES` of the frame's short side.
 
     The two sides are the same or neighbours in that list, and a side within 2 pixels of `crop_size` is that.
@@ -136,7 +151,7 @@ def _multi_scale_box(frames_THWC: Frames, settings: TrainConfig, rng: np.random.
     return Box(top, left, sides[i], sides[j])
 
 
-def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Frames, box: Box, *, mirrored: bool) -> None:
+def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Iterable[Frames], box: Box, *, mirrored: bool) -> None:
     """Write a box of every frame into `view_CTHW`, channels first, resized if it has another size.
 
     One plane at a time through cv2 takes a fifth of the time of numpy's transposed copy.

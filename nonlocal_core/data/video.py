@@ -1,24 +1,30 @@
-"""The only decoder: everything this project knows about the inside of a video file comes through here.
+"""The only door to videos: everything this project knows about the inside of a video file comes through here.
 
-Frames are read one after the other from the first.  Jumping to a frame is never offered: decord returns wrong
-frames after a jump for whole families of files (open GOPs, B-frames in AVI, edit lists).
+PyAV says what a file is, without decoding it, and reads it from its first frame to its last.  decord jumps to
+single frames.  It finds wrong ones in whole families of files, so only files that `probe` calls `seek_safe` may be
+read that way.  A folder of pictures is a video too.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
-import re
-import stat
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
+import av
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.data import pictures
+from nonlocal_core.data.containers import Contents, Stream, check_file, may_be_turned, opened
 from nonlocal_core.errors import DecodeError
+
+_UNDECODABLE = "damaged: a frame cannot be decoded"
+_NARROW_PX = 256  # FFmpeg pads a row by 64 px at most, less than a third of this
+_UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
+_SAME_RATE = 0.01  # share by which the rates of the header and of the time stamps may differ
 
 
 def _load_decord() -> Any:
@@ -40,29 +46,10 @@ def _load_decord() -> Any:
 
 
 _decord = _load_decord()
-_FAULTS = (_decord.DECORDError, RuntimeError)
-
-# "error reading" is all that decord raises when FFmpeg does not know the container or finds no header.
-_REASONS = (
-    ("Error reading", "not a video or damaged: no container that can be read"),
-    ("cannot find video stream", "no video stream"),
-    ("is NULL", "no decoder for this kind of video"),
-    ("avcodec_open2", "no decoder for this kind of video"),
-    ("av_read_frame", "damaged: cut short or unreadable inside"),
-    ("Invalid frame count", "no frames"),
-    ("sending packet", "damaged: a frame cannot be decoded"),
-    ("decoding frame", "damaged: a frame cannot be decoded"),
-    ("run_.load()", "damaged: a frame cannot be decoded"),
-)
-_SOURCE_PREFIX = re.compile(r"^(\[[\d:]+\]\s+\S+:\d+:\s*)+")
-_MAX_REASON = 120  # characters
-_CUT_IN_TWO = (b"\x1a\x45\xdf\xa3", b"RIFF")  # what Matroska (also WebM) and AVI begin with
-_SHARE_THERE = 0.8  # of what the header promises; sound may end a little after the picture
-_NO_TIMESTAMP_S = -1e9  # decord turns "this packet has no timestamp" into about -3e17 seconds
 
 
 class Probe(NamedTuple):
-    """What a file says about its video, none of which has been decoded."""
+    """What a file says about its video."""
 
     num_frames: int
     """frames that should be shown; a damaged file may yield fewer"""
@@ -74,28 +61,70 @@ class Probe(NamedTuple):
     """pixels, after rotation"""
     duration_s: float
     """num_frames / fps; 0.0 if the file does not say"""
+    codec: str
+    """FFmpeg's name of it; `pictures` for a folder of pictures"""
+    rotation: int
+    """degrees clockwise, 0, 90, 180 or 270, by which a frame is turned to be shown"""
+    variable_fps: bool
+    """whether the time between two frames varies"""
+    num_keyframes: int
+    """frames that can be decoded by themselves"""
+    longest_gap: int
+    """most frames from one key frame to the next"""
+    first_pts_s: float
+    """seconds, the time stamp of the first frame that is shown"""
+    container_frames: int
+    """frames that the header promises, shown or not; 0 if it says nothing"""
+    seek_safe: bool
+    """whether `frames_at` gives the right frames"""
+
+
+class _Turn(NamedTuple):
+    """What is done to a frame before it is shown: mirrored left to right, then turned."""
+
+    degrees: int = 0
+    is_mirrored: bool = False
 
 
 def probe(path: Path) -> Probe:
-    """Counts, rate and size of one video, from its container alone.
+    """What a video says about itself, without decoding more than its first frame.
 
-    No frame is decoded, so that a damaged file gives the same answer every time: decord decodes ahead in a thread,
-    and a fault further on discards the frames before it that nobody has taken yet.  Whether a first frame comes
-    out of such a file is a race.  Reading all frames finds every fault.
+    Reading all frames finds every fault; this finds the files that are no video or cut short.
 
     Raises: DecodeError with one short reason.
     """
-    reader = _open(path)
-    _check_whole(path, reader)
-    try:
-        # A batch of no frames has the size of a frame, after rotation.
-        _, height, width, _ = reader.get_batch([]).shape
-        fps = float(reader.get_avg_fps())
-        num_frames = _num_shown(reader)
-    except _FAULTS as error:
-        raise DecodeError(_reason(error)) from None
-    fps = fps if math.isfinite(fps) and fps > 0 else 0.0
-    return Probe(num_frames, fps, height, width, num_frames / fps if fps else 0.0)
+    if path.is_dir():
+        return _probe_pictures(path)
+    with opened(path) as (container, stream):
+        contents = Contents(container, stream)
+        turn = None if may_be_turned(path, contents.family) else _Turn()
+        for packet in contents.demux():
+            turn = _turn_of_first(stream, packet) if turn is None else turn
+        turn = turn or _turn_of_first(stream, None) or _Turn()
+        contents.check_whole()
+        num_frames, times, keys = len(contents.shown()), contents.times(), contents.keys()
+        if num_frames < 1 or not stream.width:
+            raise DecodeError("no frames")
+        gaps = np.diff([*keys, len(contents.packets)]) if keys else np.array([num_frames])
+        fps = _average_rate(stream, times)
+        height, width = stream.height, stream.width
+        if turn.degrees % 180:
+            height, width = width, height
+        return Probe(
+            num_frames=num_frames,
+            fps=fps,
+            height=height,
+            width=width,
+            duration_s=num_frames / fps if fps else 0.0,
+            codec=contents.codec,
+            rotation=turn.degrees,
+            variable_fps=_is_uneven(times),
+            num_keyframes=len(keys),
+            longest_gap=int(gaps.max()),
+            first_pts_s=float(times[0] * stream.time_base) if times else 0.0,
+            container_frames=stream.frames,
+            seek_safe=contents.jumps_right() and _decord_turns(turn, contents.family),
+        )
 
 
 def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -104,97 +133,149 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     Shape:  (H, W, 3), RGB; every frame as large as the first.
     Raises: DecodeError with one short reason, after some or all of the frames before the fault.
     """
-    reader = _open(path)
-    num_read = 0
-    while True:
-        try:
-            frame = reader.next()
-        except StopIteration:
-            return
-        except _decord.DECORDLimitReachedError:
-            # The decoder has no picture left although the container lists more packets.  Packets before the start
-            # of an edit list are not shown, and many AVI writers (all of HMDB51) end with one empty packet.
-            if num_read >= max(1, _num_shown(reader) - 1):
-                return
-            raise DecodeError(f"damaged: {num_read} of {_num_shown(reader)} frames can be decoded") from None
-        except _FAULTS as error:
-            raise DecodeError(_reason(error)) from None
-        yield _pixels(frame)
-        num_read += 1
+    if path.is_dir():
+        yield from pictures.read_pictures(pictures.list_pictures(path))
+        return
+    with opened(path) as (container, stream):
+        contents = Contents(container, stream)
+        num_read, first_size = 0, (0, 0)
+        for frame in _decoded(stream, contents):
+            size = (frame.width, frame.height)
+            if num_read and size != first_size:
+                raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
+            yield _pixels(frame)
+            num_read, first_size = num_read + 1, size
+        contents.check_whole()
+        num_shown = len(contents.shown())
+        # Many AVI writers (all of HMDB51) end with one packet that holds no picture.
+        if num_read < max(1, num_shown - 1):
+            raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
-def _open(path: Path) -> Any:
-    """A decord reader at frame 0 that raises where it would repeat a frame for one that cannot be decoded."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DecodeError(f"cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise DecodeError("not a file")
-    if status.st_size == 0:
-        raise DecodeError("empty file")
-    try:
-        # A share of the frames that rounds to none; 0 would switch the check off.
-        reader = _decord.VideoReader(str(path), num_threads=1, fault_tol=1e-6)
-    except (*_FAULTS, AssertionError) as error:
-        raise DecodeError(_reason(error)) from None
-    if len(reader) < 1:
-        raise DecodeError("no frames")
-    try:
-        reader.get_frame_timestamp(range(len(reader)))
-    except IndexError:  # a file that ends in its first frames has packets without times
-        raise DecodeError("damaged: cut short") from None
-    return reader
+def frames_at(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The frames with these numbers, which may come in any order and more than once.
 
+    Only for videos that `probe` calls `seek_safe`: of others, decord gives wrong frames or hangs.  Every call
+    opens a reader of its own, so threads do not disturb each other.
 
-def _check_whole(path: Path, reader: Any) -> None:
-    """Compare with what the header promises: a Matroska or AVI file that is cut in two opens as a shorter one.
-
-    An MP4 that is cut does not open, and what an edit list hides of it is promised all the same.
-
-    Raises: DecodeError if the file is cut short.
+    Shape:  (len(indices), H, W, 3), RGB.
+    Raises: DecodeError with one short reason.
     """
-    with path.open("rb") as file:
-        if file.read(4) not in _CUT_IN_TWO:
-            return
-    header = cv2.VideoCapture(str(path))
-    num_promised, fps = header.get(cv2.CAP_PROP_FRAME_COUNT), header.get(cv2.CAP_PROP_FPS)
-    header.release()
-    if num_promised < 1 or fps <= 0:
-        return  # the header promises nothing
-    start_s, end_s = reader.get_frame_timestamp(range(len(reader))).T
-    timed = bool((start_s > _NO_TIMESTAMP_S).all())
-    # Seconds rather than frames, for a variable rate; AVI files with B-frames have no timestamps but count frames.
-    promised, there = (num_promised / fps, float(end_s.max())) if timed else (num_promised, float(len(reader)))
-    if there < _SHARE_THERE * promised:
-        unit = "s" if timed else "frames"
-        raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
+    distinct, places = np.unique(indices, return_inverse=True)
+    if path.is_dir():
+        listed = pictures.list_pictures(path)
+        _check_inside(distinct, len(listed))
+        frames = np.stack(list(pictures.read_pictures([listed[number] for number in distinct])))
+    else:
+        frames = _jump_to(path, distinct)
+    return frames if len(places) == len(distinct) and (np.diff(places) > 0).all() else frames[places]
 
 
-def _pixels(frame: Any) -> NDArray[np.uint8]:
-    """A frame of decord as an array (H, W, 3).
+def _jump_to(path: Path, distinct: NDArray[np.int64]) -> NDArray[np.uint8]:
+    check_file(path)
+    try:
+        # fault_tol: raise where decord would repeat a frame for one that it cannot decode; 0 switches that off.
+        reader = _decord.VideoReader(str(path.absolute()), num_threads=1, fault_tol=1e-6)
+        _check_inside(distinct, len(reader))
+        width = reader.get_batch([]).shape[2]
+        if width >= _NARROW_PX:
+            frames: NDArray[np.uint8] = reader.get_batch(distinct.tolist()).asnumpy()
+            return frames
+        return np.stack([_without_padding(reader[int(number)]) for number in distinct])
+    except (_decord.DECORDError, _decord.DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration):
+        raise DecodeError(_UNDECODABLE) from None
 
-    decord takes the bytes per row for channels x width, so in a narrow video whose rows FFmpeg pads to a multiple
-    of the width (16, 72, 104 px, …) the padding appears as more channels.
+
+def _without_padding(frame: Any) -> NDArray[np.uint8]:
+    """A frame of a narrow video as an array (H, W, 3).
+
+    decord takes the bytes per row for channels x width, so where FFmpeg pads the rows to a multiple of the width
+    (16, 72 px, …) the padding appears as more channels.
     """
     height, width, channels = frame.shape
-    pixels: NDArray[np.uint8] = frame.asnumpy()
-    if channels == 3:
-        return pixels
-    return np.ascontiguousarray(pixels.reshape(height, width * channels)[:, : 3 * width]).reshape(height, width, 3)
+    rows: NDArray[np.uint8] = frame.asnumpy().reshape(height, width * channels)
+    return np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
 
 
-def _num_shown(reader: Any) -> int:
-    """Packets of the file less those before the start of its edit list, which are decoded but not shown."""
-    start_s = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-    return len(reader) - int(np.count_nonzero((start_s > _NO_TIMESTAMP_S) & (start_s < -1e-6)))
+def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
+    for number in distinct[[0, -1]] if len(distinct) else ():
+        if not 0 <= number < num_frames:
+            raise DecodeError(f"there is no frame {number}: the video has {num_frames}")
 
 
-def _reason(error: Exception) -> str:
-    """One short phrase for an error of decord, whose own text is a C++ place and sometimes a stack."""
-    text = str(error)
-    for part, reason in _REASONS:
-        if part in text:
-            return reason
-    lines = text.strip().splitlines() or [type(error).__name__]
-    return f"damaged: {_SOURCE_PREFIX.sub('', lines[0])}"[:_MAX_REASON]
+def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
+    """The frames of a video as they are stored, from the first one on that refers to none before the file."""
+    for packet in chain(contents.demux(), [None]):
+        start = contents.start
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError:
+            if start is not None:
+                raise DecodeError(_UNDECODABLE) from None
+            continue
+        for frame in frames:
+            if not frame.is_corrupt:
+                yield frame
+            elif start is not None and (frame.pts is None or frame.pts >= start):
+                raise DecodeError(_UNDECODABLE)
+
+
+def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    pixels: NDArray[Any] = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+    turn = _turn_of(frame)
+    if turn.is_mirrored:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(np.rot90(pixels, -turn.degrees // 90))
+
+
+def _turn_of_first(stream: Stream, packet: Any) -> _Turn | None:
+    """What is done to the first frame; None as long as the decoder waits for more packets."""
+    try:
+        frames = stream.decode(packet)
+    except av.FFmpegError:
+        return _Turn()  # whoever reads the frames will meet the fault
+    return _turn_of(frames[0]) if frames else None
+
+
+def _turn_of(frame: av.VideoFrame) -> _Turn:
+    """What the display matrix of a frame asks for.
+
+    Raises: DecodeError if that is no right angle.
+    """
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return _Turn()
+    # Columns and rows of the source in terms of what is shown: x = a * column + c * row, y = b * column + d * row.
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    largest = max(abs(a), abs(b), abs(c), abs(d))
+    if min(max(abs(a), abs(d)), max(abs(b), abs(c))) > 0.02 * largest:
+        raise DecodeError("its frames are to be shown at an angle that is no right one")
+    degrees = (0 if d > 0 else 180) if abs(d) > abs(c) else (90 if c < 0 else 270)
+    return _Turn(degrees, is_mirrored=a * d - b * c < 0)
+
+
+def _decord_turns(turn: _Turn, family: str) -> bool:
+    """Whether decord shows the frames the right way up."""
+    return turn == _Turn() or (family == "mov" and not turn.is_mirrored)
+
+
+def _average_rate(stream: Stream, times: list[int]) -> float:
+    """Frames per second: what the header says, unless the time stamps say something else."""
+    header = float(stream.average_rate or 0)
+    if len(times) < 2 or times[0] == times[-1]:
+        return header
+    measured = (len(times) - 1) / float((times[-1] - times[0]) * stream.time_base)
+    return header if abs(header - measured) <= _SAME_RATE * measured else measured
+
+
+def _is_uneven(times: list[int]) -> bool:
+    gaps = np.diff(times)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    return bool(len(gaps)) and bool(gaps.max() > _UNEVEN * usual or gaps.min() * _UNEVEN < usual)
+
+
+def _probe_pictures(folder: Path) -> Probe:
+    listed = pictures.list_pictures(folder)
+    height, width, _ = pictures.read_picture(listed[0]).shape
+    num_frames = len(listed)
+    return Probe(num_frames, 0.0, height, width, 0.0, "pictures", 0, False, num_frames, 1, 0.0, num_frames, True)

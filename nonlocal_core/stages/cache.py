@@ -1,50 +1,71 @@
 """cache: a manifest in, decoded and resized frames out.
 
-Cut into shards like index.  Every source is decoded once, from its first frame to its last; a file that turns
-out to be broken becomes a record with its reason and no frames.
+Frames lie in a store that knows contents, not videos: what an earlier run decoded with the same settings is never
+decoded again, whatever else of the manifest has changed.  The contents that the store lacks are cut into shards.
+Every source is decoded once, from its first frame to its last, in a process that it may crash or hang; a file that
+turns out to be broken becomes a record with its reason and no frames.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from nonlocal_core.artifacts import Frozen, Manifest, RecordCache, Workspace, digest_of, key_of, write_atomically
+import pandas as pd
+
+from nonlocal_core import isolation
+from nonlocal_core.artifacts import (
+    ARTIFACT_FILE,
+    Frozen,
+    Manifest,
+    RecordCache,
+    Workspace,
+    digest_of,
+    key_of,
+    write_json,
+)
 from nonlocal_core.config import Config
+from nonlocal_core.data import cache_plan, cached, encoding, store
 from nonlocal_core.data import manifest as manifests
-from nonlocal_core.data import records, transforms, video
-from nonlocal_core.errors import DecodeError, InputError
+from nonlocal_core.errors import FULL_DISK, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.progress import Progress
-from nonlocal_core.sections import CacheConfig
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
+SAMPLE_FILE = "sample.json"
+MARGIN = 1.1  # an estimate from few videos may be this much too low
 
 
 class CacheShard(Frozen):
-    """Some of the videos of a manifest."""
+    """Some of the contents that a cache needs."""
 
     key: str
     number: int
-    first_row: int
-    end_row: int
+    name: str
 
 
 class CachePlan(Frozen):
-    """What there is to decode; no shards if the cache is finished."""
+    """What there is to decode; no shards if there is nothing."""
 
     key: str
     shards: tuple[CacheShard, ...]
 
 
+def key(manifest: Manifest, config: Config) -> str:
+    """The key of a cache."""
+    return key_of("cache", VERSION, [config.cache], [manifest.digest])
+
+
 def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
     """The decoded and resized frames of a manifest's videos.
 
-    Raises: InputError if too many videos cannot be decoded.
+    Raises: InputError if too many videos cannot be decoded; WorkspaceError if the disk is too small.
     """
     planned = plan(manifest, config, workspace)
     for shard in planned.shards:
@@ -52,67 +73,107 @@ def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCac
     return seal(planned, manifest, config, workspace)
 
 
-def plan(manifest: Manifest, config: Config, workspace: Workspace) -> CachePlan:
-    """The videos to decode, cut into shards."""
-    key = key_of("cache", VERSION, [config.cache], [manifest.digest])
-    if workspace.find(RecordCache, key):
-        return CachePlan(key=key, shards=())
-    # Shards of an earlier, killed run may have been cut to another size: the first cut counts.
-    cut = workspace.partial(RecordCache, key) / "videos_per_shard"
-    if not cut.exists():
-        write_atomically(cut, str(config.runtime.cache_shard_videos).encode())
-    size = int(cut.read_text())
-    shards = tuple(
-        CacheShard(key=key, number=number, first_row=first, end_row=min(first + size, manifest.num_videos))
-        for number, first in enumerate(range(0, manifest.num_videos, size))
-    )
-    log.info("%d videos to cache, shards: %d", manifest.num_videos, len(shards))
-    return CachePlan(key=key, shards=shards)
+def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: int = 1) -> CachePlan:
+    """The contents to decode, cut into shards; says what that will take on so many cores.
+
+    A few videos are decoded here, to know.  They are the first shard.
+
+    Raises: WorkspaceError if the disk is too small.
+    """
+    asked = key(manifest, config)
+    folder = _store(config, workspace)
+    with workspace.locked(f"records-{folder.name}"):
+        rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+        needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
+        missing = needed[~needed["sha256"].isin(contents.index)]
+        if found := workspace.find(RecordCache, asked):
+            if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
+                return CachePlan(key=asked, shards=())
+            log.warning("%s has lost %d of the videos of %s", folder, len(missing), found.path)
+            (workspace.path(found) / ARTIFACT_FILE).unlink()  # it is made again when they are back
+        partial = workspace.partial(RecordCache, asked)
+        planned = cache_plan.resumed(partial / cache_plan.FILE, needed, missing)
+        if planned is None:
+            there = needed[~needed["sha256"].isin(missing["sha256"])]
+            planned = pd.concat([cache_plan.cut(missing, config.runtime.cache_shard_videos), there])
+            cache_plan.write(partial / cache_plan.FILE, planned)
+    if config.cache.codec == "none" and (num_kept := int(needed["kept"].sum())):
+        log.info(
+            "%d of %d videos are stored as JPEG all the same: a jump in them goes wrong", num_kept, len(needed)
+        )
+    todo = planned[planned["shard"].isin(planned.loc[planned["sha256"].isin(missing["sha256"]), "shard"])]
+    names = {name: number for number, name in enumerate(planned["shard"].unique())}
+    shards = tuple(CacheShard(key=asked, number=names[name], name=name) for name in todo["shard"].unique())
+    if shards and shards[0].number == 0:
+        build_shard(shards[0], manifest, config, workspace)
+        todo = todo[todo["shard"] != shards[0].name]
+    if not todo.empty:
+        _say_what_it_takes(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
+    return CachePlan(key=asked, shards=shards)
+
+
+def _say_what_it_takes(
+    sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int
+) -> None:
+    takes = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_text())), todo, config.cache)
+    free = shutil.disk_usage(workspace.root).free
+    need, left = store.gigabytes(takes.num_bytes), store.gigabytes(free)
+    time = _duration(takes.seconds / num_cores)
+    cores = "1 core" if num_cores == 1 else f"{num_cores} cores"
+    log.info("%s more videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", time, cores, need, left)
+    if takes.num_bytes * MARGIN > free:
+        raise WorkspaceError(
+            f"the cache takes about {need} more and {left} are free on the disk of {workspace.root}: free some,"
+            " lower cache.jpeg_quality or cache.short_side, keep no frames with cache.codec=none, or name another"
+            " workspace_dir=DIR"
+        )
 
 
 def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace: Workspace) -> None:
-    """Decode the videos of one shard; does nothing if that is done."""
-    folder = workspace.partial(RecordCache, shard.key)
-    with workspace.locked(f"cache-{shard.key}-{shard.number}"):
-        if records.shard_is_complete(folder, shard.number) or workspace.find(RecordCache, shard.key):
+    """Decode the videos of one shard; does nothing if that is done.
+
+    Raises: InputError if a video is not there any more, or is another one; WorkspaceError if the disk is full.
+    """
+    folder = _store(config, workspace)
+    with workspace.locked(f"records-{folder.name}-{shard.name}"):
+        if store.is_complete(folder, shard.name):
             return
-        rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
-        wanted: list[Any] = rows.iloc[shard.first_row : shard.end_row].to_dict("records")
-        progress = Progress("cache", f"shard {shard.number}", len(wanted), "videos")
-        made = _records(Path(manifest.videos_dir), wanted, config.cache, progress)
-        records.write_shard(folder, shard.number, made)
+        partial = workspace.partial(RecordCache, shard.key)
+        rows: list[Any] = cache_plan.read_shard(partial / cache_plan.FILE, shard.number).to_dict("records")
+        videos_dir = Path(manifest.videos_dir)
+        jobs = (encoding.Job(videos_dir / row["path"], row["sha256"], row["kept"], config.cache) for row in rows)
+        sample = partial / SAMPLE_FILE if shard.number == 0 else None
+        progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
+        outcomes = isolation.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame")
+        try:
+            with closing(outcomes):
+                store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
+        except OSError as error:
+            raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
 
 
 def _records(
-    videos_dir: Path, rows: list[dict[str, Any]], settings: CacheConfig, progress: Progress
-) -> Iterator[records.Record]:
-    for row in rows:
-        frames: list[bytes] = []
-        height = width = 0
-        status, reason = row["status"], row["reason"]
-        if status == "ok":
-            try:
-                for frame in video.read_frames(videos_dir / row["path"]):
-                    small = transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
-                    height, width = small.shape[:2]
-                    frames.append(records.encode(small, settings.jpeg_quality))
-            except DecodeError as error:
-                if not (videos_dir / row["path"]).is_file():
-                    raise InputError(f"{videos_dir / row['path']} is gone: run again from index") from None
-                frames, height, width, status, reason = [], 0, 0, "unreadable", str(error)
-                log.warning("%s is left out: %s", row["path"], reason)
-        yield records.Record(
-            video_id=row["video_id"],
-            label=row["label"],
-            label_id=row["label_id"],
-            split=row["split"],
-            status=status,
-            reason=reason,
-            frames=frames,
-            height=height,
-            width=width,
-        )
+    rows: list[dict[str, Any]],
+    outcomes: Iterable[encoding.Encoded | isolation.Lost],
+    progress: Progress,
+    sample: Path | None,
+) -> Iterator[store.Record]:
+    measured = cache_plan.NOTHING
+    for row, outcome in zip(rows, outcomes, strict=True):
+        status = "ok"
+        if isinstance(outcome, isolation.Lost):
+            status = store.GIVEN_UP
+            outcome = encoding.broken(outcome.reason)
+        elif outcome.reason:
+            status = "unreadable"
+        if outcome.reason:
+            log.warning("%s is left out: %s", row["path"], outcome.reason)
+        made = outcome.num_frames, outcome.height, outcome.width
+        yield store.Record(row["sha256"], status, outcome.reason, *made, outcome.jpegs)
+        measured = measured.plus(outcome)
         progress.advance()
+    if sample:  # before the shard is there: what was decoded is never without what it took
+        write_json(sample, measured._asdict())
 
 
 def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
@@ -120,31 +181,61 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
     Raises: InputError if too many videos could not be decoded.
     """
+    folder = _store(config, workspace)
 
-    def make(folder: Path) -> RecordCache:
+    def make(partial: Path) -> RecordCache:
         listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
-        rows = records.read_table(folder)
-        num_ok = int((rows["status"] == "ok").sum())
-        bad = rows[rows["status"] != "ok"]
-        if len(bad) > config.runtime.max_unreadable * len(rows):
-            raise InputError(
-                f"{len(bad)} of {len(rows)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or"
-                f" remove them, or allow more with runtime.max_unreadable={len(bad) / len(rows) + 0.01:.2f}"
-            )
-        shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, folder / RecordCache.LABELS)
+        rows = cached.join(listed, store.contents(folder))
+        _check(rows, config.runtime.max_unreadable)
+        cached.write(rows, partial / RecordCache.VIDEOS)
+        shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, partial / RecordCache.LABELS)
+        for done in (cache_plan.FILE, SAMPLE_FILE):
+            (partial / done).unlink(missing_ok=True)
         return RecordCache(
             key=planned.key,
-            digest=digest_of(records.table_digest(rows), (folder / RecordCache.LABELS).read_text()),
+            digest=_digest(rows, partial),
             path=f"cache/{planned.key}",
+            records=str(folder.relative_to(workspace.root)),
+            settings=config.cache,
+            videos_dir=manifest.videos_dir,
             manifest_digest=manifest.digest,
             split_digests={
                 split: manifests.split_digest(listed, split) for split in sorted(listed["split"].unique())
             },
             num_videos=len(rows),
-            num_ok=num_ok,
+            num_ok=int((rows["status"] == "ok").sum()),
             num_frames=int(rows["num_frames"].sum()),
-            num_bytes=sum(file.stat().st_size for file in folder.glob("shard-*.bin")),
+            num_bytes=int(rows["num_bytes"].sum()),
         )
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}
-    return workspace.build(RecordCache, planned.key, make, provenance)
+    with workspace.locked(f"records-{folder.name}"):
+        made = workspace.build(RecordCache, planned.key, make, provenance)
+    return made.model_copy(update={"videos_dir": manifest.videos_dir})
+
+
+def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
+    there = rows[~rows["status"].isin(manifests.NOT_COUNTED)]
+    bad = there[there["status"] != "ok"]
+    if len(bad) > max_unreadable * len(there):
+        raise InputError(
+            f"{len(bad)} of {len(there)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
+            f" them, or allow more with runtime.max_unreadable={len(bad) / len(there) + 0.01:.2f}"
+        )
+
+
+def _store(config: Config, workspace: Workspace) -> Path:
+    """The folder of the records that these settings give."""
+    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], [])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _digest(rows: pd.DataFrame, folder: Path) -> str:
+    return digest_of(cached.digest(rows), (folder / RecordCache.LABELS).read_text())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -69,7 +69,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     def make(folder: Path) -> Evaluation:
         from nonlocal_core.data.records import RecordReader
 
-        reader = RecordReader(workspace.path(cache))
+        reader = RecordReader(workspace, cache)
         ids = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
         labels = sorted(ids, key=ids.__getitem__)
         scored = _scored(reader, labels, workspace.path(checkpoint) / checkpoint.file, config, folder)

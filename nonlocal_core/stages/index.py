@@ -1,7 +1,8 @@
 """index: a folder of labelled videos in, a manifest out.
 
-Cut into shards: `plan` lists the files, `build_shard` probes some of them, `seal` joins the rows, gives them
-labels and splits, and checks that one can train on them.
+`plan` lists the files and looks up which of them are known from earlier runs.  Only the others are cut into
+shards: `build_shard` probes some of them, in a process that they may crash or hang, and keeps what it finds out
+for all later runs.  `seal` joins the rows, gives them labels and splits, and checks that one can train on them.
 """
 
 from __future__ import annotations
@@ -9,31 +10,44 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from nonlocal_core.artifacts import Frozen, Manifest, Workspace, digest_of, key_of, write_json
+from nonlocal_core import isolation
+from nonlocal_core.artifacts import (
+    Frozen,
+    Manifest,
+    Workspace,
+    digest_of,
+    key_of,
+    write_atomically,
+    write_json,
+)
 from nonlocal_core.config import Config
-from nonlocal_core.data import layouts, manifest
-from nonlocal_core.errors import InputError
+from nonlocal_core.data import known, layouts, lists, manifest, probes, splits
+from nonlocal_core.data.sources import Source, listing_digest
+from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.progress import Progress
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 LISTING_FILE = "listing.json"
+KNOWN_FOLDER = "index/known"
 
 
 class IndexShard(Frozen):
-    """Some of the files of a listing."""
+    """Some of the files that are not known."""
 
     key: str
+    name: str
+    """of the plan's files and times of change, and of its number"""
     number: int
-    videos_dir: str
 
 
 class IndexPlan(Frozen):
-    """What there is to probe; no shards if the manifest is finished."""
+    """What there is to probe; no shards if the manifest is finished or all files are known."""
 
     key: str
     videos_dir: str
@@ -49,14 +63,14 @@ def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: P
     """
     planned = plan(videos_dir, config, workspace, labels_path)
     for shard in planned.shards:
-        build_shard(shard, workspace)
+        build_shard(shard, config, workspace)
     return seal(planned, config, workspace)
 
 
 def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None = None) -> IndexPlan:
     """The files to probe, cut into shards.
 
-    Raises: InputError if no videos are found, or the labels cannot be read.
+    Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
     videos_dir = videos_dir.expanduser().absolute()
     if workspace.root.is_relative_to(videos_dir):
@@ -64,38 +78,83 @@ def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Pa
             f"the workspace {workspace.root} lies inside {videos_dir} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    labels = tuple(layouts.read_labels(labels_path.expanduser())) if labels_path else None
-    sources = layouts.find_videos(videos_dir, config.index.layout)
-    listing_digest = layouts.listing_digest(sources)
-    key = key_of("index", VERSION, [config.index], [listing_digest, digest_of(*labels or ())])
-    planned = IndexPlan(key=key, videos_dir=str(videos_dir), labels=labels, shards=())
+    labels = layouts.read_labels(labels_path.expanduser()) if labels_path else None
+    layout = layouts.detect(videos_dir) if config.index.layout == "auto" else config.index.layout
+    sources = layouts.find_videos(videos_dir, layout, labels)
+    if layout == "lists":
+        labels = labels or lists.numbers(sources)
+    listed = _frame(sources, videos_dir)
+    tries = known.recall(workspace.root / KNOWN_FOLDER, listed, ["tries"])["tries"]
+    # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
+    in_vain = listed.assign(tries=tries)[tries > 0][["path", "tries"]].to_numpy().tolist()
+    inputs = [listing_digest(sources), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
+    key = key_of("index", VERSION, [config.index], inputs)
+    planned = IndexPlan(key=key, videos_dir=str(videos_dir), labels=tuple(labels) if labels else None, shards=())
     if workspace.find(Manifest, key):
         return planned
-    size = config.runtime.index_shard_videos
-    listing = workspace.partial(Manifest, key) / LISTING_FILE
-    if not listing.exists():
-        cut = [[source._asdict() for source in sources[i : i + size]] for i in range(0, len(sources), size)]
-        write_json(listing, cut)
-    num_shards = len(json.loads(listing.read_text()))
-    shards = tuple(IndexShard(key=key, number=i, videos_dir=planned.videos_dir) for i in range(num_shards))
-    log.info("%d videos to index, shards: %d", len(sources), num_shards)
+    folder = workspace.partial(Manifest, key)
+    write_atomically(folder / LISTING_FILE, json.dumps(sources).encode())
+    todo = listed.assign(tries=tries)[(tries != 0) & (listed["size_bytes"] >= 0)]
+    shards = _cut(todo, planned.key, folder, config.runtime.index_shard_videos)
+    log.info("%d videos, %d of them to look at, shards: %d", len(sources), len(todo), len(shards))
     return planned.model_copy(update={"shards": shards})
 
 
-def build_shard(shard: IndexShard, workspace: Workspace) -> None:
-    """Probe the files of one shard and keep their rows; does nothing if that is done."""
-    folder = workspace.partial(Manifest, shard.key)
-    file = folder / f"rows-{shard.number:05d}.json"
-    with workspace.locked(f"index-{shard.key}-{shard.number}"):
-        if file.exists() or workspace.find(Manifest, shard.key):
+def _frame(sources: list[Source], videos_dir: Path) -> pd.DataFrame:
+    listed = pd.DataFrame(sources, columns=pd.Index(Source._fields))
+    return listed.assign(place=f"{videos_dir}/" + listed["path"])
+
+
+def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:
+    """Shards of files to look at; their names say which files, so that two runs share what they have in common."""
+    rows = todo[[*known.IDENTITY, "tries"]].to_numpy(object).tolist()
+    shards = []
+    for number, first in enumerate(range(0, len(rows), size)):
+        content = json.dumps(rows[first : first + size]).encode()
+        shard = IndexShard(key=key, name=digest_of(content), number=number)
+        write_atomically(_todo_path(folder, shard), content)
+        shards.append(shard)
+    return tuple(shards)
+
+
+def _todo_path(folder: Path, shard: IndexShard) -> Path:
+    return folder / f"todo-{shard.name}.json"
+
+
+def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None:
+    """Look at the files of one shard and keep what is found out; does nothing if that is done."""
+    store = workspace.root / KNOWN_FOLDER
+    with workspace.locked(f"index-{shard.name}"):
+        if known.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
-        listed = json.loads((folder / LISTING_FILE).read_text())[shard.number]
-        progress = Progress("index", f"shard {shard.number}", len(listed), "videos")
-        rows = []
-        for source in listed:
-            rows.append(manifest.probe_source(Path(shard.videos_dir), layouts.Source(**source)))
-            progress.advance()
-        write_json(file, rows)
+        todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
+        known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
+
+
+def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
+    """What there is to know of some files; a content that is known is hashed, but not probed again."""
+    sizes = known.recall_sizes(store)
+    maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
+    hashes = dict(zip(maybe, isolation.each(probes.hash_of, maybe, timeout_s), strict=True))
+    hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
+    contents = known.recall_contents(store, set(hashed.values()))
+    listed = [dict(zip([*known.IDENTITY, "tries"], file, strict=True)) for file in todo]
+    recognised = [row for row in listed if hashed.get(row["place"]) in contents]
+    new = [row for row in listed if hashed.get(row["place"]) not in contents]
+    for row in recognised:
+        row |= contents[hashed[row["place"]]] | {"tries": 0}
+    progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
+    items = [probes.Look(row["place"], hashed.get(row["place"], "")) for row in new]
+    for row, facts in zip(new, isolation.each(probes.look, items, timeout_s), strict=True):
+        if isinstance(facts, isolation.Lost):
+            facts = probes.Facts("", "unreadable", facts.reason, None, is_settled=False)
+        if not facts.is_settled:
+            log.warning("%s is left out: %s; the next run tries it again", row["place"], facts.reason)
+        row |= {"sha256": facts.sha256, "status": facts.status, "reason": facts.reason}
+        row |= {"tries": 0 if facts.is_settled else max(row["tries"], 0) + 1}
+        row |= facts.probe._asdict() if facts.probe else {}
+        progress.advance()
+    return listed
 
 
 def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
@@ -105,16 +164,16 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     """
 
     def make(folder: Path) -> Manifest:
-        labels = list(planned.labels) if planned.labels else None
-        files = sorted(folder.glob("rows-*.json"))
-        probed = pd.DataFrame([row for file in files for row in json.loads(file.read_text())])
-        rows = manifest.complete(probed, config.index, labels)
-        manifest.check(rows, config.runtime.max_unreadable)
-        labels = labels or sorted(rows["label"].unique())
+        probed = _join(folder, Path(planned.videos_dir), workspace)
+        rows = splits.complete(probed, config.index, list(planned.labels) if planned.labels else None)
+        manifest.check(rows, config.runtime.max_unreadable, is_split_drawn=bool((probed["split"] == "").any()))
+        labels = planned.labels or sorted(rows["label"].unique())
         manifest.write(rows, folder / Manifest.ROWS)
         write_json(folder / Manifest.LABELS, {label: label_id for label_id, label in enumerate(labels)})
-        for file in (*files, folder / LISTING_FILE):
+        for file in (*folder.glob("todo-*.json"), folder / LISTING_FILE):
             file.unlink()
+        with workspace.locked("index-known"):
+            known.join_parts(workspace.root / KNOWN_FOLDER)
         return Manifest(
             key=planned.key,
             digest=digest_of(manifest.digest(rows), *labels),
@@ -128,3 +187,18 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     provenance = {"videos_dir": planned.videos_dir, "config": config.index.model_dump(mode="json")}
     made = workspace.build(Manifest, planned.key, make, provenance)
     return made.model_copy(update={"videos_dir": planned.videos_dir})
+
+
+def _join(folder: Path, videos_dir: Path, workspace: Workspace) -> pd.DataFrame:
+    """Each listed file with what is known of it."""
+    sources = [Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    rows = known.recall(workspace.root / KNOWN_FOLDER, _frame(sources, videos_dir))
+    is_missing = rows["size_bytes"] < 0
+    if is_missing.any():
+        first = rows.loc[is_missing, "path"].iloc[0]
+        log.warning("%d of %d listed videos are not on disk, e.g. %s", is_missing.sum(), len(rows), first)
+    rows.loc[is_missing, "status"] = "missing"
+    rows.loc[is_missing, "reason"] = "listed but not on disk"
+    if (rows["status"] == "").any():
+        raise WorkspaceError(f"{workspace.root / KNOWN_FOLDER} has lost what was found out about files: run again")
+    return rows

@@ -41,7 +41,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         from nonlocal_core.data.records import RecordReader
         from nonlocal_core.training import checkpoint, loop
 
-        reader = RecordReader(workspace.path(cache))
+        reader = RecordReader(workspace, cache)
         rows = loader.readable_rows(reader, "train")
         if not rows:
             raise InputError("no video of the train split could be decoded: there is nothing to learn from")

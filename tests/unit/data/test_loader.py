@@ -3,18 +3,20 @@ from __future__ import annotations
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
-from small import small_config
+from small import python, small_config
 
+from nonlocal_core.artifacts import Workspace
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import ConfigError, DamagedError
 
 
 @pytest.fixture
 def reader(toy):
-    return RecordReader(toy.root / toy.cache.path)
+    return RecordReader(Workspace(toy.root), toy.cache)
 
 
 def batches(reader, epoch=0, skip=0, rows=None, **overrides):
@@ -28,6 +30,19 @@ def assert_same(first, second):
         assert a.rows == b.rows
         np.testing.assert_array_equal(a.label_N, b.label_N)
         np.testing.assert_array_equal(a.clip_NCTHW, b.clip_NCTHW)
+
+
+class Watched(RecordReader):
+    """Remembers which frames were asked for."""
+
+    def read(self, row_number, indices):
+        self.__dict__.setdefault("asked", []).append((row_number, indices.tolist()))
+        return super().read(row_number, indices)
+
+
+@pytest.fixture
+def watched(toy):
+    return Watched(Workspace(toy.root), toy.cache)
 
 
 def loader_threads():
@@ -194,3 +209,142 @@ def test_a_caller_that_stops_early_leaves_no_thread(reader):
     for _ in loader.train_batches(reader, loader.readable_rows(reader, "train"), config, 0, 0):
         break
     assert loader_threads() == []
+
+
+@pytest.mark.parametrize(("size", "num_ranks"), [(4, 2), (4, 4), (6, 3), (8, 2), (2, 1)])
+def test_the_parts_of_all_ranks_are_the_batches_of_one(reader, size, num_ranks):
+    rows = loader.readable_rows(reader, "train")
+    config = small_config(train__batch_size=size)
+    for epoch, skip in ((0, 0), (3, 1)):
+        whole = list(loader.train_batches(reader, rows, config, epoch, skip))
+        parts = [
+            list(loader.train_batches(reader, rows, config, epoch, skip, rank, num_ranks))
+            for rank in range(num_ranks)
+        ]
+        assert {len(part) for part in parts} == {len(whole)}
+        for step, batch in enumerate(whole):
+            mine = [part[step] for part in parts]
+            assert {len(part.rows) for part in mine} == {size // num_ranks}
+            assert [row for part in mine for row in part.rows] == batch.rows
+            np.testing.assert_array_equal(np.concatenate([part.label_N for part in mine]), batch.label_N)
+            np.testing.assert_array_equal(np.concatenate([part.clip_NCTHW for part in mine]), batch.clip_NCTHW)
+
+
+def test_ranks_share_a_batch_equally_or_not_at_all(reader):
+    rows = loader.readable_rows(reader, "train")
+    with pytest.raises(ConfigError, match=r"train\.batch_size=4 cannot be shared by 3 devices"):
+        next(loader.train_batches(reader, rows, small_config(train__batch_size=4), 0, 0, 1, 3))
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 7, 8, 100])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
+def test_every_video_is_evaluated_by_one_rank(num_rows, num_ranks):
+    rows = list(range(100, 100 + num_rows))
+    parts = [loader.rows_of_rank(rows, rank, num_ranks) for rank in range(num_ranks)]
+    assert [row for part in parts for row in part] == rows
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [
+        (0.0, 1.0, 0, 19),
+        (0.25, 0.5, 5, 9),
+        (0.26, 0.51, 5, 10),
+        (0.5, 0.5, 10, 10),
+        (1.0, 1.0, 19, 19),
+        (0.35, 0.7, 7, 13),
+    ],
+)
+def test_clips_come_from_the_part_of_the_video_that_is_named(watched, start, end, first, last):
+    row = 3
+    rows = watched.rows
+    rows.loc[row, ["num_frames", "start_fraction", "end_fraction"]] = 20, start, end
+    config = small_config(clip__clip_len=3, clip__frame_interval=1, train__batch_size=1, evaluate__num_clips=3)
+    for epoch in range(60):
+        list(loader.train_batches(watched, [row], config, epoch, 0))
+    asked = {k for _, indices in watched.asked for k in indices}
+    assert asked == set(range(first, last + 1)), "all of the part, nothing else"
+    watched.asked.clear()
+    list(loader.video_views(watched, [row], config.clip, config.evaluate, 1))
+    ((_, indices),) = watched.asked
+    assert (min(indices), max(indices)) == (first, last)
+
+
+def test_frames_of_a_video_are_decoded_once_for_all_its_views(watched, monkeypatch):
+    decoded = []
+    imdecode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *args: decoded.append(1) or imdecode(*args))
+    config = small_config(evaluate__num_clips=5, evaluate__num_crops=3, clip__clip_len=8)
+    list(loader.video_views(watched, [3], config.clip, config.evaluate, 1))
+    ((_, indices),) = watched.asked
+    assert len(decoded) == len(set(indices)) < len(indices)
+
+
+def test_few_clips_are_prepared_if_they_are_large(watched, monkeypatch):
+    """A slow consumer: what waits for it is bounded by bytes."""
+    config = small_config(train__batch_size=2, runtime__num_workers=4)
+    rows = loader.readable_rows(watched, "train")
+    for num_clips, waiting in ((100, 4), (2, 2), (0, 1)):  # never more than two batches, and at least one clip
+        monkeypatch.setattr(loader, "PREFETCH_BYTES", num_clips * 3 * 4 * 32 * 32)
+        watched.asked = []
+        for _ in loader.train_batches(watched, rows, config, 0, 0):
+            time.sleep(0.2)
+            break
+        assert len(watched.asked) == 2 + waiting - 1
+    monkeypatch.setattr(loader, "PREFETCH_BYTES", 1)
+    watched.asked = []
+    views = loader.video_views(watched, rows, config.clip, config.evaluate, 4)
+    next(views)
+    time.sleep(0.1)
+    assert len(watched.asked) == 1
+    views.close()
+
+
+LEAK = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import numpy as np
+from small import python, small_config
+from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.data import loader
+from nonlocal_core.data.records import RecordReader
+
+cache = RecordCache.model_validate_json({cache!r})
+reader = RecordReader(Workspace(Path({root!r})), cache)
+rows = loader.readable_rows(reader, "train")
+config = small_config(runtime__num_workers=3)
+before = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
+
+def leftovers():
+    children = Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("loader")]
+    after = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
+    return children, names, after == before or (before, after)
+
+list(loader.train_batches(reader, rows, config, 0, 0))
+before = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
+for epoch, stop in enumerate(["error", "signal", "thread"]):
+    try:
+        for batch in loader.train_batches(reader, rows, config, epoch, 0):
+            if stop == "error":
+                raise KeyError(stop)
+            if stop == "signal":
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            reader.read = lambda *args: 1 / 0
+    except (KeyError, KeyboardInterrupt, ZeroDivisionError) as error:
+        said = type(error).__name__
+    print(stop, said, *leftovers())
+"""
+
+
+def test_nothing_is_left_after_an_error_or_ctrl_c(toy):
+    process = python(LEAK.format(cache=toy.cache.model_dump_json(), root=str(toy.root)))
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert said.splitlines() == [
+        "error KeyError [] [] True",
+        "signal KeyboardInterrupt [] [] True",
+        "thread ZeroDivisionError [] [] True",
+    ]

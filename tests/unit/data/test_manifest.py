@@ -67,7 +67,7 @@ def test_rows_of_bad_files_have_a_status_and_a_reason(good_mp4: Path, tmp_path: 
     found = {name: (found["status"], found["reason"]) for name, found in rows.items()}
     no_container = ("unreadable", "not a video or damaged: no container that can be read")
     assert found == {
-        "cut.mp4": no_container,
+        "cut.mp4": ("unreadable", "damaged: cut short"),
         "empty.mp4": ("empty", "empty file"),
         "lost.mp4": ("missing", "listed but not on disk"),
         "sound.mp4": ("unreadable", "no video stream"),

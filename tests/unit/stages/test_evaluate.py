@@ -85,7 +85,7 @@ def test_the_key_holds_clip_views_and_what_came_in(toy, start):
 def test_scores_are_those_of_each_video_alone(toy, start, evaluated):
     """Also of the last one, whose views are in a batch that is not full."""
     workspace, checkpoint = start
-    reader = RecordReader(workspace.path(toy.cache))
+    reader = RecordReader(workspace, toy.cache)
     net, _ = checkpoints.load_network(workspace.path(checkpoint) / checkpoint.file)
     rows = loader.readable_rows(reader, "val")
     scores = scores_of(workspace, evaluated)
@@ -196,11 +196,11 @@ def test_a_split_without_videos_cannot_be_scored(toy, start):
 
 def test_videos_that_could_not_be_decoded_count_in_the_denominator(toy, start, tmp_path):
     workspace, checkpoint = fresh(toy, start, tmp_path)
-    file = workspace.path(toy.cache) / "shard-00000.parquet"
+    file = workspace.path(toy.cache) / RecordCache.VIDEOS
     table = pq.read_table(file)
     rows = table.to_pylist()
     broken = next(row for row in rows if row["split"] == "val")
-    broken.update(status="unreadable", reason="damaged: cut short", num_frames=0, offsets=[], lengths=[], crc32=[])
+    broken.update(status="unreadable", reason="damaged: cut short", num_frames=0)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file, write_page_checksum=True)
     made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     assert (made.num_scored, made.num_videos) == (3, 4)

@@ -47,7 +47,7 @@ assert "mindspore" not in sys.modules
 
 def test_without_a_readable_train_video_there_is_nothing_to_learn_from(toy, tmp_path):
     workspace = toy.workspace(tmp_path)
-    file = workspace.path(toy.cache) / "shard-00000.parquet"
+    file = workspace.path(toy.cache) / RecordCache.VIDEOS
     table = pq.read_table(file)
     table = table.set_column(table.schema.get_field_index("split"), "split", pa.array(["val"] * len(table)))
     pq.write_table(table, file, write_page_checksum=True)

@@ -1,0 +1,101 @@
+"""What FFmpeg does not tell of a file without decoding it: whether its end is there, and whether it is upright.
+
+An MP4 or MOV file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large
+element: its name, its size, what is in it.
+Source: ISO/IEC 14496-12, sections 4.2 and 8.3.2; RFC 8794, sections 4 and 11; RFC 9559, section 5.1.4.1.28.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_NAMES = {
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"moof",
+    b"mfra",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"sidx",
+    b"styp",
+    b"pnot",
+}
+_TRACK_HEADER = re.compile(rb"tkhd([\0\1])", re.DOTALL)
+_MATRIX_AFTER = {b"\0": 39, b"\1": 51}  # bytes from the version of a track header to its display matrix
+_UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+_MAX_HEADER = 1 << 26  # bytes
+_MKV_HEADER = 1 << 16  # bytes; a longer one is not searched
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_CLUSTER, _PROJECTION = b"\x1f\x43\xb6\x75", b"\x76\x70"
+
+
+class Box(NamedTuple):
+    """One of the outermost boxes of a file."""
+
+    name: bytes
+    start: int
+    """place in the file of what is in it"""
+    end: int
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether a file says that it is longer than it is; False for other containers."""
+    size = path.stat().st_size
+    return _segment_end(path) > size or any(box.end > size for box in _boxes(path))
+
+
+def is_upright(path: Path) -> bool:
+    """Whether no track asks to be turned before it is shown; False if the header is not found."""
+    with path.open("rb") as file:
+        head = file.read(_MKV_HEADER)
+    if head.startswith(_EBML):
+        place = head.find(_CLUSTER)
+        return place > 0 and _PROJECTION not in head[:place]
+    for box in _boxes(path):
+        if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
+            with path.open("rb") as file:
+                file.seek(box.start)
+                header = file.read(box.end - box.start)
+            places = [found.end() + _MATRIX_AFTER[found[1]] for found in _TRACK_HEADER.finditer(header)]
+            return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
+    return False
+
+
+def _boxes(path: Path) -> Iterator[Box]:
+    """The outermost boxes up to the first with an unknown name: whatever follows is no part of the video."""
+    start = 0
+    with path.open("rb") as file:
+        while (head := file.read(8))[4:] in _NAMES:
+            size, length = int.from_bytes(head[:4], "big"), 8
+            if size == 1:  # the size is in the next 8 bytes
+                size, length = int.from_bytes(file.read(8), "big"), 16
+            if size < length:  # 0 means up to the end of the file
+                return
+            yield Box(head[4:], start + length, start + size)
+            start += size
+            file.seek(start)
+
+
+def _segment_end(path: Path) -> int:
+    """Where the one large element of an MKV or WebM file ends; 0 if it does not say, or in other files."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    place = 0
+    for name in (_EBML, _SEGMENT):
+        first = head[place + 4 : place + 5]
+        if not head.startswith(name, place) or first in (b"", b"\0"):
+            return 0
+        length = 9 - first[0].bit_length()  # bytes of the size: one more than the zeros that it begins with
+        start = place + 4 + length
+        mask = (1 << 7 * length) - 1
+        size = int.from_bytes(head[place + 4 : start], "big") & mask
+        if size == mask:  # unknown: written while it was recorded
+            return 0
+        place = start + size
+    return place

@@ -1,0 +1,157 @@
+"""The plan of a cache: which contents are still to decode, cut into shards, and what that will cost.
+
+plan.parquet has one row group a shard, and one row a content that the cache needs:
+
+sha256, path, num_frames, height, width   of one video with this content
+kept        its frames are stored; otherwise they are read from the file
+shard       the name of its shard; "" if the store had it when the plan was made
+store       the name of the store
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.data import store, tables
+from nonlocal_core.data.encoding import Encoded
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.sections import CacheConfig
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("sha256", pa.string()),
+    ("path", pa.string()),
+    ("num_frames", pa.int32()),
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+    ("kept", pa.bool_()),
+    ("shard", pa.string()),
+    ("store", pa.string()),
+]
+SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cache_plan": "1"})
+
+FILE = "plan.parquet"
+NUM_SAMPLED = 8
+"""videos of the first shard, from which time and disk are estimated"""
+
+
+class Measured(NamedTuple):
+    """What some videos took."""
+
+    seconds: float
+    work_px: float
+    """pixels that were decoded or compressed"""
+    num_bytes: int
+    kept_px: float
+    """pixels that were compressed"""
+
+    def plus(self, made: Encoded) -> Measured:
+        """The same with one more video; a broken one says nothing."""
+        if made.reason:
+            return self
+        kept_px = len(made.jpegs) * made.height * made.width
+        num_bytes = sum(len(jpeg) for jpeg in made.jpegs)
+        return Measured(
+            seconds=self.seconds + made.seconds,
+            work_px=self.work_px + made.source_px + kept_px,
+            num_bytes=self.num_bytes + num_bytes,
+            kept_px=self.kept_px + kept_px,
+        )
+
+
+NOTHING = Measured(0.0, 0.0, 0, 0.0)
+
+
+class Estimate(NamedTuple):
+    """What the rest will take."""
+
+    seconds: float
+    """of one core"""
+    num_bytes: int
+
+
+def needed(manifest: pd.DataFrame, settings: CacheConfig, store_name: str) -> pd.DataFrame:
+    """One row a readable content of a manifest, with what is to be done with it."""
+    rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256").reset_index(drop=True)
+    rows["kept"] = True if settings.codec == "jpeg" else ~rows["seek_safe"].astype(bool)
+    rows["shard"], rows["store"] = "", store_name
+    return rows[SCHEMA.names]
+
+
+def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame | None:
+    """The plan that a killed run left, if its shards hold what is missing now."""
+    try:
+        rows = read(path)
+    except (FileNotFoundError, DamagedError):
+        return None
+    in_shards = rows.loc[rows["shard"] != "", "sha256"]
+    covers = needed["sha256"].isin(rows["sha256"]).all() and missing["sha256"].isin(in_shards).all()
+    return rows if covers else None
+
+
+def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
+    """The rows in the order of their shards, each with the name of its own.
+
+    The first shard is a sample: a few videos of either kind, spread from small to large.
+    """
+    num_each = NUM_SAMPLED // max(rows["kept"].nunique(), 1)
+    by_size = rows.assign(work=_decoded_px(rows)).sort_values("work", kind="stable")
+    sampled: list[Any] = []
+    for _, kind in by_size.groupby("kept"):
+        # The middles of equal parts: the very largest video would take long and say little of the others.
+        sampled += {kind.index[(2 * i + 1) * len(kind) // (2 * num_each)] for i in range(num_each)}
+    rest = rows.index.difference(sampled)
+    shards = [rest[i : i + size].tolist() for i in range(0, len(rest), size)]
+    parts = [rows.loc[chosen] for chosen in (sorted(sampled), *shards)]
+    plan: pd.DataFrame = pd.concat([part.assign(shard=store.shard_id(part["sha256"])) for part in parts])
+    return plan
+
+
+def write(path: Path, rows: pd.DataFrame) -> None:
+    """Put a plan at `path`, whole or not at all; the rows of a shard lie together."""
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(buffer, SCHEMA, write_page_checksum=True) as writer:
+        for _, part in rows.groupby("shard", sort=False):
+            writer.write_table(tables.from_frame(part, SCHEMA))
+    write_atomically(path, buffer.getvalue().to_pybytes())
+
+
+def read(path: Path) -> pd.DataFrame:
+    """All rows of a plan.
+
+    Raises: DamagedError if it does not match its checksums.
+    """
+    rows: pd.DataFrame = tables.read(path, SCHEMA).to_pandas(use_threads=False)
+    return rows
+
+
+def read_shard(path: Path, number: int) -> pd.DataFrame:
+    """The rows of one shard."""
+    rows: pd.DataFrame = (
+        pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
+    )
+    return rows
+
+
+def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:
+    """Time and bytes of some rows: both grow with the pixels that are decoded and compressed."""
+    kept_px = float(_kept_px(rows, settings).sum())
+    work_px = float(_decoded_px(rows).sum()) + kept_px
+    return Estimate(
+        seconds=measured.seconds * work_px / max(measured.work_px, 1.0),
+        num_bytes=int(measured.num_bytes * kept_px / max(measured.kept_px, 1.0)),
+    )
+
+
+def _decoded_px(rows: pd.DataFrame) -> pd.Series[float]:
+    return rows["num_frames"].astype(float) * rows["height"] * rows["width"]
+
+
+def _kept_px(rows: pd.DataFrame, settings: CacheConfig) -> pd.Series[float]:
+    scale = settings.short_side / rows[["height", "width"]].min(axis=1).clip(lower=1)
+    return rows["kept"] * _decoded_px(rows) * scale**2

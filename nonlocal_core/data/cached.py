@@ -1,0 +1,88 @@
+"""The table of a cache: a manifest's videos with what became of each; their frames lie in the store.
+
+video_id, path, label, label_id, split     as in the manifest
+status, reason                             the manifest's where it is not ok, else what decoding said
+num_frames, height, width                  of the cached video; 0 of a broken one
+start_fraction, end_fraction               the part of the video that clips are taken from (0…1)
+sha256, size_bytes                         of the file
+digest                                     of the frames; "" of a broken one
+num_bytes                                  of the frames in the store
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nonlocal_core.data import store, tables
+from nonlocal_core.errors import DamagedError
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("video_id", pa.string()),
+    ("path", pa.string()),
+    ("label", pa.string()),
+    ("label_id", pa.int32()),
+    ("split", pa.string()),
+    ("status", pa.string()),
+    ("reason", pa.string()),
+    ("num_frames", pa.int32()),
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+    ("start_fraction", pa.float64()),
+    ("end_fraction", pa.float64()),
+    ("sha256", pa.string()),
+    ("size_bytes", pa.int64()),
+    ("digest", pa.string()),
+    ("num_bytes", pa.int64()),
+]
+SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cached": "1"})
+_FROM_STORE = {"status": "", "reason": "", "num_frames": 0, "height": 0, "width": 0, "digest": "", "num_bytes": 0}
+_DIGEST_COLUMNS = [
+    *("video_id", "label_id", "split", "status", "num_frames", "start_fraction", "end_fraction", "digest"),
+]
+
+
+def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
+    """The table of a manifest whose readable contents are all among `contents`, in the manifest's order."""
+    rows = manifest.reset_index(drop=True)
+    decoded = (rows["status"] == "ok").to_numpy()
+    place = store.places(contents, rows["sha256"])[decoded]
+    assert (place >= 0).all(), "the shards of all contents are built"
+    for name, none in _FROM_STORE.items():
+        values = rows[name].to_numpy(object) if name in ("status", "reason") else np.full(len(rows), none, object)
+        values[decoded] = contents[name].to_numpy(object)[place]
+        rows[name] = values
+    return rows[SCHEMA.names]
+
+
+def digest(rows: pd.DataFrame) -> str:
+    """Hash of what training and evaluation could notice, in whatever order the rows are."""
+    content = hashlib.sha256()
+    ordered = rows.sort_values("video_id")
+    for row in zip(*(ordered[name].tolist() for name in _DIGEST_COLUMNS), strict=True):
+        content.update(repr(row).encode())
+    return content.hexdigest()
+
+
+def write(rows: pd.DataFrame, path: Path) -> None:
+    """Put the table at `path`, whole or not at all."""
+    tables.write(tables.from_frame(rows, SCHEMA), path)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of a table, in the order of the manifest.
+
+    Raises: DamagedError if it is not there or does not match its checksums.
+    """
+    what_to_do = f"rm -f '{path}', then the same command again, which decodes nothing anew"
+    try:
+        rows: pd.DataFrame = tables.read(path, SCHEMA, columns).to_pandas(use_threads=False)
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing: {what_to_do}") from None
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {what_to_do}") from None
+    return rows

@@ -1,0 +1,250 @@
+"""What the containers of video files say, and which of their words can be trusted.
+
+FFmpeg opens a file that is cut short as a whole, shorter one, shows what an edit list hides if it is asked the
+wrong way, and jumps to another frame than it was asked for.  The packets themselves tell, without being decoded.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from nonlocal_core.data import boxes
+from nonlocal_core.errors import DecodeError
+
+Stream = Any  # av.VideoStream: its type stubs leave out half of it
+
+# A file names nothing but itself: without this, a playlist that is called x.mp4 would open whatever it lists.
+_ONLY_FILES = {"protocol_whitelist": "file", "pattern_type": "none"}
+# What decord was seen to jump right in.  AVI: unless frames are reordered; all others either raise or are wrong.
+_JUMPS_RIGHT = {
+    "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
+    "matroska": {"h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9", "ffv1"},
+    "flv": {"h264", "flv1"},
+    "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
+}
+_HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
+_INDEXED = {"mov", "avi"}  # every packet
+_STARTS_ANYWHERE = {"mpegts", "mpeg"}
+_MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; 30 in all that were seen
+_MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of what a header promises; headers are a few frames off
+
+
+class Packet(NamedTuple):
+    """What a container says of one frame."""
+
+    pts: int | None
+    dts: int | None
+    is_key: bool
+    is_hidden: bool
+    """before the start of an edit list, or a reference that is never shown itself"""
+
+
+class Contents:
+    """The packets of one video, collected while they pass by."""
+
+    def __init__(self, container: Any, stream: Stream) -> None:
+        self.packets: list[Packet] = []
+        self.family: str = container.format.name.partition(",")[0]
+        self.codec: str = stream.codec.canonical_name
+        self.start: float | None = None
+        """Time stamp from which on frames can be decoded; None before the packet that has it.  A recording of a
+        broadcast may start between two key frames; of any other file that is damage."""
+        self._container, self._stream = container, stream
+        self._num_before = 0  # packets before the start
+        self._num_listed = 0  # packets that an index lists, some of which may be empty
+        # No bytes but headers between its packets; transparency would lie there.
+        self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
+        self._place = 0  # in the file, after the last packet
+        self._ends: dict[int, int] = {}  # of each stream, in its own unit
+
+    def demux(self) -> Iterator[Any]:
+        """The packets of the video in the order of the file.
+
+        Raises: DecodeError where the file ends inside a packet or cannot be read.
+        """
+        # The length that a header promises may be that of the sound.
+        wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
+        try:
+            for packet in self._container.demux(*wanted):
+                if packet.is_corrupt:
+                    raise DecodeError("damaged: cut short or unreadable inside")
+                time = packet.dts if packet.pts is None else packet.pts
+                if time is not None:
+                    end = time + (packet.duration or 0)
+                    self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
+                self._check_place(packet)
+                if packet.stream_index == self._stream.index:
+                    self._num_listed += time is not None or packet.size > 0  # the last says: the end
+                    if packet.size:
+                        self._take(packet)
+                        yield packet
+        except av.FFmpegError:
+            raise DecodeError("damaged: cut short or unreadable inside") from None
+
+    def _check_place(self, packet: Any) -> None:
+        """FFmpeg jumps over what it does not understand in an MKV or WebM file without a word."""
+        if not self._is_dense or packet.pos is None:
+            return
+        if self._place and packet.pos - self._place > _MAX_BETWEEN:
+            raise DecodeError("damaged: unreadable inside")
+        self._place = max(self._place, packet.pos + packet.size)
+
+    def _take(self, packet: Any) -> None:
+        if self.start is None and (packet.is_keyframe or self.family not in _STARTS_ANYWHERE):
+            self.start = -math.inf if packet.pts is None else packet.pts
+            self._num_before = len(self.packets)
+        is_hidden = (
+            packet.is_discard
+            # VP8 has frames that only others refer to; one bit of the first byte says so.
+            or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
+            # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
+            or (self.codec == "mpeg4" and packet.size == 1)
+        )
+        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden))
+
+    def check_whole(self) -> None:
+        """Compare what passed by with what the header promises.
+
+        Raises: DecodeError if the file is cut short.
+        """
+        num_indexed = len(self._stream.index_entries)
+        if self.family in _INDEXED and self._num_listed < num_indexed:
+            promised, there, allowed, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
+        elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
+            promised, unit = self._container.duration / av.time_base, "s"
+            there = max(
+                (end * float(self._container.streams[index].time_base) for index, end in self._ends.items()),
+                default=0.0,
+            )
+            allowed = max(_MISSING_S, _MISSING_SHARE * promised)
+        else:
+            return
+        if promised - there > allowed:
+            raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
+
+    def shown(self) -> list[Packet]:
+        """The packets that become frames that are shown, in the order of the file.
+
+        Those that follow the first one but come before it in time refer to frames before the file.  Where an MKV
+        file was cut they have no time stamp or the same as the first one.
+        """
+        start = self.start
+        return [
+            packet
+            for number, packet in enumerate(self.packets[self._num_before :])
+            if not packet.is_hidden
+            and (
+                number == 0 or start is None or (start == -math.inf if packet.pts is None else packet.pts > start)
+            )
+        ]
+
+    def times(self) -> list[int]:
+        """The time stamps of the frames that are shown, in order; none if the file has none.
+
+        Those of an AVI file are a guess of FFmpeg's: it has a constant rate and no time stamps.
+        """
+        shown = self.shown()
+        for stamps in ([packet.pts for packet in shown], [packet.dts for packet in shown]):
+            known = [stamp for stamp in stamps if stamp is not None]
+            if len(known) == len(stamps) and self.family != "avi":
+                return sorted(known)
+        return []
+
+    def keys(self) -> list[int]:
+        """The numbers of the packets that can be decoded by themselves."""
+        return [number for number, packet in enumerate(self.packets) if packet.is_key]
+
+    def jumps_right(self) -> bool:
+        """Whether decord finds the frames of this file by their number.
+
+        It counts packets in the order of the file and frames in the order of showing.  Both orders have to agree
+        at every key frame, and every packet has to be one frame that is shown.
+        """
+        if self.codec not in _JUMPS_RIGHT.get(self.family, ()) or any(packet.is_hidden for packet in self.packets):
+            return False
+        if self.family == "avi" and self._stream.codec_context.reorder_depth:
+            return False
+        if self.family == "matroska" and not self._container.duration:
+            return False  # streamed without an index
+        if sum(_is_video(stream) for stream in self._container.streams) > 1:
+            return False  # it may choose another one
+        known = [packet.pts for packet in self.packets if packet.pts is not None]
+        if len(set(known)) < len(self.packets) or not self.packets[0].is_key:
+            return False
+        pts = np.array(known)
+        latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
+        return all(
+            pts[key] == earliest_after[key] and (key == 0 or latest_before[key - 1] < pts[key])
+            for key in self.keys()
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
+    """A container and its video stream, at the first packet, to be decoded by one thread.
+
+    Raises: DecodeError if there is no video that can be read.
+    """
+    check_file(path)
+    try:
+        container: Any = av.open(
+            f"file:{path.absolute()}", metadata_errors="replace", container_options=_ONLY_FILES
+        )
+    except (av.FFmpegError, OSError, ValueError):
+        # FFmpeg has one error for a container that it does not know and for one without its index.
+        raise DecodeError("not a video or damaged: no container that can be read") from None
+    with container:
+        stream = container.streams.best("video")
+        if stream is None or not _is_video(stream):
+            if container.streams.audio:
+                raise DecodeError("no video stream", status="audio_only")
+            raise DecodeError("no video stream")
+        if stream.codec_context is None:
+            raise DecodeError("no decoder for this kind of video")
+        stream.thread_count = 1
+        stream.thread_type = "NONE"
+        yield container, stream
+
+
+def check_file(path: Path) -> None:
+    """Nothing, if there is a file that is not cut short in a way that its bytes show.
+
+    Raises: DecodeError if not.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodeError("not a file")
+        if status.st_size == 0:
+            raise DecodeError("empty file", status="empty")
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(max(0, status.st_size - 16))
+            end = file.read()
+    except OSError as error:
+        raise DecodeError(f"cannot be opened: {error.strerror}") from None
+    if start.startswith(b"GIF8") and not end.rstrip(b"\0").endswith(b";"):
+        raise DecodeError("damaged: cut short")
+    if boxes.is_cut_short(path):
+        raise DecodeError("damaged: cut short")
+
+
+def may_be_turned(path: Path, family: str) -> bool:
+    """Whether the frames of a file may have to be turned before they are shown: decoding one of them tells."""
+    if family in ("mov", "matroska"):
+        return not boxes.is_upright(path)
+    return family in ("image2", "jpeg_pipe")
+
+
+def _is_video(stream: Any) -> bool:
+    """Whether a stream is moving pictures, not the cover of a piece of music."""
+    return stream.type == "video" and not stream.disposition & Disposition.attached_pic

@@ -1,0 +1,109 @@
+"""One source to cached frames: decode, resize, compress.  What a worker process does with a video."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nonlocal_core import isolation
+from nonlocal_core.data import probes, transforms, video
+from nonlocal_core.errors import DamagedError, DecodeError, InputError
+from nonlocal_core.sections import CacheConfig
+
+
+class Job(NamedTuple):
+    """A source, and what to do with it."""
+
+    path: Path
+    sha256: str
+    """content that it had when it was indexed"""
+    kept: bool
+    """its frames are kept; otherwise it is decoded to see whether that works"""
+    settings: CacheConfig
+
+
+class Encoded(NamedTuple):
+    """What came out of a source."""
+
+    reason: str
+    """why it cannot be decoded; "" if it can"""
+    jpegs: list[bytes]
+    num_frames: int
+    height: int
+    """pixels of a cached frame, and width; 0 if there is none"""
+    width: int
+    source_px: int
+    """pixels of all decoded frames"""
+    seconds: float
+    """time that it took"""
+
+
+def encode_video(job: Job) -> Encoded:
+    """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason.
+
+    Raises: InputError if the source is gone, or has another content than it had.
+    """
+    cv2.setNumThreads(1)  # the processes of a build share the cores
+    _check_content(job)
+    started_s = time.monotonic()
+    jpegs: list[bytes] = []
+    num_frames = height = width = source_px = 0
+    try:
+        for frame in video.read_frames(job.path):
+            isolation.alive()
+            if job.kept or not num_frames:
+                small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
+                height, width = small.shape[:2]
+            if job.kept:
+                jpegs.append(encode(small, job.settings.jpeg_quality))
+            num_frames += 1
+            source_px += frame.shape[0] * frame.shape[1]
+    except DecodeError as error:
+        return broken(str(error))
+    if not num_frames:
+        return broken("no frames")
+    return Encoded("", jpegs, num_frames, height, width, source_px, time.monotonic() - started_s)
+
+
+def broken(reason: str) -> Encoded:
+    """What came out of a source that cannot be decoded."""
+    return Encoded(reason, [], 0, 0, 0, 0, 0.0)
+
+
+def _check_content(job: Job) -> None:
+    """Records are named by content: no other one may get this name."""
+    try:
+        is_same = probes.content_hash(job.path) == job.sha256
+    except FileNotFoundError:
+        raise InputError(f"{job.path} is gone: run again from index") from None
+    except DecodeError:  # empty, or not a file any more
+        is_same = False
+    if not is_same:
+        raise InputError(f"{job.path} has changed since it was indexed: run again from index")
+
+
+def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
+    """The JPEG of one RGB frame; the same frame always gives the same bytes."""
+    done, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    if not done:  # cv2 refuses only what no decoder yields: more than 65,500 pixels along a side
+        raise ValueError(f"a frame of shape {frame_HWC.shape} does not fit into a JPEG")
+    return bytes(jpeg)
+
+
+def decode(jpeg: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The frame of a JPEG.
+
+    Shape:  (height, width, 3), RGB.
+    Raises: DamagedError if it is not a JPEG of this size.
+    """
+    frame_HWC: NDArray[np.uint8] | None = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
+    if frame_HWC is None or frame_HWC.shape != (height, width, 3):
+        raise DamagedError(f"a frame is not a JPEG of {width}x{height} px")
+    return frame_HWC

@@ -1,0 +1,88 @@
+"""One video file looked at: its hash, and what its container says.  Runs in a worker that the file may crash."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core import isolation
+from nonlocal_core.data import pictures, video
+from nonlocal_core.errors import DecodeError
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Look(NamedTuple):
+    """A file to look at."""
+
+    path: str
+    sha256: str = ""
+    """of its content, where that is known"""
+
+
+class Facts(NamedTuple):
+    """What a look found out."""
+
+    sha256: str
+    """of the content; "" where there is none"""
+    status: str
+    """ok, unreadable, empty, audio_only or missing"""
+    reason: str
+    probe: video.Probe | None
+    is_settled: bool
+    """whether the same content always gives the same answer"""
+
+
+def look(item: Look) -> Facts:
+    """What there is to know about one file; a bad one gives a status and a reason, never an exception."""
+    path = Path(item.path)
+    sha256 = item.sha256
+    try:
+        sha256 = sha256 or content_hash(path)
+        return Facts(sha256, "ok", "", video.probe(path), True)
+    except FileNotFoundError:
+        return Facts("", "missing", "it was there a moment ago", None, False)
+    except OSError as error:
+        return Facts("", "unreadable", f"cannot be opened: {error.strerror}", None, False)
+    except DecodeError as error:
+        return Facts(sha256, error.status, str(error), None, True)
+    except Exception as error:  # of a native library: one file must not stop a hundred thousand others
+        reason = f"fails the decoder: {type(error).__name__}: {error}".splitlines()[0][:120]
+        return Facts(sha256, "unreadable", reason, None, False)
+
+
+def hash_of(path: str) -> str:
+    """The hash of a content; "" if there is none, for whatever reason."""
+    try:
+        return content_hash(Path(path))
+    except (OSError, DecodeError):
+        return ""
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file; of a folder, of the names and contents of its pictures.
+
+    Raises: DecodeError if it is empty or something else; OSError if it cannot be read.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        content = hashlib.sha256()
+        for picture in pictures.list_pictures(path):
+            content.update(picture.name.encode() + b"\0" + _hash_of_file(picture))
+        return content.hexdigest()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write
+        raise DecodeError("not a file")
+    if status.st_size == 0:
+        raise DecodeError("empty file", status="empty")
+    return _hash_of_file(path).hex()
+
+
+def _hash_of_file(path: Path) -> bytes:
+    content = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            content.update(chunk)
+            isolation.alive()
+    return content.digest()

@@ -1,0 +1,127 @@
+"""What lies in a folder of videos, by names, sizes and times of change alone: nothing is opened."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core.data import pictures
+from nonlocal_core.errors import InputError
+
+SPLITS = ("train", "val", "test")
+SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+
+_GONE = (errno.ENOENT, errno.ELOOP)
+
+
+class Source(NamedTuple):
+    """One video as the layout knows it, before anything opens it."""
+
+    video_id: str
+    path: str
+    """relative to the folder of the videos, with forward slashes; a file, or a folder of pictures"""
+    label: str
+    split: str
+    """train, val, test, or "" where the layout names none"""
+    size_bytes: int
+    """of the file or of all pictures; -1: listed but not on disk"""
+    stamp: int
+    """time of change (ns); for a folder of pictures a number made of their names, sizes and times"""
+    start_fraction: float = 0.0
+    """where the action begins and ends (0…1 of the video)"""
+    end_fraction: float = 1.0
+
+
+class File(NamedTuple):
+    """A video file or a folder of pictures on disk."""
+
+    path: str
+    size_bytes: int
+    stamp: int
+
+
+def walk(videos_dir: Path, below: str = "") -> Iterator[File]:
+    """Every video below a folder; links are followed, hidden names are not.
+
+    A folder with pictures is a video if there is neither a video file nor another folder in it.
+
+    Raises: InputError if a folder cannot be read or a name is not UTF-8.
+    """
+    try:
+        top = os.path.realpath(videos_dir / below)
+        yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,))
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def look(videos_dir: Path, path: str) -> File:
+    """One file that a list names, whatever its name ends with; size -1 if it is not there."""
+    try:
+        status = os.stat(videos_dir / path)
+    except OSError:
+        return File(path, -1, 0)
+    return File(path, status.st_size, status.st_mtime_ns)
+
+
+def stem(path: str) -> str:
+    """The name of a video without folders and ending."""
+    name = path.rpartition("/")[2]
+    return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
+
+
+def listing_digest(sources: list[Source]) -> str:
+    """Hash of what lies where: paths, labels, splits, sizes and times of change; no content."""
+    ordered = sorted(sources, key=lambda source: source.path)
+    return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+
+
+def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[File]:
+    folders, videos, shots = [], [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.lower()
+            if name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry)
+            elif name.endswith(SUFFIXES):
+                videos.append(entry)
+            elif name.endswith(pictures.SUFFIXES):
+                shots.append(entry)
+    for entry in videos:
+        yield _file(entry, f"{prefix}{entry.name}")
+    for entry in folders:
+        real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
+        if real not in ancestors:  # a link to a folder that holds it
+            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
+    if shots and prefix and not videos and not folders:
+        yield _folder_of_pictures(shots, prefix[:-1])
+
+
+def _file(entry: os.DirEntry[str], path: str) -> File:
+    _check_name(path)
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return File(path, -1, 0)  # a link to nothing
+    return File(path, status.st_size, status.st_mtime_ns)
+
+
+def _folder_of_pictures(entries: list[os.DirEntry[str]], path: str) -> File:
+    files = sorted(_file(entry, f"{path}/{entry.name}") for entry in entries)
+    stamp = hashlib.blake2b(json.dumps(files).encode(), digest_size=8).digest()
+    return File(path, sum(max(0, file.size_bytes) for file in files), int.from_bytes(stamp, "big") >> 1)
+
+
+def _check_name(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name {os.fsencode(path)!r} is not UTF-8: rename it") from None

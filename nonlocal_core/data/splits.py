@@ -1,0 +1,121 @@
+"""From probed rows to those of a manifest: labels get ids, videos get splits, and copies are found."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from nonlocal_core.data.manifest import SCHEMA
+from nonlocal_core.errors import InputError
+from nonlocal_core.sections import IndexConfig
+
+log = logging.getLogger(__name__)
+
+
+def complete(rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None) -> pd.DataFrame:
+    """The rows of a manifest, sorted by video_id: label ids, splits where the layout named none, final statuses.
+
+    Ids follow `labels`, or the alphabet.  Splits are drawn label by label from contents: copies of a video stay
+    together, and neither the order of the rows nor a broken video changes where another one goes.
+
+    Raises: InputError if a label is not in `labels`.
+    """
+    names = sorted(set(rows["label"])) if labels is None else labels
+    ids = {name: number for number, name in enumerate(names)}
+    unknown = sorted(set(rows["label"]) - ids.keys())
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names[:5])}, …"
+        raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
+    done = rows.sort_values("video_id", ignore_index=True)
+    done["label_id"] = done["label"].map(ids).astype("int32")
+    is_short = (done["status"] == "ok") & (done["num_frames"] < index.min_frames)
+    done.loc[is_short, "reason"] = done.loc[is_short, "num_frames"].map(
+        lambda num_frames: f"{num_frames} of at least {index.min_frames} frames (index.min_frames)"
+    )
+    done.loc[is_short, "status"] = "too_short"
+    is_open = done["split"] == ""
+    done.loc[is_open, "split"] = _draw_splits(done[is_open], index)
+    if is_open.any():
+        _warn_of_lonely(done[is_open])
+    _handle_copies(done, index)
+    return done[SCHEMA.names]
+
+
+def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
+    """A split for each row: per label a share of its contents goes to val, and copies follow their content."""
+    readable = rows[rows["status"] == "ok"]
+    # A content under two labels counts for the first of them, so that it cannot be drawn twice.
+    label_of = readable.sort_values("label").drop_duplicates("sha256").set_index("sha256")["label"]
+    val: set[str] = set()
+    for _, contents in label_of.groupby(label_of):
+        ordered = sorted(contents.index, key=lambda sha256: _rank(index.split_seed, sha256))
+        num_val = max(1, round(index.val_fraction * len(ordered)))
+        val.update(ordered[: min(num_val, len(ordered) - 1)])
+    # A broken video gets a split too, so that "x of N" has the same N whatever breaks.
+    broken = rows[rows["status"] != "ok"]
+    in_val = readable["sha256"].isin(val)
+    lost = [
+        _rank(index.split_seed, sha256 or video_id) < index.val_fraction * 2**64
+        for sha256, video_id in zip(broken["sha256"], broken["video_id"], strict=True)
+    ]
+    chosen = pd.concat([in_val, pd.Series(lost, index=broken.index, dtype=bool)])
+    splits: pd.Series[str] = pd.Series(np.where(chosen, "val", "train"), index=chosen.index).reindex(rows.index)
+    return splits
+
+
+def _rank(seed: int, name: str) -> int:
+    """A number from 0 to 2**64 - 1 that looks random and always comes out the same."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "big")
+
+
+def _warn_of_lonely(rows: pd.DataFrame) -> None:
+    """Say which labels have a single content: it is in train, so val says nothing of them."""
+    num_contents = rows[rows["status"] == "ok"].groupby("label")["sha256"].nunique()
+    lonely = sorted(num_contents.index[num_contents == 1])
+    if lonely:
+        log.warning(
+            "%d labels have one video each, which goes to train, so that val says nothing of them: %s",
+            *(len(lonely), _few(lonely)),
+        )
+
+
+def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
+    """Say which contents occur twice.  Those of val and test are taken out of train, unless they are to be kept.
+
+    The score of val or test would be a memory test otherwise.  Nothing is taken out of val or test: their videos
+    stay those of everybody who uses the same lists.
+    """
+    ok = rows[rows["status"] == "ok"]
+    copies = ok[ok.duplicated("sha256", keep=False)]
+    held_out = copies[copies["split"] != "train"].drop_duplicates("sha256").set_index("sha256")
+    shared = copies[(copies["split"] == "train") & copies["sha256"].isin(held_out.index)]
+    what = "all are kept (index.duplicates=keep)"
+    if index.duplicates == "drop_from_train":
+        what = f"{len(shared)} files are left out of train"
+        twins = "same content as " + held_out["path"] + " (" + held_out["split"] + ", " + held_out["label"] + ")"
+        rows.loc[shared.index, "status"] = "duplicate"
+        rows.loc[shared.index, "reason"] = shared["sha256"].map(twins)
+    num = copies.groupby("sha256")[["split", "label"]].nunique()
+    _say(copies, num["split"] > 1, "split", f"in two splits: {what}")
+    _say(copies, num["label"] > 1, "label", "under two labels: correct one of them")
+    _say(copies, (num["split"] == 1) & (num["label"] == 1), "path", "twice in one split and label: all are kept")
+
+
+def _say(copies: pd.DataFrame, is_meant: pd.Series[bool], column: str, what: str) -> None:
+    """A line with the number of contents that are meant and two files of the first one, told apart by a column."""
+    meant = is_meant.index[is_meant]
+    if len(meant):
+        pair = copies[copies["sha256"] == meant[0]].drop_duplicates(column).head(2)
+        example = " and ".join(f"{row.path} ({row.split}, {row.label})" for row in pair.itertuples())
+        log.warning("%d contents are %s; e.g. %s", len(meant), what, example)
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")

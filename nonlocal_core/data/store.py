@@ -1,0 +1,274 @@
+"""The store of decoded videos: shards that are written once, found whole or not at all, and never changed.
+
+    WORKSPACE/records/KEY/, where KEY is a hash of the settings of cache:
+
+    shard-ID.bin       the JPEGs of all its frames, one after the other
+    shard-ID.parquet   one row a record (SCHEMA): what it is, where its frames lie, length and checksum of each
+
+A record is a content: it is named by the sha256 of the video, and knows no label, split or path.  ID is a hash of
+the contents that a shard is for.  The parquet file is written last: a shard without it does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nonlocal_core.artifacts import digest_of
+from nonlocal_core.errors import DamagedError
+
+FOLDER = "records"
+"""of the workspace; one folder below it for each choice of settings"""
+GIVEN_UP = "given_up"
+"""status of a video that crashed or hung the decoder: it may have been the machine's fault"""
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("sha256", pa.string()),
+    ("status", pa.string()),
+    ("reason", pa.string()),
+    ("num_frames", pa.int32()),
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+    ("digest", pa.string()),
+    ("offset", pa.int64()),
+    ("num_bytes", pa.int64()),
+    ("lengths", pa.list_(pa.int32())),
+    ("crc32", pa.list_(pa.uint32())),
+]
+SCHEMA = pa.schema(_COLUMNS)
+_FRAME_COLUMNS = ("lengths", "crc32")
+KEY_COLUMNS = tuple(name for name in SCHEMA.names if name not in _FRAME_COLUMNS)
+_VERSION_KEY, _VERSION = b"nonlocal_core.records", b"2"
+_BYTES_KEY = b"nonlocal_core.records.bin_bytes"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One content on its way into a shard."""
+
+    sha256: str
+    """of the video"""
+    status: str
+    """ok, unreadable or given_up"""
+    reason: str
+    """one short phrase; "" if ok"""
+    num_frames: int
+    """frames that could be decoded; 0 of a broken video"""
+    height: int
+    """pixels of a cached frame, and width"""
+    width: int
+    frames: Sequence[Any]
+    """JPEGs (bytes) in the order of showing; none of a broken video, and of one that is read from its file"""
+
+
+def shard_id(contents: Iterable[str]) -> str:
+    """The name of a shard for these contents, in whatever order they are."""
+    return digest_of(*sorted(contents))
+
+
+def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
+    """Put one shard into `folder`; only one record is in memory at a time."""
+    bin_path, table_path = paths(folder, shard)
+    table_path.unlink(missing_ok=True)  # no old table may vouch for the new bytes
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    offset = 0
+    unfinished = bin_path.with_name(f"{bin_path.name}.tmp")
+    with unfinished.open("wb") as file:
+        for record in records:
+            lengths = np.array([len(jpeg) for jpeg in record.frames], np.int32)
+            crc32 = np.array([zlib.crc32(jpeg) for jpeg in record.frames], "<u4")
+            row = {**vars(record), "offset": offset, "num_bytes": int(lengths.sum())}
+            row |= {"lengths": lengths, "crc32": crc32, "digest": _digest(record, crc32, folder.name)}
+            for name, column in columns.items():
+                column.append(row[name])
+            file.writelines(record.frames)
+            offset += row["num_bytes"]
+        _sync(file)
+    os.replace(unfinished, bin_path)
+    metadata = {_VERSION_KEY: _VERSION, _BYTES_KEY: str(offset).encode()}
+    table = pa.Table.from_pydict(columns, schema=SCHEMA).replace_schema_metadata(metadata)
+    unfinished = table_path.with_name(f"{table_path.name}.tmp")
+    with unfinished.open("wb") as file:
+        pq.write_table(table, file, write_page_checksum=True)
+        _sync(file)
+    os.replace(unfinished, table_path)
+    _sync_folder(folder)
+
+
+def is_complete(folder: Path, shard: str) -> bool:
+    """Whether a shard was finished and has all its bytes; their checksums are looked at when they are read."""
+    bin_path, table_path = paths(folder, shard)
+    try:
+        return _has_its_bytes(pq.read_schema(table_path), bin_path)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def scan(folder: Path) -> pd.DataFrame:
+    """The records of all complete shards without their frames, each with its `shard` and `row` there.
+
+    Raises: DamagedError if a table does not match its checksums.
+    """
+    tables = []
+    for table_path in sorted(folder.glob("shard-*.parquet")):
+        shard = table_path.stem.removeprefix("shard-")
+        table = _read(table_path, list(KEY_COLUMNS))
+        if table is not None:
+            place = {"shard": pa.array([shard] * len(table)), "row": pa.array(np.arange(len(table)))}
+            for name, column in place.items():
+                table = table.append_column(name, column)
+            tables.append(table.replace_schema_metadata(None))
+    if not tables:
+        return pd.DataFrame({name: [] for name in (*KEY_COLUMNS, "shard", "row")})
+    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+    return pa.concat_tables(tables).to_pandas(use_threads=False)
+
+
+def contents(folder: Path) -> pd.DataFrame:
+    """One record a content, indexed by sha256.
+
+    Two runs may have made a content twice; a copy that was given up counts only where there is no other.
+
+    Raises: DamagedError if a table does not match its checksums.
+    """
+    return one_of_each(scan(folder)).set_index("sha256")
+
+
+def one_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of a scan that count: one a content."""
+    ordered = rows.assign(last=rows["status"] == GIVEN_UP).sort_values(["last", "shard", "row"], kind="stable")
+    return ordered.drop_duplicates("sha256").drop(columns="last")
+
+
+def places(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:
+    """Where some contents are among the rows of `contents`; -1 of one that is not there."""
+    return rows.index.get_indexer(pd.Index(sha256)).astype(np.int64)
+
+
+class Shard:
+    """An open shard: any frames of it, from any number of threads.
+
+    Raises: DamagedError if it is not complete, or its table does not match its checksums.
+    """
+
+    def __init__(self, folder: Path, shard: str) -> None:
+        self.path, table_path = paths(folder, shard)
+        table = _read(table_path, ["sha256", "offset", *_FRAME_COLUMNS])
+        if table is None:
+            raise DamagedError(f"{self.path} is missing or does not have all its bytes: {what_to_do(self.path)}")
+        self._sha256 = table.column("sha256").to_pylist()
+        # pyarrow-stubs do not know that a column of lists is made of ListArrays.
+        lengths, crc32 = (_joined(table.column(name)) for name in _FRAME_COLUMNS)
+        self._first = lengths.offsets.to_numpy().astype(np.int64)
+        self._offset = table.column("offset").to_numpy()
+        self._lengths, self._crc32 = lengths.values.to_numpy(), crc32.values.to_numpy()
+        # An empty file cannot be mapped: a shard in which no video could be read.
+        empty = not self.path.stat().st_size
+        self._content = np.empty(0, np.uint8) if empty else np.memmap(self.path, np.uint8, "r")
+
+    def num_stored(self, row: int) -> int:
+        """The frames of a record that are in the shard."""
+        return int(self._first[row + 1] - self._first[row])
+
+    def jpegs(self, row: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Some frames of a record, as JPEGs that are looked at where they lie.
+
+        Raises: IndexError if the record has no such frame; DamagedError if one does not match its checksum, for
+                `damaged` to say where.
+        """
+        first, end = self._first[row : row + 2]
+        if len(indices) and not 0 <= indices.min() <= indices.max() < end - first:
+            raise IndexError(f"{self._sha256[row]} has {end - first} stored frames, not number {indices}")
+        ends = self._offset[row] + np.cumsum(self._lengths[first:end], dtype=np.int64)
+        found = []
+        for k in indices.tolist():
+            jpeg = self._content[ends[k] - self._lengths[first + k] : ends[k]]
+            if zlib.crc32(jpeg.data) != self._crc32[first + k]:
+                raise DamagedError(f"frame {k} does not match its checksum")
+            found.append(jpeg)
+        return found
+
+    def damaged(self, video: str, what: str) -> DamagedError:
+        """The error that names the shard, the video and how to build it again."""
+        many = f"the {len(self._sha256)} videos of this shard"
+        return DamagedError(f"{self.path}: video {video}, {what}: {what_to_do(self.path, many)}")
+
+
+class Files(NamedTuple):
+    """The two files of a shard."""
+
+    bin_path: Path
+    table_path: Path
+
+
+def paths(folder: Path, shard: str) -> Files:
+    """Where a shard lies."""
+    return Files(folder / f"shard-{shard}.bin", folder / f"shard-{shard}.parquet")
+
+
+def what_to_do(file: Path, many: str = "its videos") -> str:
+    """The command that builds a damaged shard again."""
+    return f"rm '{file}', then the same command again, which decodes {many} anew and nothing else"
+
+
+def gigabytes(num_bytes: float) -> str:
+    """A size for a person: `17.2 GB`, `0.0042 GB`."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.4f} GB"
+
+
+def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str:
+    """Hash of the frames; where they are not stored, of the file and the settings that they come from."""
+    if record.num_frames == 0:
+        return ""
+    return digest_of(crc32.tobytes()) if record.frames else digest_of(record.sha256, settings_key)
+
+
+def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
+    """Columns of a shard's table; None if the shard is not complete."""
+    try:
+        with pq.ParquetFile(table_path, page_checksum_verification=True) as file:
+            if not _has_its_bytes(file.schema_arrow, table_path.with_suffix(".bin")):
+                return None
+            return file.read(columns, use_threads=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException):
+        raise DamagedError(f"{table_path} does not match its checksums: {what_to_do(table_path)}") from None
+
+
+def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:
+    metadata = schema.metadata or {}
+    try:
+        num_bytes = str(bin_path.stat().st_size).encode()
+    except OSError:
+        return False
+    return metadata.get(_VERSION_KEY) == _VERSION and metadata.get(_BYTES_KEY) == num_bytes
+
+
+def _joined(column: Any) -> Any:
+    """A column in one piece; of no rows too."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renames in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""Parquet files that are written whole or not at all, and read with their checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.errors import DamagedError
+
+
+def from_frame(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` of these rows."""
+    table = pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False, nthreads=1)
+    return table.replace_schema_metadata(schema.metadata)  # without that of pandas
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Put a table at `path`."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    write_atomically(path, buffer.getvalue().to_pybytes())
+
+
+def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """The table at `path`, or some columns of it.
+
+    Raises: FileNotFoundError if there is none; DamagedError if it does not match its checksums or the schema.
+    """
+    try:
+        # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        found = file.schema_arrow
+        if not found.equals(schema, check_metadata=False) or found.metadata != schema.metadata:
+            raise DamagedError(f"{path} was written by another version")
+        return file.read(columns=columns, use_threads=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise DamagedError(f"{path} is damaged ({first})") from None

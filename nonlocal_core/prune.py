@@ -1,0 +1,188 @@
+"""Drop the records that no cache needs.
+
+python -m nonlocal_core.prune WORKSPACE         say what would be dropped, and what is kept
+python -m nonlocal_core.prune WORKSPACE --yes   drop it
+
+Kept is what a finished cache needs, or an unfinished one (cache/KEY.partial): delete its folder, and the next
+prune drops what nothing else needs.  The record of a video that crashed or hung the decoder is dropped as well, so
+that the next run tries it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nonlocal_core.artifacts import ARTIFACT_FILE, RecordCache, Workspace
+from nonlocal_core.data import cache_plan, cached, store
+from nonlocal_core.errors import DamagedError, InputError, NonlocalError
+
+DEAD_SHARE = 0.5
+"""a shard with this share of dead bytes is copied without them; below it, that costs more than it frees"""
+
+
+class Needs(NamedTuple):
+    """What one cache needs of a store."""
+
+    folder: Path
+    store: str
+    finished: bool
+    sha256: frozenset[str]
+    shards: frozenset[str]
+    """that it may still be building"""
+
+
+class Verdict(NamedTuple):
+    """What is to be done with a store."""
+
+    dropped: list[str]
+    """shards in which nothing is needed"""
+    copied: dict[str, pd.DataFrame]
+    """shards that are replaced by a copy of these of their rows"""
+    stray: list[Path]
+    """files of shards that are not complete"""
+    freed: int
+    """bytes"""
+    held: int
+    """bytes that nobody needs in shards that stay as they are"""
+    tried_again: int
+    """videos"""
+
+
+def prune(workspace: Workspace, *, really: bool) -> Iterator[str]:
+    """What is dropped and what is kept, line by line.
+
+    Raises: DamagedError if it cannot be known what a cache needs, or a record that is to be copied is damaged.
+    """
+    for folder in sorted((workspace.root / store.FOLDER).glob("*/")):
+        with workspace.locked(f"records-{folder.name}"):
+            needs = [one for one in _needs(workspace) if one.store == folder.name]
+            rows = store.scan(folder)
+            verdict = _judge(folder, rows, needs)
+            if really:
+                _apply(folder, verdict)
+                if not needs:
+                    shutil.rmtree(folder)
+        yield from _said(folder, verdict, needs, really=really)
+
+
+def _needs(workspace: Workspace) -> list[Needs]:
+    found = []
+    for folder in sorted((workspace.root / RecordCache.stage).glob("*/")):
+        plan, artifact = folder / cache_plan.FILE, folder / ARTIFACT_FILE
+        if artifact.exists():
+            try:
+                cache = RecordCache.model_validate(json.loads(artifact.read_text())["reference"])
+            except (ValueError, KeyError, TypeError):
+                raise DamagedError(
+                    f"{artifact} is damaged or of another version: delete {folder} and prune again"
+                ) from None
+            sha256 = frozenset(cached.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
+            found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
+        elif plan.exists():
+            try:
+                rows = cache_plan.read(plan)
+            except DamagedError as error:
+                raise DamagedError(f"{error}: delete {folder} and prune again") from None
+            for name, part in rows.groupby("store"):
+                contents = frozenset(part["sha256"]), frozenset(part["shard"])
+                found.append(Needs(folder, str(name), False, *contents))
+    return found
+
+
+def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
+    needed = {sha256 for one in needs for sha256 in one.sha256}
+    unfinished = {sha256 for one in needs for sha256 in one.sha256 if not one.finished}
+    given_up = (rows["status"] == store.GIVEN_UP) & ~rows["sha256"].isin(unfinished)
+    counts = rows.index.isin(store.one_of_each(rows).index) & rows["sha256"].isin(needed)
+    # A record without frames weighs one byte, so that a shard of nothing else has a share too.
+    rows = rows.assign(given_up=given_up, live=counts & ~given_up, weight=rows["num_bytes"] + 1)
+    dropped, copied, freed, held = [], {}, 0, 0
+    for shard, part in rows.groupby("shard"):
+        live, dead = part[part["live"]], part[~part["live"]]
+        if dead.empty:
+            continue
+        num_bytes = int(dead["num_bytes"].sum())
+        if live.empty:
+            dropped.append(str(shard))
+        elif dead["given_up"].any() or dead["weight"].sum() >= DEAD_SHARE * part["weight"].sum():
+            copied[str(shard)] = live
+        else:
+            held, num_bytes = held + num_bytes, 0
+        freed += num_bytes
+    known = {*rows["shard"], *(shard for one in needs for shard in one.shards)}
+    stray = [file for file in folder.iterdir() if file.name.split(".")[0].removeprefix("shard-") not in known]
+    freed += sum(file.stat().st_size for file in stray)
+    return Verdict(dropped, copied, stray, freed, held, rows.loc[given_up, "sha256"].nunique())
+
+
+def _apply(folder: Path, verdict: Verdict) -> None:
+    for shard, rows in verdict.copied.items():
+        # A reader that misses the old shard looks again, and finds the new one.
+        store.write_shard(folder, store.shard_id(rows["sha256"]), _records(store.Shard(folder, shard), rows))
+    for shard in (*verdict.dropped, *verdict.copied):
+        bin_path, table_path = store.paths(folder, shard)
+        table_path.unlink()  # first: without it, the shard does not exist
+        bin_path.unlink()
+    for file in verdict.stray:
+        file.unlink()
+
+
+def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
+    """Records as they are.  Each frame's checksum is looked at: no damage gets a checksum of its own."""
+    for row in rows.to_dict("records"):
+        number = int(row["row"])
+        try:
+            frames = shard.jpegs(number, np.arange(shard.num_stored(number)))
+        except DamagedError as error:
+            raise shard.damaged(f"with sha256 {row['sha256']}", str(error)) from None
+        size = int(row["num_frames"]), int(row["height"]), int(row["width"])
+        yield store.Record(str(row["sha256"]), str(row["status"]), str(row["reason"]), *size, frames)
+
+
+def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:
+    does = "freed" if really else "would free"
+    yield (
+        f"records/{folder.name}: {does} {store.gigabytes(verdict.freed)}: {len(verdict.dropped)} shards in which"
+        f" nothing is needed, the dead records of {len(verdict.copied)}, {len(verdict.stray)} files of unfinished"
+        " shards"
+    )
+    if verdict.tried_again:
+        yield f"  {verdict.tried_again} videos that crashed or hung the decoder: the next run tries them again"
+    for one in needs:
+        state = "" if one.finished else ", unfinished"
+        yield f"  kept for cache/{one.folder.name}: {len(one.sha256):,} contents{state}"
+    if verdict.held:
+        yield f"  kept beside them: {store.gigabytes(verdict.held)} of dead records, in shards with few of them"
+
+
+def main(words: list[str]) -> int:
+    """The command: its lines, and its exit code."""
+    description, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser("python -m nonlocal_core.prune", description=description, epilog=rest)
+    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
+    given = parser.parse_args(words)
+    try:
+        if not (given.workspace / store.FOLDER).is_dir():
+            raise InputError(f"there is no cache in {given.workspace}: name the folder of a workspace")
+        for line in prune(Workspace(given.workspace), really=given.yes):
+            print(line)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if not given.yes:
+        print("nothing was changed: add --yes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Every kind of file that FFmpeg is known to number wrongly, or decord to jump wrongly in."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video_files import FAMILIES, REMAKES, ffmpeg, frames_by_ffmpeg, make_family, number_of
+
+from nonlocal_core.data import video
+from nonlocal_core.errors import DecodeError
+
+EXPECTED_SAFE = {name: made.seek_safe for name, made in {**FAMILIES, **REMAKES}.items()}
+TURNED = {"turned_90.mp4": 270, "turned_180.mp4": 180, "turned_270.mov": 90, "turned_90.mkv": 270}
+# decord is wrong in these.  It hangs in some MPEG-TS files, cannot open others, and is right in the rest by luck.
+WRONG = [
+    *("open_gop12.mp4", "open_gop12.mkv", "open_gop60.mp4", "hevc.mp4", "hevc.mkv", "h264.avi", "h264_no_b.avi"),
+    *("mpeg4_b.mp4", "mpeg4_b.mkv", "mpeg4_b.avi", "mpeg1.mpg", "mpeg2.mpg", "mpeg2.mp4", "mpeg2.mkv", "wmv1.wmv"),
+    *("wmv2.wmv", "cut_early.mp4", "cut_late.mp4", "cut_open.mp4", "cut_open.mkv", "cut_hevc.mkv", "cut.avi"),
+    *("turned_90.mkv", "mirrored.mp4"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("families")
+
+
+def mean_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    return float(np.abs(a.astype(int) - b).mean()) if a.shape == b.shape else 255.0
+
+
+def num_wrong(path: Path, frames: list[NDArray[np.uint8]]) -> int:
+    """How many frames at 30 single places and in 6 clips are others than asked for; a fault counts as one."""
+    rng = random.Random(0)
+    wanted = [[rng.randrange(len(frames))] for _ in range(min(30, 2 * len(frames)))]
+    for interval in (1, 2, 6) * 2 if len(frames) > 1 else ():
+        start = rng.randrange(len(frames))
+        wanted.append([min(start + step * interval, len(frames) - 1) for step in range(16)])
+    wrong = 0
+    for numbers in wanted:
+        try:
+            found = video.frames_at(path, np.array(numbers))
+        except DecodeError:
+            return wrong + 1
+        wrong += sum(
+            mean_difference(frame, frames[number]) > 1 for frame, number in zip(found, numbers, strict=True)
+        )
+    return wrong
+
+
+@pytest.mark.parametrize("name", EXPECTED_SAFE)
+def test_all_frames_are_those_that_ffmpeg_shows(folder: Path, name: str) -> None:
+    path = make_family(folder, name)
+    probe, frames = video.probe(path), list(video.read_frames(path))
+    expected = frames_by_ffmpeg(path, probe.height, probe.width)
+    assert len(frames) == len(expected) == probe.num_frames
+    assert max(mean_difference(*pair) for pair in zip(frames, expected, strict=True)) < 0.5
+    assert all(frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
+    if name in FAMILIES:
+        assert [number_of(frame) for frame in frames] == list(range(FAMILIES[name].num_frames))
+        numerator, _, denominator = FAMILIES[name].rate.partition("/")
+        if probe.num_frames > 2:
+            assert probe.fps == pytest.approx(float(numerator) / float(denominator or 1))
+    elif name.startswith("cut"):
+        numbers = [number_of(frame) for frame in frames]
+        assert numbers == list(range(80 - len(frames), 80))
+    assert probe.rotation == TURNED.get(name, probe.rotation if name.startswith("mirrored") else 0)
+    assert probe.variable_fps == name.startswith("uneven")
+
+
+@pytest.mark.parametrize("name", EXPECTED_SAFE)
+def test_who_is_called_safe_is_safe(folder: Path, name: str) -> None:
+    path = make_family(folder, name)
+    assert video.probe(path).seek_safe == EXPECTED_SAFE[name]
+    if EXPECTED_SAFE[name]:
+        assert num_wrong(path, list(video.read_frames(path))) == 0
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_others_have_to_be_kept_from_decord(folder: Path, name: str) -> None:
+    path = make_family(folder, name)
+    assert num_wrong(path, list(video.read_frames(path))) > 0
+
+
+def test_a_frame_that_is_never_shown_is_not_counted(tmp_path: Path) -> None:
+    """Two-pass VP8 has packets that only other frames refer to."""
+    path = tmp_path / "hidden.webm"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=4")
+    coding = ("-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "25", "-b:v", "100k")
+    log = ("-passlogfile", tmp_path / "log")
+    ffmpeg(*source, *coding, *log, "-pass", "1", "-f", "null", "-")
+    ffmpeg(*source, *coding, *log, "-pass", "2", path)
+    probe = video.probe(path)
+    assert probe.longest_gap > 100, "this file has no such packet"
+    assert (probe.num_frames, probe.seek_safe) == (100, False)
+    assert len(list(video.read_frames(path))) == 100
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "hevc.ts", "mpeg2.ts", "mpeg2.mpg"])
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_a_recording_that_starts_between_two_key_frames(
+    folder: Path, tmp_path: Path, name: str, share: float
+) -> None:
+    content = make_family(folder, name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[int(len(content) * share) // 188 * 188 :])
+    numbers = [number_of(frame) for frame in video.read_frames(path)]
+    assert numbers == list(range(80 - len(numbers), 80))
+    assert len(numbers) == video.probe(path).num_frames > 10
+    assert numbers[0] % 12 == 0
