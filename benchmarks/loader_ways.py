@@ -148,7 +148,7 @@ def _cpu_s() -> float:
 
 
 def _settle() -> None:
-    """Wait until what is prepared ahead is as much as before the turn, so that each turn pays for its own clips."""
+    """Wait until as much is prepared ahead as before the turn, so that each turn pays for its own clips."""
     before_s = -1.0
     while _cpu_s() - before_s > 0.002:
         before_s = _cpu_s()
