@@ -46,7 +46,7 @@ def clips(videos_dir: Path, folder: Path) -> Iterator[int]:
     config = resolve("nl_i3d_r50_8x8", {"train.batch_size": 8})
     workspace = Workspace(folder)
     cached = cache.cache(index.index(videos_dir, config, workspace), config, workspace)
-    reader = RecordReader(cached, workspace)
+    reader = RecordReader(workspace, cached)
     rows = loader.readable_rows(reader, "train")
     for epoch in range(sys.maxsize):
         for batch in loader.train_batches(reader, rows, config, epoch, skip=0):

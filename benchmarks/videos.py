@@ -31,7 +31,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
     speed = rng.uniform(-1.2, 1.2, (4, 2))
     unfinished = path.with_name(f".{path.name}")
     with av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "medium", "g": "250"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "medium", "g": "250"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for t in range(NUM_FRAMES):
             y, x = (int(abs(v * t)) % side for v, side in zip(speed[0], (HEIGHT, WIDTH), strict=True))
@@ -39,7 +39,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
             for patch, (down, across) in zip(patches, speed[1:], strict=True):
                 top, left = int(93 + 90 * np.sin(down * t / 20)), int(125 + 120 * np.sin(across * t / 20))
                 frame[top : top + 70, left : left + 90] = patch
-            grain = rng.integers(-6, 7, (HEIGHT, WIDTH, 1), dtype=np.int16)
+            grain = rng.integers(-4, 5, (HEIGHT, WIDTH, 1), dtype=np.int16)
             shown = np.clip(frame + grain, 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(stream.encode())
@@ -48,7 +48,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     picture = np.full((height, width, 3), 110, np.float32)
-    for cells, strength in ((6, 45), (24, 25), (96, 14)):
+    for cells, strength in ((6, 45), (24, 25), (96, 10)):
         coarse = rng.normal(0, strength, (cells, cells, 3)).astype(np.float32)
         picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(picture, 0, 255)
