@@ -1,0 +1,171 @@
+"""What a published file cannot say of its network: strides, pools and their order, scale, head, input, labels.
+
+Two networks with these chosen differently have the same tensors, so a wrong choice shows only in the accuracy.
+docs/weights.md has the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from nonlocal_core.errors import ConfigError, InputError
+
+Settings = dict[str, Any]
+
+
+class Profile(NamedTuple):
+    """A kind of file."""
+
+    schemes: tuple[str, ...]
+    """whose names its tensors may have"""
+    fixed: Settings
+    """settings that no switch changes"""
+    usual: Settings
+    """settings that a switch, or the config in a file, may change"""
+    asked: tuple[str, ...] = ()
+    """which pairwise functions its tensors may be of, if the person who has the file must say it"""
+    alphabetical: bool = True
+    """classes are numbered by the alphabet, as Kinetics' are; or in the order of a file beside the weights"""
+    may_be_2d: bool = False
+    """kernels may be those of images, to be inflated"""
+    clip: str = ""
+    """LENxINTERVAL of the published files"""
+
+
+_IMAGENET: Settings = {"input_mean": (123.675, 116.28, 103.53), "input_std": (58.395, 57.12, 57.375)}
+_GREY: Settings = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
+_POOL2: Settings = {"pool2_kernel_t": 2, "pool2_stride_t": 2}
+_NO_STRIDE: Settings = {"stem_stride_t": 1, "pool1_kernel_t": 1, "pool1_stride_t": 1}
+_WINDOWS: Settings = {"head": "fully_conv", "nl_out_bias": True, "nl_axes": "spacetime", "block": "bottleneck"}
+_CAFFE2: Settings = {**_WINDOWS, **_GREY, **_POOL2, "pool1_pad": 0, "nl_sub_sample": "before_conv"}
+_CAFFE2_8X8: Settings = {**_CAFFE2, **_NO_STRIDE}
+_CAFFE2_32X2: Settings = {**_CAFFE2, "stem_stride_t": 2, "pool1_kernel_t": 2, "pool1_stride_t": 2}
+_BATCH: Settings = {"norm": "batch", "nl_norm": "batch"}
+_AFFINE: Settings = {"norm": "frozen", "nl_norm": "none", "nl_out_init": "zeros"}
+_SOFTMAX: Settings = {"pairwise": "embedded_gaussian", "nl_scale": True, "nl_group_frames": (0, 0, 0, 0)}
+_CLIP_OF_4: Settings = {**_SOFTMAX, "head_window": (4, 7, 7)}
+_CLIP_OF_16: Settings = {**_SOFTMAX, "head_window": (16, 7, 7), "nl_group_frames": (0, 4, 0, 0)}
+
+PROFILES: dict[str, Profile] = {
+    "mmaction2": Profile(
+        ("mmaction2",),
+        {**_POOL2, **_BATCH, "pool1_kernel_t": 1, "pool1_pad": 1, "nl_out_bias": False, "head": "pooled"},
+        {**_IMAGENET, "stem_stride_t": 2, "pool1_stride_t": 2, "nl_scale": False},
+        asked=("dot_product", "embedded_gaussian"),
+    ),
+    "pyslowfast": Profile(
+        ("pyslowfast", "caffe2"),
+        {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
+        {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
+        asked=("dot_product", "embedded_gaussian"),
+    ),
+    "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),
+    "caffe2_32x2": Profile(("caffe2",), {**_CAFFE2_32X2, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="32x2"),
+    "caffe2_affine_32x4": Profile(("caffe2",), {**_CAFFE2_8X8, **_AFFINE}, _CLIP_OF_16, clip="32x4"),
+    "caffe2_affine_128x1": Profile(("caffe2",), {**_CAFFE2_32X2, **_AFFINE}, _CLIP_OF_16, clip="128x1"),
+    "torchvision2d": Profile(
+        ("torchvision",),
+        {**_BATCH, "pool1_pad": 1},
+        {**_IMAGENET, "nl_res2": (), "nl_res3": (), "nl_res4": (), "nl_res5": ()},
+        may_be_2d=True,
+    ),
+    "seed": Profile(
+        ("seed",),
+        {
+            **_NO_STRIDE,
+            **_POOL2,
+            **_BATCH,
+            "pool1_pad": 1,
+            "nl_out_bias": False,
+            "nl_scale": False,
+            "head": "pooled",
+        },
+        {
+            "input_mean": _IMAGENET["input_mean"],
+            "input_std": (58.395, 57.12, 65.025),  # the seed's 0.255 for blue
+            "pairwise": "dot_product",
+            "nl_zero_gamma": False,
+        },
+        alphabetical=False,
+    ),
+    "ours": Profile((), {}, {}, alphabetical=False),
+}
+
+
+def profile_of(name: str) -> Profile:
+    """The profile of this name.
+
+    Raises: ConfigError that lists the profiles.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"there is no profile {name!r}: there are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def slowfast_settings(text: str) -> Settings:
+    """What the config inside a SlowFast checkpoint says of its network.
+
+    Raises: InputError if it describes a network that is not one of these.
+    Source: SlowFast, ResNet in slowfast/models/video_model_builder.py.
+    """
+    config = yaml.safe_load(text)
+    wanted = {
+        "MODEL.MODEL_NAME": "ResNet",
+        "RESNET.TRANS_FUNC": "bottleneck_transform",
+        "RESNET.NUM_GROUPS": 1,
+        "RESNET.STRIDE_1X1": False,
+        "RESNET.SPATIAL_STRIDES": [[1], [2], [2], [2]],
+        "RESNET.SPATIAL_DILATIONS": [[1], [1], [1], [1]],
+        "DATA.REVERSE_INPUT_CHANNEL": False,
+        "MULTIGRID.SHORT_CYCLE": False,
+        "DETECTION.ENABLE": False,
+    }
+    for name, value in wanted.items():
+        section, key = name.split(".")
+        found = config.get(section, {}).get(key, value)  # older files lack the younger keys
+        if found != value:
+            raise InputError(f"its config says {name}={found}, and only {value} can be imported")
+    data, resnet = config["DATA"], config["RESNET"]
+    pool2 = _known("MODEL.ARCH", config["MODEL"]["ARCH"], {"i3d": 2, "c2d": 2, "i3d_nopool": 1, "c2d_nopool": 1})
+    side = data["TRAIN_CROP_SIZE"] // 32
+    return {
+        "width": resnet["WIDTH_PER_GROUP"],
+        "stage_blocks": _known("RESNET.DEPTH", resnet["DEPTH"], {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}),
+        "input_mean": tuple(255 * value for value in data["MEAN"]),
+        "input_std": tuple(255 * value for value in data["STD"]),
+        "pool2_kernel_t": pool2,
+        "pool2_stride_t": pool2,
+        "head_window": (data["NUM_FRAMES"] // pool2, side, side),
+        **_slowfast_blocks(config["NONLOCAL"], data["NUM_FRAMES"], pool2),
+    }
+
+
+def _slowfast_blocks(config: dict[str, Any], num_frames: int, pool2: int) -> Settings:
+    """Where the non-local blocks are and, if there are any, what they are."""
+    located = [tuple(sorted(blocks)) for (blocks,) in config["LOCATION"]]
+    settings: Settings = {f"nl_res{stage}": blocks for stage, blocks in enumerate(located, 2)}
+    if not any(located):
+        return settings
+    pools = {str(pool) for blocks, pool in zip(located, config["POOL"], strict=True) if blocks}
+    known = {str([[1, 2, 2]] * 2): "before_conv", str([[1, 1, 1]] * 2): "none"}
+    if len(pools) > 1:
+        raise InputError(f"its config says NONLOCAL.POOL={config['POOL']}: only one pool for all can be imported")
+    frames = [num_frames, *[num_frames // pool2] * 3]
+    groups = [group for (group,) in config["GROUP"]]
+    forms = {"dot_product": "dot_product", "softmax": "embedded_gaussian"}
+    return settings | {
+        "pairwise": _known("NONLOCAL.INSTANTIATION", config["INSTANTIATION"], forms),
+        "nl_sub_sample": _known("NONLOCAL.POOL", pools.pop(), known),
+        "nl_group_frames": tuple(
+            num // group if blocks and group > 1 else 0
+            for blocks, num, group in zip(located, frames, groups, strict=True)
+        ),
+    }
+
+
+def _known(name: str, value: Any, known: dict[Any, Any]) -> Any:
+    if value not in known:
+        raise InputError(f"its config says {name}={value}, and only {', '.join(map(str, known))} can be imported")
+    return known[value]
