@@ -210,7 +210,7 @@ class Reader(pickle._Unpickler):  # the one written in Python: its instructions 
 
     def _spend(self, parts: Any) -> None:
         """Count what a call may copy: a short pickle cannot copy a long text again and again."""
-        self.left -= sum(len(part) for part in parts if isinstance(part, str | bytes | tuple | list))
+        self.left -= sum(len(part) for part in parts if isinstance(part, str | tuple | list))
         if self.left < 0:
             raise InputError("refused to make more than the file holds")
 

@@ -6,7 +6,8 @@ docs/weights.md has the table.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -26,8 +27,8 @@ class Profile(NamedTuple):
     """settings that a switch, or the config in a file, may change"""
     asked: tuple[str, ...] = ()
     """which pairwise functions its tensors may be of, if the person who has the file must say it"""
-    alphabetical: bool = True
-    """classes are numbered by the alphabet, as Kinetics' are; or in the order of a file beside the weights"""
+    order: Literal["alphabet", "first appearance", ""] = "alphabet"
+    """how the classes are numbered: as Kinetics' usually are, in the order of a CSV, or as a file says"""
     may_be_2d: bool = False
     """kernels may be those of images, to be inflated"""
     clip: str = ""
@@ -68,7 +69,8 @@ PROFILES: dict[str, Profile] = {
     "torchvision2d": Profile(
         ("torchvision",),
         {**_BATCH, "pool1_pad": 1},
-        {**_IMAGENET, "nl_res2": (), "nl_res3": (), "nl_res4": (), "nl_res5": ()},
+        _IMAGENET,
+        order="",
         may_be_2d=True,
     ),
     "seed": Profile(
@@ -88,9 +90,9 @@ PROFILES: dict[str, Profile] = {
             "pairwise": "dot_product",
             "nl_zero_gamma": False,
         },
-        alphabetical=False,
+        order="first appearance",
     ),
-    "ours": Profile((), {}, {}, alphabetical=False),
+    "ours": Profile((), {}, {}, order=""),
 }
 
 
@@ -102,6 +104,25 @@ def profile_of(name: str) -> Profile:
     if name not in PROFILES:
         raise ConfigError(f"there is no profile {name!r}: there are {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def check_order(profile: str, labels: Sequence[str]) -> None:
+    """Nothing, if labels may be in the order in which files of this profile number their classes.
+
+    Raises: InputError that names the first label that is elsewhere.
+    """
+    order, ordered = profile_of(profile).order, sorted(labels)
+    if order == "alphabet" and list(labels) != ordered:
+        place = next(i for i, (one, other) in enumerate(zip(labels, ordered, strict=True)) if one != other)
+        raise InputError(
+            f"class {place} is {labels[place]!r} in these labels, but {profile} numbers classes by the alphabet,"
+            f" where it is {ordered[place]!r}: give labels in that order, or say head=new"
+        )
+    if order == "first appearance" and list(labels) == ordered and len(labels) > 3:
+        raise InputError(
+            f"these labels are in alphabetical order, but {profile} numbers classes as its CSV first names them:"
+            " give the cls2index.json that lay beside its videos, or say head=new"
+        )
 
 
 def slowfast_settings(text: str) -> Settings:
@@ -140,6 +161,12 @@ def slowfast_settings(text: str) -> Settings:
         "head_window": (data["NUM_FRAMES"] // pool2, side, side),
         **_slowfast_blocks(config["NONLOCAL"], data["NUM_FRAMES"], pool2),
     }
+
+
+def slowfast_clip(text: str) -> str:
+    """The clips that the config inside a SlowFast checkpoint names, LENxINTERVAL."""
+    data = yaml.safe_load(text)["DATA"]
+    return f"{data['NUM_FRAMES']}x{data['SAMPLING_RATE']}"
 
 
 def _slowfast_blocks(config: dict[str, Any], num_frames: int, pool2: int) -> Settings:

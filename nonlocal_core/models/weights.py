@@ -7,6 +7,7 @@ and from switches.  Two of these that disagree, and a tensor without a place, ar
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,14 @@ from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models import names, published
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.pickles import Array
-from nonlocal_core.models.profiles import Profile, Settings, profile_of, slowfast_settings
+from nonlocal_core.models.profiles import (
+    Profile,
+    Settings,
+    check_order,
+    profile_of,
+    slowfast_clip,
+    slowfast_settings,
+)
 from nonlocal_core.models.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
 
@@ -35,6 +43,10 @@ class Imported(NamedTuple):
     """where each setting of the network is from, if it is not a default"""
     labels: tuple[str, ...]
     """the classes that the file names; empty if it names none"""
+    clip: str
+    """LENxINTERVAL, if the profile or the file says it"""
+    num_filled: int
+    """parameters that are not new"""
 
 
 class Choice(NamedTuple):
@@ -60,15 +72,36 @@ class Named(NamedTuple):
     """what has no place"""
 
 
-def load_published(path: Path | str, profile: str, **switches: Any) -> I3D:
+def load_published(path: Path | str, profile: str, labels: Sequence[str] = (), **switches: Any) -> I3D:
     """The network of a published file in inference mode: normalised clips (N, 3, T, H, W) in, logits (N, K) out.
 
     `switches` are settings of the section `model`, and `head="new"` with `num_classes=K` for other classes.
+    `labels`, if there are any, are what the classes are wanted to be.
 
     Raises: ConfigError if a switch is missing, unknown or contradicts the file or the profile; InputError if the
-        file cannot be read, its tensors are not those of the network, or two sources disagree.
+        file cannot be read, its tensors are not those of the network, its classes are not `labels`, or two sources
+        disagree.
     """
-    return import_file(Path(path), profile, switches).net
+    imported = import_file(Path(path), profile, switches)
+    if labels:
+        check_labels(imported, profile, labels)
+    return imported.net
+
+
+def check_labels(imported: Imported, profile: str, labels: Sequence[str]) -> None:
+    """Nothing, if these can be the classes of an imported network.
+
+    Raises: InputError if there are more or fewer, or if they are in another order.
+    """
+    num_classes = imported.net.head.fc.weight.shape[0]
+    if len(labels) != num_classes:
+        raise InputError(
+            f"the network has {num_classes} classes, and there are {len(labels)} labels: say head=new"
+        )
+    if imported.labels and imported.labels != tuple(labels):
+        raise InputError(f"the file's own labels are others ({_few(list(imported.labels))}): say head=new")
+    if HEAD[0] in imported.theirs:
+        check_order(profile, labels)
 
 
 def import_file(path: Path, profile: str, switches: Settings) -> Imported:
@@ -100,7 +133,10 @@ def _import(file: published.Published, profile: Profile, choice: Choice) -> Impo
     _assign(params, arrays, named, new - arrays.keys())
     net.set_train(False)
     used = {mine: theirs for mine, theirs in named.theirs.items() if mine in arrays}
-    return Imported(net, used, named.skipped, sources, _labels(file, profile) if head == "keep" else ())
+    labels, clip = _said(file, profile)
+    return Imported(
+        net, used, named.skipped, sources, labels if head == "keep" else (), clip, len(params) - len(new)
+    )
 
 
 def _choice(switches: Settings) -> Choice:
@@ -231,8 +267,14 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
         params[name].set_data(ms.Tensor(value))
 
 
-def _labels(file: published.Published, profile: Profile) -> tuple[str, ...]:
-    return () if profile.schemes else tuple(json.loads(file.beside["description"])["labels"])
+def _said(file: published.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
+    """The labels and the clips, LENxINTERVAL, that a file or its profile names."""
+    if not profile.schemes:
+        said = json.loads(file.beside["description"])
+        return tuple(said["labels"]), f"{said['clip']['clip_len']}x{said['clip']['frame_interval']}"
+    if isinstance(file.beside.get("cfg"), str) and "pyslowfast" in profile.schemes:
+        return (), slowfast_clip(file.beside["cfg"])
+    return (), profile.clip
 
 
 def _few(found: list[str]) -> str:
