@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-import yaml
-
 from nonlocal_core.errors import ConfigError, InputError
 
 Settings = dict[str, Any]
@@ -123,76 +121,3 @@ def check_order(profile: str, labels: Sequence[str]) -> None:
             f"these labels are in alphabetical order, but {profile} numbers classes as its CSV first names them:"
             " give the cls2index.json that lay beside its videos, or say head=new"
         )
-
-
-def slowfast_settings(text: str) -> Settings:
-    """What the config inside a SlowFast checkpoint says of its network.
-
-    Raises: InputError if it describes a network that is not one of these.
-    Source: SlowFast, ResNet in slowfast/models/video_model_builder.py.
-    """
-    config = yaml.safe_load(text)
-    wanted = {
-        "MODEL.MODEL_NAME": "ResNet",
-        "RESNET.TRANS_FUNC": "bottleneck_transform",
-        "RESNET.NUM_GROUPS": 1,
-        "RESNET.STRIDE_1X1": False,
-        "RESNET.SPATIAL_STRIDES": [[1], [2], [2], [2]],
-        "RESNET.SPATIAL_DILATIONS": [[1], [1], [1], [1]],
-        "DATA.REVERSE_INPUT_CHANNEL": False,
-        "MULTIGRID.SHORT_CYCLE": False,
-        "DETECTION.ENABLE": False,
-    }
-    for name, value in wanted.items():
-        section, key = name.split(".")
-        found = config.get(section, {}).get(key, value)  # older files lack the younger keys
-        if found != value:
-            raise InputError(f"its config says {name}={found}, and only {value} can be imported")
-    data, resnet = config["DATA"], config["RESNET"]
-    pool2 = _known("MODEL.ARCH", config["MODEL"]["ARCH"], {"i3d": 2, "c2d": 2, "i3d_nopool": 1, "c2d_nopool": 1})
-    side = data["TRAIN_CROP_SIZE"] // 32
-    return {
-        "width": resnet["WIDTH_PER_GROUP"],
-        "stage_blocks": _known("RESNET.DEPTH", resnet["DEPTH"], {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}),
-        "input_mean": tuple(255 * value for value in data["MEAN"]),
-        "input_std": tuple(255 * value for value in data["STD"]),
-        "pool2_kernel_t": pool2,
-        "pool2_stride_t": pool2,
-        "head_window": (data["NUM_FRAMES"] // pool2, side, side),
-        **_slowfast_blocks(config["NONLOCAL"], data["NUM_FRAMES"], pool2),
-    }
-
-
-def slowfast_clip(text: str) -> str:
-    """The clips that the config inside a SlowFast checkpoint names, LENxINTERVAL."""
-    data = yaml.safe_load(text)["DATA"]
-    return f"{data['NUM_FRAMES']}x{data['SAMPLING_RATE']}"
-
-
-def _slowfast_blocks(config: dict[str, Any], num_frames: int, pool2: int) -> Settings:
-    """Where the non-local blocks are and, if there are any, what they are."""
-    located = [tuple(sorted(blocks)) for (blocks,) in config["LOCATION"]]
-    settings: Settings = {f"nl_res{stage}": blocks for stage, blocks in enumerate(located, 2)}
-    if not any(located):
-        return settings
-    pools = {str(pool) for blocks, pool in zip(located, config["POOL"], strict=True) if blocks}
-    known = {str([[1, 2, 2]] * 2): "before_conv", str([[1, 1, 1]] * 2): "none"}
-    if len(pools) > 1:
-        raise InputError(f"its config says NONLOCAL.POOL={config['POOL']}: only one pool for all can be imported")
-    frames = [num_frames, *[num_frames // pool2] * 3]
-    groups = [group for (group,) in config["GROUP"]]
-    forms = {"dot_product": "dot_product", "softmax": "embedded_gaussian"}
-    return settings | {
-        "pairwise": _known("NONLOCAL.INSTANTIATION", config["INSTANTIATION"], forms),
-        "nl_sub_sample": _known("NONLOCAL.POOL", pools.pop(), known),
-        "nl_group_frames": tuple(
-            num // group if blocks and group > 1 else 0
-            for blocks, num, group in zip(located, frames, groups, strict=True)
-        ),
-    }
-
-
-def _known(name: str, value: Any, known: dict[Any, Any]) -> Any:
-    if value not in known:
-        raise InputError(f"its config says {name}={value}, and only {', '.join(map(str, known))} can be imported")
-    return known[value]

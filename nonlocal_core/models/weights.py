@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models import names, published
+from nonlocal_core.models.file_configs import settings_and_clip
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.pickles import Array
 from nonlocal_core.models.profiles import (
@@ -25,8 +26,6 @@ from nonlocal_core.models.profiles import (
     Settings,
     check_order,
     profile_of,
-    slowfast_clip,
-    slowfast_settings,
 )
 from nonlocal_core.models.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
@@ -192,8 +191,7 @@ def _settings(
     else:
         said = json.loads(file.beside["description"])
         told["the file's description"] = ModelConfig.model_validate(said["model"]).model_dump()
-    if "pyslowfast" in profile.schemes and isinstance(file.beside.get("cfg"), str):
-        told["the file's config"] = slowfast_settings(file.beside["cfg"])
+    told["the file's config"], _ = settings_and_clip(file)
     values: Settings = {}
     sources: dict[str, str] = {}
     for source, settings in told.items():
@@ -272,9 +270,7 @@ def _said(file: published.Published, profile: Profile) -> tuple[tuple[str, ...],
     if not profile.schemes:
         said = json.loads(file.beside["description"])
         return tuple(said["labels"]), f"{said['clip']['clip_len']}x{said['clip']['frame_interval']}"
-    if isinstance(file.beside.get("cfg"), str) and "pyslowfast" in profile.schemes:
-        return (), slowfast_clip(file.beside["cfg"])
-    return (), profile.clip
+    return (), settings_and_clip(file)[1] or profile.clip
 
 
 def _few(found: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import KeysView
 from pathlib import Path
 from typing import Literal
 
@@ -57,14 +58,7 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
         if not name.startswith(checkpoint.OPTIMIZER) and not (head == "new" and name.startswith("head."))
     }
     params = dict(net.parameters_and_names())
-    new = [
-        name
-        for name in params
-        if name.startswith("head.")
-        and head == "new"
-        or ".nl" in name
-        and ".".join(name.split(".")[:2]) + ".g.weight" not in arrays
-    ]
+    new = [name for name in params if _is_new(name, arrays.keys(), head)]
     odd = sorted((params.keys() ^ arrays.keys()) - set(new))
     odd += [name for name in params.keys() & arrays.keys() if params[name].shape != arrays[name].shape]
     if odd:
@@ -72,6 +66,14 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     for name, array in arrays.items():
         params[name].set_data(ms.Tensor(array))
     log.info("starting from %s, %d of %d tensors drawn anew", path, len(new), len(params))
+
+
+def _is_new(name: str, given: KeysView[str], head: str) -> bool:
+    """Whether a parameter is of a new classifier, or of a block that a checkpoint lacks altogether."""
+    if name.startswith("head."):
+        return head == "new"
+    stage, part = name.split(".")[:2]
+    return part.startswith("nl") and f"{stage}.{part}.g.weight" not in given
 
 
 def _check(model: ModelConfig, theirs: ModelConfig, path: Path) -> None:
