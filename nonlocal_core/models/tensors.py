@@ -13,6 +13,8 @@ from nonlocal_core.models.profiles import Settings
 
 EPSILON = 1e-5
 """of every batch norm"""
+MAX_BLOCKS = 100
+"""of a stage; ResNet-152 has 36"""
 HEAD = ("head.fc.weight", "head.fc.bias")
 STEM = "stem.conv.weight"
 
@@ -22,18 +24,21 @@ def settings_of(arrays: dict[str, Array], theirs: Iterable[str]) -> Settings:
 
     Raises: InputError if there is no stem or no stage.
     """
-    blocks = tuple(_blocks(arrays, stage, r"(\d+)\.a\.conv") for stage in (2, 3, 4, 5))
-    if STEM not in arrays or not all(blocks):
+    blocks = tuple(_blocks(arrays, stage, r"(\d+)\.") for stage in (2, 3, 4, 5))
+    if STEM not in arrays or not all(blocks) or max(map(max, blocks)) >= MAX_BLOCKS:
         raise InputError("it has no whole residual network: a stem and the stages res2 to res5")
     settings: Settings = {
         "width": arrays[STEM].shape[0],
         "block": "bottleneck" if "res2.0.c.conv.weight" in arrays else "basic",
-        "stage_blocks": tuple(len(found) for found in blocks),
+        "stage_blocks": tuple(found[-1] + 1 for found in blocks),
         "norm": "batch" if any(re.match(r"(stem|res\d\.\d).*\.moving_", name) for name in arrays) else "frozen",
     }
     if not is_flat(arrays):
         settings["stem_kernel_t"] = arrays[STEM].shape[2]
-        wide = [name for name in ("a", "b") if arrays[f"res2.0.{name}.conv.weight"].shape[2] > 1]
+        first = {name: arrays.get(f"res2.0.{name}.conv.weight") for name in ("a", "b")}
+        wide = [
+            name for name, array in first.items() if array is not None and array.ndim == 5 and array.shape[2] > 1
+        ]
         settings["inflate"] = {"a": "3x1x1", "b": "3x3x3"}[wide[-1]] if wide else "none"
     nl = [name for name in arrays if ".nl" in name]
     if nl or not is_flat(arrays):

@@ -7,6 +7,7 @@ and from switches.  Two of these that disagree, and a tensor without a place, ar
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +22,7 @@ from nonlocal_core.models import names, published
 from nonlocal_core.models.file_configs import settings_and_clip
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.pickles import Array
-from nonlocal_core.models.profiles import (
-    Profile,
-    Settings,
-    check_order,
-    profile_of,
-)
+from nonlocal_core.models.profiles import PROFILES, Profile, Settings, check_order, profile_of
 from nonlocal_core.models.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
 
@@ -109,6 +105,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     choice = _choice(switches)
     file = published.read(path)
     try:
+        _check_name(path, known)
         return _import(file, known, choice)
     except (InputError, ConfigError) as error:
         raise type(error)(f"{path} as {profile}: {error}") from None
@@ -136,6 +133,17 @@ def _import(file: published.Published, profile: Profile, choice: Choice) -> Impo
     return Imported(
         net, used, named.skipped, sources, labels if head == "keep" else (), clip, len(params) - len(new)
     )
+
+
+def _check_name(path: Path, profile: Profile) -> None:
+    """Raise InputError if a file's name says that it is for other clips: nothing in the file would show it."""
+    clips = {known.clip for known in PROFILES.values() if known.clip}
+    said = {clip for clip in clips if re.search(rf"(?<!\d){clip}(?!\d)", path.name)}
+    if profile.clip and said and profile.clip not in said:
+        raise InputError(
+            f"its name says {' and '.join(sorted(said))}, and this profile is for clips of {profile.clip}:"
+            " take the other profile, or rename the file"
+        )
 
 
 def _choice(switches: Settings) -> Choice:
