@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="key=value",
         help="a setting of the section model that the file cannot tell; head=keep or head=new; num_classes",
     )
+    parser.add_argument("--names", action="store_true", help="list which tensor became which parameter")
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="what the classes are: labels.json of an index"
     )
