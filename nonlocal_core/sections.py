@@ -101,6 +101,10 @@ class TrainConfig(Section):
     """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """seed of weights, order, sampling, crops, flips and dropout"""
+    init: str = ""
+    """checkpoint that training starts from, of an import or an earlier training (path; empty: random weights)"""
+    init_head: Literal["keep", "new"] = "keep"
+    """its classifier is kept, for the same labels in the same order, or drawn anew"""
 
 
 class EvaluateConfig(Section):

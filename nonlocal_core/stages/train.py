@@ -6,6 +6,7 @@ where the network really runs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,12 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 
 
 def key(cache: RecordCache, config: Config) -> str:
-    """The key of a training."""
-    return key_of("train", VERSION, [config.clip, config.model, config.train], [cache.digest])
+    """The key of a training; what it starts from counts by its content, wherever that lies.
+
+    Raises: InputError if there is no such file.
+    """
+    train = config.train.model_copy(update={"init": _content(config.train.init)})
+    return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
 
 
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
@@ -65,6 +70,16 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "model", "train")},
     }
     return workspace.build(Checkpoint, key(cache, config), make, provenance)
+
+
+def _content(init: str) -> str:
+    """The digest of the file that a training starts from; empty if it starts from random weights."""
+    if not init:
+        return ""
+    try:
+        return hashlib.sha256(Path(init).expanduser().read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"train.init={init} cannot be read: {error.strerror}") from None
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

@@ -42,6 +42,8 @@ class Description(Frozen):
     train: TrainConfig
     cache_digest: str
     manifest_digest: str
+    imported_from: str = ""
+    """profile and digest of a published file, if the weights are from one"""
     weights_digest: str = ""
     content_digest: str = ""
     """of everything else in the file, to tell damage"""
@@ -52,7 +54,7 @@ def step_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}{SUFFIX}"
 
 
-def save(path: Path, net: I3D, optimizer: nn.Optimizer, description: Description) -> Description:
+def save(path: Path, net: I3D, optimizer: nn.Optimizer | None, description: Description) -> Description:
     """Write a checkpoint atomically; what comes back also names the digest of the weights."""
     weights = _arrays(net)
     tensors = {**weights, **{OPTIMIZER + name: array for name, array in _optimizer_arrays(optimizer).items()}}
@@ -138,8 +140,8 @@ def _state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
     return [parameter for parameter in optimizer.get_parameters() if parameter.name not in trained]
 
 
-def _optimizer_arrays(optimizer: nn.Optimizer) -> Tensors:
-    return {parameter.name: parameter.asnumpy() for parameter in _state(optimizer)}
+def _optimizer_arrays(optimizer: nn.Optimizer | None) -> Tensors:
+    return {parameter.name: parameter.asnumpy() for parameter in _state(optimizer)} if optimizer else {}
 
 
 def _assign(named: object, arrays: Tensors, path: Path) -> None:

@@ -23,7 +23,7 @@ from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DivergenceError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.progress import Progress
-from nonlocal_core.training import checkpoint, device
+from nonlocal_core.training import checkpoint, device, initial
 from nonlocal_core.training.schedules import learning_rates
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def run(
     if path := checkpoint.latest(folder):
         step = checkpoint.restore(path, net, optimizer).step
         log.info("going on after step %d of %d", step, len(rates))
+    elif train.init:
+        initial.start(net, Path(train.init).expanduser(), described.labels, train.init_head)
     loss = _cut_log(folder / LOG_FILE, step)
     take_step = make_step(net, optimizer)
     progress = Progress("train", f"{train.epochs} epochs", len(rates), "steps", done=step)

@@ -27,6 +27,7 @@ OTHER: dict[str, object] = {
     "train.epochs": 4, "train.batch_size": 3, "train.base_lr": 0.1, "train.schedule": "step",
     "train.milestones": (1,), "train.gamma": 0.5, "train.warmup_epochs": 0.0, "train.momentum": 0.8,
     "train.nesterov": True, "train.weight_decay": 0.0, "train.crop_size": 34, "train.flip_probability": 0.0,
+    "train.init": __file__, "train.init_head": "new",
     "train.seed": 1, "train.scale_min": 0.9, "train.scale_max": 1.2, "train.crop": "multi_scale",
     "train.colour_jitter": 0.2,
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
