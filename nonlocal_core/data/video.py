@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data import pictures
@@ -139,11 +140,12 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     with opened(path) as (container, stream):
         contents = Contents(container, stream)
         num_read, first_size = 0, (0, 0)
+        reformatter = VideoReformatter()  # one for all frames: it is dear to set up
         for frame in _decoded(stream, contents):
             size = (frame.width, frame.height)
             if num_read and size != first_size:
                 raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
-            yield _pixels(frame)
+            yield _pixels(frame, reformatter)
             num_read, first_size = num_read + 1, size
         contents.check_whole()
         num_shown = len(contents.shown())
@@ -218,8 +220,8 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
             yield frame
 
 
-def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    pixels: NDArray[Any] = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    pixels: NDArray[Any] = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
     turn = _turn_of(frame)
     if turn.is_mirrored:
         pixels = pixels[:, ::-1]
