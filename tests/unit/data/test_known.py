@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,17 @@ def test_a_damaged_part_is_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert recalled(tmp_path, file("/a"), file("/b")) == [NEW, (True, 0, "sha-/b-1", 5)]
     assert "part-one.parquet" in caplog.text
     assert not part.exists()
+
+
+def test_a_part_that_is_gone_while_all_are_read_is_no_end(tmp_path: Path) -> None:
+    """Another run has joined it with others since it was listed: a link to nothing acts the same."""
+    gone = known.part_path(tmp_path, "gone")
+    gone.symlink_to("nothing")
+    known.add(tmp_path, "one", [file("/a")])
+    timer = threading.Timer(0.3, gone.unlink)
+    timer.start()
+    assert recalled(tmp_path, file("/a")) == [(True, 0, "sha-/a-1", 5)]
+    timer.join()
 
 
 WRITER = """

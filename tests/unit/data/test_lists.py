@@ -76,6 +76,7 @@ def test_the_lists_of_pyslowfast(tmp_path: Path) -> None:
         ("clip 7 3", "clip 7", "3", (0, 1)),
         ("clip 7 2 3", "clip 7", "3", (0, 1)),
         ("clip 7 3 0.5 1", "clip 7", "3", (0.5, 1)),
+        ("x.mp4,run 3", "x.mp4,run", "3", (0, 1)),
         ("other.flv 3", "other.flv", "3", (0, 1)),
         ("gone b.mp4 3", "gone b.mp4", "3", (0, 1)),
         ("gone b.mp4 3 0 0.5", "gone b.mp4", "3", (0, 0.5)),
@@ -85,7 +86,16 @@ def test_the_lists_of_pyslowfast(tmp_path: Path) -> None:
 def test_what_a_line_says(
     tmp_path: Path, line: str, path: str, label: str, fractions: tuple[float, float]
 ) -> None:
-    touch(tmp_path, "a.mp4", "a b, c.mp4", "a b 2.mp4", "clip 7/1.jpg", "clip 7/2.jpg", "other.flv")
+    touch(
+        tmp_path,
+        "a.mp4",
+        "a b, c.mp4",
+        "a b 2.mp4",
+        "clip 7/1.jpg",
+        "clip 7/2.jpg",
+        "other.flv",
+        "x.mp4,run/1.jpg",
+    )
     (tmp_path / "train.txt").write_text(f"path,label\n{line}\n")
     (source,) = lists.find_videos(tmp_path)
     assert (source.path, source.label, source.split) == (path, label, "train")
