@@ -32,7 +32,6 @@ class RecordReader:
         self._cache = cache
         self._folder = workspace.root / cache.records
         self._videos_dir = Path(cache.videos_dir)
-        self._sha256 = self.rows["sha256"].tolist()
         self._size_of = self.rows[["height", "width"]].to_numpy()
         self._readable = (self.rows["status"] == "ok").to_numpy()
         self._in_file = self._readable & (self.rows["num_bytes"] == 0).to_numpy()

@@ -146,8 +146,8 @@ def contents(folder: Path) -> pd.DataFrame:
 
 def one_of_each(rows: pd.DataFrame) -> pd.DataFrame:
     """Those rows of a scan that count: one a content."""
-    ordered = rows.assign(last=rows["status"] == GIVEN_UP).sort_values(["last", "shard", "row"], kind="stable")
-    return ordered.drop_duplicates("sha256").drop(columns="last")
+    given_up = rows["status"] == GIVEN_UP
+    return pd.concat([rows[~given_up], rows[given_up]]).drop_duplicates("sha256")
 
 
 def places(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import logging
 import shutil
 
+import cv2
 import numpy as np
+import pytest
 from small import small_config
-from video_files import encode_video, number_of
+from video_files import encode_video, frames_by_ffmpeg, make_family, number_of, painted
 
 from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
-from nonlocal_core.data import cached
+from nonlocal_core.data import cached, loader, transforms
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.stages import cache as stage
@@ -34,3 +36,66 @@ def test_videos_in_which_one_cannot_jump_are_stored_all_the_same(toy, tmp_path, 
     for row in np.flatnonzero(rows.index.str.endswith(".avi")):
         indices = np.array([50, 3, 17])
         assert [number_of(frame) for frame in reader.frames(row, indices)] == indices.tolist()
+
+
+NAMES = [
+    *("two_frames.mkv", "odd.mp4", "turned_90.mp4", "mirrored.mp4", "grey.mp4", "10_bit.mp4", "uneven.mp4"),
+    *("72_px.mp4", "444.mp4", "open_gop12.mp4", "mpeg4_b.avi"),
+]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A workspace whose videos are of all kinds, cached with and without frames, and the manifest."""
+    folder = tmp_path_factory.mktemp("odd")
+    for number, name in enumerate(NAMES):
+        path = make_family(folder, name)
+        (folder / "videos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "videos" / "ab"[number % 2])
+    pictures = folder / "videos/a/pictures"
+    pictures.mkdir()
+    for number in range(9):
+        cv2.imwrite(str(pictures / f"{number}.png"), cv2.cvtColor(painted(number), cv2.COLOR_RGB2BGR))
+    workspace = Workspace(folder / "w")
+    manifest = index(folder / "videos", small_config(), workspace)
+    made = [stage.cache(manifest, small_config(cache__codec=codec), workspace) for codec in ("jpeg", "none")]
+    rows = manifests.read(workspace.path(manifest) / Manifest.ROWS).set_index("video_id")
+    return folder / "videos", rows, [RecordReader(workspace, one) for one in made]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "pictures"])
+def test_every_kind_of_video_gives_its_frames_both_ways(odd, name):
+    folder, manifest, readers = odd
+    (video_id,) = (video_id for video_id in manifest.index if video_id.endswith(f"/{name}"))
+    listed = manifest.loc[video_id]
+    if name == "pictures":
+        frames = np.stack([painted(number) for number in range(9)])
+    else:
+        frames = frames_by_ffmpeg(folder / video_id, listed["height"], listed["width"])
+    for reader, may_be_stored in zip(readers, (True, not listed["seek_safe"]), strict=True):
+        row = reader.rows.index[reader.rows["video_id"] == video_id][0]
+        said = reader.rows.loc[row]
+        assert (said["status"], said["num_frames"]) == ("ok", len(frames))
+        assert (said["num_bytes"] > 0) == may_be_stored
+        indices = np.array([len(frames) - 1, 0, len(frames) // 2])
+        for index_, frame in zip(indices, reader.frames(row, indices), strict=True):
+            expected = transforms.resize_short_side(frames[index_], 36)
+            assert frame.shape == expected.shape == (said["height"], said["width"], 3)
+            assert np.abs(frame.astype(int) - expected).mean() < 6
+            if len(frames) > 20:
+                other = transforms.resize_short_side(frames[index_ - 7], 36)
+                assert np.abs(frame.astype(int) - other).mean() > 10, "it is this frame, not another one"
+
+
+def test_clips_of_short_and_odd_videos_are_whole(odd):
+    _, _, readers = odd
+    config = small_config(clip__clip_len=8, clip__frame_interval=4, train__batch_size=1)
+    clips = []
+    for reader in readers:
+        rows = [row for split in ("train", "val") for row in loader.readable_rows(reader, split)]
+        assert len(rows) == len(NAMES) + 1
+        clips.append([batch.clip_NCTHW for batch in loader.train_batches(reader, rows, config, 0, 0)])
+        views = list(loader.video_views(reader, rows, config.clip, config.evaluate, 2))
+        assert {view.shape for view in views} == {(1, 3, 8, 32, 32)}
+    for stored, read in zip(*clips, strict=True):
+        assert np.abs(stored.astype(int) - read).mean() < 6
