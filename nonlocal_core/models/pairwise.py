@@ -103,7 +103,6 @@ class _SoftmaxInBlocks(nn.Cell):
     """softmax(theta phi) g, some queries at a time; the gradient computes their weights again.
 
     `depend` makes a block wait for the one before it: the runtime would otherwise hold the weights of all blocks.
-    It also keeps the compiler from seeing that the gradient repeats the response.
     """
 
     def __init__(self) -> None:
@@ -173,7 +172,7 @@ def _rows(x_NQC: ms.Tensor, index_NP: ms.Tensor) -> ms.Tensor:
 
 
 def _repeat(x_NP1: ms.Tensor, C: int) -> ms.Tensor:
-    """A column, C times, (N, P, C): on the CPU, broadcasting in an operation keeps an index of every element."""
+    """A column, C times, (N, P, C): an operation that broadcasts holds 16 bytes an element for good on the CPU."""
     return ops.bmm(x_NP1, ops.ones((x_NP1.shape[0], 1, C), x_NP1.dtype))
 
 
