@@ -70,6 +70,9 @@ class Response(nn.Cell):
         return a_NP, b_N1Q.squeeze(1)
 
     def _softmax_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+        """Whole where one block is all: its weights are small, and keeping them is faster."""
+        if _queries(theta_NPC, phi_NCQ) == theta_NPC.shape[1]:
+            return ops.bmm(self._softmax(theta_NPC, phi_NCQ), g_NQC)
         return self.softmax_in_blocks(theta_NPC, phi_NCQ / self.temperature, g_NQC)
 
     def _dot_product_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
@@ -100,8 +103,6 @@ class _SoftmaxInBlocks(nn.Cell):
     """softmax(theta phi) g, some queries at a time; the gradient computes their weights again.
 
     `depend` makes a block wait for the one before it: the runtime would otherwise hold the weights of all blocks.
-    It also keeps the compiler from seeing that the gradient repeats the response.  The first block has none, so
-    its weights are kept: where one block is all, nothing is computed twice.
     """
 
     def __init__(self) -> None:
@@ -171,7 +172,7 @@ def _rows(x_NQC: ms.Tensor, index_NP: ms.Tensor) -> ms.Tensor:
 
 
 def _repeat(x_NP1: ms.Tensor, C: int) -> ms.Tensor:
-    """A column, C times, (N, P, C): on the CPU, broadcasting in an operation keeps an index of every element."""
+    """A column, C times, (N, P, C): an operation that broadcasts holds 16 bytes an element for good on the CPU."""
     return ops.bmm(x_NP1, ops.ones((x_NP1.shape[0], 1, C), x_NP1.dtype))
 
 
