@@ -63,7 +63,7 @@ class ModelConfig(Section):
     pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
     """pairwise function of the non-local blocks"""
     nl_scale: bool = False
-    """divide theta·phi by the square root of their channels (the two Gaussian forms)"""
+    """divide what the pairwise function compares by the square root of its channels"""
     nl_axes: Literal["spacetime", "space", "time"] = "spacetime"
     """a position looks at all positions, at those of its frame, or at its own place in all frames"""
     nl_group_frames: tuple[Frames, Frames, Frames, Frames] = (0, 0, 0, 0)

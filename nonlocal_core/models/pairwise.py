@@ -55,7 +55,7 @@ class Response(nn.Cell):
 
     def _dot_product(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """theta_i . phi_j over the number of key positions (equation 4)."""
-        return ops.bmm(theta_NPC, phi_NCQ) / phi_NCQ.shape[2]
+        return ops.bmm(theta_NPC, phi_NCQ) / (phi_NCQ.shape[2] * self.temperature)
 
     def _concatenation(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """ReLU(w_f . [theta_i, phi_j]) over the number of key positions (equation 5)."""
@@ -65,8 +65,9 @@ class Response(nn.Cell):
     def _halves(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """a and b of w_f . [theta_i, phi_j] = a_i + b_j: the weights of theta and of phi act alone."""
         N, P, C = theta_NPC.shape
-        a_NP = ops.matmul(theta_NPC.reshape(N * P, C), self.f.weight[:, :C].reshape(C, 1)).reshape(N, P)
-        b_N1Q = ops.matmul(self.f.weight[:, C:], phi_NCQ)
+        weight_1C = self.f.weight / self.temperature
+        a_NP = ops.matmul(theta_NPC.reshape(N * P, C), weight_1C[:, :C].reshape(C, 1)).reshape(N, P)
+        b_N1Q = ops.matmul(weight_1C[:, C:], phi_NCQ)
         return a_NP, b_N1Q.squeeze(1)
 
     def _softmax_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
@@ -79,7 +80,7 @@ class Response(nn.Cell):
         """By the order that multiplies less: theta(phi g) or (theta phi)g."""
         P, C, Q = theta_NPC.shape[1], phi_NCQ.shape[1], phi_NCQ.shape[2]
         if (P + Q) * C < 2 * P * Q:
-            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / Q)
+            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / (Q * self.temperature))
         return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
 
     def _concatenation_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:

@@ -67,15 +67,16 @@ def paper_block(x, param, pairwise, sub_sample, scale, sees=everywhere):
             theta = embed("theta", x[(n, slice(None), *position)])
             seen = [j for j, window in enumerate(windows) if sees(position, window)]
             phi, g = [all_phi[j] for j in seen], [all_g[j] for j in seen]
+            root = math.sqrt(len(theta)) if scale else 1.0
             if pairwise in ("gaussian", "embedded_gaussian"):
-                root = math.sqrt(len(theta)) if scale else 1.0
                 f = [math.exp(sum(theta * phi_j) / root) for phi_j in phi]
                 normaliser = sum(f)
             elif pairwise == "dot_product":
-                f = [sum(theta * phi_j) for phi_j in phi]
+                f = [sum(theta * phi_j) / root for phi_j in phi]
                 normaliser = len(seen)
             else:
-                f = [max(0.0, float(param["f.weight"][0] @ np.concatenate([theta, phi_j]))) for phi_j in phi]
+                weight = param["f.weight"][0] / root
+                f = [max(0.0, float(weight @ np.concatenate([theta, phi_j]))) for phi_j in phi]
                 normaliser = len(seen)
             shares[n, i, seen] = np.array(f) / normaliser
             y = sum(f_j * g_j for f_j, g_j in zip(f, g, strict=True)) / normaliser

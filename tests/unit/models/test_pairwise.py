@@ -28,19 +28,19 @@ SHAPES = [  # N, P, Q, C; MindSpore rounds a scale to float32, so C are squares
 def plain(kind, scale, theta, phi, g, dy, f):
     """y and the gradients of theta, phi, g and f where dy is that of y."""
     Q, C = phi.shape[2], phi.shape[1]
+    root = C**0.5 if scale else 1.0
     if kind == "concatenation":
+        f = f / root
         pair = (theta @ f[0, :C])[:, :, None] + (f[0, C:] @ phi)[:, None, :]
         weights = np.maximum(pair, 0) / Q
         dpair = (pair > 0) * (dy @ g.swapaxes(1, 2)) / Q
         da, db = dpair.sum(2), dpair.sum(1)
         dtheta, dphi = da[:, :, None] * f[0, :C], f[0, C:, None] * db[:, None, :]
-        df = np.concatenate([np.einsum("np,npc->c", da, theta), np.einsum("nq,ncq->c", db, phi)])[None]
+        df = np.concatenate([np.einsum("np,npc->c", da, theta), np.einsum("nq,ncq->c", db, phi)])[None] / root
     else:
-        root = C**0.5 if scale else 1.0
         scores, dweights = theta @ phi / root, dy @ g.swapaxes(1, 2)
         if kind == "dot_product":
-            weights, dscores = theta @ phi / Q, dweights / Q
-            root = 1.0
+            weights, dscores = scores / Q, dweights / Q
         else:
             weights = np.exp(scores - scores.max(2, keepdims=True))
             weights /= weights.sum(2, keepdims=True)
@@ -115,8 +115,9 @@ def test_single_precision(kind, jit, small_blocks):
 
 
 @pytest.mark.parametrize("scale", [False, True])
-def test_scale(scale, small_blocks):
-    assert_as_plain((1, 20, 30, 9), "embedded_gaussian", scale, np.float64, 1e-10)
+@pytest.mark.parametrize("kind", KINDS)
+def test_scale(kind, scale, small_blocks):
+    assert_as_plain((1, 20, 30, 9), kind, scale, np.float64, 1e-10)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
