@@ -22,8 +22,6 @@ from nonlocal_core.errors import DecodeError
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
-# A file names nothing but itself: without this, a playlist that is called x.mp4 would open whatever it lists.
-_ONLY_FILES = {"protocol_whitelist": "file", "pattern_type": "none"}
 # What decord was seen to jump right in.  AVI: unless frames are reordered; all others either raise or are wrong.
 _JUMPS_RIGHT = {
     "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
@@ -32,6 +30,7 @@ _JUMPS_RIGHT = {
     "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
 }
 _HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
+_PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read what they list
 _INDEXED = {"mov", "avi"}  # every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; 30 in all that were seen
@@ -196,13 +195,13 @@ def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
     """
     check_file(path)
     try:
-        container: Any = av.open(
-            f"file:{path.absolute()}", metadata_errors="replace", container_options=_ONLY_FILES
-        )
+        container: Any = av.open(f"file:{path.absolute()}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError):
         # FFmpeg has one error for a container that it does not know and for one without its index.
         raise DecodeError("not a video or damaged: no container that can be read") from None
     with container:
+        if container.format.name in _PLAYLISTS:
+            raise DecodeError("not a video but a list of files")
         stream = container.streams.best("video")
         if stream is None or not _is_video(stream):
             if container.streams.audio:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data import pictures
@@ -139,11 +140,12 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     with opened(path) as (container, stream):
         contents = Contents(container, stream)
         num_read, first_size = 0, (0, 0)
+        reformatter = VideoReformatter()  # one for all frames: it is dear to set up
         for frame in _decoded(stream, contents):
             size = (frame.width, frame.height)
             if num_read and size != first_size:
                 raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
-            yield _pixels(frame)
+            yield _pixels(frame, reformatter)
             num_read, first_size = num_read + 1, size
         contents.check_whole()
         num_shown = len(contents.shown())
@@ -206,22 +208,20 @@ def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     """The frames of a video as they are stored, from the first one on that refers to none before the file."""
     for packet in chain(contents.demux(), [None]):
-        start = contents.start
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
-            if start is not None:
+            if contents.start is not None:
                 raise DecodeError(_UNDECODABLE) from None
             continue
         for frame in frames:
-            if not frame.is_corrupt:
-                yield frame
-            elif start is not None and (frame.pts is None or frame.pts >= start):
+            if frame.is_corrupt:
                 raise DecodeError(_UNDECODABLE)
+            yield frame
 
 
-def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    pixels: NDArray[Any] = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    pixels: NDArray[Any] = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
     turn = _turn_of(frame)
     if turn.is_mirrored:
         pixels = pixels[:, ::-1]

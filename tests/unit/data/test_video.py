@@ -72,21 +72,31 @@ def test_packed_frames_are_each_read_once(tmp_path: Path) -> None:
     path = encode_packed(tmp_path / "packed.avi")
     probe = video.probe(path)
     assert (probe.num_frames, probe.container_frames, probe.seek_safe) == (21, 22, False)
+    assert (probe.fps, probe.variable_fps, probe.first_pts_s) == (25.0, False, 0.0)
     assert numbers_and_reason(path) == (list(range(21)), "")
     assert [number_of(frame) for frame in video.frames_at(path, np.array([3, 7]))] != [3, 7], "decord is right"
 
 
-def test_packets_without_a_picture_are_a_fault_from_the_second_on(tmp_path: Path) -> None:
-    source, path = encode_video(tmp_path / "whole.avi", num_frames=20, codec="mpeg4"), tmp_path / "holes.avi"
-    for empty, expected in (({5}, ""), ({5, 6}, "damaged: 18 of 20 frames can be decoded")):
-        with av.open(str(source)) as old, av.open(str(path), "w") as new:
-            copy = new.add_stream_from_template(old.streams.video[0])
-            for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
-                written = av.Packet(b"\x00\x00\x01\xb6\x50\x00\x00\x7f") if number in empty else packet
-                written.pts = written.dts = number
-                written.time_base, written.stream = Fraction(1, 25), copy
-                new.mux(written)
-        assert numbers_and_reason(path)[1] == expected
+def with_packets_without_a_picture(folder: Path, suffix: str, empty: set[int]) -> Path:
+    """20 frames of MPEG-4, of which some are replaced by the words "not coded"."""
+    source, path = encode_video(folder / "whole.avi", num_frames=20, codec="mpeg4"), folder / f"holes.{suffix}"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
+            written = av.Packet(b"\x00\x00\x01\xb6\x50\x00\x00\x7f") if number in empty else packet
+            written.pts = written.dts = number
+            written.time_base, written.stream = Fraction(1, 25), copy
+            new.mux(written)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_packets_without_a_picture_are_a_fault_from_the_second_on(tmp_path: Path, suffix: str) -> None:
+    assert numbers_and_reason(with_packets_without_a_picture(tmp_path, suffix, {5}))[1] == ""
+    path = with_packets_without_a_picture(tmp_path, suffix, {5, 6})
+    assert numbers_and_reason(path)[1] == "damaged: 18 of 20 frames can be decoded"
+    with pytest.raises(DecodeError, match="damaged"):
+        video.frames_at(path, np.arange(20))
 
 
 def test_probe_says_what_the_file_is(good_mp4: Path) -> None:
@@ -111,7 +121,8 @@ def truncated_faststart(good: Path, path: Path) -> Path:
 
 
 def playlist(good: Path, path: Path) -> None:
-    path.write_text(f"ffconcat version 1.0\nfile '{good}'\n")
+    path.with_name("good.mp4").write_bytes(good.read_bytes())
+    path.write_text("ffconcat version 1.0\nfile 'good.mp4'\n")
 
 
 STATUS = {"empty file": "empty", "a folder without pictures": "empty", "no video stream": "audio_only"}
@@ -123,7 +134,7 @@ BAD = {
     "no video stream": lambda good, path: encode_audio(path),
     "a folder without pictures": lambda good, path: path.mkdir(),
     "not a file": lambda good, path: os.mkfifo(path),
-    "not a video or damaged": playlist,
+    "a list of files": playlist,
     "No such file": lambda good, path: None,
 }
 
@@ -309,6 +320,39 @@ def test_a_file_that_is_cut_is_found(tmp_path: Path, name: str, share: float) ->
     for read in (video.probe, lambda path: list(video.read_frames(path))):
         with pytest.raises(DecodeError, match="damaged"):
             read(path)
+
+
+@pytest.mark.parametrize("name", ["mpeg4.avi", "h264.flv"])
+def test_a_file_that_is_cut_between_two_packets_is_found(tmp_path: Path, name: str) -> None:
+    path = encode_video(tmp_path / name, num_frames=200, **CUT[name])
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[120]])
+    for read in (video.probe, lambda path: list(video.read_frames(path))):
+        with pytest.raises(DecodeError, match=r"^damaged: cut short, [\d.]+ of [\d.]+ (s|frames) are there$"):
+            read(path)
+
+
+def test_a_hole_in_an_avi_file_is_found(tmp_path: Path) -> None:
+    path = encode_video(tmp_path / "hole.avi", num_frames=100, codec="mpeg4", gop=1)
+    content = bytearray(path.read_bytes())
+    place, size = len(content) // 2, len(content) // 20
+    content[place : place + size] = bytes(size)
+    path.write_bytes(content)
+    for read in (video.probe, lambda path: list(video.read_frames(path))):
+        with pytest.raises(DecodeError, match="damaged"):
+            read(path)
+
+
+def test_words_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "title.avi"
+    ffmpeg(
+        "-i", encode_video(tmp_path / "plain.avi", codec="mpeg4"), "-c", "copy", "-metadata", "title=HOLDER", path
+    )
+    assert b"HOLDER" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"HOLDER", b"\xff\xfe\xfd\xfc\xfb\xfa"))
+    assert video.probe(path).num_frames == 60
+    assert numbers_and_reason(path) == (list(range(60)), "")
 
 
 @pytest.mark.parametrize("name", ["h264.mkv", "vp8.webm", "faststart.mp4", "fragments.mp4", "gif.gif"])

@@ -18,7 +18,17 @@ TURNED = {"turned_90.mp4": 270, "turned_180.mp4": 180, "turned_270.mov": 90, "tu
 # decord is wrong in these.  It hangs in some MPEG-TS files, cannot open others, and is right in the rest by luck.
 WRONG = [
     *("open_gop12.mp4", "open_gop12.mkv", "open_gop60.mp4", "hevc.mp4", "hevc.mkv", "h264.avi", "h264_no_b.avi"),
-    *("mpeg4_b.mp4", "mpeg4_b.mkv", "mpeg4_b.avi", "mpeg1.mpg", "mpeg2.mpg", "mpeg2.mp4", "mpeg2.mkv", "wmv1.wmv"),
+    *(
+        "mpeg4_b.mp4",
+        "mpeg4_b.mkv",
+        "mpeg4_b.avi",
+        "mpeg4_b_one_key.avi",
+        "mpeg1.mpg",
+        "mpeg2.mpg",
+        "mpeg2.mp4",
+        "mpeg2.mkv",
+        "wmv1.wmv",
+    ),
     *("wmv2.wmv", "cut_early.mp4", "cut_late.mp4", "cut_open.mp4", "cut_open.mkv", "cut_hevc.mkv", "cut.avi"),
     *("turned_90.mkv", "mirrored.mp4"),
 ]

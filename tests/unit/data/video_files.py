@@ -193,6 +193,7 @@ FAMILIES = {
     "mpeg4_b.mp4": Family(_MPEG4_B, False),
     "mpeg4_b.mkv": Family(_MPEG4_B, False),
     "mpeg4_b.avi": Family(_MPEG4_B, False),
+    "mpeg4_b_one_key.avi": Family(_LUMA + "-c:v mpeg4 -g 250 -bf 2", False),
     "xvid.avi": Family(_LUMA + "-c:v libxvid -g 12 -vtag XVID", True),
     "msmpeg4.avi": Family(_LUMA + "-c:v msmpeg4 -g 12", True),
     "mjpeg.avi": Family("-pix_fmt yuvj420p -c:v mjpeg -q:v 3", True),
