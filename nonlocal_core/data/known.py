@@ -31,7 +31,8 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("sha256", pa.string()),
     ("status", pa.string()),
     ("reason", pa.string()),
-    ("tries", pa.int32()),  # looks that a crash, a hang or trouble with the disk ended; 0 if one succeeded
+    ("is_settled", pa.bool_()),  # not if a crash, a hang or trouble with the disk ended the look
+    ("tries", pa.int32()),  # earlier and this look, as far as they were not
     *PROBED,
 ]
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "1"})
@@ -41,7 +42,8 @@ MANY_PARTS = 40
 
 _ZERO: dict[pa.DataType, str | bool] = {pa.string(): "", pa.bool_(): False}
 _NO_FACTS: dict[str, Any] = {name: _ZERO.get(kind, 0) for name, kind in PROBED}
-_NOTHING = {"place": "", "size_bytes": -1, "stamp": 0, "sha256": "", "status": "", "reason": "", "tries": -1}
+_NOTHING = {"place": "", "size_bytes": -1, "stamp": 0, "sha256": "", "status": "", "reason": ""}
+_NOTHING |= {"is_settled": False, "tries": 0}
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 def recall(folder: Path, listed: pd.DataFrame, columns: Sequence[str] = SCHEMA.names) -> pd.DataFrame:
     """The rows of `listed`, which has the columns of `IDENTITY`, with `columns` of what is known of each file.
 
-    `tries` is 0 where a look succeeded, else the number of those in vain, and -1 where there was none.
+    A file is to be looked at unless it `is_settled`; `tries` says how often that was in vain so far.
     """
     known = _read(folder, columns)
     positions = pd.MultiIndex.from_frame(known[IDENTITY]).get_indexer(pd.MultiIndex.from_frame(listed[IDENTITY]))
@@ -60,14 +62,15 @@ def recall(folder: Path, listed: pd.DataFrame, columns: Sequence[str] = SCHEMA.n
 
 def recall_sizes(folder: Path) -> set[int]:
     """The sizes of the contents that are known (bytes): a file of another size is new."""
-    return set(_read(folder, ["size_bytes"])["size_bytes"])
+    known = _read(folder, [])
+    return set(known.loc[known["is_settled"], "size_bytes"])
 
 
 def recall_contents(folder: Path, hashes: set[str]) -> dict[str, dict[str, Any]]:
     """What is known of some contents: hash, then the columns that follow from the content."""
     known = _read(folder, SCHEMA.names, hashes)
     names = ["sha256", "status", "reason", *_NO_FACTS]
-    rows = known[(known["tries"] == 0) & (known["sha256"] != "")][names].to_dict("records")
+    rows = known[known["is_settled"] & (known["sha256"] != "")][names].to_dict("records")
     return {row["sha256"]: {str(name): value for name, value in row.items()} for row in rows}
 
 
@@ -97,15 +100,16 @@ def join_parts(folder: Path) -> None:
 
 
 def _read(folder: Path, columns: Sequence[str], hashes: set[str] | None = None) -> pd.DataFrame:
-    """One row a file, as it was when it was last looked at with success, or else without; and one for no file."""
-    wanted = list(dict.fromkeys([*IDENTITY, "tries", *columns]))
+    """One row a file, from a look that settled it if there was one; and one row for no file."""
+    wanted = list(dict.fromkeys([*IDENTITY, "is_settled", "tries", *columns]))
     table = pa.concat_tables(_parts(folder, wanted))
     if hashes is not None:
         table = table.filter(pc.is_in(table["sha256"], pa.array(sorted(hashes), pa.string())))
     found: pd.DataFrame = table.to_pandas(use_threads=False)
-    order = found["tries"].where(found["tries"] > 0, 1 << 30)
-    best = found.iloc[order.argsort(kind="stable")]
-    return best.drop_duplicates(IDENTITY, keep="last", ignore_index=True)
+    if found["tries"].any():
+        found["tries"] = found.groupby(IDENTITY)["tries"].transform("max")
+    best_last = found.iloc[found["is_settled"].to_numpy().argsort(kind="stable")]
+    return best_last.drop_duplicates(IDENTITY, keep="last", ignore_index=True)
 
 
 def _parts(folder: Path, columns: list[str]) -> list[pa.Table]:

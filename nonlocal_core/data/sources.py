@@ -87,7 +87,7 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[Fil
             name = entry.name.lower()
             if name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry)
             elif name.endswith(SUFFIXES):
                 videos.append(entry)
@@ -101,6 +101,13 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[Fil
             yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
     if shots and prefix and not videos and not folders:
         yield _folder_of_pictures(shots, prefix[:-1])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _file(entry: os.DirEntry[str], path: str) -> File:

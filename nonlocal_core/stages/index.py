@@ -84,9 +84,9 @@ def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Pa
     if layout == "lists":
         labels = labels or lists.numbers(sources)
     listed = _frame(sources, videos_dir)
-    tries = known.recall(workspace.root / KNOWN_FOLDER, listed, ["tries"])["tries"]
+    listed = known.recall(workspace.root / KNOWN_FOLDER, listed, [])
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
-    in_vain = listed.assign(tries=tries)[tries > 0][["path", "tries"]].to_numpy().tolist()
+    in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing_digest(sources), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
     key = key_of("index", VERSION, [config.index], inputs)
     planned = IndexPlan(key=key, videos_dir=str(videos_dir), labels=tuple(labels) if labels else None, shards=())
@@ -94,7 +94,7 @@ def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Pa
         return planned
     folder = workspace.partial(Manifest, key)
     write_atomically(folder / LISTING_FILE, json.dumps(sources).encode())
-    todo = listed.assign(tries=tries)[(tries != 0) & (listed["size_bytes"] >= 0)]
+    todo = listed[~listed["is_settled"] & (listed["size_bytes"] >= 0)]
     shards = _cut(todo, planned.key, folder, config.runtime.index_shard_videos)
     log.info("%d videos, %d of them to look at, shards: %d", len(sources), len(todo), len(shards))
     return planned.model_copy(update={"shards": shards})
@@ -142,7 +142,7 @@ def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[d
     recognised = [row for row in listed if hashed.get(row["place"]) in contents]
     new = [row for row in listed if hashed.get(row["place"]) not in contents]
     for row in recognised:
-        row |= contents[hashed[row["place"]]] | {"tries": 0}
+        row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
     items = [probes.Look(row["place"], hashed.get(row["place"], "")) for row in new]
     for row, facts in zip(new, isolation.each(probes.look, items, timeout_s), strict=True):
@@ -150,9 +150,8 @@ def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[d
             facts = probes.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
             log.warning("%s is left out: %s; the next run tries it again", row["place"], facts.reason)
-        row |= {"sha256": facts.sha256, "status": facts.status, "reason": facts.reason}
-        row |= {"tries": 0 if facts.is_settled else max(row["tries"], 0) + 1}
-        row |= facts.probe._asdict() if facts.probe else {}
+        row |= facts._asdict() | (facts.probe._asdict() if facts.probe else {})
+        row["tries"] += not facts.is_settled
         progress.advance()
     return listed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import shutil
@@ -84,13 +83,28 @@ def test_one_class(environment: dict[str, str], videos_dir: Path) -> None:
     assert "shrinks" in error
 
 
-def test_a_video_in_two_splits(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
-    shutil.copytree(videos_dir, tmp_path / "split" / "train")
-    shutil.copytree(videos_dir / "falls", tmp_path / "split" / "val" / "falls")
+def test_a_train_split_of_copies_of_val(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(videos_dir, tmp_path / "split" / split)
     code, error = fails(environment, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
     assert code == 3
-    assert "val/falls/toy-" in error
-    assert "train/falls/toy-" in error
+    assert "the train split has no video that can be used (8 are copies of videos of val or test)" in error
+
+
+def test_one_video_a_class(environment: dict[str, str], videos_dir: Path) -> None:
+    for video in videos_dir.glob("*/*.mp4"):
+        if int(video.stem.removeprefix("toy-")) >= 4:
+            video.unlink()
+    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    assert code == 3
+    assert "no label has two different videos" in error
+
+
+def test_a_list_with_a_mistake(environment: dict[str, str], videos_dir: Path) -> None:
+    (videos_dir / "train.txt").write_text("falls/toy-0000.mp4 0\nfalls/toy-0004.mp4 0 0.9 0.1\n")
+    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    assert code == 3
+    assert "train.txt:2: from 0.9 to 0.1 is no part of a video" in error
 
 
 def test_an_empty_val_split(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
@@ -119,26 +133,26 @@ def test_help_names_presets_and_settings_with_their_units() -> None:
 def test_a_mistake_leaves_finished_work_alone(
     environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:
-    """Too many bad videos stop the run; allowing them goes on with the shards that are there."""
+    """Too many bad videos stop the run; allowing them goes on with what was found out."""
     for number in range(4):
         (videos_dir / "falls" / f"bad{number}.mp4").write_text("text")
     words = (f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}")
     _, error = fails(environment, *words)
     assert "4 of 12" in error
     assert "runtime.max_unreadable=" in error
-    rows = next((tmp_path / "w" / "index").glob("*.partial/rows-00000.json"))
-    probed = json.loads(rows.read_text())
-    marked = next(row for row in probed if row["status"] == "ok")
-    marked["fps"] = (
-        12.25  # no file has this rate: who finds it in the manifest knows that nothing was probed again
-    )
-    rows.write_text(json.dumps(probed))
+    (part,) = (tmp_path / "w" / "index" / "known").iterdir()
+    known = pq.read_table(part)
+    row = known["status"].to_pylist().index("ok")
+    marked = known["place"][row].as_py().removeprefix(f"{videos_dir}/")
+    # No file has this rate: who finds it in the manifest knows that nothing was probed again.
+    rates = [12.25 if number == row else rate for number, rate in enumerate(known["fps"].to_pylist())]
+    pq.write_table(known.set_column(known.schema.get_field_index("fps"), "fps", [rates]), part)
     allowed = error.split("runtime.max_unreadable=")[1].split()[0].rstrip(".,;)")
     small = {"train.epochs": 1, "model.width": 4, "runtime.max_unreadable": allowed}
     summary = full("tiny", small, videos_dir, tmp_path / "w")
     assert summary.cache.num_videos - summary.cache.num_ok == 4
     manifest = pq.read_table(tmp_path / "w" / summary.manifest.path / summary.manifest.ROWS).to_pandas()
-    assert manifest.set_index("video_id")["fps"][marked["video_id"]] == 12.25
+    assert manifest.set_index("video_id")["fps"][marked] == 12.25
 
 
 def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
