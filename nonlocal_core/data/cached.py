@@ -47,11 +47,15 @@ _DIGEST_COLUMNS = [
 
 
 def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
-    """The table of a manifest whose readable contents are all among `contents`, in the manifest's order."""
+    """The table of a manifest, in its order, with what `contents` of the store say of its videos.
+
+    Raises: DamagedError if a readable one is not among them.
+    """
     rows = manifest.reset_index(drop=True)
     decoded = (rows["status"] == "ok").to_numpy()
     place = store.places(contents, rows["sha256"])[decoded]
-    assert (place >= 0).all(), "the shards of all contents are built"
+    if (place < 0).any():
+        raise DamagedError(f"{(place < 0).sum()} videos have lost their records: run the same command again")
     for name, none in _FROM_STORE.items():
         values = rows[name].to_numpy(object) if name in ("status", "reason") else np.full(len(rows), none, object)
         values[decoded] = contents[name].to_numpy(object)[place]

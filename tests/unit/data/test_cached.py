@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from nonlocal_core.data import cached, store
+from nonlocal_core.errors import DamagedError
 
 MANIFEST = pd.DataFrame(
     {
@@ -51,6 +52,11 @@ def test_a_table_has_what_decoding_said_and_else_what_the_manifest_says(rows):
     ]
     assert rows["digest"].tolist() == [rows["digest"][0], "", "", rows["digest"][0]]
     assert MANIFEST["num_frames"].tolist() == [99, 98, 0, 97], "the manifest is as it was"
+
+
+def test_a_video_without_a_record_is_said(tmp_path):
+    with pytest.raises(DamagedError, match="3 videos have lost their records: run the same command again"):
+        cached.join(MANIFEST, store.contents(tmp_path))
 
 
 def test_a_table_comes_back_as_it_was_written(rows, tmp_path):
