@@ -94,10 +94,7 @@ def full(
         videos_dir = timed("toy videos", toy_videos, workspace)
     manifest = timed("index", index, videos_dir, config, workspace, labels_path, runner)
     cached = timed("cache", cache, manifest, config, workspace, runner)
-    if config.evaluate.split not in cached.split_digests:
-        raise InputError(
-            f"there is no split {config.evaluate.split}: these videos have {', '.join(cached.split_digests)}"
-        )
+    _check_split(config.evaluate.split, cached)
     checkpoint = timed("train", train, cached, config, workspace)
     evaluation = timed("evaluate", evaluate, checkpoint, cached, config, workspace)
     entry = timed("register", register, checkpoint, evaluation, cached, config, workspace)
@@ -110,6 +107,12 @@ def full(
         entry=entry,
         workspace=str(workspace.root),
     )
+
+
+def _check_split(split: str, cached: RecordCache) -> None:
+    """Nothing, if there is something to score; said before the training, not after it."""
+    if split not in cached.split_digests:
+        raise InputError(f"there is no split {split}: these videos have {', '.join(cached.split_digests)}")
 
 
 if __name__ == "__main__":

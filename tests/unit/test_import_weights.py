@@ -144,7 +144,7 @@ def test_a_report_names_the_first_part_that_differs(tmp_path, capsys, reference)
     wrong = [*WINDOW, "--switch", "nl_group_frames=0,2,0,0"]
     code, out, err = said(capsys, FILE, *wrong, "--report", path)
     assert code == 3
-    assert err.startswith("error: res3.nl1.out is the first that differs from ")
+    assert err.startswith("error: res3.nl1.response is the first that differs from ")
     assert "  res3.nl1.theta           0.00e+00" in out
     code, out, err = said(capsys, FILE, *wrong, "--compare", path)
     assert (code, "res3.nl1" in out) == (3, False)
