@@ -33,7 +33,7 @@ def measure() -> None:
     rng = np.random.default_rng(0)
     clip = ms.Tensor(rng.integers(0, 256, (size, 3, config.clip.clip_len, crop, crop), dtype=np.uint8))
     label = ms.Tensor(np.arange(size) % 4, ms.int32)
-    keep = ms.Tensor(np.ones((size, 32 * config.model.width), np.float32))
+    keep = ms.Tensor(np.ones((size, config.model.num_features), np.float32))
     step(clip, label, keep)[0].asnumpy()
     for _ in range(STEPS):
         started_s = time.perf_counter()

@@ -153,7 +153,7 @@ def _split(words: list[str]) -> dict[str, Any]:
 
 def _all_settings() -> str:
     lines = ["presets:"]
-    lines += [f"  {name:<18} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
+    lines += [f"  {name:<38} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
     lines += ["", "where things lie:", *(f"  {key + '=…':<44} {text}" for key, text in PATHS.items())]
     lines += ["", "settings and their defaults (a preset may have others):"]
     for key, text, default in settings():

@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.model_section import ModelConfig, check_clip
 from nonlocal_core.presets import PRESETS
 from nonlocal_core.sections import (
     CacheConfig,
     ClipConfig,
     EvaluateConfig,
     IndexConfig,
-    ModelConfig,
     RegistryConfig,
     RuntimeConfig,
     Section,
@@ -38,15 +38,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _clip_fits(self) -> Config:
-        model = self.model
-        num_frames = -(-self.clip.clip_len // model.stem_stride_t)
-        num_frames = -(-num_frames // model.pool1_stride_t)
-        if num_frames < model.pool2_stride_t:
-            raise ConfigError(
-                f"clip.clip_len={self.clip.clip_len} is too short for the temporal strides: {num_frames} of its"
-                f" frames are left for pool2, which takes {model.pool2_stride_t}; raise it, or lower"
-                " model.stem_stride_t"
-            )
+        check_clip(self.model, self.clip.clip_len, self.train.crop_size, self.evaluate.crop_size)
         return self
 
     @model_validator(mode="after")

@@ -1,16 +1,14 @@
 """The sections of the tree of settings, each read by the stages that its name says.
 
 One line with the unit under each field.  A setting belongs to the first stage that reads it; `runtime` holds what
-changes no result: it enters no key.
+changes no result: it enters no key.  The network has a room of its own, `model_section.py`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from nonlocal_core.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -64,47 +62,6 @@ class ClipConfig(Section):
     """a frame every frame_interval, consecutive frames, a random choice in order, or spread over the video"""
     short_videos: Literal["repeat_last", "loop"] = "repeat_last"
     """what follows the last frame of a video that is too short for the clip: that frame, or the first ones"""
-
-
-class ModelConfig(Section):
-    """The network; how many classes it has comes from the labels."""
-
-    width: Positive = 64
-    """channels after the stem; res2…res5 give 4, 8, 16, 32 times as many"""
-    stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
-    """bottleneck blocks of res2, res3, res4, res5 (3,4,6,3 is ResNet-50)"""
-    inflate: Literal["3x1x1", "none"] = "3x1x1"
-    """temporal kernel 3 on the first convolution of every second block (I3D), or nowhere (C2D)"""
-    stem_kernel_t: Literal[1, 3, 5, 7] = 5
-    """temporal kernel of the stem (frames)"""
-    stem_stride_t: Positive = 2
-    """temporal stride of the stem (frames)"""
-    pool1_stride_t: Positive = 2
-    """temporal stride of the pool after the stem (frames)"""
-    pool2_stride_t: Positive = 2
-    """temporal kernel and stride of the pool after res2 (frames)"""
-    nl_res3: Blocks = (1, 3)
-    """blocks of res3 that a non-local block follows, 0-based"""
-    nl_res4: Blocks = (1, 3, 5)
-    """blocks of res4 that a non-local block follows, 0-based"""
-    pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
-    """pairwise function of the non-local blocks"""
-    nl_sub_sample: bool = True
-    """pool phi and g 2x2 in space"""
-    nl_scale: bool = False
-    """divide theta·phi by the square root of their channels (the two Gaussian forms)"""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """share of the pooled features that is dropped in training (0…1)"""
-
-    @model_validator(mode="after")
-    def _blocks_are_there(self) -> ModelConfig:
-        for stage, blocks in ((3, self.nl_res3), (4, self.nl_res4)):
-            last = self.stage_blocks[stage - 2] - 1
-            if blocks and max(blocks) > last:
-                raise ConfigError(
-                    f"model.nl_res{stage} names block {max(blocks)}: the stage has blocks 0 to {last}"
-                )
-        return self
 
 
 class TrainConfig(Section):

@@ -22,6 +22,7 @@ NETWORK = (
     "nonlocal_core.training",
     "nonlocal_core.data.loader",
     "nonlocal_core.evaluation.inference",
+    "nonlocal_core.describe",
 )
 
 

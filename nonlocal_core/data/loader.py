@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from nonlocal_core.config import Config
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.records import RecordReader
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.sections import ClipConfig, EvaluateConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-MEAN_RGB = (123.675, 116.28, 103.53)
-STD_RGB = (58.395, 57.12, 57.375)
 
 
 class Batch(NamedTuple):
@@ -36,13 +34,13 @@ class Batch(NamedTuple):
     rows: list[int]
 
 
-def normalise(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-    """The clip as the network takes it: float32, ImageNet's mean and deviation; runs on the device.
+def normalise(clip_NCTHW: ms.Tensor, model: ModelConfig) -> ms.Tensor:
+    """The clip as the network takes it: float32, less the mean, over the deviation; runs on the device.
 
     Shape:  (N, 3, T, H, W), as the uint8 input.
     """
-    mean = ms.Tensor(MEAN_RGB, ms.float32).reshape(1, 3, 1, 1, 1)
-    std = ms.Tensor(STD_RGB, ms.float32).reshape(1, 3, 1, 1, 1)
+    mean = ms.Tensor(model.input_mean, ms.float32).reshape(1, 3, 1, 1, 1)
+    std = ms.Tensor(model.input_std, ms.float32).reshape(1, 3, 1, 1, 1)
     return (clip_NCTHW.astype(ms.float32) - mean) / std
 
 

@@ -32,7 +32,7 @@ def load(path: Path, labels: list[str], runtime: RuntimeConfig) -> Network:
         )
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        return net(loader.normalise(clip_NCTHW))
+        return net(loader.normalise(clip_NCTHW, net.model))
 
     compiled = ms.jit(forward)
 

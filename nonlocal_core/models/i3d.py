@@ -1,20 +1,22 @@
 """C2D, I3D and Non-local I3D: one residual network that inflates some kernels and adds some blocks.
 
-Shapes: N batch, C channels, T frames, H W pixels, K classes.
+Shapes: N batch, C channels, T frames, H W pixels, L places of the head's window, K classes.
 
-Source: Wang, Girshick, Gupta, He 2018, table 1; strides, pools and the inflated convolutions as mmaction2.
+Source: Wang, Girshick, Gupta, He 2018, table 1; strides, pools and the inflated convolutions as mmaction2,
+video-nonlocal-net or SlowFast, whichever the settings name.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from nonlocal_core.models.nonlocal_block import NonlocalBlock
-from nonlocal_core.sections import ModelConfig
+from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.models.nonlocal_block import NonlocalBlock, batch_norm
 
 Triple = tuple[int, int, int]
 
@@ -28,7 +30,8 @@ class ConvNorm(nn.Cell):
         out_channels: int,
         kernel: Triple,
         stride: Triple = (1, 1, 1),
-        gamma_init: str = "ones",
+        frozen: bool = False,
+        zero_gamma: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(
@@ -40,7 +43,7 @@ class ConvNorm(nn.Cell):
             padding=tuple(k // 2 for k in kernel for _ in range(2)),
             weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
         )
-        self.norm = nn.BatchNorm2d(out_channels, eps=1e-5, momentum=0.9, gamma_init=gamma_init)
+        self.norm = batch_norm(out_channels, frozen, zero_gamma)
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The normalised convolution; the batch norm sees time and height as one axis.
@@ -53,17 +56,18 @@ class ConvNorm(nn.Cell):
 
 
 class Bottleneck(nn.Cell):
-    """A residual block of three convolutions; the first one may look 3 frames wide, the second one may stride."""
+    """A residual block of three convolutions; one of the first two may be 3 frames wide, the second may stride."""
 
-    def __init__(self, in_channels: int, channels: int, kernel_t: int, stride: int, project: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, inflate: str, stride: int, model: ModelConfig) -> None:
         super().__init__()
+        frozen = model.norm == "frozen"
         out_channels = 4 * channels
-        self.a = ConvNorm(in_channels, channels, (kernel_t, 1, 1))
-        self.b = ConvNorm(channels, channels, (1, 3, 3), (1, stride, stride))
-        self.c = ConvNorm(channels, out_channels, (1, 1, 1), gamma_init="zeros")
-        self.proj = (
-            ConvNorm(in_channels, out_channels, (1, 1, 1), (1, stride, stride)) if project else nn.Identity()
+        self.a = ConvNorm(in_channels, channels, (3 if inflate == "3x1x1" else 1, 1, 1), frozen=frozen)
+        self.b = ConvNorm(
+            channels, channels, (3 if inflate == "3x3x3" else 1, 3, 3), (1, stride, stride), frozen=frozen
         )
+        self.c = ConvNorm(channels, out_channels, (1, 1, 1), frozen=frozen, zero_gamma=model.zero_gamma)
+        self.proj = _projection(in_channels, out_channels, stride, frozen)
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The input, projected where its shape changes, plus its residual, rectified.
@@ -75,28 +79,57 @@ class Bottleneck(nn.Cell):
         return ops.relu(self.proj(x_NCTHW) + self.c(y_NCTHW))
 
 
+class BasicBlock(nn.Cell):
+    """A residual block of two convolutions; both may be 3 frames wide, the first one may stride.
+
+    Source: ResNet-18 and -34 of He et al. 2016; inflated as mmaction2 does.
+    """
+
+    def __init__(self, in_channels: int, channels: int, inflate: str, stride: int, model: ModelConfig) -> None:
+        super().__init__()
+        frozen = model.norm == "frozen"
+        kernel = (3 if inflate == "3x3x3" else 1, 3, 3)
+        self.a = ConvNorm(in_channels, channels, kernel, (1, stride, stride), frozen=frozen)
+        self.b = ConvNorm(channels, channels, kernel, frozen=frozen, zero_gamma=model.zero_gamma)
+        self.proj = _projection(in_channels, channels, stride, frozen)
+
+    def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
+        """The input, projected where its shape changes, plus its residual, rectified.
+
+        Shape: (N, channels, T, H / stride, W / stride).
+        """
+        return ops.relu(self.proj(x_NCTHW) + self.b(ops.relu(self.a(x_NCTHW))))
+
+
 class I3D(nn.Cell):
     """The network from normalised clips to logits; dropout between `features` and `classify` is the caller's."""
 
     def __init__(self, model: ModelConfig, num_classes: int) -> None:
         super().__init__()
         self.model = model
-        width = model.width
-        self.stem = ConvNorm(3, width, (model.stem_kernel_t, 7, 7), (model.stem_stride_t, 2, 2))
-        self.pool1 = nn.MaxPool3d((1, 3, 3), (model.pool1_stride_t, 2, 2), pad_mode="pad", padding=(0, 1, 1))
-        self.res2 = _stage(2, model, nl_blocks=())
-        self.pool2 = nn.MaxPool3d((model.pool2_stride_t, 1, 1), (model.pool2_stride_t, 1, 1))
-        self.res3 = _stage(3, model, nl_blocks=model.nl_res3)
-        self.res4 = _stage(4, model, nl_blocks=model.nl_res4)
-        self.res5 = _stage(5, model, nl_blocks=())
-        fc = nn.Dense(32 * width, num_classes, weight_init=Normal(0.01), bias_init="zeros")
+        self.stem = ConvNorm(
+            3,
+            model.width,
+            (model.stem_kernel_t, 7, 7),
+            (model.stem_stride_t, 2, 2),
+            frozen=model.norm == "frozen",
+        )
+        self.pool1 = _max_pool((model.pool1_kernel_t, 3, 3), (model.pool1_stride_t, 2, 2), model.pool1_pad)
+        self.res2 = _stage(2, model)
+        self.pool2 = _max_pool((model.pool2_kernel_t, 1, 1), (model.pool2_stride_t, 1, 1), 0)
+        self.res3 = _stage(3, model)
+        self.res4 = _stage(4, model)
+        self.res5 = _stage(5, model)
+        fc = nn.Dense(model.num_features, num_classes, weight_init=Normal(0.01), bias_init="zeros")
         self.head = nn.SequentialCell(OrderedDict(fc=fc))
+        self.window = nn.AvgPool3d(model.head_window, stride=1)
+        self.fully_conv = model.head == "fully_conv"
 
-    def features(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Features of whole clips, averaged over time and space; table 1 in comments (without N, for 32x2).
+    def feature_map(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
+        """Features of every place of a clip; table 1 in comments (the defaults, without N, for 32x2).
 
-        Shape: (N, 32 * width) of (N, 3, T, H, W).
-        Units: RGB, normalised by the ImageNet mean and deviation.
+        Shape: (N, C, T, H, W) of (N, 3, T, H, W); C is 32 * width with bottlenecks.
+        Units: RGB, normalised by the mean and deviation of the settings.
         """
         x = ops.relu(self.stem(clip_NCTHW))  # 64 x 16 x 112 x 112
         x = self.pool1(x)  # 64 x 8 x 56 x 56
@@ -104,43 +137,69 @@ class I3D(nn.Cell):
         x = self.pool2(x)  # 256 x 4 x 56 x 56
         x = self.res3(x)  # 512 x 4 x 28 x 28
         x = self.res4(x)  # 1024 x 4 x 14 x 14
-        x = self.res5(x)  # 2048 x 4 x 7 x 7
-        return ops.mean(x, (2, 3, 4))  # 2048
+        return self.res5(x)  # 2048 x 4 x 7 x 7
+
+    def features(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
+        """Features of whole clips, averaged over time and space.
+
+        Shape: (N, C) of (N, 3, T, H, W).
+        """
+        return ops.mean(self.feature_map(clip_NCTHW), (2, 3, 4))
 
     def classify(self, features_NC: ms.Tensor) -> ms.Tensor:
         """Logits of pooled features.
 
-        Shape: (N, K).
+        Shape: (N, K), or (N, L, K) of (N, L, C).
         """
         return self.head(features_NC)
 
     def construct(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Logits of whole clips.
+        """Logits of whole clips; of a fully convolutional head at test, the log of its mean probabilities.
+
+        A softmax of either gives probabilities, so that views are averaged the same way.
 
         Shape: (N, K) of (N, 3, T, H, W).
         """
-        return self.classify(self.features(clip_NCTHW))
+        if self.training or not self.fully_conv:
+            return self.classify(self.features(clip_NCTHW))
+        map_NCTHW = self.window(self.feature_map(clip_NCTHW))
+        N, C = map_NCTHW.shape[:2]
+        map_NLC = map_NCTHW.reshape(N, C, -1).swapaxes(1, 2)
+        log_NLK = ops.log_softmax(self.classify(map_NLC), -1)
+        return ops.logsumexp(log_NLK, 1) - math.log(map_NLC.shape[1])
 
 
-def _stage(stage: int, model: ModelConfig, nl_blocks: tuple[int, ...]) -> nn.SequentialCell:
+def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
     """The blocks `0`, `1`, ... of one stage, each followed by `nl0`, `nl1`, ... where one is asked for."""
-    channels = model.width * 2 ** (stage - 2)
+    make = Bottleneck if model.block == "bottleneck" else BasicBlock
     cells: OrderedDict[str, nn.Cell] = OrderedDict()
+    in_channels = model.width if stage == 2 else model.channels(stage - 1)
     for block in range(model.stage_blocks[stage - 2]):
-        first = block == 0
-        in_channels = 4 * channels if not first else model.width if stage == 2 else 2 * channels
-        cells[str(block)] = Bottleneck(
+        cells[str(block)] = make(
             in_channels,
-            channels,
-            kernel_t=3 if model.inflate == "3x1x1" and _inflated(stage, block) else 1,
-            stride=2 if first and stage > 2 else 1,
-            project=first,
+            model.width << (stage - 2),
+            inflate=model.inflate if _inflated(stage, block) else "none",
+            stride=2 if block == 0 and stage > 2 else 1,
+            model=model,
         )
-        if block in nl_blocks:
-            cells[f"nl{block}"] = NonlocalBlock(4 * channels, model.pairwise, model.nl_sub_sample, model.nl_scale)
+        in_channels = model.channels(stage)
+        if block in model.nl_blocks(stage):
+            cells[f"nl{block}"] = NonlocalBlock(in_channels, model, model.nl_group_frames[stage - 2])
     return nn.SequentialCell(cells)
 
 
 def _inflated(stage: int, block: int) -> bool:
-    """Whether a block's first convolution looks over time: all of res2, then every second block."""
+    """Whether a block looks over time: all of res2, then every second block."""
     return stage == 2 or block % 2 == (1 if stage == 5 else 0)
+
+
+def _projection(in_channels: int, out_channels: int, stride: int, frozen: bool) -> nn.Cell:
+    """What brings the input of a residual block to the shape of its output."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return ConvNorm(in_channels, out_channels, (1, 1, 1), (1, stride, stride), frozen=frozen)
+
+
+def _max_pool(kernel: Triple, stride: Triple, pad: int) -> nn.MaxPool3d:
+    """A max pool with some padding in space; in time, a kernel of 3 is padded by 1."""
+    return nn.MaxPool3d(kernel, stride, pad_mode="pad", padding=((kernel[0] - 1) // 2, pad, pad))

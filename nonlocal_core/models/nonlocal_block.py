@@ -1,9 +1,11 @@
 """The non-local block: z = x + BN(out(y)), y_i = sum over j of f(x_i, x_j) g(x_j), divided by a normaliser.
 
 Shapes: N batch, C channels (of theta, phi, g and y: the inner channels, half of the block's), T frames,
-H W pixels, P query positions (T*H*W), Q key positions (P, or a fourth of it with sub-sampling).
+H W pixels, G groups that do not see each other (of frames, or of places; N * G is one axis), P query positions of
+a group (T*H*W where there is one group), Q key positions (P, or a fourth of it with sub-sampling).
 
-Source: Wang, Girshick, Gupta, He 2018, section 3; parameter shapes and the place of the pool as mmaction2.
+Source: Wang, Girshick, Gupta, He 2018, section 3; parameter shapes as mmaction2; groups of frames as Caffe2's
+video-nonlocal-net.
 """
 
 from __future__ import annotations
@@ -12,26 +14,46 @@ from typing import Literal
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeNormal, Normal
+from mindspore.common.initializer import HeNormal, Initializer, Normal, Zero
+
+from nonlocal_core.model_section import ModelConfig
 
 Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
 
 
 class NonlocalBlock(nn.Cell):
-    """One non-local block that starts as the identity: the last BN's gamma is 0."""
+    """One non-local block; with `group_frames`, positions see only their group of so many frames."""
 
-    def __init__(self, channels: int, pairwise: Pairwise, sub_sample: bool, scale: bool) -> None:
+    def __init__(self, channels: int, model: ModelConfig, group_frames: int = 0) -> None:
         super().__init__()
+        pairwise, scale = model.pairwise, model.nl_scale
         embedded = pairwise != "gaussian"
         inner = channels // 2
-        self.theta = _embedding(channels, inner) if embedded else nn.Identity()
-        self.phi = _embedding(channels, inner) if embedded else nn.Identity()
-        self.g = _embedding(channels, inner)
+        self.theta = _embedding(channels, inner, model) if embedded else nn.Identity()
+        self.phi = _embedding(channels, inner, model) if embedded else nn.Identity()
+        self.g = _embedding(channels, inner, model)
         if pairwise == "concatenation":
             self.f = nn.Dense(2 * inner, 1, weight_init=Normal(0.01), has_bias=False)
-        self.out = nn.Conv3d(inner, channels, 1, weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
-        self.norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9, gamma_init="zeros")
-        self.pool = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if sub_sample else nn.Identity()
+        self.out = nn.Conv3d(
+            inner,
+            channels,
+            1,
+            has_bias=model.nl_out_bias,
+            weight_init=_drawn(model.nl_out_init),
+            bias_init="zeros",
+        )
+        self.norm = (
+            batch_norm(channels, model.nl_norm == "frozen", model.nl_zero_gamma)
+            if model.nl_norm != "none"
+            else nn.Identity()
+        )
+        before, after = model.nl_sub_sample == "before_conv", model.nl_sub_sample == "after_conv"
+        self.pool_before = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if before else nn.Identity()
+        self.pool_after = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if after else nn.Identity()
+        self.pairwise = pairwise
+        self.group_frames = 1 if model.nl_axes == "space" else group_frames
+        self.own_place = model.nl_axes == "time"
+        self.one_group = not self.group_frames and not self.own_place
         self.temperature = (inner if embedded else channels) ** 0.5 if scale else 1.0
         self.affinity = {
             "gaussian": self._softmax,
@@ -42,22 +64,22 @@ class NonlocalBlock(nn.Cell):
         self.respond = self._linear_response if pairwise == "dot_product" else self._response
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
-        """The input plus what every position gathers from all positions.
+        """The input plus what every position gathers from all positions of its group.
 
-        Shape: (N, C, T, H, W), as the input; H and W of 2 or more with sub-sampling.
+        Shape: (N, C, T, H, W), as the input; H and W of 2 or more with sub-sampling, T a multiple of group_frames.
         Source: paper, equations 1 and 6, figure 2.
         """
         N, C, T, H, W = x_NCTHW.shape
         theta_NPC, phi_NCQ, g_NQC = self.embed(x_NCTHW)
         y_NPC = self.respond(theta_NPC, phi_NCQ, g_NQC)
-        y_NCTHW = y_NPC.swapaxes(1, 2).reshape(N, -1, T, H, W)
+        y_NCTHW = self._ungrouped(y_NPC, T, H, W)
         z_NCTHW = self.norm(self.out(y_NCTHW).reshape(N, C, T * H, W)).reshape(N, C, T, H, W)
         return x_NCTHW + z_NCTHW
 
     def weights(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """How much each query position takes from each key position: f(x_i, x_j) over its normaliser.
 
-        Shape: (N, P, Q).
+        Shape: (N * G, P, Q).
         """
         theta_NPC, phi_NCQ, _ = self.embed(x_NCTHW)
         return self.affinity(theta_NPC, phi_NCQ)
@@ -65,16 +87,36 @@ class NonlocalBlock(nn.Cell):
     def embed(self, x_NCTHW: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """theta, phi and g of all positions.
 
-        Shape: (N, P, C), (N, C, Q), (N, Q, C).
+        Shape: (N * G, P, C), (N * G, C, Q), (N * G, Q, C).
         """
-        N = x_NCTHW.shape[0]
-        theta_NCTHW = self.theta(x_NCTHW)
-        phi_NCTHW = self.pool(self.phi(x_NCTHW))
-        g_NCTHW = self.pool(self.g(x_NCTHW))
-        theta_NPC = theta_NCTHW.reshape(N, theta_NCTHW.shape[1], -1).swapaxes(1, 2)
-        phi_NCQ = phi_NCTHW.reshape(N, phi_NCTHW.shape[1], -1)
-        g_NQC = g_NCTHW.reshape(N, g_NCTHW.shape[1], -1).swapaxes(1, 2)
-        return theta_NPC, phi_NCQ, g_NQC
+        pooled_NCTHW = self.pool_before(x_NCTHW)
+        theta_NCP = self._grouped(self.theta(x_NCTHW))
+        phi_NCQ = self._grouped(self.pool_after(self.phi(pooled_NCTHW)))
+        g_NCQ = self._grouped(self.pool_after(self.g(pooled_NCTHW)))
+        return theta_NCP.swapaxes(1, 2), phi_NCQ, g_NCQ.swapaxes(1, 2)
+
+    def _grouped(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
+        """The positions of each group, the groups of a clip one after the other: (N * G, C, P)."""
+        N, C, T, H, W = x_NCTHW.shape
+        if self.one_group:
+            return x_NCTHW.reshape(N, C, T * H * W)
+        frames = self.group_frames or T
+        x_NCGTHW = x_NCTHW.reshape(N, C, T // frames, frames, H, W)
+        if self.own_place:
+            return x_NCGTHW.transpose(0, 2, 4, 5, 1, 3).reshape(-1, C, frames)
+        return x_NCGTHW.swapaxes(1, 2).reshape(-1, C, frames * H * W)
+
+    def _ungrouped(self, y_NPC: ms.Tensor, T: int, H: int, W: int) -> ms.Tensor:
+        """The positions back where `_grouped` took them from: (N, C, T, H, W)."""
+        C = y_NPC.shape[2]
+        if self.one_group:
+            return y_NPC.swapaxes(1, 2).reshape(-1, C, T, H, W)
+        frames = self.group_frames or T
+        if self.own_place:
+            y_NGHWTC = y_NPC.reshape(-1, T // frames, H, W, frames, C)
+            return y_NGHWTC.transpose(0, 5, 1, 4, 2, 3).reshape(-1, C, T, H, W)
+        y_NGCP = y_NPC.swapaxes(1, 2).reshape(-1, T // frames, C, frames * H * W)
+        return y_NGCP.swapaxes(1, 2).reshape(-1, C, T, H, W)
 
     def _softmax(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
@@ -105,5 +147,27 @@ class NonlocalBlock(nn.Cell):
         return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
 
 
-def _embedding(channels: int, inner: int) -> nn.Conv3d:
-    return nn.Conv3d(channels, inner, 1, has_bias=True, weight_init=Normal(0.01), bias_init="zeros")
+def batch_norm(channels: int, frozen: bool, zero_gamma: bool) -> nn.BatchNorm2d:
+    """A batch norm whose statistics are never updated if it is frozen; gamma and beta learn either way.
+
+    Source: Caffe2's AffineNd and mmaction2's norm_eval train gamma and beta too.
+    """
+    return nn.BatchNorm2d(
+        channels,
+        eps=1e-5,
+        momentum=0.9,
+        gamma_init="zeros" if zero_gamma else "ones",
+        use_batch_statistics=False if frozen else None,
+    )
+
+
+def _embedding(channels: int, inner: int, model: ModelConfig) -> nn.Conv3d:
+    return nn.Conv3d(channels, inner, 1, has_bias=True, weight_init=_drawn(model.nl_init), bias_init="zeros")
+
+
+def _drawn(how: Literal["normal", "msra", "zeros"]) -> Initializer:
+    return {
+        "normal": Normal(0.01),
+        "msra": HeNormal(mode="fan_out", nonlinearity="relu"),
+        "zeros": Zero(),
+    }[how]

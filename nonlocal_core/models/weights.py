@@ -69,7 +69,7 @@ def load_mmaction2(net: I3D, path: Path) -> None:
     Source: mmaction2 1.2.0, ResNet3d and its I3DHead.
     """
     theirs = {name: value for name, value in read_torch(path).items() if not name.endswith(".num_batches_tracked")}
-    params = {_mmaction2_name(p.name, net.model.nl_sub_sample): p for p in net.get_parameters()}
+    params = {_mmaction2_name(p.name, net.model.nl_sub_sample == "after_conv"): p for p in net.get_parameters()}
     differences = {
         "missing": sorted(params.keys() - theirs.keys()),
         "left over": sorted(theirs.keys() - params.keys()),

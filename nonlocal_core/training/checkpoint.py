@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import Frozen, digest_of, write_atomically
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import CacheConfig, ClipConfig, ModelConfig, TrainConfig
+from nonlocal_core.sections import CacheConfig, ClipConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -139,7 +139,7 @@ def make_step(net: I3D, optimizer: nn.Optimizer) -> Step:
     net.set_train(True)
 
     def forward(clip_NCTHW: ms.Tensor, label_N: ms.Tensor, keep_NC: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        features_NC = net.features(loader.normalise(clip_NCTHW)) * keep_NC
+        features_NC = net.features(loader.normalise(clip_NCTHW, net.model)) * keep_NC
         logits_NK = net.classify(features_NC)
         return ops.cross_entropy(logits_NK, label_N), logits_NK
 
@@ -158,11 +158,11 @@ def dropout_mask(config: Config, step: int, num_clips: int) -> np.ndarray[Any, n
 
     MindSpore's own dropout has a state that cannot be saved; this one is a function of (seed, step).
 
-    Shape:  (num_clips, 32 * width)
+    Shape:  (num_clips, channels of res5)
     """
     kept = 1.0 - config.model.dropout
     rng = sampling.generator(config.train.seed, step, "", "dropout")
-    mask = rng.random((num_clips, 32 * config.model.width)) < kept
+    mask = rng.random((num_clips, config.model.num_features)) < kept
     return (mask / kept).astype(np.float32)
 
 

@@ -8,9 +8,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.weights import load_mmaction2
-from nonlocal_core.sections import ModelConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # The tolerances are a few times what one bit of the input does to these networks: see the fixtures' README.

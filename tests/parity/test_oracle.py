@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
@@ -64,7 +65,8 @@ def paper_block(x, param, pairwise, sub_sample, scale):
 def drawn_block(channels, pairwise, sub_sample, scale, seed=0):
     """A block whose every parameter, the batch norm's too, is drawn so that it matters."""
     rng = np.random.default_rng(seed)
-    block = NonlocalBlock(channels, pairwise, sub_sample, scale)
+    sub_sample = "after_conv" if sub_sample else "none"
+    block = NonlocalBlock(channels, ModelConfig(pairwise=pairwise, nl_sub_sample=sub_sample, nl_scale=scale))
     for param in block.get_parameters():
         value = rng.normal(0.0, channels**-0.5, param.shape)
         if param.name in ("norm.gamma", "norm.moving_variance"):

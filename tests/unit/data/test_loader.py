@@ -10,6 +10,7 @@ from small import small_config
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.model_section import ModelConfig
 
 
 @pytest.fixture
@@ -102,9 +103,14 @@ def test_normalised_pixels(reader):
     import mindspore as ms
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 6)).astype(np.uint8)
-    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
-    expected = (pixels - mean[:, None, None, None]) / std[:, None, None, None]
-    np.testing.assert_allclose(loader.normalise(ms.Tensor(pixels)).asnumpy(), expected, rtol=1e-5, atol=1e-6)
+    slowfast = ModelConfig(input_mean=(114.75,) * 3, input_std=(57.375,) * 3)
+    for model, mean, std in (
+        (ModelConfig(), [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+        (slowfast, [114.75, 114.75, 114.75], [57.375, 57.375, 57.375]),
+    ):
+        expected = (pixels - np.reshape(mean, (3, 1, 1, 1))) / np.reshape(std, (3, 1, 1, 1))
+        normalised = loader.normalise(ms.Tensor(pixels), model).asnumpy()
+        np.testing.assert_allclose(normalised, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (3, 3)])

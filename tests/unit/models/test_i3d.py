@@ -6,8 +6,8 @@ import pytest
 
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import ModelConfig
 
 NARROW = {"width": 4, "stage_blocks": (1, 1, 1, 1), "nl_res3": (0,), "nl_res4": ()}
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nonlocal_core.errors import InputError
+from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.weights import load_mmaction2, read_torch
-from nonlocal_core.sections import ModelConfig
 
 MODEL = ModelConfig(width=4, stage_blocks=(1, 1, 1, 1), nl_res3=(0,), nl_res4=())
 
@@ -229,6 +229,6 @@ def test_load_mmaction2_takes_all_or_nothing(tmp_path, drawn, change, told):
 
 
 def test_a_pool_that_the_file_does_not_have_is_noticed(tmp_path, drawn):
-    net = I3D(MODEL.model_copy(update={"nl_sub_sample": False}), num_classes=5)
+    net = I3D(MODEL.model_copy(update={"nl_sub_sample": "none"}), num_classes=5)
     with pytest.raises(InputError, match=r"4 missing: .*non_local_block\.g\.conv\.bias.*left over.*g\.0\.conv"):
         load_mmaction2(net, save_state(tmp_path / "a.pth", mmaction2_state(drawn)))

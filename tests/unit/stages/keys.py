@@ -13,10 +13,17 @@ OTHER: dict[str, object] = {
     "index.min_frames": 3, "index.duplicates": "keep",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
-    "model.width": 4, "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none", "model.stem_kernel_t": 3,
-    "model.stem_stride_t": 2, "model.pool1_stride_t": 2, "model.pool2_stride_t": 1, "model.nl_res3": (0,),
-    "model.nl_res4": (), "model.pairwise": "gaussian", "model.nl_sub_sample": False, "model.nl_scale": True,
-    "model.dropout": 0.1,
+    "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
+    "model.width": 4, "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",
+    "model.norm": "frozen", "model.zero_gamma": False,
+    "model.stem_kernel_t": 3, "model.stem_stride_t": 2,
+    "model.pool1_kernel_t": 3, "model.pool1_stride_t": 2, "model.pool1_pad": 0,
+    "model.pool2_kernel_t": 1, "model.pool2_stride_t": 1,
+    "model.nl_res2": (0,), "model.nl_res3": (0,), "model.nl_res4": (), "model.nl_res5": (0,),
+    "model.pairwise": "gaussian", "model.nl_scale": True, "model.nl_axes": "space",
+    "model.nl_group_frames": (0, 0, 1, 0), "model.nl_sub_sample": "none", "model.nl_out_bias": True,
+    "model.nl_norm": "none", "model.nl_zero_gamma": False, "model.nl_init": "msra", "model.nl_out_init": "zeros",
+    "model.head": "fully_conv", "model.head_window": (1, 1, 1), "model.dropout": 0.1,
     "train.epochs": 4, "train.batch_size": 3, "train.base_lr": 0.1, "train.schedule": "step",
     "train.milestones": (1,), "train.gamma": 0.5, "train.warmup_epochs": 0.0, "train.momentum": 0.8,
     "train.nesterov": True, "train.weight_decay": 0.0, "train.crop_size": 34, "train.flip_probability": 0.0,
@@ -29,15 +36,21 @@ OTHER: dict[str, object] = {
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
 }  # fmt: skip
+NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
+    "model.block": {"model.inflate": "none"},
+    "model.nl_res5": {"model.nl_sub_sample": "none"},
+    "model.pool1_pad": {"model.nl_sub_sample": "none"},
+    "model.head": {"model.head_window": (2, 1, 1)},
+}
 
 
 def settings_in(key: Callable[[Config], str]) -> set[str]:
     """The settings that change a key."""
-    base = resolve("tiny", SETTINGS)
     found = set()
     for name, value in OTHER.items():
         section, leaf = name.split(".")
-        changed = resolve("tiny", {**SETTINGS, name: value})
+        base = resolve("tiny", {**SETTINGS, **NEEDS.get(name, {})})
+        changed = resolve("tiny", {**SETTINGS, **NEEDS.get(name, {}), name: value})
         assert getattr(getattr(changed, section), leaf) != getattr(getattr(base, section), leaf), name
         if key(changed) != key(base):
             found.add(name)

@@ -93,7 +93,7 @@ def test_scores_are_those_of_each_video_alone(toy, start, evaluated):
     right = 0
     for row, views in zip(rows, loader.video_views(reader, rows, CONFIG.clip, CONFIG.evaluate, 1), strict=True):
         assert len(views) == 3
-        logits = net(loader.normalise(ms.Tensor(views))).asnumpy().astype(np.float64)
+        logits = net(loader.normalise(ms.Tensor(views), net.model)).asnumpy().astype(np.float64)
         expected = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).mean(0)
         record = reader.rows.iloc[row]
         np.testing.assert_allclose(scores[record["video_id"]], expected, rtol=1e-4, atol=1e-6)

@@ -142,7 +142,7 @@ def one_step(toy):
     label, keep = ms.Tensor([1, 3], ms.int32), ms.Tensor(loop.dropout_mask(config, 0, 2))
 
     def forward(clip, label, keep):
-        return ops.cross_entropy(net.classify(net.features(loader.normalise(clip)) * keep), label)
+        return ops.cross_entropy(net.classify(net.features(loader.normalise(clip, net.model)) * keep), label)
 
     gradients = ms.jit(ms.grad(forward, None, net.trainable_params()))
     return net, gradients, (clip, label, keep)

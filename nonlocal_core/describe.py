@@ -1,0 +1,221 @@
+"""`python -m nonlocal_core.describe PRESET [key=value ...] [--classes 400]`: shapes and costs of a network.
+
+The network is built, without drawing its weights, and walked cell by cell with the shape of one test view; nothing
+is computed.  Counted are the multiplications of convolutions, matrix products and the classifier, each with the
+addition that goes with it: multiply-adds.  Batch norms, pools and softmaxes are left out.
+
+Shapes: C channels, T frames, H W pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from functools import singledispatch
+from typing import NamedTuple
+
+from mindspore import nn
+from mindspore.nn.utils import no_init_parameters
+
+from nonlocal_core.config import Config, resolve
+from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.models.i3d import I3D, BasicBlock, Bottleneck, ConvNorm
+from nonlocal_core.models.nonlocal_block import NonlocalBlock
+
+Shape = tuple[int, ...]
+PARTS = ("stem", "pool1", "res2", "pool2", "res3", "res4", "res5")
+
+
+class Cost(NamedTuple):
+    """What one cell makes of its input."""
+
+    shape: Shape
+    """of the output, without the batch"""
+    plain: int = 0
+    """multiply-adds of the paper's formulas"""
+    used: int = 0
+    """multiply-adds in the order that the non-local blocks choose"""
+
+
+class Part(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    shape: Shape
+    parameters: int
+    plain: int
+    used: int
+
+
+def parts(config: Config, num_classes: int) -> list[Part]:
+    """The parts of the network in order, with what one test view costs in each; the last one is the head.
+
+    Raises: ConfigError if the settings do not go together.
+    """
+    with no_init_parameters():
+        net = I3D(config.model, num_classes)
+    shape: Shape = (3, config.clip.clip_len, config.evaluate.crop_size, config.evaluate.crop_size)
+    found = []
+    for name in PARTS:
+        cell = getattr(net, name)
+        cost = walk(cell, shape)
+        found.append(Part(name, cost.shape, parameters(cell), cost.plain, cost.used))
+        shape = cost.shape
+    places = math.prod(_sizes(shape[1:], net.window, (0, 0, 0))) if net.fully_conv else 1
+    cost = places * net.head.fc.weight.size
+    return [*found, Part("head", (num_classes,), parameters(net.head), cost, cost)]
+
+
+def parameters(cell: nn.Cell) -> int:
+    """Number of values that learn."""
+    return sum(parameter.size for parameter in cell.trainable_params())
+
+
+@singledispatch
+def walk(cell: nn.Cell, shape: Shape) -> Cost:
+    """What a cell makes of an input of this shape.
+
+    Shape: (C, T, H, W) to (C, T, H, W)
+    """
+    raise TypeError(f"nobody knows what a {type(cell).__name__} costs")
+
+
+@walk.register
+def _(cell: nn.Identity, shape: Shape) -> Cost:
+    return Cost(shape)
+
+
+@walk.register
+def _(cell: nn.Conv3d, shape: Shape) -> Cost:
+    padding = cell.padding[::2] if isinstance(cell.padding, tuple) else (cell.padding,) * 3
+    sizes = _sizes(shape[1:], cell, padding)
+    cost = cell.weight.size * math.prod(sizes)
+    return Cost((cell.out_channels, *sizes), cost, cost)
+
+
+@walk.register
+def _(cell: nn.MaxPool3d, shape: Shape) -> Cost:
+    return Cost((shape[0], *_sizes(shape[1:], cell, cell.max_pool.pad_list[::2])))
+
+
+@walk.register
+def _(cell: ConvNorm, shape: Shape) -> Cost:
+    return walk(cell.conv, shape)
+
+
+@walk.register
+def _(cell: nn.SequentialCell, shape: Shape) -> Cost:
+    return _chain(shape, *cell.cell_list)
+
+
+@walk.register
+def _(cell: Bottleneck, shape: Shape) -> Cost:
+    return _sum(_chain(shape, cell.a, cell.b, cell.c), walk(cell.proj, shape))
+
+
+@walk.register
+def _(cell: BasicBlock, shape: Shape) -> Cost:
+    return _sum(_chain(shape, cell.a, cell.b), walk(cell.proj, shape))
+
+
+@walk.register
+def _(cell: NonlocalBlock, shape: Shape) -> Cost:
+    pooled = walk(cell.pool_before, shape).shape
+    theta = walk(cell.theta, shape)
+    phi = _chain(pooled, cell.phi, cell.pool_after)
+    g = _chain(pooled, cell.g, cell.pool_after)
+    frames = cell.group_frames or shape[1]
+    groups = shape[1] // frames * (shape[2] * shape[3] if cell.own_place else 1)
+    num_queries, num_keys = math.prod(shape[1:]) // groups, math.prod(phi.shape[1:]) // groups
+    plain, used = _response(cell.pairwise, num_queries, num_keys, theta.shape[0], g.shape[0])
+    response = Cost(shape, groups * plain, groups * used)
+    return _sum(walk(cell.out, (g.shape[0], *shape[1:])), theta, phi, g, response)
+
+
+def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gathered: int) -> tuple[int, int]:
+    """Multiply-adds of f and of its products with g: as the paper writes them, and as they are done.
+
+    Theta and phi have `compared` channels, g has `gathered`.
+    """
+    pairs = num_queries * num_keys
+    if pairwise == "concatenation":
+        plain = pairs * (2 * compared + gathered)
+        return plain, (num_queries + num_keys) * compared + pairs * gathered
+    plain = pairs * (compared + gathered)
+    if pairwise == "dot_product":
+        return plain, min(plain, (num_queries + num_keys) * compared * gathered)
+    return plain, plain
+
+
+def _sizes(sizes: Shape, cell: nn.Cell, padding: Shape) -> Shape:
+    """What a kernel leaves of a map."""
+    stride = cell.stride if isinstance(cell.stride, tuple) else (cell.stride,) * 3
+    return tuple(
+        (size + 2 * pad - kernel) // step + 1
+        for size, kernel, step, pad in zip(sizes, cell.kernel_size, stride, padding, strict=True)
+    )
+
+
+def _chain(shape: Shape, *cells: nn.Cell) -> Cost:
+    """Cells one after the other."""
+    cost = Cost(shape)
+    for cell in cells:
+        step = walk(cell, cost.shape)
+        cost = Cost(step.shape, cost.plain + step.plain, cost.used + step.used)
+    return cost
+
+
+def _sum(first: Cost, *others: Cost) -> Cost:
+    """The first one's shape, and the cost of all."""
+    costs = (first, *others)
+    return Cost(first.shape, sum(cost.plain for cost in costs), sum(cost.used for cost in costs))
+
+
+def table(name: str, config: Config, num_classes: int) -> str:
+    """The table of a network."""
+    rows = parts(config, num_classes)
+    side = config.evaluate.crop_size
+    lines = [
+        f"{name}: one view of {config.clip.clip_len} frames of {side} x {side} pixels, {num_classes} classes",
+        "",
+        f"{'part':<6} {'C x T x H x W':<20} {'parameters':>12} {'G multiply-adds':>16} {'G as done':>10}",
+    ]
+    sums = (sum(column) for column in zip(*(row[2:] for row in rows), strict=True))
+    total = Part("total", (), *sums)
+    for row in (*rows, total):
+        shape = " x ".join(str(size) for size in row.shape)
+        lines.append(
+            f"{row.name:<6} {shape:<20} {row.parameters:>12,} {row.plain / 1e9:>16.3f} {row.used / 1e9:>10.3f}"
+        )
+    return "\n".join(lines)
+
+
+def main(words: list[str]) -> int:
+    """Print the table that a command line asks for; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nonlocal_core.describe",
+        description="shapes, parameters and multiply-adds of a network for one test view",
+    )
+    parser.add_argument("preset", metavar="PRESET", help="named settings")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
+    parser.add_argument("--classes", type=int, default=400, help="classes of the head; default: 400")
+    given = parser.parse_intermixed_args(words)
+    try:
+        overrides = {}
+        for word in given.settings:
+            key, equals, value = word.partition("=")
+            if not equals:
+                raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+            overrides[key] = value
+        if given.classes < 1:
+            raise ConfigError(f"--classes {given.classes}: a network has at least one class")
+        print(table(given.preset, resolve(given.preset, overrides), given.classes))
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

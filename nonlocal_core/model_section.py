@@ -1,0 +1,198 @@
+"""The section `model` of the tree of settings: every choice that makes one network differ from another.
+
+The defaults are mmaction2's Non-local I3D ResNet-50 for clips of 32x2.  docs/networks.md says which settings are
+whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.sections import Blocks, Positive, Section
+
+Frames = Annotated[int, Field(ge=0)]
+Level = Annotated[float, Field(ge=0.0, le=255.0)]
+Spread = Annotated[float, Field(gt=0.0, le=255.0)]
+
+
+class ModelConfig(Section):
+    """The network; how many classes it has comes from the labels."""
+
+    input_mean: tuple[Level, Level, Level] = (123.675, 116.28, 103.53)
+    """what is taken off red, green and blue (0…255; ImageNet's, as mmaction2)"""
+    input_std: tuple[Spread, Spread, Spread] = (58.395, 57.12, 57.375)
+    """what they are divided by then (0…255)"""
+    width: Positive = 64
+    """channels after the stem (64 in every published network)"""
+    block: Literal["bottleneck", "basic"] = "bottleneck"
+    """three convolutions and 4 times the channels (ResNet-50, -101), or two 3x3 ones (ResNet-18, -34)"""
+    stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
+    """blocks of res2, res3, res4, res5 (2,2,2,2 is ResNet-18; 3,4,6,3 is -34 and -50; 3,4,23,3 is -101)"""
+    inflate: Literal["3x1x1", "3x3x3", "none"] = "3x1x1"
+    """every second block is 3 frames wide, in its first 1x1 or its 3x3 convolutions (I3D), or none is (C2D)"""
+    norm: Literal["batch", "frozen"] = "batch"
+    """batch norm, or batch norm whose mean and variance stay as they are; gamma and beta learn in both"""
+    zero_gamma: bool = True
+    """the last gamma of each residual block starts at 0, not 1"""
+    stem_kernel_t: Literal[1, 3, 5, 7] = 5
+    """temporal kernel of the stem (frames)"""
+    stem_stride_t: Positive = 2
+    """temporal stride of the stem (frames)"""
+    pool1_kernel_t: Literal[1, 2, 3] = 1
+    """temporal kernel of the pool after the stem (frames; 3 is padded by 1)"""
+    pool1_stride_t: Positive = 2
+    """temporal stride of that pool (frames)"""
+    pool1_pad: Literal[0, 1] = 1
+    """padding of that pool in space (pixels; 224 are 56 after it with 1, 55 with 0)"""
+    pool2_kernel_t: Literal[1, 2, 3] = 2
+    """temporal kernel of the pool after res2 (frames; 3 is padded by 1)"""
+    pool2_stride_t: Positive = 2
+    """temporal stride of that pool (frames)"""
+    nl_res2: Blocks = ()
+    """blocks of res2 that a non-local block follows, 0-based"""
+    nl_res3: Blocks = (1, 3)
+    """blocks of res3 that a non-local block follows, 0-based"""
+    nl_res4: Blocks = (1, 3, 5)
+    """blocks of res4 that a non-local block follows, 0-based"""
+    nl_res5: Blocks = ()
+    """blocks of res5 that a non-local block follows, 0-based"""
+    pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
+    """pairwise function of the non-local blocks"""
+    nl_scale: bool = False
+    """divide theta·phi by the square root of their channels (the two Gaussian forms)"""
+    nl_axes: Literal["spacetime", "space", "time"] = "spacetime"
+    """a position looks at all positions, at those of its frame, or at its own place in all frames"""
+    nl_group_frames: tuple[Frames, Frames, Frames, Frames] = (0, 0, 0, 0)
+    """frames of a group, for res2, res3, res4, res5: a position looks at its own group only (0: one group)"""
+    nl_sub_sample: Literal["after_conv", "before_conv", "none"] = "after_conv"
+    """2x2 max pool in space: of phi and g (mmaction2), of what they are made from (Caffe2, SlowFast), or none"""
+    nl_out_bias: bool = False
+    """the last convolution of a non-local block has a bias"""
+    nl_norm: Literal["batch", "frozen", "none"] = "batch"
+    """the norm after that convolution, if there is one"""
+    nl_zero_gamma: bool = True
+    """its gamma starts at 0, not 1: a new block is the identity"""
+    nl_init: Literal["normal", "msra"] = "normal"
+    """how theta, phi and g are drawn: deviation 0.01, or He's for ReLU by the outputs"""
+    nl_out_init: Literal["normal", "msra", "zeros"] = "msra"
+    """how the last convolution is drawn; zeros, for a block without norm: a new block is the identity"""
+    head: Literal["pooled", "fully_conv"] = "pooled"
+    """at test, the mean of the whole map is classified, or each window of it: the mean of their probabilities"""
+    head_window: tuple[Positive, Positive, Positive] = (4, 7, 7)
+    """that window: what a training clip leaves of itself (frames, rows, columns; head=fully_conv)"""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """share of the pooled features that is dropped in training (0…1)"""
+
+    @property
+    def num_features(self) -> int:
+        """Channels of res5, which the head classifies."""
+        return self.channels(5)
+
+    def channels(self, stage: int) -> int:
+        """Channels after a stage, 2 to 5."""
+        return self.width * (4 if self.block == "bottleneck" else 1) << (stage - 2)
+
+    def nl_blocks(self, stage: int) -> Blocks:
+        """The blocks of a stage, 2 to 5, that a non-local block follows."""
+        return (self.nl_res2, self.nl_res3, self.nl_res4, self.nl_res5)[stage - 2]
+
+    @model_validator(mode="after")
+    def _blocks_are_there(self) -> ModelConfig:
+        for stage in (2, 3, 4, 5):
+            last = self.stage_blocks[stage - 2] - 1
+            blocks = self.nl_blocks(stage)
+            if blocks and max(blocks) > last:
+                raise ConfigError(
+                    f"model.nl_res{stage} names block {max(blocks)}: the stage has blocks 0 to {last}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _choices_go_together(self) -> ModelConfig:
+        if self.block == "basic" and self.inflate == "3x1x1":
+            raise ConfigError(
+                "model.inflate=3x1x1 widens a 1x1 convolution, and a basic block has none:"
+                " set model.inflate=3x3x3 or model.inflate=none"
+            )
+        if self.nl_axes == "time" and self.nl_sub_sample != "none":
+            raise ConfigError(
+                f"model.nl_axes=time compares one place over time, which model.nl_sub_sample={self.nl_sub_sample}"
+                " would mix with its neighbours: set model.nl_sub_sample=none"
+            )
+        if self.nl_axes == "space" and any(self.nl_group_frames):
+            raise ConfigError(
+                f"model.nl_group_frames={list(self.nl_group_frames)} groups frames, but with model.nl_axes=space"
+                " each frame is alone: leave model.nl_group_frames out"
+            )
+        return self
+
+
+def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[str, int, int]]:
+    """Each part of the network with the frames and rows that it leaves of a square clip."""
+
+    def left(size: int, kernel: int, stride: int, pad: int) -> int:
+        return (size + 2 * pad - kernel) // stride + 1
+
+    frames = left(clip_len, model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)
+    side = left(side, 7, 2, 3)
+    yield "stem", frames, side
+    frames = left(frames, model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)
+    side = left(side, 3, 2, model.pool1_pad)
+    yield "pool1", frames, side
+    yield "res2", frames, side
+    frames = left(frames, model.pool2_kernel_t, model.pool2_stride_t, (model.pool2_kernel_t - 1) // 2)
+    yield "pool2", frames, side
+    for stage in (3, 4, 5):
+        side = left(side, 3, 2, 1)
+        yield f"res{stage}", frames, side
+
+
+def check_clip(model: ModelConfig, clip_len: int, train_side: int, test_side: int) -> None:
+    """Nothing, if the network can take such clips.
+
+    Raises: ConfigError that says which part has too little left, or which window or group does not fit.
+    """
+    for part, frames, _ in map_sizes(model, clip_len, train_side):
+        if frames < 1:
+            raise ConfigError(
+                f"clip.clip_len={clip_len} is too short for the temporal kernels and strides: nothing is left"
+                f" after {part}; raise it, or lower model.stem_stride_t, model.pool1_stride_t or"
+                " model.pool2_stride_t"
+            )
+    for name, side in (("train", train_side), ("evaluate", test_side)):
+        maps = {part: (frames, rows) for part, frames, rows in map_sizes(model, clip_len, side)}
+        for stage in (2, 3, 4, 5):
+            if model.nl_blocks(stage):
+                _check_stage(model, stage, *maps[f"res{stage}"], f"{name}.crop_size={side}")
+    if model.head == "fully_conv":
+        frames, rows = [(frames, rows) for _, frames, rows in map_sizes(model, clip_len, train_side)][-1]
+        if model.head_window != (frames, rows, rows):
+            raise ConfigError(
+                f"model.head_window={','.join(map(str, model.head_window))} is not what a training clip of"
+                f" clip.clip_len={clip_len} and train.crop_size={train_side} leaves of itself:"
+                f" set model.head_window={frames},{rows},{rows}"
+            )
+        if test_side < train_side:
+            raise ConfigError(
+                f"evaluate.crop_size={test_side} is smaller than train.crop_size={train_side}, which"
+                " model.head_window was made for: raise it, or set model.head=pooled"
+            )
+
+
+def _check_stage(model: ModelConfig, stage: int, frames: int, rows: int, crop: str) -> None:
+    """Raise ConfigError where the non-local blocks of a stage cannot take maps of this size."""
+    if model.nl_sub_sample != "none" and rows < 2:
+        raise ConfigError(
+            f"model.nl_sub_sample={model.nl_sub_sample} pools 2x2, but {crop} leaves {rows}x{rows} in res{stage}:"
+            f" set model.nl_sub_sample=none, or model.nl_res{stage}=[]"
+        )
+    group = model.nl_group_frames[stage - 2]
+    if group and frames % group:
+        raise ConfigError(
+            f"model.nl_group_frames={list(model.nl_group_frames)} cuts res{stage} into groups of {group} frames,"
+            f" but clip.clip_len leaves {frames}: choose a divisor of {frames}, or 0"
+        )
