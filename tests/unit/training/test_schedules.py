@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nonlocal_core.sections import TrainConfig
+from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training.schedules import learning_rates
 
 
