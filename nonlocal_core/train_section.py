@@ -44,7 +44,7 @@ class TrainConfig(Section):
     lr_batch: Count = 0
     """clips of one step that base_lr is meant for; every rate is multiplied by batch_size over it (0: by 1)"""
     milestones: tuple[Positive, ...] = (40, 80)
-    """epochs after which the rate changes: step multiplies it by gamma, relative_steps takes the next of its rates"""
+    """epochs after which the rate changes: step multiplies it by gamma, relative_steps takes its next rate"""
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """factor of schedule=step"""
     relative_lrs: tuple[Annotated[float, Field(gt=0.0)], ...] = (1.0, 0.1, 0.01)

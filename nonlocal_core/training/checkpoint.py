@@ -91,7 +91,7 @@ def save(path: Path, state: State, description: Description) -> Description:
         **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
         **{AVERAGE + name: array for name, array in _average(state).items()},
     }
-    return _write(path, _arrays(state.net), others, description)
+    return _write(path, weights_of_network(state.net), others, description)
 
 
 def save_weights(path: Path, weights: Tensors, description: Description) -> Description:
@@ -118,11 +118,21 @@ def remove_unfinished(folder: Path) -> None:
         file.unlink()
 
 
+def best(validations: Iterable[Validation]) -> Validation | None:
+    """The first validation with the greatest top-1."""
+    return max(validations, key=lambda validation: validation.top1, default=None)
+
+
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder that can be read; a damaged one is passed over with a warning."""
+    """The newest checkpoint of a folder that can be read, and its best weights too.
+
+    A damaged one is passed over with a warning.
+    """
     for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
         try:
-            read(path)
+            described, _ = read(path)
+            if found := best(described.validations):
+                read(best_path(folder, found.step))
         except DamagedError as error:
             log.warning("%s; taking the one before", error)
         else:
@@ -130,15 +140,15 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
-def keep_last(folder: Path, count: int, for_good: Callable[[int], bool] = lambda step: False) -> None:
-    """Delete all but the newest checkpoints, and all but the newest best weights.
+def keep_last(folder: Path, num_steps: int, num_best: int, for_good: Callable[[int], bool]) -> None:
+    """Delete all but the newest checkpoints, those that are kept for good, and the newest best weights.
 
-    As many best weights stay as checkpoints, because a training may have to go on from the oldest of them.
+    While a training may go on from an older checkpoint, the best weights of its time must be there too.
     """
-    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), count):
+    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
         if not for_good(int(path.stem.removeprefix("step-"))):
             path.unlink()
-    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), count):
+    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
         path.unlink()
 
 
@@ -196,7 +206,12 @@ def load_network(path: Path) -> tuple[I3D, Description]:
 
 def weights_of(state: State) -> Tensors:
     """The weights to use: the average, if one is kept."""
-    return {**_arrays(state.net), **_average(state)}
+    return {**weights_of_network(state.net), **_average(state)}
+
+
+def weights_of_network(net: I3D) -> Tensors:
+    """All parameters of a network, BN's statistics too, by their names."""
+    return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
 
 
 def assign(net: I3D, weights: Tensors, path: Path) -> None:
@@ -216,10 +231,6 @@ def tensors_digest(tensors: Tensors) -> str:
 def _content_digest(description: Description, tensors: Tensors) -> str:
     said = description.model_copy(update={"content_digest": ""}).model_dump_json()
     return digest_of(said, tensors_digest(tensors))
-
-
-def _arrays(net: I3D) -> Tensors:
-    return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
 
 
 def _average(state: State) -> Tensors:

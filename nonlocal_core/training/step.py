@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from numpy.typing import NDArray
 
 from nonlocal_core.config import Config
@@ -22,8 +22,6 @@ from nonlocal_core.training import optimizers
 
 FP16_LOSS_SCALE = 1024.0
 """the loss is multiplied by it and the gradients are divided by it, so that small ones are not lost in fp16"""
-
-Tensor = ms.Tensor
 
 
 class Inputs(NamedTuple):
@@ -101,7 +99,7 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig) -> Step:
     compiled = ms.jit(whole)
 
     def take_step(given: Inputs) -> tuple[float, NDArray[np.float32]]:
-        loss, logits_NK = compiled(*(ms.Tensor(array) for array in given))
+        loss, logits_NK = compiled(*(Tensor(array) for array in given))
         return float(loss.asnumpy()) / scale, logits_NK.asnumpy()
 
     return take_step
@@ -164,10 +162,10 @@ def _accumulating(
     add, finish = ms.jit(add), ms.jit(finish)
 
     def take_step(given: Inputs) -> tuple[float, NDArray[np.float32]]:
-        *arrays, share = given
+        arrays: list[NDArray[np.generic]] = list(given[:-1])
         losses, logits = [], []
         for part in zip(*(np.split(array, num_parts) for array in arrays), strict=True):
-            loss, logits_NK = add(*(ms.Tensor(array) for array in (*part, share)))
+            loss, logits_NK = add(*(Tensor(array) for array in (*part, given.share)))
             losses.append(float(loss.asnumpy()) / scale)
             logits.append(logits_NK.asnumpy())
         finish()
@@ -177,7 +175,7 @@ def _accumulating(
 
 
 class Average(NamedTuple):
-    """The moving average of all weights and BN statistics: its values, and a function that takes a step into it."""
+    """The moving average of all weights and BN statistics, and a function that takes a step into it."""
 
     parameters: tuple[ms.Parameter, ...]
     """`ema.NAME`, in the order of the network's; none if it is off"""
@@ -203,6 +201,6 @@ def make_average(net: I3D, decay: float) -> Average:
     compiled = ms.jit(follow)
 
     def take(step: int) -> None:
-        compiled(ms.Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
+        compiled(Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
 
     return Average(tuple(means), take)

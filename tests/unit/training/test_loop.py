@@ -15,7 +15,7 @@ from nonlocal_core.data import loader
 from nonlocal_core.errors import DivergenceError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import checkpoint, loop
+from nonlocal_core.training import checkpoint, loop, watching
 
 NUM_STEPS = 12  # 8 videos, 2 a step, 3 epochs
 
@@ -28,8 +28,8 @@ def trained(toy, folder, **overrides):
 
 
 def lines(folder):
-    parsed = [json.loads(line) for line in (folder / loop.LOG_FILE).read_text().splitlines()]
-    assert all(line.pop("clips_per_s") > 0 for line in parsed)
+    parsed = [json.loads(line) for line in (folder / watching.LOG_FILE).read_text().splitlines()]
+    assert all(line.pop("clips_per_s") > 0 and 0 <= line.pop("waits") <= 1 for line in parsed)
     return parsed
 
 
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_the_step_even_if_it_comes_from_the_terminal_and_from_the_p
 
 
 def test_a_log_that_a_power_cut_took_does_not_stop_a_training(tmp_path):
-    log = tmp_path / loop.LOG_FILE
+    log = tmp_path / watching.LOG_FILE
     assert np.isnan(loop._cut_log(log, 5))
     log.write_text('{"step": 1, "lo')
     assert np.isnan(loop._cut_log(log, 5))
