@@ -82,7 +82,7 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig) -> Step:
     scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
     gradients = ms.value_and_grad(_forward(net, train, scale), None, optimizer.parameters, has_aux=True)
 
-    def update(grads: tuple[Tensor, ...], divisor: float) -> Tensor:
+    def update(grads: Any, divisor: float) -> Tensor:
         if divisor != 1.0:
             grads = tuple([grad / divisor for grad in grads])
         if train.clip_norm:
@@ -138,7 +138,7 @@ def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[
 
 def _accumulating(
     gradients: Callable[..., Any],
-    update: Callable[[tuple[Tensor, ...], float], Tensor],
+    update: Callable[[Any, float], Tensor],
     parameters: ms.ParameterTuple,
     num_parts: int,
     scale: float,
@@ -147,25 +147,24 @@ def _accumulating(
         [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
     )
 
-    def add(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
+    def add(*given: Tensor) -> tuple[Tensor, Tensor]:
+        """The first argument is 0 for the first part, which forgets the sums of the step before, then 1."""
+        (loss, logits_NK), grads = gradients(*given[1:])
         for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign_add(total, grad)
+            ops.assign(total, given[0] * total + grad / (scale * num_parts))
         return loss, logits_NK
 
     def finish() -> Tensor:
-        done = update(tuple([total.value() for total in sums]), scale * num_parts)
-        for total in sums:
-            ops.assign(total, ops.depend(ops.zeros_like(total), done))
-        return done
+        return update(sums, 1.0)
 
     add, finish = ms.jit(add), ms.jit(finish)
 
     def take_step(given: Inputs) -> tuple[float, NDArray[np.float32]]:
         arrays: list[NDArray[np.generic]] = list(given[:-1])
         losses, logits = [], []
-        for part in zip(*(np.split(array, num_parts) for array in arrays), strict=True):
-            loss, logits_NK = add(*(Tensor(array) for array in (*part, given.share)))
+        for number, part in enumerate(zip(*(np.split(array, num_parts) for array in arrays), strict=True)):
+            goes_on = np.float32(number > 0)
+            loss, logits_NK = add(*(Tensor(array) for array in (goes_on, *part, given.share)))
             losses.append(float(loss.asnumpy()) / scale)
             logits.append(logits_NK.asnumpy())
         finish()
