@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 STOPPED = "stopped after step %d of %d; the same command goes on from there"
 HIGH_STEPS = 50
 HIGH_TIMES = 3.0
-"""a loss that stays above so many times that of guessing, for so many steps, will not come down again"""
+"""a loss whose median of so many steps is above so many times that of guessing will not come down again"""
 
 
 class Run(NamedTuple):
@@ -210,9 +210,9 @@ def _diverges(recent: deque[float], num_labels: int) -> str:
     if not math.isfinite(recent[-1]):
         return "is not finite"
     guessing = math.log(max(num_labels, 2))
-    if len(recent) == HIGH_STEPS and min(recent) > HIGH_TIMES * guessing:
+    if len(recent) == HIGH_STEPS and np.median(recent) > HIGH_TIMES * guessing:
         limit = f"{HIGH_TIMES * guessing:.3g}, {HIGH_TIMES:g} times that of guessing"
-        return f"has been above {limit}, for {HIGH_STEPS} steps"
+        return f"has a median above {limit}, in the last {HIGH_STEPS} steps"
     return ""
 
 
