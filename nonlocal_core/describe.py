@@ -22,6 +22,7 @@ from nonlocal_core.config import Config, resolve
 from nonlocal_core.errors import ConfigError, NonlocalError
 from nonlocal_core.models.i3d import I3D, BasicBlock, Bottleneck, ConvNorm
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.presets import PRESETS
 
 Shape = tuple[int, ...]
 PARTS = ("stem", "pool1", "res2", "pool2", "res3", "res4", "res5")
@@ -196,6 +197,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m nonlocal_core.describe",
         description="shapes, parameters and multiply-adds of a network for one test view",
+        epilog=f"presets: {', '.join(PRESETS)}",
     )
     parser.add_argument("preset", metavar="PRESET", help="named settings")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")

@@ -22,6 +22,7 @@ NETWORK = (
     "nonlocal_core.training",
     "nonlocal_core.data.loader",
     "nonlocal_core.evaluation.inference",
+    "nonlocal_core.import_weights",
     "nonlocal_core.describe",
 )
 
@@ -44,7 +45,11 @@ LAYERS = (  # the first one that has the module counts
     ),
     Layer(("tasks",), ("tasks", "prefect", "nonlocal_core")),
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
-    Layer(NETWORK, ("nonlocal_core", "mindspore", "numpy", "safetensors"), ("nonlocal_core.stages",)),
+    Layer(
+        NETWORK,
+        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml"),
+        ("nonlocal_core.stages",),
+    ),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
 )
 

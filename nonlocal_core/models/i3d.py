@@ -122,7 +122,7 @@ class I3D(nn.Cell):
         self.res5 = _stage(5, model)
         fc = nn.Dense(model.num_features, num_classes, weight_init=Normal(0.01), bias_init="zeros")
         self.head = nn.SequentialCell(OrderedDict(fc=fc))
-        self.window = nn.AvgPool3d(model.head_window, stride=1)
+        self.window = model.head_window
         self.fully_conv = model.head == "fully_conv"
 
     def feature_map(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
@@ -154,7 +154,7 @@ class I3D(nn.Cell):
         return self.head(features_NC)
 
     def construct(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Logits of whole clips; of a fully convolutional head at test, the log of its mean probabilities.
+        """Logits of clips; of several windows of a fully convolutional head, the log of their mean probability.
 
         A softmax of either gives probabilities, so that views are averaged the same way.
 
@@ -162,11 +162,15 @@ class I3D(nn.Cell):
         """
         if self.training or not self.fully_conv:
             return self.classify(self.features(clip_NCTHW))
-        map_NCTHW = self.window(self.feature_map(clip_NCTHW))
-        N, C = map_NCTHW.shape[:2]
+        map_NCTHW = self.feature_map(clip_NCTHW)
+        N, C, T, H, W = map_NCTHW.shape
+        t, h, w = self.window
+        map_NCTHW = ops.avg_pool3d(map_NCTHW, (min(t, T), min(h, H), min(w, W)), 1)  # a small map is one window
         map_NLC = map_NCTHW.reshape(N, C, -1).swapaxes(1, 2)
-        log_NLK = ops.log_softmax(self.classify(map_NLC), -1)
-        return ops.logsumexp(log_NLK, 1) - math.log(map_NLC.shape[1])
+        logits_NLK = self.classify(map_NLC)
+        if map_NLC.shape[1] == 1:
+            return logits_NLK[:, 0]
+        return ops.logsumexp(ops.log_softmax(logits_NLK, -1), 1) - math.log(map_NLC.shape[1])
 
 
 def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:

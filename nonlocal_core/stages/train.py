@@ -28,10 +28,13 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 
 
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
-    """The key of a training; the content of the first weights is in it."""
+    """The key of a training; its first weights count by their content, wherever they lie.
+
+    Raises: InputError if there is no such file, entry or champion.
+    """
     file = first_weights(config, workspace)
-    inputs = [cache.digest, *([digest_of(file.read_bytes())] if file else [])]
-    return key_of("train", VERSION, [config.clip, config.model, config.train], inputs)
+    train = config.train.model_copy(update={"init": digest_of(file.read_bytes()) if file else ""})
+    return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:

@@ -61,6 +61,8 @@ class Description(Frozen):
     manifest_digest: str
     validations: tuple[Validation, ...] = ()
     """so far"""
+    imported_from: str = ""
+    """profile and digest of a published file, if the weights are from one"""
     weights_digest: str = ""
     content_digest: str = ""
     """of everything else in the file, to tell damage"""
@@ -185,19 +187,19 @@ def restore(path: Path, state: State) -> Description:
 def read_weights(path: Path) -> tuple[Description, Tensors]:
     """A checkpoint's description and the weights to use: the average, if it holds one.
 
-    Raises: DamagedError that says what to do, if the file is not whole.
+    Raises: DamagedError if the file is not whole or does not match its digest.
     """
-    try:
-        description, tensors = read(path)
-    except DamagedError as error:
-        raise DamagedError(f"{error}: delete the file and run again") from None
+    description, tensors = read(path)
     weights = {name: array for name, array in tensors.items() if "/" not in name}
     return description, {**weights, **_part(tensors, AVERAGE)}
 
 
 def load_network(path: Path) -> tuple[I3D, Description]:
     """The network of a checkpoint, in inference mode, and the checkpoint's description."""
-    description, weights = read_weights(path)
+    try:
+        description, weights = read_weights(path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: delete the file and run again") from None
     net = I3D(description.model, len(description.labels))
     assign(net, weights, path)
     net.set_train(False)

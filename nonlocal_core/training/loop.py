@@ -21,7 +21,7 @@ from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
 from nonlocal_core.errors import ConfigError, DivergenceError, InputError
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint, device, optimizers, start
+from nonlocal_core.training import checkpoint, device, initial, optimizers
 from nonlocal_core.training.checkpoint import Description, State
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.signals import stop_between_steps
@@ -126,7 +126,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
-        start.load(net, init, described.labels, train)
+        initial.start(net, init, described.labels, train.init_head)
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)

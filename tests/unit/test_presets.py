@@ -26,15 +26,24 @@ def test_a_preset_resolves_and_says_command_time_and_accuracy(name):
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
 def test_a_name_says_network_and_clip(name):
     config = resolve(name, {})
-    network, clip = name.rsplit("_", 1)
+    model = config.model
+    blocks, net, depth, clip, suffix = re.fullmatch(
+        r"(?:nl(\d*)_)?(c2d|i3d)_r(50|101)_(\d+x\d+)((?:_[a-z0-9]+)*)", name
+    ).groups()
     assert f"{config.clip.clip_len}x{config.clip.frame_interval}" == clip
-    assert bool(config.model.nl_res3 or config.model.nl_res4) == network.startswith("nl_")
-    assert (config.model.inflate == "none") == network.startswith("c2d")
-    assert config.model.stage_blocks == (3, 4, 6, 3)
+    found = sum(len(model.nl_blocks(stage)) for stage in (2, 3, 4, 5))
+    assert found == (0 if blocks is None else int(blocks or 5))
+    widened = {"c2d": "none", "i3d": "3x3x3" if suffix.endswith("3x3x3") else "3x1x1"}
+    assert model.inflate == widened[net]
+    assert model.stem_kernel_t == (1 if net == "c2d" else 5)
+    assert model.block == "bottleneck"
+    assert model.stage_blocks == {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}[depth]
+    assert model.width == 64
+    assert (config.train.crop_size, model.dropout) == (224, 0.5)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_networks_of_the_paper_train_with_its_scales(name):
+def test_scale_jitter_is_the_papers_and_slowfasts(name):
     train = resolve(name, {}).train
-    own = name in ("tiny", "nl_i3d_r50_32x6")
+    own = name in ("tiny", "nl_i3d_r50_32x6") or name.endswith("_gluon")
     assert (train.scale_min, train.scale_max) == ((1.0, 1.0) if own else (1.0, 320 / 256))

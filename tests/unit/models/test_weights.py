@@ -1,234 +1,374 @@
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
-from pathlib import Path
+import json
 
 import mindspore as ms
 import numpy as np
 import pytest
+import safetensors.numpy
+from torch_files import (
+    caffe2_name,
+    dictionary,
+    mmaction2_name,
+    save,
+    save_blobs,
+    save_state,
+    seed_name,
+    state_pickle,
+    text_pickle,
+    torchvision_name,
+)
 
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.models import weights
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.weights import load_mmaction2, read_torch
+from nonlocal_core.models.weights import load_published
 
-MODEL = ModelConfig(width=4, stage_blocks=(1, 1, 1, 1), nl_res3=(0,), nl_res4=())
-
-
-def tensor(key, numel, offset, size, stride, storage="FloatStorage"):
-    """The pickle, in protocol 0, of one tensor as PyTorch writes it."""
-    storage = f"(S'storage'\nctorch\n{storage}\nS'{key}'\nS'cpu'\nI{numel}\ntQ"
-    sizes = "".join(f"I{n}\n" for n in size)
-    strides = "".join(f"I{n}\n" for n in stride)
-    args = f"({storage}I{offset}\n({sizes}t({strides}tI00\nccollections\nOrderedDict\n(tRt"
-    return f"ctorch._utils\n_rebuild_tensor_v2\n{args}R"
-
-
-def dictionary(entries):
-    """The pickle of a dictionary from names to pickles."""
-    return "(d" + "".join(f"S'{name}'\n{value}s" for name, value in entries.items())
+SMALL = {"width": 4, "stage_blocks": (1, 2, 1, 1), "nl_res3": (0, 1), "nl_res4": (0,)}
+MMACTION2 = ModelConfig(**SMALL)
+SEED = ModelConfig(
+    **SMALL, stem_stride_t=1, pool1_stride_t=1, nl_zero_gamma=False, input_std=(58.395, 57.12, 65.025)
+)
+GREY = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
+CAFFE2 = ModelConfig(
+    **{**SMALL, **GREY, "stem_stride_t": 1, "pool1_stride_t": 1, "pool1_pad": 0, "pairwise": "embedded_gaussian"},
+    **{"nl_scale": True, "nl_sub_sample": "before_conv", "nl_out_bias": True, "head": "fully_conv"},
+)
 
 
-def save(path, pickled, storages=(), compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("some/data.pkl", pickled if isinstance(pickled, bytes) else f"{pickled}.")
-        archive.writestr("some/byteorder", "little")
-        for key, array in enumerate(storages):
-            archive.writestr(f"some/data/{key}", array.tobytes())
-    return path
-
-
-def save_state(path, state):
-    """A checkpoint with these arrays."""
-    entries = {}
-    for key, (name, value) in enumerate(state.items()):
-        stride = [step // value.itemsize for step in value.strides]
-        entries[name] = tensor(key, value.size, 0, value.shape, stride)
-    return save(path, dictionary({"state_dict": dictionary(entries)}), list(state.values()))
-
-
-def mmaction2_state(net):
-    """The network's values under mmaction2's names, written out by hand for this small one."""
-    part = {"a": "conv1", "b": "conv2", "c": "conv3", "proj": "downsample"}
-    leaf = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    inside = {"theta": "theta.conv", "phi": "phi.0.conv", "g": "g.0.conv", "out": "conv_out.conv"}
-    state = {}
-    for param in net.get_parameters():
-        name = param.name.replace("head.fc.", "cls_head.fc_cls.").replace("stem.", "backbone.conv1.")
-        name = re.sub(r"res(\d)\.nl0\.norm", r"res\1.nl0.conv_out.norm", name)
-        name = re.sub(r"(nl0)\.(theta|phi|g|out)\.", lambda m: f"{m[1]}.{inside[m[2]]}.", name)
-        name = re.sub(r"res(\d)\.nl0", lambda m: f"backbone.layer{int(m[1]) - 1}.0.non_local_block", name)
-        name = re.sub(r"res(\d)\.0\.(\w+)", lambda m: f"backbone.layer{int(m[1]) - 1}.0.{part[m[2]]}", name)
-        name = re.sub(r"norm\.(\w+)$", lambda m: f"bn.{leaf[m[1]]}", name)
-        state[name] = param.asnumpy()
-    return state
-
-
-@pytest.fixture
-def drawn():
-    """A small network whose every parameter differs from a new one's."""
-    net = I3D(MODEL, num_classes=5)
+def drawn(model, num_classes=5):
+    """A network whose every parameter differs from a new one's."""
+    net = I3D(model, num_classes)
     rng = np.random.default_rng(0)
     for param in net.get_parameters():
         param.set_data(ms.Tensor(rng.uniform(0.5, 1.0, param.shape).astype(np.float32)))
     return net
 
 
-def test_read_torch_gives_every_tensor(tmp_path):
-    floats, halves = np.arange(12, dtype="<f4"), np.arange(4, dtype="<f2")
-    longs, empty = np.array([7], "<i8"), np.array([], "<f4")
-    entries = {
-        "plain": tensor(0, 12, 0, (3, 4), (4, 1)),
-        "transposed": tensor(0, 12, 0, (4, 3), (1, 4)),
-        "a part": tensor(0, 12, 5, (2, 2), (4, 1)),
-        "half": tensor(1, 4, 0, (4,), (1,), "HalfStorage"),
-        "scalar": tensor(2, 1, 0, (), (), "LongStorage"),
-        "empty": tensor(3, 0, 0, (0,), (1,)),
-    }
-    for content in (dictionary(entries), dictionary({"model_state": dictionary(entries), "epoch": "I3\n"})):
-        read = read_torch(save(tmp_path / "a.pth", content, [floats, halves, longs, empty]))
-        assert list(read) == list(entries)
-        np.testing.assert_array_equal(read["plain"], floats.reshape(3, 4))
-        np.testing.assert_array_equal(read["transposed"], floats.reshape(3, 4).T)
-        np.testing.assert_array_equal(read["a part"], [[5, 6], [9, 10]])
-        np.testing.assert_array_equal(read["half"], [0, 1, 2, 3])
-        assert read["scalar"].shape == ()
-        assert read["scalar"] == 7
-        assert read["empty"].shape == (0,)
+def state_of(net, name_of):
+    return {name_of(param.name): param.asnumpy() for param in net.get_parameters()}
 
 
-class Runs:
-    """Pickles as a call."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize("depth", ["alone", "in the state"])
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, protocol, depth):
-    touched = tmp_path / "touched"
-    content = Runs(Path.touch, touched) if depth == "alone" else {"state_dict": {"w": Runs(Path.touch, touched)}}
-    malicious = pickle.dumps(content, protocol)
-    pickle.loads(malicious)
-    assert touched.exists()  # it would
-    touched.unlink()
-    with pytest.raises(InputError, match=r"a\.pth: refused \S+: only tensors and plain data"):
-        read_torch(save(tmp_path / "a.pth", malicious))
-    assert not touched.exists()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "os.system",
-        "builtins.eval",
-        "builtins.getattr",
-        "torch.load",
-        "torch._utils._rebuild_parameter",
-        "numpy.load",
-    ],
-)
-def test_a_refusal_names_what_was_refused(tmp_path, name):
-    module, _, attribute = name.rpartition(".")
-    with pytest.raises(InputError, match=rf"refused {re.escape(name)}:"):
-        read_torch(save(tmp_path / "a.pth", f"c{module}\n{attribute}\n(S'exit 1'\ntR"))
-
-
-@pytest.mark.parametrize(
-    "name", ["torch._utils\n_rebuild_tensor_v2", "collections\nOrderedDict", "torch\nFloatStorage"]
-)
-def test_a_file_cannot_alter_what_it_is_given(tmp_path, name):
-    slots = "(N" + dictionary({"__defaults__": "(t", "copy": "I1\n"}) + "t"
-    for state in (dictionary({"copy": "I1\n"}), slots):
-        with pytest.raises(InputError, match="cannot be read"):
-            read_torch(save(tmp_path / "a.pth", f"c{name}\n{state}b"))
-
-
-@pytest.mark.parametrize(
-    ("offset", "size", "stride"),
-    [
-        (0, (13,), (1,)),
-        (1, (12,), (1,)),
-        (0, (2, 2), (11, 1)),
-        (-1, (2,), (1,)),
-        (11, (2,), (-1,)),
-        (0, (-1,), (1,)),
-        (0, (10**6, 10**6), (0, 0)),
-    ],
-)
-def test_a_tensor_cannot_reach_outside_its_storage(tmp_path, offset, size, stride):
-    path = save(tmp_path / "a.pth", dictionary({"w": tensor(0, 12, offset, size, stride)}), [np.zeros(12, "<f4")])
-    with pytest.raises(InputError, match="outside its storage"):
-        read_torch(path)
-
-
-def test_files_that_are_no_checkpoints(tmp_path):
-    missing = tmp_path / "missing.pth"
-    text = tmp_path / "text.pth"
-    text.write_text("no zip")
-    empty = tmp_path / "empty.pth"
-    with zipfile.ZipFile(empty, "w") as archive:
-        archive.writestr("readme", "nothing")
-    whole = save(tmp_path / "whole.pth", dictionary({"w": tensor(0, 12, 0, (12,), (1,))}), [np.zeros(12, "<f4")])
-    cut = tmp_path / "cut.pth"
-    cut.write_bytes(whole.read_bytes()[:-40])
-    short = save(tmp_path / "short.pth", dictionary({"w": tensor(0, 12, 0, (12,), (1,))}), [np.zeros(11, "<f4")])
-    gone = save(tmp_path / "gone.pth", dictionary({"w": tensor(0, 12, 0, (12,), (1,))}))
-    packed = save(tmp_path / "packed.pth", dictionary({"w": tensor(0, 4, 0, (4,), (1,))}), [np.zeros(4, "<f4")], 8)
-    other = save(tmp_path / "other.pth", dictionary({"epoch": "I3\n"}))
-    for path, told in {
-        missing: "no such file",
-        text: "no checkpoint of PyTorch 1.6 or later",
-        empty: "no checkpoint of PyTorch",
-        cut: "no checkpoint of PyTorch 1.6 or later",
-        short: "cannot be read",
-        gone: "cannot be read",
-        packed: "compressed",
-        other: "no dictionary of tensors",
-    }.items():
-        with pytest.raises(InputError, match=told):
-            read_torch(path)
-
-
-def test_load_mmaction2_fills_every_parameter(tmp_path, drawn):
-    net = I3D(MODEL, num_classes=5)
-    state = {**mmaction2_state(drawn), "backbone.conv1.bn.num_batches_tracked": np.zeros((), np.float32)}
-    load_mmaction2(net, save_state(tmp_path / "a.pth", state))
-    for ours, theirs in zip(net.get_parameters(), drawn.get_parameters(), strict=True):
+def assert_same(net, expected):
+    assert net.model == expected.model
+    assert not net.training
+    for ours, theirs in zip(net.get_parameters(), expected.get_parameters(), strict=True):
+        assert ours.name == theirs.name
         np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy(), err_msg=ours.name)
+
+
+@pytest.fixture(scope="module")
+def mmaction2():
+    return state_of(drawn(MMACTION2), mmaction2_name)
+
+
+def test_mmaction2_fills_every_parameter(tmp_path, mmaction2):
+    state = {**mmaction2, "backbone.conv1.bn.num_batches_tracked": np.int64([3])}
+    imported = weights.import_file(save_state(tmp_path / "a.pth", state), "mmaction2", {"pairwise": "dot_product"})
+    assert_same(imported.net, drawn(MMACTION2))
+    assert imported.skipped == ["backbone.conv1.bn.num_batches_tracked"]
+    assert imported.theirs["res3.nl1.phi.weight"] == "backbone.layer2.1.non_local_block.phi.0.conv.weight"
+    said = {key: imported.sources[key] for key in ("width", "pool1_pad", "stem_stride_t", "pairwise")}
+    assert said == {
+        "width": "the file's tensors",
+        "pool1_pad": "the profile",
+        "stem_stride_t": "the profile's usual value",
+        "pairwise": "a switch",
+    }
+
+
+def test_tensors_of_data_parallel_training(tmp_path, mmaction2):
+    state = {f"module.{name}": value for name, value in mmaction2.items()}
+    assert_same(
+        load_published(save_state(tmp_path / "a.pth", state), "mmaction2", pairwise="dot_product"),
+        drawn(MMACTION2),
+    )
+
+
+def test_the_seed_fills_every_parameter(tmp_path):
+    state = state_of(drawn(SEED), seed_name)
+    optimizer = {f"moments.{name}": value for name, value in state.items()} | {"learning_rate": np.float32([1])}
+    saved = [{"name": name, "data": ms.Tensor(value)} for name, value in {**state, **optimizer}.items()]
+    ms.save_checkpoint(saved, str(tmp_path / "a.ckpt"), append_dict={"epoch_num": 1})
+    assert_same(load_published(tmp_path / "a.ckpt", "seed"), drawn(SEED))
+
+
+def test_caffe2_fills_every_parameter(tmp_path):
+    blobs = state_of(drawn(CAFFE2), caffe2_name)
+    blobs["pred_w"] = blobs["pred_w"][:, :, None, None, None]
+    blobs |= {"conv1_w_momentum": np.float32([1]), "lr": np.float32([1]), "model_iter": np.int64([2])}
+    path = save_blobs(tmp_path / "i3d_8x8.pkl", blobs)
+    assert_same(load_published(path, "caffe2_8x8"), drawn(CAFFE2))
+    by_2 = CAFFE2.model_copy(update={"stem_stride_t": 2, "pool1_kernel_t": 2, "pool1_stride_t": 2})
+    other = path.rename(tmp_path / "i3d.pkl")
+    assert load_published(other, "caffe2_32x2").model == by_2
+    slowfast = load_published(other, "pyslowfast", pairwise="dot_product").model
+    assert slowfast == CAFFE2.model_copy(update={"pool1_pad": 1, "pairwise": "dot_product", "nl_scale": False})
+
+
+def test_a_file_whose_name_says_another_clip_is_refused(tmp_path):
+    path = save_blobs(tmp_path / "i3d_nonlocal_32x2_IN.pkl", state_of(drawn(CAFFE2), caffe2_name))
+    with pytest.raises(InputError, match=r"its name says 32x2, and this profile is for clips of 8x8"):
+        load_published(path, "caffe2_8x8")
+
+
+def affine_blobs():
+    blobs = state_of(drawn(CAFFE2.model_copy(update={"nl_norm": "none"})), caffe2_name)
+    return {name: value for name, value in blobs.items() if not name.endswith(("_rm", "_riv"))}
+
+
+@pytest.mark.parametrize(("profile", "stride"), [("caffe2_affine_32x4", 1), ("caffe2_affine_128x1", 2)])
+def test_scales_and_shifts_become_batch_norms_that_do_the_same(tmp_path, profile, stride):
+    blobs = affine_blobs()
+    net = load_published(save_blobs(tmp_path / "a.pkl", blobs), profile)
+    model = net.model
+    assert (model.norm, model.nl_norm, model.nl_group_frames) == ("frozen", "none", (0, 4, 0, 0))
+    assert (model.stem_stride_t, model.pool1_kernel_t, model.head_window) == (stride, stride, (16, 7, 7))
+    x = np.random.default_rng(0).normal(size=(1, 4, 2, 3, 3)).astype(np.float32)
+    s, b = (blobs[f"res_conv1_bn_{leaf}"].reshape(1, -1, 1, 1, 1) for leaf in "sb")
+    N, C, T, H, W = x.shape
+    y = net.stem.norm(ms.Tensor(x.reshape(N, C, T * H, W))).asnumpy().reshape(x.shape)
+    np.testing.assert_allclose(y, x * s + b, rtol=1e-6, atol=1e-6)
+
+
+def test_affine_files_and_batch_norm_files_are_told_apart(tmp_path):
+    affine = save_blobs(tmp_path / "affine.pkl", affine_blobs())
+    batch = save_blobs(tmp_path / "batch.pkl", state_of(drawn(CAFFE2), caffe2_name))
+    with pytest.raises(InputError, match="norm is frozen by the file's tensors, but batch by the profile"):
+        load_published(affine, "caffe2_8x8")
+    with pytest.raises(InputError, match="norm is batch by the file's tensors, but frozen by the profile"):
+        load_published(batch, "caffe2_affine_32x4")
+
+
+IMAGES = ModelConfig(
+    **{**SMALL, "nl_res3": (), "nl_res4": (), "inflate": "none", "stem_kernel_t": 1},
+)
+
+
+def image_state():
+    state = state_of(drawn(IMAGES), torchvision_name)
+    return {name: value[:, :, 0] if value.ndim == 5 else value for name, value in state.items()}
+
+
+def test_kernels_of_images_are_inflated(tmp_path):
+    path = save_state(tmp_path / "a.pth", image_state(), under="")
+    assert_same(load_published(path, "torchvision2d", inflate="none", head="keep"), drawn(IMAGES))
+    net = load_published(path, "torchvision2d", inflate="3x1x1", head="new", num_classes=3, nl_res3=[1])
+    assert (net.model.stem_kernel_t, net.model.nl_res3, net.head.fc.weight.shape[0]) == (5, (1,), 3)
+    params = {param.name: param.asnumpy() for param in net.get_parameters()}
+    for name, frames in (("stem", 5), ("res2.0.a", 3), ("res3.0.a", 3), ("res3.1.a", 1), ("res2.0.b", 1)):
+        flat = image_state()[torchvision_name(f"{name}.conv.weight")]
+        assert params[f"{name}.conv.weight"].shape[2] == frames
+        for t in range(frames):
+            np.testing.assert_allclose(params[f"{name}.conv.weight"][:, :, t], flat / frames, rtol=1e-6)
+    assert (params["res3.nl1.norm.gamma"] == 0).all()
+
+
+@pytest.mark.parametrize(("suffix", "inflate"), [("pth", "3x1x1"), ("safetensors", "3x3x3")])
+def test_a_still_clip_gives_what_the_image_gave(tmp_path, suffix, inflate):
+    path = tmp_path / f"a.{suffix}"
+    rng = np.random.default_rng(1)
+    state = image_state()
+    for name, value in state.items():
+        if value.ndim == 4:
+            state[name] = rng.normal(0, np.sqrt(2 / value[0].size), value.shape).astype(np.float32)
+    save_state(path, state, under="") if suffix == "pth" else safetensors.numpy.save_file(state, path)
+    plain = {"stem_stride_t": 1, "pool1_stride_t": 1, "pool2_kernel_t": 1, "pool2_stride_t": 1, "head": "keep"}
+    image = rng.normal(size=(1, 3, 1, 32, 32)).astype(np.float32)
+    flat = load_published(path, "torchvision2d", inflate="none", **plain).feature_map(ms.Tensor(image)).asnumpy()
+    assert flat.std() > 0.1
+    net = load_published(path, "torchvision2d", inflate=inflate, **plain)
+    # 5 frames of the stem and 3 of each of three other kernels: a frame sees 5 to each side
+    still = net.feature_map(ms.Tensor(np.repeat(image, 13, axis=2))).asnumpy()
+    np.testing.assert_allclose(still[:, :, 6], flat[:, :, 0], rtol=1e-4, atol=1e-5)
+    assert np.abs(still[:, :, 0] - flat[:, :, 0]).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("switches", "told"),
+    [
+        ({"head": "keep"}, "say inflate=3x1x1"),
+        ({"inflate": "none"}, "say head=keep, or head=new and num_classes"),
+        ({"inflate": "none", "head": "new"}, "head=new and num_classes=K go together"),
+        ({"inflate": "none", "num_classes": 3}, "head=new and num_classes=K go together"),
+        (
+            {"inflate": "none", "head": "keep", "pool1_pad": 0},
+            r"pool1_pad=0 contradicts the profile, where it is 1",
+        ),
+        ({"inflate": "4x1x1", "head": "keep"}, "inflate=4x1x1 does not fit"),
+        ({"inflate": "none", "head": "keep", "infalte": 1}, "there is no switch 'infalte'"),
+        ({"inflate": "none", "head": "keep", "width": 8}, "width=8 contradicts the file's tensors, where it is 4"),
+    ],
+)
+def test_what_must_be_said(tmp_path, switches, told):
+    path = save_state(tmp_path / "a.pth", image_state(), under="")
+    with pytest.raises(ConfigError, match=told):
+        load_published(path, "torchvision2d", **switches)
+
+
+def test_images_without_a_classifier(tmp_path):
+    state = {name: value for name, value in image_state().items() if not name.startswith("fc.")}
+    path = save_state(tmp_path / "a.pth", state, under="")
+    with pytest.raises(ConfigError, match="needs a new classifier: say head=new"):
+        load_published(path, "torchvision2d", inflate="none", head="keep")
+    assert load_published(path, "torchvision2d", inflate="none", head="new", num_classes=3)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (
-            lambda state: state.pop("backbone.layer2.0.conv1.conv.weight"),
-            r"1 missing: backbone\.layer2\.0\.conv1\.conv",
-        ),
+        (lambda state: state.pop("backbone.layer2.0.conv1.conv.weight"), r"missing: res3\.0\.a\.conv\.weight"),
         (lambda state: state.update(extra=np.zeros(3, np.float32)), "1 left over: extra"),
+        (lambda state: state.update({"stem.conv.weight": state["backbone.conv1.conv.weight"]}), "left over: stem"),
         (
             lambda state: state.update({"cls_head.fc_cls.bias": np.zeros(6, np.float32)}),
             r"1 of another shape: cls_head\.fc_cls\.bias \(6,\) for head\.fc\.bias \(5,\)",
         ),
+        (
+            lambda state: state.update({"backbone.layer4.0.conv2.bn.bias": np.full(32, np.nan, np.float32)}),
+            r"1 not finite: backbone\.layer4\.0\.conv2\.bn\.bias",
+        ),
+        (
+            lambda state: state.update(
+                {"backbone.layer2.1.non_local_block.phi.conv.bias": np.zeros(8, np.float32)}
+            ),
+            r"phi\.0\.conv\.bias and .*phi\.conv\.bias both stand for res3\.nl1\.phi\.bias",
+        ),
+        (
+            lambda state: state.update(
+                {
+                    f"backbone.layer2.{i}.non_local_block.conv_out.conv.bias": np.zeros(32, np.float32)
+                    for i in (0, 1)
+                }
+            ),
+            "nl_out_bias is True by the file's tensors, but False by the profile",
+        ),
+        (lambda state: state.pop("backbone.conv1.conv.weight"), "no whole residual network"),
+        (
+            lambda state: state.update({"backbone.conv1.split_bn.running_mean": np.zeros(8, np.float32)}),
+            "split batch norms of a multigrid training",
+        ),
     ],
 )
-def test_load_mmaction2_takes_all_or_nothing(tmp_path, drawn, change, told):
-    state = mmaction2_state(drawn)
+def test_a_file_is_taken_whole_or_not_at_all(tmp_path, mmaction2, change, told):
+    state = dict(mmaction2)
     change(state)
-    net = I3D(MODEL, num_classes=5)
-    before = {param.name: param.asnumpy().copy() for param in net.get_parameters()}
     with pytest.raises(InputError, match=told):
-        load_mmaction2(net, save_state(tmp_path / "a.pth", state))
-    assert all(np.array_equal(before[param.name], param.asnumpy()) for param in net.get_parameters())
+        load_published(save_state(tmp_path / "a.pth", state), "mmaction2", pairwise="dot_product")
 
 
-def test_a_pool_that_the_file_does_not_have_is_noticed(tmp_path, drawn):
-    net = I3D(MODEL.model_copy(update={"nl_sub_sample": "none"}), num_classes=5)
-    with pytest.raises(InputError, match=r"4 missing: .*non_local_block\.g\.conv\.bias.*left over.*g\.0\.conv"):
-        load_mmaction2(net, save_state(tmp_path / "a.pth", mmaction2_state(drawn)))
+@pytest.mark.parametrize("profile", ["pyslowfast", "caffe2_8x8", "torchvision2d", "seed"])
+def test_names_of_another_profile(tmp_path, mmaction2, profile):
+    with pytest.raises(InputError, match=f"as {profile}: its names are those of mmaction2"):
+        load_published(save_state(tmp_path / "a.pth", mmaction2), profile)
+
+
+def test_nobodys_names_and_no_profile(tmp_path):
+    path = save_state(tmp_path / "a.pth", {"a.weight": np.zeros(3, np.float32)})
+    with pytest.raises(InputError, match=r"nobody's that is known here \(a\.weight\)"):
+        load_published(path, "mmaction2")
+    with pytest.raises(ConfigError, match="there is no profile 'slowfast': there are mmaction2"):
+        load_published(path, "slowfast")
+
+
+def test_what_the_blocks_compute_is_asked_for(tmp_path, mmaction2):
+    path = save_state(tmp_path / "a.pth", mmaction2)
+    with pytest.raises(ConfigError, match=r"say pairwise=dot_product\|embedded_gaussian"):
+        load_published(path, "mmaction2")
+    without = {name: v for name, v in mmaction2.items() if ".theta." not in name and ".phi." not in name}
+    path = save_state(tmp_path / "b.pth", without)
+    assert load_published(path, "mmaction2").model.pairwise == "gaussian"
+    with pytest.raises(ConfigError, match="pairwise=dot_product contradicts the file's tensors"):
+        load_published(path, "mmaction2", pairwise="dot_product")
+    plain = {name: v for name, v in mmaction2.items() if ".non_local_block." not in name}
+    assert load_published(save_state(tmp_path / "c.pth", plain), "mmaction2").model.nl_res3 == ()
+
+
+def test_a_pool_that_leaves_no_parameter_is_seen_in_the_names(tmp_path, mmaction2):
+    state = {
+        name.replace(".0.conv.", ".conv.") if ".non_local" in name else name: v for name, v in mmaction2.items()
+    }
+    net = load_published(save_state(tmp_path / "a.pth", state), "mmaction2", pairwise="dot_product")
+    assert net.model.nl_sub_sample == "none"
+
+
+LABELS = ["archery", "bowling", "curling", "diving", "eating"]
+
+
+def test_labels_are_in_the_order_of_the_profile(tmp_path, mmaction2):
+    path = save_state(tmp_path / "a.pth", mmaction2)
+    given = {"pairwise": "dot_product"}
+    load_published(path, "mmaction2", labels=LABELS, **given)
+    swapped = [*LABELS[:2], "diving", "curling", "eating"]
+    with pytest.raises(InputError, match=r"class 2 is 'diving' .* alphabet, where it is 'curling'"):
+        load_published(path, "mmaction2", labels=swapped, **given)
+    with pytest.raises(InputError, match="the network has 5 classes, and there are 4 labels"):
+        load_published(path, "mmaction2", labels=LABELS[:4], **given)
+    load_published(path, "mmaction2", labels=swapped[:4], head="new", num_classes=4, **given)
+
+
+def test_the_seeds_labels_are_in_the_order_of_its_csv(tmp_path):
+    saved = [{"name": n, "data": ms.Tensor(v)} for n, v in state_of(drawn(SEED), seed_name).items()]
+    ms.save_checkpoint(saved, str(tmp_path / "a.ckpt"))
+    load_published(tmp_path / "a.ckpt", "seed", labels=LABELS[::-1])
+    with pytest.raises(InputError, match=r"alphabetical order, but seed .* cls2index\.json"):
+        load_published(tmp_path / "a.ckpt", "seed", labels=LABELS)
+
+
+CONFIG = """
+model = dict(
+    backbone=dict(
+        type='ResNet3d', conv1_stride_t={stem}, pool1_stride_t=2, depth=50,
+        non_local=((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0)),
+        non_local_cfg=dict(mode='{mode}', sub_sample=True, use_scale=False)),
+    data_preprocessor=dict(mean=[1.5, 2.0, 3.0], std=[4.0, 5.0, 6.0], type='ActionDataPreprocessor'))
+train_pipeline = [dict(type='DecordInit'), dict(type='SampleFrames', clip_len=32, frame_interval=2, num_clips=1)]
+"""
+
+
+def mmaction2_file(path, state, text):
+    """A checkpoint with a config in its meta."""
+    meta = dictionary({"cfg": text_pickle(text)})
+    return save(path, dictionary({"meta": meta, "state_dict": state_pickle(state)}), list(state.values()))
+
+
+def test_the_config_in_an_mmaction2_file_is_believed(tmp_path, mmaction2):
+    path = mmaction2_file(tmp_path / "a.pth", mmaction2, CONFIG.format(stem=1, mode="embedded_gaussian"))
+    imported = weights.import_file(path, "mmaction2", {})
+    model = imported.net.model
+    assert (model.pairwise, model.stem_stride_t, model.nl_scale) == ("embedded_gaussian", 1, False)
+    assert (model.input_mean, model.input_std, imported.clip) == ((1.5, 2.0, 3.0), (4.0, 5.0, 6.0), "32x2")
+    with pytest.raises(ConfigError, match="pairwise=dot_product contradicts the file's config"):
+        load_published(path, "mmaction2", pairwise="dot_product")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CONFIG.format(stem=2, mode="gaussian"), "of another shape|left over"),
+        (CONFIG.format(stem=2, mode="dot_product").replace("ResNet3d", "ResNet3dSlowOnly"), "only ResNet3d"),
+        (CONFIG.format(stem="__import__('os').mkdir('{folder}')", mode="dot_product"), "cannot be understood"),
+        ("model = (", "cannot be understood"),
+        ("x = 1", "cannot be understood"),
+        ("(" * 10**4, "cannot be understood"),
+    ],
+)
+def test_a_config_is_read_and_never_run(tmp_path, mmaction2, text, told):
+    folder = tmp_path / "made"
+    with pytest.raises(InputError, match=told):
+        load_published(
+            mmaction2_file(tmp_path / "a.pth", mmaction2, text.replace("{folder}", str(folder))), "mmaction2"
+        )
+    assert not folder.exists()
+
+
+def test_a_description_that_does_not_fit_is_no_network(tmp_path, mmaction2):
+    arrays = {"stem.conv.weight": np.zeros((4, 3, 5, 7, 7), np.float32)}
+    described = json.dumps({"model": MMACTION2.model_dump(), "labels": LABELS, "clip": {}})
+    safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors", metadata={"description": described})
+    with pytest.raises(ConfigError, match="needs a new classifier"):
+        load_published(tmp_path / "a.safetensors", "ours")
+    safetensors.numpy.save_file(arrays, tmp_path / "b.safetensors")
+    with pytest.raises(InputError, match="no checkpoint of this project"):
+        load_published(tmp_path / "b.safetensors", "ours")

@@ -1,0 +1,184 @@
+"""A command that imports published weights: what was read, which network it is, and a checkpoint of it.
+
+    python -m nonlocal_core.import_weights FILE --profile mmaction2 --switch pairwise=dot_product
+
+docs/weights.md has the profiles and their switches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+
+from nonlocal_core.data import layouts
+from nonlocal_core.errors import ConfigError, InputError, NonlocalError
+from nonlocal_core.models import layers, weights
+from nonlocal_core.models.profiles import PROFILES
+from nonlocal_core.sections import CacheConfig, ClipConfig, RuntimeConfig
+from nonlocal_core.train_section import TrainConfig
+from nonlocal_core.training import checkpoint, device
+
+TOLERANCE = 1e-4
+"""of logits and probabilities, relative to the largest of them"""
+LAYER_TOLERANCE = 1e-3
+"""of what a part inside the network gives, where rounding shows more"""
+
+
+def main(words: list[str]) -> int:
+    """Import as a command line asks; gives the exit status."""
+    try:
+        for line in run(_parser().parse_args(words)):
+            print(line)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(given: argparse.Namespace) -> Iterator[str]:
+    """Import a file, line by line of what there is to say.
+
+    Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
+    """
+    labels = layouts.read_labels(given.labels) if given.labels else []
+    if given.out and not labels and given.profile != "ours":
+        raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
+    device.use(RuntimeConfig(device="CPU"))
+    ms.set_seed(0)
+    switches = _switches(given.switch)
+    if switches.get("head") == "new" and labels:
+        switches.setdefault("num_classes", len(labels))
+    imported = weights.import_file(given.file, given.profile, switches)
+    if labels:
+        weights.check_labels(imported, given.profile, labels)
+    yield from _told(imported)
+    if given.names:
+        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.theirs.items())
+    for reference in filter(None, (given.compare, given.report)):
+        yield from _compared(imported, reference, every=reference == given.report)
+    if given.out:
+        clip = _clip(given.clip or imported.clip)
+        yield _saved(imported, given, tuple(labels) or imported.labels, clip)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nonlocal_core.import_weights", description="import published weights"
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .pth, .pyth, .pkl, .ckpt or .safetensors file")
+    parser.add_argument("--profile", required=True, metavar="P", help=", ".join(PROFILES))
+    parser.add_argument(
+        "--switch",
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="a setting of the section model that the file cannot tell; head=keep or head=new; num_classes",
+    )
+    parser.add_argument("--names", action="store_true", help="list which tensor became which parameter")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="what the classes are: labels.json of an index"
+    )
+    parser.add_argument("--clip", metavar="LENxINTERVAL", help="the clips that the network was trained on")
+    parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write a checkpoint")
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE.npz", help="clip and logits of another implementation"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.npz", help="the same, with activations by our names")
+    return parser
+
+
+def _switches(words: list[str]) -> dict[str, Any]:
+    switches: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--switch {word} is not of the form key=value")
+        try:
+            switches[key] = json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
+        except ValueError:
+            switches[key] = text
+    return switches
+
+
+def _told(imported: weights.Imported) -> Iterator[str]:
+    net = imported.net
+    size = sum(param.size for param in net.trainable_params())
+    total = len(list(net.get_parameters()))
+    yield f"network     {size:,} parameters, {net.head.fc.weight.shape[0]} classes"
+    yield f"tensors     {len(imported.theirs)} in place, {len(imported.skipped)} that no network needs"
+    if new := total - imported.num_filled:
+        yield f"new         {new} tensors are not from the file"
+    for key, value in net.model.model_dump(mode="json").items():
+        yield f"  {key:16} {json.dumps(value):26} {imported.sources.get(key, 'the default')}"
+
+
+def _compared(imported: weights.Imported, reference: Path, every: bool) -> Iterator[str]:
+    """How far the network is from a reference.
+
+    Raises: InputError if the first difference is above the tolerance; it names the part.
+    """
+    try:
+        with np.load(reference, allow_pickle=False) as file:
+            theirs = dict(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{reference} cannot be read as an .npz file: {error}") from None
+    if "clip" not in theirs:
+        raise InputError(f"{reference} has no array named clip, the normalised input")
+    ours = layers.activations(imported.net, ms.Tensor(theirs["clip"].astype(np.float32)))
+    found = layers.differences(ours, theirs)
+    if not every:
+        found = [one for one in found if one.name in ("logits", "probs")]
+    if not found:
+        raise InputError(f"{reference} has nothing to compare with: logits, probs, features or parts by our names")
+    for one in found:
+        yield f"  {one.name:24} {one.relative:.2e}"
+    for one in found:
+        allowed = TOLERANCE if one.name in ("logits", "probs") else LAYER_TOLERANCE
+        if one.relative > allowed:
+            raise InputError(
+                f"{one.name} is the first that differs from {reference}: by {one.relative:.2e} of its greatest"
+                f" value, where {allowed:g} is allowed; shapes {one.shapes}"
+            )
+
+
+def _clip(text: str) -> ClipConfig:
+    length, _, interval = text.partition("x")
+    if not (length.isdigit() and interval.isdigit()):
+        raise ConfigError(
+            "--out needs --clip LENxINTERVAL, e.g. --clip 32x2: a checkpoint says what clips it takes"
+        )
+    return ClipConfig(clip_len=int(length), frame_interval=int(interval))
+
+
+def _saved(
+    imported: weights.Imported, given: argparse.Namespace, labels: tuple[str, ...], clip: ClipConfig
+) -> str:
+    digest = hashlib.sha256(given.file.read_bytes()).hexdigest()
+    described = checkpoint.Description(
+        step=0,
+        labels=labels,
+        model=imported.net.model,
+        clip=clip,
+        cache=CacheConfig(),
+        train=TrainConfig(),
+        cache_digest="",
+        manifest_digest="",
+        imported_from=f"{given.profile} {digest}",
+    )
+    try:
+        described = checkpoint.save_weights(given.out, checkpoint.weights_of_network(imported.net), described)
+    except OSError as error:
+        raise InputError(f"{given.out} cannot be written: {error.strerror}") from None
+    return f"written     {given.out}, weights {described.weights_digest}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""What others call our parameters: one list of replacements for each implementation, applied in order.
+
+A name that does not end as one of ours, or that no replacement has changed, is not one of theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from nonlocal_core.errors import InputError
+
+Rules = list[tuple[str, str]]
+
+_STAGES: Rules = [(rf"^(backbone\.)?layer{stage - 1}\.", f"res{stage}.") for stage in (2, 3, 4, 5)]
+_TORCH_NORM: Rules = [
+    (r"\.norm\.weight$", ".norm.gamma"),
+    (r"\.norm\.bias$", ".norm.beta"),
+    (r"\.norm\.running_mean$", ".norm.moving_mean"),
+    (r"\.norm\.running_var$", ".norm.moving_variance"),
+]
+_CAFFE2_BLOCK = r"^res([2-5])_(\d+)_branch"
+_SLOWFAST_BLOCK = r"^s([2-5])\.pathway0_res(\d+)\.branch"
+
+SCHEMES: dict[str, Rules] = {
+    "mmaction2": [
+        (r"^cls_head\.fc_cls\.", "head.fc."),
+        (r"^backbone\.conv1\.", "stem."),
+        *_STAGES,
+        (r"(\d+)\.non_local_block\.", r"nl\1."),
+        (r"\.conv_out\.bn\.", ".norm."),
+        (r"\.conv_out\.conv\.", ".out."),
+        (r"\.(theta|phi|g)(\.0)?\.conv\.", r".\1."),
+        (r"\.concat_project\.conv\.", ".f."),
+        (r"\.conv1\.", ".a."),
+        (r"\.conv2\.", ".b."),
+        (r"\.conv3\.", ".c."),
+        (r"\.downsample\.", ".proj."),
+        (r"\.bn\.", ".norm."),
+        *_TORCH_NORM,
+    ],
+    "pyslowfast": [
+        (r"^head\.projection\.", "head.fc."),
+        (r"^s1\.pathway0_stem\.", "stem."),
+        (r"^s([2-5])\.pathway0_nonlocal(\d+)\.(?:conv_)?", r"res\1.nl\2."),
+        (rf"{_SLOWFAST_BLOCK}2\.([abc])_bn\.", r"res\1.\2.\3.norm."),
+        (rf"{_SLOWFAST_BLOCK}2\.([abc])\.", r"res\1.\2.\3.conv."),
+        (rf"{_SLOWFAST_BLOCK}1_bn\.", r"res\1.\2.proj.norm."),
+        (rf"{_SLOWFAST_BLOCK}1\.", r"res\1.\2.proj.conv."),
+        (r"\.bn\.", ".norm."),
+        *_TORCH_NORM,
+    ],
+    "caffe2": [
+        (r"^pred_", "head.fc."),
+        (r"^conv1_", "stem.conv."),
+        (r"^res_conv1_bn_", "stem.norm."),
+        (r"^nonlocal_conv([2-5])_(\d+)_(theta|phi|g|out)_", r"res\1.nl\2.\3."),
+        (r"^nonlocal_conv([2-5])_(\d+)_bn_", r"res\1.nl\2.norm."),
+        (rf"{_CAFFE2_BLOCK}2([abc])_bn_", r"res\1.\2.\3.norm."),
+        (rf"{_CAFFE2_BLOCK}2([abc])_", r"res\1.\2.\3.conv."),
+        (rf"{_CAFFE2_BLOCK}1_bn_", r"res\1.\2.proj.norm."),
+        (rf"{_CAFFE2_BLOCK}1_", r"res\1.\2.proj.conv."),
+        (r"\.norm\.s$", ".norm.gamma"),
+        (r"\.norm\.b$", ".norm.beta"),
+        (r"\.norm\.rm$", ".norm.moving_mean"),
+        (r"\.norm\.riv$", ".norm.moving_variance"),  # the variance, whatever the i stood for
+        (r"\.w$", ".weight"),
+        (r"\.b$", ".bias"),
+    ],
+    "torchvision": [
+        (r"^fc\.", "head.fc."),
+        (r"^conv1\.", "stem.conv."),
+        (r"^bn1\.", "stem.norm."),
+        *_STAGES,
+        (r"\.conv1\.", ".a.conv."),
+        (r"\.conv2\.", ".b.conv."),
+        (r"\.conv3\.", ".c.conv."),
+        (r"\.bn1\.", ".a.norm."),
+        (r"\.bn2\.", ".b.norm."),
+        (r"\.bn3\.", ".c.norm."),
+        (r"\.downsample\.0\.", ".proj.conv."),
+        (r"\.downsample\.1\.", ".proj.norm."),
+        *_TORCH_NORM,
+    ],
+    "seed": [
+        (r"^head\.dense\.", "head.fc."),
+        (r"^backbone\.conv1\.", "stem."),
+        *_STAGES,
+        (r"(\d+)\.non_local_block\.", r"nl\1."),
+        (r"\.(phi|g)\.0\.", r".\1."),
+        (r"\.w\.0\.", ".out."),
+        (r"\.w\.1\.bn2d\.", ".norm."),
+        (r"\.conv12\.conv1\.", ".a."),
+        (r"\.conv12\.conv2\.", ".b."),
+        (r"\.conv3\.", ".c."),
+        (r"\.down_sample\.", ".proj."),
+        (r"\.features\.0\.", ".conv."),
+        (r"\.features\.1\.bn2d\.", ".norm."),
+    ],
+}
+_NORM = r"norm\.(gamma|beta|moving_mean|moving_variance)"
+_OURS = re.compile(
+    rf"(stem|res[2-5]\.\d+\.(a|b|c|proj))\.(conv\.weight|{_NORM})"
+    rf"|res[2-5]\.nl\d+\.((theta|phi|g|out)\.(weight|bias)|f\.weight|{_NORM})|head\.fc\.(weight|bias)"
+)
+_SKIPPED = re.compile(
+    r"num_batches_tracked$|_momentum$|^(lr|model_iter|momentum|learning_rate|global_step|epoch_num|step_num)$"
+    r"|^(moments|accum|stat)\.|^optimizer/"
+)
+"""counters, rates and the optimizer's state, which no network needs"""
+
+
+def is_skipped(name: str) -> bool:
+    """Whether a tensor is the optimizer's, or counts something."""
+    return _SKIPPED.search(name) is not None
+
+
+def ours(name: str, scheme: str) -> str | None:
+    """Our name of one of their parameters, or None if it is not one of theirs."""
+    renamed = name.removeprefix("module.")  # left by data-parallel training
+    for pattern, replacement in SCHEMES[scheme]:
+        renamed = re.sub(pattern, replacement, renamed)
+    return renamed if renamed != name and _OURS.fullmatch(renamed) else None
+
+
+def scheme_of(names: Iterable[str]) -> str | None:
+    """The implementation that most of these names are from, or None if they are nobody's."""
+    given = list(names)
+    found = {scheme: sum(ours(name, scheme) is not None for name in given) for scheme in SCHEMES}
+    best = max(found, key=lambda scheme: found[scheme])
+    return best if found[best] else None
+
+
+def mapped(names: Iterable[str], scheme: str) -> tuple[dict[str, str], list[str]]:
+    """Their name of each of our parameters, and the names that have no place here.
+
+    Raises: InputError if two of their names stand for one of ours.
+    """
+    theirs: dict[str, str] = {}
+    left: list[str] = []
+    for name in names:
+        mine = ours(name, scheme)
+        if mine is None:
+            left.append(name)
+        elif mine in theirs:
+            raise InputError(f"{theirs[mine]} and {name} both stand for {mine}")
+        else:
+            theirs[mine] = name
+    return theirs, left

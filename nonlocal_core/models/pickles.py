@@ -1,0 +1,226 @@
+"""Pickles of PyTorch and Caffe2, read without their framework and without running anything from them.
+
+A pickle is a program.  This reader knows the instructions that plain data needs and no other; a name in the file
+becomes an inert marker, and calling it means one of the few functions below.  Nothing outgrows the file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonlocal_core.errors import InputError
+
+Array = NDArray[Any]
+
+_DTYPES = {
+    "HalfStorage": "<f2",
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "ByteStorage": "<u1",
+    "CharStorage": "<i1",
+    "ShortStorage": "<i2",
+    "IntStorage": "<i4",
+    "LongStorage": "<i8",
+    "BoolStorage": "?",
+}
+_PLAIN = """
+    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
+    FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES
+    SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
+    GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
+"""
+
+
+class Name(NamedTuple):
+    """What a name in a file becomes."""
+
+    name: str
+
+
+class Storage(NamedTuple):
+    """Numbers in a row that lie somewhere in a PyTorch file."""
+
+    dtype: str
+    key: str
+    numel: int
+
+
+class Tensor(NamedTuple):
+    """A part of a storage, in elements."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class Dtype:
+    """NumPy's dtype of a file: numbers alone."""
+
+    def __init__(self, kind: object, *_: object) -> None:
+        if not re.fullmatch("[fiu][1248]|b1", str(kind)):
+            raise InputError(f"refused an array of {kind!r}: only numbers are read")
+        self.text = str(kind)
+
+    def build(self, state: Any) -> None:
+        """Take the byte order, the only thing that a dtype of numbers has beside its kind."""
+        if state[1] not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
+            raise InputError("refused an array of records: only numbers are read")
+        self.text = state[1] + self.text
+
+
+class NumpyArray:
+    """A NumPy array of a file."""
+
+    def __init__(self, *_: object) -> None:
+        self.array: Array = np.zeros(0)
+
+    def build(self, state: Any) -> None:
+        """Take the numbers."""
+        _, shape, dtype, fortran, data = state
+        self.fill(data, dtype, shape, "F" if fortran else "C")
+
+    def fill(self, data: Any, dtype: Any, shape: Any, order: Any) -> NumpyArray:
+        """Put numbers into the array."""
+        if not isinstance(dtype, Dtype) or not isinstance(data, bytes | str):
+            raise InputError("refused an array of objects: only numbers are read")
+        content = data.encode("latin1") if isinstance(data, str) else data
+        flat = np.frombuffer(content, dtype.text)
+        if min(shape, default=0) < 0 or math.prod(shape) != flat.size:
+            raise InputError("refused an array whose shape is not that of its data")
+        self.array = flat.reshape(shape, order=order)
+        return self
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
+    if not isinstance(storage, Storage) or len(size) != len(stride):
+        raise InputError("refused a tensor without a storage")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    numel = math.prod(size)
+    if min(offset, *size, *stride, 0) < 0 or numel > storage.numel or (numel and last >= storage.numel):
+        raise InputError("refused a tensor that reaches outside its storage")
+    return Tensor(storage, offset, tuple(size), tuple(stride))
+
+
+def _mapping(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+    return _fill({}, [part for pair in pairs for part in pair])
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise InputError(f"refused bytes encoded as {encoding!r}")
+    return text.encode(encoding)
+
+
+_NUMPY = ("numpy.core", "numpy._core")
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _mapping,
+    "torch.Size": tuple,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "_codecs.encode": _bytes,
+    "numpy.dtype": Dtype,
+    **{f"{core}.multiarray._reconstruct": NumpyArray for core in _NUMPY},
+    **{
+        f"{core}.multiarray.scalar": lambda dtype, data: NumpyArray().fill(data, dtype, (), "C") for core in _NUMPY
+    },
+    **{f"{core}.numeric._frombuffer": lambda *given: NumpyArray().fill(*given) for core in _NUMPY},
+}
+_NAMES = {"numpy.ndarray", *_FUNCTIONS, *(f"torch.{name}" for name in _DTYPES)}
+
+
+def _fill(items: Any, flat: list[Any]) -> Any:
+    """A dictionary with more entries; only text and numbers are keys, so that comparing them ends."""
+    if not isinstance(items, dict) or any(not isinstance(key, str | int) for key in flat[::2]):
+        raise InputError("refused a dictionary whose keys are not text")
+    items.update(zip(flat[::2], flat[1::2], strict=True))
+    return items
+
+
+class Reader(pickle._Unpickler):  # the one written in Python: its instructions can be chosen
+    """One pickle as containers, text, numbers, `Tensor` and `NumpyArray`."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {}
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, encoding="latin1")
+        self.left = len(stream.getbuffer())
+        self.storages: dict[str, Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Name:
+        """A marker of one of the few names that weights are made of."""
+        full = f"{module}.{name}"
+        if full not in _NAMES:
+            raise InputError(f"refused {full}: only tensors and plain data are read")
+        return Name(full)
+
+    def persistent_load(self, pid: Any) -> Storage:
+        """The place of a storage."""
+        kind, dtype, key, _, numel, *view = pid
+        if kind != "storage" or not isinstance(dtype, Name) or view not in ([], [None]):
+            raise InputError(f"refused a persistent {kind!r}: only storages are read")
+        storage = Storage(_DTYPES[dtype.name.removeprefix("torch.")], str(key), int(numel))
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise InputError(f"refused the storage {key}, which the file describes in two ways")
+        return storage
+
+    def reduce(self) -> None:
+        """A call: of one of our own functions, by its marker."""
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, Name) or function.name not in _FUNCTIONS:
+            raise InputError("refused to call what is no function of tensors")
+        self._spend(arguments)
+        self.stack.append(_FUNCTIONS[function.name](*arguments))
+
+    def build(self) -> None:
+        """A state: of arrays; what an ordered dictionary has beside its entries is dropped."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Dtype | NumpyArray):
+            self._spend(state)
+            target.build(state)
+        elif type(target) is not dict:
+            raise InputError("refused to alter what is no array")
+
+    def fill(self) -> None:
+        """Entries of the dictionary below them."""
+        flat = self.pop_mark()
+        _fill(self.stack[-1], flat)
+
+    def fill_one(self) -> None:
+        """One entry."""
+        value, key = self.stack.pop(), self.stack.pop()
+        _fill(self.stack[-1], [key, value])
+
+    def make(self) -> None:
+        """A dictionary of the entries on the stack."""
+        flat = self.pop_mark()
+        self.append(_fill({}, flat))
+
+    def _spend(self, parts: Any) -> None:
+        """Count what a call may copy: a short pickle cannot copy a long text again and again."""
+        self.left -= sum(len(part) for part in parts if isinstance(part, str | tuple | list))
+        if self.left < 0:
+            raise InputError("refused to make more than the file holds")
+
+
+Reader.dispatch = {
+    **{getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _PLAIN.split()},
+    pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
+    pickle.REDUCE[0]: Reader.reduce,
+    pickle.BUILD[0]: Reader.build,
+    pickle.SETITEMS[0]: Reader.fill,
+    pickle.SETITEM[0]: Reader.fill_one,
+    pickle.DICT[0]: Reader.make,
+}

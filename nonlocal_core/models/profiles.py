@@ -1,0 +1,123 @@
+"""What a published file cannot say of its network: strides, pools and their order, scale, head, input, labels.
+
+Two networks with these chosen differently have the same tensors, so a wrong choice shows only in the accuracy.
+docs/weights.md has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from nonlocal_core.errors import ConfigError, InputError
+
+Settings = dict[str, Any]
+
+
+class Profile(NamedTuple):
+    """A kind of file."""
+
+    schemes: tuple[str, ...]
+    """whose names its tensors may have"""
+    fixed: Settings
+    """settings that no switch changes"""
+    usual: Settings
+    """settings that a switch, or the config in a file, may change"""
+    asked: tuple[str, ...] = ()
+    """which pairwise functions its tensors may be of, if the person who has the file must say it"""
+    order: Literal["alphabet", "first appearance", ""] = "alphabet"
+    """how the classes are numbered: as Kinetics' usually are, in the order of a CSV, or as a file says"""
+    may_be_2d: bool = False
+    """kernels may be those of images, to be inflated"""
+    clip: str = ""
+    """LENxINTERVAL of the published files"""
+
+
+_IMAGENET: Settings = {"input_mean": (123.675, 116.28, 103.53), "input_std": (58.395, 57.12, 57.375)}
+_GREY: Settings = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
+_POOL2: Settings = {"pool2_kernel_t": 2, "pool2_stride_t": 2}
+_NO_STRIDE: Settings = {"stem_stride_t": 1, "pool1_kernel_t": 1, "pool1_stride_t": 1}
+_WINDOWS: Settings = {"head": "fully_conv", "nl_out_bias": True, "nl_axes": "spacetime", "block": "bottleneck"}
+_CAFFE2: Settings = {**_WINDOWS, **_GREY, **_POOL2, "pool1_pad": 0, "nl_sub_sample": "before_conv"}
+_CAFFE2_8X8: Settings = {**_CAFFE2, **_NO_STRIDE}
+_CAFFE2_32X2: Settings = {**_CAFFE2, "stem_stride_t": 2, "pool1_kernel_t": 2, "pool1_stride_t": 2}
+_BATCH: Settings = {"norm": "batch", "nl_norm": "batch"}
+_AFFINE: Settings = {"norm": "frozen", "nl_norm": "none", "nl_out_init": "zeros"}
+_SOFTMAX: Settings = {"pairwise": "embedded_gaussian", "nl_scale": True, "nl_group_frames": (0, 0, 0, 0)}
+_CLIP_OF_4: Settings = {**_SOFTMAX, "head_window": (4, 7, 7)}
+_CLIP_OF_16: Settings = {**_SOFTMAX, "head_window": (16, 7, 7), "nl_group_frames": (0, 4, 0, 0)}
+
+PROFILES: dict[str, Profile] = {
+    "mmaction2": Profile(
+        ("mmaction2",),
+        {**_POOL2, **_BATCH, "pool1_kernel_t": 1, "pool1_pad": 1, "nl_out_bias": False, "head": "pooled"},
+        {**_IMAGENET, "stem_stride_t": 2, "pool1_stride_t": 2, "nl_scale": False},
+        asked=("dot_product", "embedded_gaussian"),
+    ),
+    "pyslowfast": Profile(
+        ("pyslowfast", "caffe2"),
+        {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
+        {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
+        asked=("dot_product", "embedded_gaussian"),
+    ),
+    "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),
+    "caffe2_32x2": Profile(("caffe2",), {**_CAFFE2_32X2, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="32x2"),
+    "caffe2_affine_32x4": Profile(("caffe2",), {**_CAFFE2_8X8, **_AFFINE}, _CLIP_OF_16, clip="32x4"),
+    "caffe2_affine_128x1": Profile(("caffe2",), {**_CAFFE2_32X2, **_AFFINE}, _CLIP_OF_16, clip="128x1"),
+    "torchvision2d": Profile(
+        ("torchvision",),
+        {**_BATCH, "pool1_pad": 1},
+        _IMAGENET,
+        order="",
+        may_be_2d=True,
+    ),
+    "seed": Profile(
+        ("seed",),
+        {
+            **_NO_STRIDE,
+            **_POOL2,
+            **_BATCH,
+            "pool1_pad": 1,
+            "nl_out_bias": False,
+            "nl_scale": False,
+            "head": "pooled",
+        },
+        {
+            "input_mean": _IMAGENET["input_mean"],
+            "input_std": (58.395, 57.12, 65.025),  # the seed's 0.255 for blue
+            "pairwise": "dot_product",
+            "nl_zero_gamma": False,
+        },
+        order="first appearance",
+    ),
+    "ours": Profile((), {}, {}, order=""),
+}
+
+
+def profile_of(name: str) -> Profile:
+    """The profile of this name.
+
+    Raises: ConfigError that lists the profiles.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"there is no profile {name!r}: there are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def check_order(profile: str, labels: Sequence[str]) -> None:
+    """Nothing, if labels may be in the order in which files of this profile number their classes.
+
+    Raises: InputError that names the first label that is elsewhere.
+    """
+    order, ordered = profile_of(profile).order, sorted(labels)
+    if order == "alphabet" and list(labels) != ordered:
+        place = next(i for i, (one, other) in enumerate(zip(labels, ordered, strict=True)) if one != other)
+        raise InputError(
+            f"class {place} is {labels[place]!r} in these labels, but {profile} numbers classes by the alphabet,"
+            f" where it is {ordered[place]!r}: give labels in that order, or say head=new"
+        )
+    if order == "first appearance" and list(labels) == ordered and len(labels) > 3:
+        raise InputError(
+            f"these labels are in alphabetical order, but {profile} numbers classes as its CSV first names them:"
+            " give the cls2index.json that lay beside its videos, or say head=new"
+        )

@@ -1,0 +1,92 @@
+"""Training that starts from the weights of a checkpoint instead of random ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import KeysView
+from pathlib import Path
+from typing import Literal
+
+import mindspore as ms
+
+from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.training import checkpoint
+
+log = logging.getLogger(__name__)
+
+_FREE = {
+    *(
+        "dropout",
+        "zero_gamma",
+        "nl_zero_gamma",
+        "nl_init",
+        "nl_out_init",
+        "norm",
+        "nl_norm",
+        "head",
+        "head_window",
+    ),
+    *("nl_res2", "nl_res3", "nl_res4", "nl_res5"),
+}
+"""settings of the network that may differ: they say how it starts, learns or is tested, or add blocks"""
+
+
+def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "new"]) -> None:
+    """Put a checkpoint's weights into a network.
+
+    A classifier that is not kept, and non-local blocks that the checkpoint lacks, stay as they were drawn.
+
+    Raises: InputError if the checkpoint is of another network or other labels, or cannot be read.
+    """
+    try:
+        described, tensors = checkpoint.read_weights(path)
+    except DamagedError as error:
+        raise InputError(
+            f"train.init: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
+        ) from None
+    _check(net.model, described.model, path)
+    if head == "keep" and described.labels != labels:
+        raise InputError(
+            f"train.init={path} has other labels than the videos ({', '.join(described.labels[:3])}, … against"
+            f" {', '.join(labels[:3])}, …): set train.init_head=new, or index with labels_path=FILE in its order"
+        )
+    arrays = {name: array for name, array in tensors.items() if not (head == "new" and name.startswith("head."))}
+    params = dict(net.parameters_and_names())
+    new = [name for name in params if _is_new(name, arrays.keys(), head)]
+    odd = sorted((params.keys() ^ arrays.keys()) - set(new))
+    odd += [name for name in params.keys() & arrays.keys() if params[name].shape != arrays[name].shape]
+    if odd:
+        raise InputError(f"train.init={path} does not fit the network: {', '.join(odd[:5])}")
+    for name, array in arrays.items():
+        params[name].set_data(ms.Tensor(array))
+    log.info("starting from %s, %d of %d tensors drawn anew", path, len(new), len(params))
+
+
+def _is_new(name: str, given: KeysView[str], head: str) -> bool:
+    """Whether a parameter is of a new classifier, or of a block that a checkpoint lacks altogether."""
+    if name.startswith("head."):
+        return head == "new"
+    stage, part = name.split(".")[:2]
+    return part.startswith("nl") and f"{stage}.{part}.g.weight" not in given
+
+
+def _check(model: ModelConfig, theirs: ModelConfig, path: Path) -> None:
+    """Raise InputError where a checkpoint's network is another one; it names the settings."""
+    stages = (2, 3, 4, 5)
+    has_blocks = any(theirs.nl_blocks(stage) for stage in stages)
+    different = [
+        f"model.{name}={getattr(theirs, name)}"
+        for name in ModelConfig.model_fields
+        if name not in _FREE
+        and (has_blocks or not (name.startswith("nl_") or name == "pairwise"))
+        and getattr(model, name) != getattr(theirs, name)
+    ]
+    different += [
+        f"model.nl_res{stage}={list(theirs.nl_blocks(stage))}"
+        for stage in stages
+        if not set(theirs.nl_blocks(stage)) <= set(model.nl_blocks(stage))
+    ]
+    if different:
+        raise InputError(f"train.init={path} is of another network: set {' '.join(different)}")

@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+import safetensors.numpy
+from torch_files import dictionary, save, save_blobs, save_legacy, tensor
+
+from nonlocal_core.errors import InputError
+from nonlocal_core.models.published import read
+
+FLOATS = np.arange(12, dtype="<f4")
+
+
+def entries():
+    return {
+        "plain": tensor(0, 12, 0, (3, 4), (4, 1)),
+        "transposed": tensor(0, 12, 0, (4, 3), (1, 4)),
+        "a part": tensor(0, 12, 5, (2, 2), (4, 1)),
+        "half": tensor(1, 4, 0, (4,), (1,), "HalfStorage"),
+        "scalar": tensor(2, 1, 0, (), (), "LongStorage"),
+        "empty": tensor(3, 0, 0, (0,), (1,)),
+    }
+
+
+@pytest.mark.parametrize("write", [save, save_legacy])
+@pytest.mark.parametrize("under", ["", "state_dict", "model_state"])
+def test_pytorch_files_give_every_tensor(tmp_path, write, under):
+    storages = [FLOATS, np.arange(4, dtype="<f2"), np.array([7], "<i8"), np.array([], "<f4")]
+    content = dictionary(entries())
+    if under:
+        content = dictionary({under: content, "epoch": "I3\n"})
+    file = read(write(tmp_path / "a.pth", content, storages))
+    assert list(file.tensors) == list(entries())
+    assert file.beside == ({"epoch": 3} if under else {})
+    np.testing.assert_array_equal(file.tensors["plain"], FLOATS.reshape(3, 4))
+    np.testing.assert_array_equal(file.tensors["transposed"], FLOATS.reshape(3, 4).T)
+    np.testing.assert_array_equal(file.tensors["a part"], [[5, 6], [9, 10]])
+    np.testing.assert_array_equal(file.tensors["half"], [0, 1, 2, 3])
+    assert (file.tensors["scalar"].shape, file.tensors["scalar"][()]) == ((), 7)
+    assert file.tensors["empty"].shape == (0,)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_pickled_blobs_of_any_python(tmp_path, protocol):
+    blobs = {
+        "w": np.arange(6, dtype="<f4").reshape(2, 3),
+        "columns first": np.asfortranarray(np.arange(6, dtype="<f8").reshape(2, 3)),
+        "counter": np.int64([9]),
+        "scalar": np.float32(0.5),
+        "epochs": 3,
+    }
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"blobs": blobs}, protocol))
+    found = read(path).tensors
+    assert list(found) == ["w", "columns first", "counter", "scalar"]
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, blobs[name])
+        assert array.dtype == blobs[name].dtype
+
+
+def test_blobs_that_python_2_pickled(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3, 5, 7)).astype("<f4")
+    found = read(save_blobs(tmp_path / "a.pkl", {"w": values, "b": FLOATS})).tensors
+    np.testing.assert_array_equal(found["w"], values)
+    np.testing.assert_array_equal(found["b"], FLOATS)
+
+
+def test_mindspore_and_safetensors_files(tmp_path):
+    values = {"a.weight": np.random.default_rng(0).normal(size=(2, 3)).astype("<f4"), "b": np.float32([1, 2])}
+    ms.save_checkpoint(
+        [{"name": name, "data": ms.Tensor(value)} for name, value in values.items()],
+        str(tmp_path / "a.ckpt"),
+        append_dict={"epoch_num": 3, "note": "text"},
+    )
+    safetensors.numpy.save_file(values, tmp_path / "a.safetensors", metadata={"by": "timm"})
+    for name in ("a.ckpt", "a.safetensors"):
+        found = read(tmp_path / name).tensors
+        for key, value in values.items():
+            np.testing.assert_array_equal(found[key], value)
+    assert read(tmp_path / "a.safetensors").beside == {"by": "timm"}
+
+
+class Runs:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def containers(malicious: bytes, folder: Path):
+    """The same pickle as each kind of file."""
+    bare = folder / "a.pkl"
+    bare.write_bytes(malicious)
+    first = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+    (folder / "old.pth").write_bytes(first + pickle.dumps({"little_endian": True}, 2) + malicious)
+    (folder / "system.pth").write_bytes(first + malicious)
+    return [bare, folder / "old.pth", folder / "system.pth", save(folder / "new.pth", malicious)]
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("depth", ["alone", "in the state"])
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [(Path.touch, (Path,)), (os.system, ("touch {}",)), (eval, ("open({!r}, 'w').close()",)), (os.mkdir, ("{}",))],
+)
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, protocol, depth, function, args):
+    touched = tmp_path / "touched"
+    filled = [touched if arg is Path else arg.format(str(touched)) for arg in args]
+    call = Runs(function, *filled)
+    malicious = pickle.dumps(call if depth == "alone" else {"state_dict": {"w": call}}, protocol)
+    pickle.loads(malicious)
+    assert touched.exists()  # it would
+    touched.rmdir() if touched.is_dir() else touched.unlink()
+    for path in containers(malicious, tmp_path):
+        with pytest.raises(InputError, match=rf"{path.name}: refused \S+: only tensors and plain data"):
+            read(path)
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "os.system",
+            "posix.system",
+            "subprocess.Popen",
+            "builtins.eval",
+            "builtins.getattr",
+            "__builtin__.eval",
+        ),
+        *(
+            "builtins.object",
+            "copyreg._reconstructor",
+            "operator.attrgetter",
+            "functools.partial",
+            "types.FunctionType",
+        ),
+        *("torch.load", "torch.hub.load", "torch.storage._load_from_bytes", "numpy.load", "numpy.memmap"),
+        *("numpy.core.multiarray.fromfile", "numpy.core.multiarray.__builtins__", "numpy.ndarray.__class__"),
+        *("collections.OrderedDict.fromkeys", "torch._utils._rebuild_tensor_v2.__globals__", "_codecs.lookup"),
+    ],
+)
+@pytest.mark.parametrize("opcode", ["global", "stack global"])
+def test_a_refusal_names_what_was_refused(tmp_path, name, opcode):
+    module, _, attribute = name.rpartition(".")
+    for where in [(module, attribute), *([tuple(name.split(".", 1))] if name.count(".") > 1 else [])]:
+        code = f"c{where[0]}\n{where[1]}\n" if opcode == "global" else f"V{where[0]}\nV{where[1]}\n\x93"
+        path = tmp_path / "a.pkl"
+        path.write_bytes(f"\x80\x04{code}(S'exit 1'\ntR.".encode("latin1"))
+        with pytest.raises(InputError, match=rf"refused {re.escape(name)}:"):
+            read(path)
+
+
+OTHER_OPCODES = {
+    "INST": b"(S'exit 1'\nios\nsystem\n.",
+    "OBJ": b"(cos\nsystem\nS'exit 1'\no.",
+    "OBJ of an allowed name": b"(ccollections\nOrderedDict\no.",
+    "INST of an allowed name": b"(icollections\nOrderedDict\n.",
+    "NEWOBJ": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+    "NEWOBJ_EX": b"\x80\x04ccollections\nOrderedDict\n)}\x92.",
+    "EXT1": b"\x80\x02\x82\x01.",
+    "EXT2": b"\x80\x02\x83\x01\x00.",
+    "EXT4": b"\x80\x02\x84\x01\x00\x00\x00.",
+    "PERSID": b"Pstorage\n.",
+    "NEXT_BUFFER": b"\x80\x05\x97.",
+    "FROZENSET": b"\x80\x04(\x91.",
+}
+
+
+@pytest.mark.parametrize("opcode", OTHER_OPCODES)
+def test_an_instruction_that_data_does_not_need_is_unknown(tmp_path, opcode):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(OTHER_OPCODES[opcode])
+    with pytest.raises(InputError):
+        read(path)
+
+
+NAMES = ["torch._utils\n_rebuild_tensor_v2", "collections\nOrderedDict", "torch\nFloatStorage", "numpy\nndarray"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("attribute", ["__defaults__", "__setstate__", "__reduce__", "copy", "name"])
+def test_a_file_cannot_alter_what_it_is_given(tmp_path, name, attribute):
+    state = dictionary({attribute: "I1\n"})
+    for argument in (state, f"(N{state}t"):
+        with pytest.raises(InputError, match="refused to alter"):
+            read(save(tmp_path / "a.pth", f"c{name}\n{argument}b"))
+
+
+CALLS = {
+    "text": "S'a'\n(tR",
+    "a name that is no function": "cnumpy\nndarray\n(I9\ntR",
+    "a storage": "ctorch\nFloatStorage\n(I9\ntR",
+    "a dictionary": "(d(tR",
+    "what a call gave": "ccollections\nOrderedDict\n(tR(tR",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_only_functions_of_tensors_are_called(tmp_path, call):
+    with pytest.raises(InputError, match="refused to call"):
+        read(save(tmp_path / "a.pth", CALLS[call]))
+
+
+def test_attributes_of_an_ordered_dictionary_are_dropped(tmp_path):
+    ordered = "ccollections\nOrderedDict\n(tR" + dictionary({"items": "I1\n", "__class__": "I1\n"}) + "b"
+    content = f"{ordered}S'w'\n{tensor(0, 12, 0, (12,), (1,))}s"
+    np.testing.assert_array_equal(read(save(tmp_path / "a.pth", content, [FLOATS])).tensors["w"], FLOATS)
+
+
+class Setstate:
+    def __reduce__(self):
+        return np.core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("O"), False, [os])
+
+
+ARRAYS = {
+    "an array of objects": pickle.dumps({"blobs": {"w": np.array([{}, []], object)}}, 2),
+    "an array of records": pickle.dumps({"blobs": {"w": np.zeros(2, [("a", "f4")])}}, 2),
+    "an array of text": pickle.dumps({"blobs": {"w": np.array(["a", "b"])}}, 2),
+    "an array of dates": pickle.dumps({"blobs": {"w": np.array(["2020"], "M8[D]")}}, 2),
+    "a scalar object": b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'O8'\nI0\nI1\ntRS'aaaaaaaa'\ntR.",
+    "data for an object": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    b"(I1\n(I1\ntcnumpy\ndtype\n(S'f4'\nI0\nI1\ntRI00\n(lI1\natb.",
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path, kind):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(ARRAYS[kind])
+    with pytest.raises(InputError, match=r"refused an array of .*: only numbers"):
+        read(path)
+
+
+@pytest.mark.parametrize("shape", [(7,), (5,), (-1, -6), (2, -3), (10**9, 10**9)])
+def test_an_array_is_as_large_as_its_data(tmp_path, shape):
+    text = "".join(f"I{size}\n" for size in shape)
+    dtype = "cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+    made = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    path = tmp_path / "a.pkl"
+    path.write_bytes(f"(dS'w'\n{made}(I1\n({text}t{dtype}I00\nS'{'a' * 24}'\ntbs.".encode())
+    with pytest.raises(InputError, match=r"shape is not that of its data|cannot be read"):
+        read(path)
+
+
+BOMBS = {
+    "a memo at a huge place": b"(dr\xff\xff\xff\x7f.",
+    "a memo at a text's huge place": b"(dp99999999999999\n.",
+    "bytes that are not there": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b"a.",
+    "a bytearray that is not there": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"a.",
+    "text that is not there": b"X\xff\xff\xff\x7fa.",
+    "a frame that is not there": b"\x80\x04\x95" + struct.pack("<Q", 1 << 60) + b"N.",
+    "a number that is not there": b"\x8b\xff\xff\xff\x7f1.",
+    "one text copied many times": b"X"
+    + struct.pack("<I", 10**5)
+    + b"a" * 10**5
+    + b"q\x010"
+    + b"c_codecs\nencode\nq\x02(h\x01X\x06\x00\x00\x00latin1tq\x030"
+    + b"h\x02h\x03R" * 10**4
+    + b".",
+    "one list read many times": b"("
+    + b"(I1\nI2\nt" * 10**4
+    + b"lq\x010"
+    + b"ccollections\nOrderedDict\n(h\x01tR" * 10**4
+    + b".",
+    "a key that takes for ever": b"}" + b"(" * 10**5 + b"t" * 10**5 + b"Ns.",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_stays_small(tmp_path, bomb):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(BOMBS[bomb])
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (13,), (1,)),
+        (1, (12,), (1,)),
+        (0, (2, 2), (11, 1)),
+        (-1, (2,), (1,)),
+        (11, (2,), (-1,)),
+        (0, (-1,), (1,)),
+        (0, (10**6, 10**6), (0, 0)),
+    ],
+)
+@pytest.mark.parametrize("write", [save, save_legacy])
+def test_a_tensor_cannot_reach_outside_its_storage(tmp_path, offset, size, stride, write):
+    path = write(tmp_path / "a.pth", dictionary({"w": tensor(0, 12, offset, size, stride)}), [np.zeros(12, "<f4")])
+    with pytest.raises(InputError, match="outside its storage"):
+        read(path)
+
+
+def test_a_storage_is_described_once(tmp_path):
+    both = {"a": tensor(0, 12, 0, (12,), (1,)), "b": tensor(0, 6, 0, (6,), (1,), "DoubleStorage")}
+    with pytest.raises(InputError, match="storage 0, which the file describes in two ways"):
+        read(save_legacy(tmp_path / "a.pth", dictionary(both), [FLOATS]))
+
+
+WHOLE = dictionary({"w": tensor(0, 12, 0, (12,), (1,))})
+
+
+def test_tricks_with_zip_archives(tmp_path):
+    outside = tmp_path / "outside"
+    with zipfile.ZipFile(tmp_path / "path.pth", "w") as archive:
+        archive.writestr("../outside", "x")
+        archive.writestr("some/data.pkl", dictionary({"w": tensor("../../outside", 12, 0, (12,), (1,))}) + ".")
+    packed = save(tmp_path / "packed.pth", WHOLE, [FLOATS], zipfile.ZIP_DEFLATED)
+    bomb = save(tmp_path / "bomb.pth", b"N" * 10**7, (), zipfile.ZIP_DEFLATED)
+    two = tmp_path / "two.pth"
+    with zipfile.ZipFile(two, "w") as archive:
+        archive.writestr("a/data.pkl", f"{WHOLE}.")
+        archive.writestr("b/data.pkl", f"{WHOLE}.")
+    twice = save(tmp_path / "twice.pth", WHOLE, [FLOATS])
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(twice, "a") as archive:
+        archive.writestr("some/data/0", FLOATS.tobytes())
+    for path, told in {
+        tmp_path / "path.pth": "cannot be read",
+        packed: "compressed",
+        bomb: "compressed",
+        two: "no checkpoint of PyTorch",
+        twice: "lie over each other",
+    }.items():
+        with pytest.raises(InputError, match=told):
+            read(path)
+    assert not outside.exists()
+
+
+def test_entries_of_an_archive_that_share_their_bytes(tmp_path):
+    path = save(tmp_path / "a.pth", WHOLE, [np.zeros(10**4, "<f4")] * 3)
+    data = path.read_bytes()
+    start = data.index(b"PK\x01\x02")
+    end = data.index(b"PK\x05\x06")
+    directory, tail = data[start:end], data[end:]
+    many = b"".join(directory.replace(b"some/data/", b"s%03d/data/" % number) for number in range(100))
+    count = 100 * tail[10]
+    tail = tail[:8] + struct.pack("<HHI", count, count, len(many)) + tail[16:]
+    path.write_bytes(data[:start] + many + tail)
+    assert len(zipfile.ZipFile(path).infolist()) == count
+    with pytest.raises(InputError, match="lie over each other"):
+        read(path)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    text = tmp_path / "text.pth"
+    text.write_text("no zip")
+    empty = tmp_path / "empty.pth"
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("readme", "nothing")
+    whole = save(tmp_path / "whole.pth", WHOLE, [FLOATS])
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(whole.read_bytes()[:-40])
+    old = save_legacy(tmp_path / "whole_old.pth", WHOLE, [FLOATS])
+    cut_old = tmp_path / "cut_old.pth"
+    cut_old.write_bytes(old.read_bytes()[:-4])
+    big = save_legacy(tmp_path / "big.pth", WHOLE, [FLOATS], little=False)
+    longer = save_legacy(tmp_path / "longer.pth", WHOLE, [np.zeros(13, "<f4")])
+    for name in ("a.ckpt", "a.safetensors"):
+        (tmp_path / name).write_bytes(b"\x00\x01" * 20)
+    for path, told in {
+        tmp_path / "missing.pth": "no such file",
+        tmp_path: "is a folder",
+        text: "cannot be read",
+        empty: "no checkpoint of PyTorch",
+        cut: "cannot be read",
+        save(tmp_path / "short.pth", WHOLE, [FLOATS[:11]]): "cannot be read",
+        save(tmp_path / "gone.pth", WHOLE): "cannot be read",
+        save(tmp_path / "other.pth", dictionary({"epoch": "S'a'\n"})): "no dictionary of tensors",
+        save(tmp_path / "numbers.pth", dictionary({"epoch": "I3\n"})): "no tensors",
+        cut_old: "cannot be read",
+        big: "little-endian",
+        longer: "not as long",
+        tmp_path / "a.ckpt": "cannot be read",
+        tmp_path / "a.safetensors": "cannot be read",
+    }.items():
+        with pytest.raises(InputError, match=told):
+            read(path)
+
+
+def test_a_mindspore_tensor_is_as_large_as_its_data(tmp_path):
+    from mindspore.train.checkpoint_pb2 import Checkpoint
+
+    message = Checkpoint()
+    value = message.value.add()
+    value.tag = "w"
+    value.tensor.dims.extend([10**6, 10**6])
+    value.tensor.tensor_type = "Float32"
+    value.tensor.tensor_content = b"aaaa"
+    (tmp_path / "a.ckpt").write_bytes(message.SerializeToString())
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "a.ckpt")
