@@ -144,4 +144,6 @@ def _board(folder: Path, step: int) -> Any:
     """A writer of TensorBoard's event files, if tensorboardX is installed."""
     if importlib.util.find_spec("tensorboardX") is None:
         return None
-    return importlib.import_module("tensorboardX").SummaryWriter(str(folder), purge_step=step + 1)
+    return importlib.import_module("tensorboardX").SummaryWriter(
+        str(folder), purge_step=step + 1, filename_suffix=f".after-{step:08d}"
+    )
