@@ -27,9 +27,11 @@ def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
     percent = [{**epoch, "top1": 100 * epoch["top1"]} for epoch in epochs]
     loss.plot(_of(thin, "step"), _of(thin, "loss"), color="0.8", label="train, each step")
     loss.plot(_of(epochs, "step"), _of(epochs, "loss"), "o-", markersize=3, label="train, mean of an epoch")
-    loss.plot(_of(judged, "step"), _of(judged, "val_loss"), "s-", markersize=3, label="val")
     top1.plot(_of(percent, "step"), _of(percent, "top1"), "o-", markersize=3, label="train, mean of an epoch")
-    top1.plot(_of(judged, "step"), [100 * epoch["val_top1"] for epoch in judged], "s-", markersize=3, label="val")
+    if judged:
+        val_top1 = [100 * epoch["val_top1"] for epoch in judged]
+        loss.plot(_of(judged, "step"), _of(judged, "val_loss"), "s-", markersize=3, label="val")
+        top1.plot(_of(judged, "step"), val_top1, "s-", markersize=3, label="val")
     rate.plot(_of(thin, "step"), _of(thin, "lr"), color="C2")
     loss.set_ylabel("loss")
     top1.set(ylabel="top-1 (%)", ylim=(-2, 102))

@@ -26,7 +26,7 @@ TINY_OFF = {"train.schedule": "step", "train.warmup_epochs": 0.0}
     [
         (recipes.PAPER_32F, 400_000 * 64, 0.01, 1e-4),
         (recipes.PAPER_128F, 400_000 * 16, 0.0025, 2.5e-5),
-        (recipes.SLOWFAST_SCRATCH, 196 * KINETICS_VIDEOS, 0.0929, 0.0),  # the cosine at epoch 34
+        (recipes.SLOWFAST_SCRATCH, 196 * KINETICS_VIDEOS, 0.09276, 0.0),  # the cosine at epoch 34
         (recipes.SLOWFAST_IMAGENET, 118 * KINETICS_VIDEOS, 0.01, 1e-4),
         (recipes.MMACTION2, 100 * KINETICS_VIDEOS, 0.01, 1e-4),
         (recipes.SEED, 5 * KINETICS_VIDEOS, 3e-4, 3e-5),
