@@ -153,9 +153,12 @@ def test_the_newest_whole_checkpoint_is_taken(saved, tmp_path, caplog):
     assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 100)
     checkpoint.step_path(tmp_path, 100).write_bytes(saved.read_bytes()[:-1])
     checkpoint.step_path(tmp_path, 10).write_bytes(b"")
+    flipped = bytearray(saved.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    checkpoint.step_path(tmp_path, 9).write_bytes(flipped)
     caplog.set_level(logging.WARNING)
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 9)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
     assert "step-00000100.safetensors is not a whole checkpoint; taking the one before" in caplog.text
 
 
