@@ -30,7 +30,6 @@ SETTINGS = {
     "train.crop_size": 112,
     "train.scale_max": 1.25,
     "train.batch_size": 2,
-    "train.micro_batches": 1,
     "train.lr_batch": 0,
     "train.base_lr": 1e-3,
     "train.val_epochs": 0,

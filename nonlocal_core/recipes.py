@@ -1,7 +1,7 @@
 """How others trained these networks on Kinetics-400, as settings; presets take them whole.
 
 `lr_batch` is the batch that a recipe's rates are meant for: with another `train.batch_size` they are scaled.
-`micro_batches` makes BN see as many clips as one of the authors' GPUs did.  Where a recipe starts from other
+`micro_batch` makes BN see as many clips as one of the authors' GPUs did.  Where a recipe starts from other
 weights (ImageNet, or a shorter clip's model), name them with `train.init`.
 
 Source: the paper, section 4.1, and the code of video-nonlocal-net, PySlowFast, mmaction2 and the seed.
@@ -17,7 +17,7 @@ PAPER_32F: Recipe = {
     "train.base_lr": 0.01,
     "train.lr_batch": 64,
     "train.batch_size": 64,
-    "train.micro_batches": 8,
+    "train.micro_batch": 8,
     "train.nesterov": True,
     "train.weight_decay": 1e-4,
     "train.decayed": "not_norms",
@@ -31,6 +31,7 @@ PAPER_128F: Recipe = {
     "train.base_lr": 0.0025,
     "train.lr_batch": 16,
     "train.batch_size": 16,
+    "train.micro_batch": 2,
     "train.precise_bn_batches": 0,
 }
 """clips of 128 frames from the 32-frame model, 2 on each GPU, with its BN statistics as they are"""
@@ -41,7 +42,7 @@ SLOWFAST_SCRATCH: Recipe = {
     "train.base_lr": 0.1,
     "train.lr_batch": 64,
     "train.batch_size": 64,
-    "train.micro_batches": 8,
+    "train.micro_batch": 8,
     "train.warmup_epochs": 34.0,
     "train.warmup_start_lr": 0.01,
     "train.nesterov": True,
@@ -69,7 +70,7 @@ MMACTION2: Recipe = {
     "train.base_lr": 0.01,
     "train.lr_batch": 64,
     "train.batch_size": 64,
-    "train.micro_batches": 8,
+    "train.micro_batch": 8,
     "train.weight_decay": 1e-4,
     "train.decayed": "all",
     "train.clip_norm": 40.0,

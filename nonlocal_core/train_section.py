@@ -33,8 +33,8 @@ class TrainConfig(Section):
     """steps of the whole training, and milestones count steps too (0: epochs decides)"""
     batch_size: Positive = 8
     """clips of one step"""
-    micro_batches: Positive = 1
-    """parts of a batch that go through the network one after the other; BN sees one part"""
+    micro_batch: Count = 0
+    """clips that go through the network together, and that BN sees, for one update a batch (0: the whole batch)"""
     schedule: Literal[
         "step", "relative_steps", "cosine", "cosine_whole", "cosine_by_epoch", "cosine_twice", "dynamic"
     ] = "step"
@@ -98,12 +98,17 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """seed of weights, order, sampling, crops, flips, dropout and mixup"""
 
+    @property
+    def num_parts(self) -> int:
+        """Micro batches of a batch; a batch that is smaller than one is one."""
+        return -(-self.batch_size // self.micro_batch) if self.micro_batch else 1
+
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        if self.batch_size % self.micro_batches:
+        if self.batch_size > self.micro_batch > 0 and self.batch_size % self.micro_batch:
             raise ConfigError(
-                f"train.batch_size={self.batch_size} cannot be cut into train.micro_batches={self.micro_batches}"
-                " equal parts: take a multiple"
+                f"train.batch_size={self.batch_size} cannot be cut into parts of train.micro_batch={self.micro_batch}"
+                " clips: take a multiple"
             )
         if self.schedule == "relative_steps" and len(self.relative_lrs) != len(self.milestones) + 1:
             raise ConfigError(

@@ -64,12 +64,12 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
     Shape:  (num_clips,) int32, places within the micro batch; () float32 of 0.5…1.
     Source: Zhang et al. 2018, mixup: one share a batch, drawn from Beta(mixup, mixup).
     """
-    micro = num_clips // train.micro_batches
+    micro = num_clips // train.num_parts
     if not train.mixup:
-        return np.tile(np.arange(micro, dtype=np.int32), train.micro_batches), np.array(1.0, np.float32)
+        return np.tile(np.arange(micro, dtype=np.int32), train.num_parts), np.array(1.0, np.float32)
     rng = sampling.generator(train.seed, step, "", "mixup")
     drawn = rng.beta(train.mixup, train.mixup)
-    partners = [rng.permutation(micro) for _ in range(train.micro_batches)]
+    partners = [rng.permutation(micro) for _ in range(train.num_parts)]
     return np.concatenate(partners).astype(np.int32), np.array(max(drawn, 1 - drawn), np.float32)
 
 
@@ -89,8 +89,8 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig) -> Step:
             grads = ops.clip_by_global_norm(grads, train.clip_norm)
         return optimizer(grads)
 
-    if train.micro_batches > 1:
-        return _accumulating(gradients, update, optimizer.parameters, train.micro_batches, scale)
+    if train.num_parts > 1:
+        return _accumulating(gradients, update, optimizer.parameters, train.num_parts, scale)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)

@@ -45,7 +45,7 @@ class Judge:
     def __init__(self, videos: Videos, num_labels: int, config: Config) -> None:
         self.videos, self.config = videos, config
         self.net = I3D(config.model, num_labels)
-        self.batch = config.train.batch_size // config.train.micro_batches
+        self.batch = config.train.batch_size // config.train.num_parts
 
     def _logits(self, clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The logits of some clips.
@@ -94,7 +94,7 @@ class Judge:
         reader, rows = self.videos.reader, self.videos.train_rows
         epochs = (loader.train_batches(reader, rows, self.config, later, 0) for later in itertools.count(epoch))
         for batch in itertools.islice(itertools.chain.from_iterable(epochs), num_batches):
-            yield from np.split(batch.clip_NCTHW, self.config.train.micro_batches)
+            yield from np.split(batch.clip_NCTHW, self.config.train.num_parts)
 
     def _statistics(self, parts: Iterator[NDArray[np.uint8]]) -> Tensors:
         """Mean and variance of all clips for every BN that learns.

@@ -29,7 +29,7 @@ OTHER: dict[str, object] = {
     "train.nesterov": True, "train.weight_decay": 0.0, "train.crop_size": 34, "train.flip_probability": 0.0,
     "train.seed": 1, "train.scale_min": 0.9, "train.scale_max": 1.2, "train.crop": "multi_scale",
     "train.colour_jitter": 0.2, "train.init": "v0001", "train.init_head": "new", "train.freeze": "res2",
-    "train.steps": 5, "train.micro_batches": 2, "train.lr_batch": 4, "train.relative_lrs": (1.0, 0.5, 0.1),
+    "train.steps": 5, "train.micro_batch": 1, "train.lr_batch": 4, "train.relative_lrs": (1.0, 0.5, 0.1),
     "train.end_lr": 0.001, "train.cosine_epochs": 4, "train.warmup_start_lr": 0.001, "train.decayed": "all",
     "train.clip_norm": 40.0, "train.label_smoothing": 0.1, "train.mixup": 0.2, "train.ema": 0.9,
     "train.precision": "bf16", "train.precise_bn_batches": 2, "train.val_epochs": 2, "train.select": "best",

@@ -157,7 +157,7 @@ def test_the_seeds_faults_are_gone():
     [
         ({"schedule": "relative_steps", "milestones": (1,)}, "3 rates for 1 of train.milestones"),
         ({"end_lr": 0.2}, "must not be above train.base_lr"),
-        ({"batch_size": 6, "micro_batches": 4}, "take a multiple"),
+        ({"batch_size": 6, "micro_batch": 4}, "take a multiple"),
         ({"val_epochs": 0, "patience": 2}, "need validations"),
         ({"val_epochs": 0, "select": "best"}, "need validations"),
     ],

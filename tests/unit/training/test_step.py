@@ -98,12 +98,12 @@ def test_steps_are_sgd_with_momentum_decay_and_clipping(one_step, nesterov, deca
 def test_micro_batches_take_the_step_of_the_whole_batch():
     """Where BN does not look at the batch: its statistics are frozen here."""
     found = []
-    for micro_batches in (1, 3):
+    for micro_batch in (0, 2):
         net, config = network(
             model__norm="frozen",
             model__nl_norm="frozen",
             train__batch_size=6,
-            train__micro_batches=micro_batches,
+            train__micro_batch=micro_batch,
             train__clip_norm=0.5,
         )
         take_step = stepper(net, config, [0.1, 0.1, 0.1])
@@ -173,7 +173,7 @@ def test_the_loss_is_that_of_mixed_clips_and_smoothed_labels():
 
 
 def test_what_is_drawn_for_mixup_is_a_function_of_seed_and_step_and_stays_in_its_micro_batch():
-    train = small_config(train__mixup=0.4, train__batch_size=6, train__micro_batches=2).train
+    train = small_config(train__mixup=0.4, train__batch_size=6, train__micro_batch=3).train
     drawn = [mixing(train, step, 6) for step in range(200)]
     again = [mixing(train, step, 6) for step in range(200)]
     assert all((a[0] == b[0]).all() and a[1] == b[1] for a, b in zip(drawn, again, strict=True))
@@ -183,7 +183,7 @@ def test_what_is_drawn_for_mixup_is_a_function_of_seed_and_step_and_stays_in_its
     assert shares.min() >= 0.5
     x = np.random.default_rng(1).beta(0.4, 0.4, 100_000)
     assert shares.mean() == pytest.approx(np.maximum(x, 1 - x).mean(), abs=0.03)
-    other = small_config(train__mixup=0.4, train__batch_size=6, train__micro_batches=2, train__seed=1).train
+    other = small_config(train__mixup=0.4, train__batch_size=6, train__micro_batch=3, train__seed=1).train
     assert any((mixing(other, step, 6)[0] != drawn[step][0]).any() for step in range(5))
     partner, share = mixing(small_config(train__batch_size=6).train, 3, 6)
     assert (partner.tolist(), float(share)) == ([0, 1, 2, 3, 4, 5], 1.0)
