@@ -107,8 +107,8 @@ class TrainConfig(Section):
     def _fits(self) -> TrainConfig:
         if self.batch_size > self.micro_batch > 0 and self.batch_size % self.micro_batch:
             raise ConfigError(
-                f"train.batch_size={self.batch_size} cannot be cut into parts of train.micro_batch={self.micro_batch}"
-                " clips: take a multiple"
+                f"train.batch_size={self.batch_size} cannot be cut into parts of"
+                f" train.micro_batch={self.micro_batch} clips: take a multiple"
             )
         if self.schedule == "relative_steps" and len(self.relative_lrs) != len(self.milestones) + 1:
             raise ConfigError(
