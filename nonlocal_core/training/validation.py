@@ -6,7 +6,8 @@ A second network of the same kind is evaluated, so that nothing here touches the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -25,8 +26,6 @@ from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.training import checkpoint, optimizers
 from nonlocal_core.training.checkpoint import Tensors
 
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
 
 class Videos(NamedTuple):
     """Where the records are, and which of them are trained on and validated on."""
@@ -43,9 +42,13 @@ class Judge:
     """
 
     def __init__(self, videos: Videos, num_labels: int, config: Config) -> None:
-        self.videos, self.config = videos, config
-        self.net = I3D(config.model, num_labels)
+        self.videos, self.config, self.num_labels = videos, config, num_labels
         self.batch = config.train.batch_size // config.train.num_parts
+
+    @cached_property
+    def net(self) -> I3D:
+        """The network that is evaluated; made when it is needed."""
+        return I3D(self.config.model, self.num_labels)
 
     def _logits(self, clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The logits of some clips.
