@@ -23,21 +23,24 @@ def measure() -> None:
 
     from nonlocal_core.config import resolve
     from nonlocal_core.models.i3d import I3D
-    from nonlocal_core.training import loop
+    from nonlocal_core.training.optimizers import make_optimizer
+    from nonlocal_core.training.step import Inputs, make_step
 
     config = resolve("tiny", {})
     ms.set_context(mode=ms.GRAPH_MODE)
     net = I3D(config.model, 4)
-    step = loop.make_step(net, loop.make_optimizer(net, np.full(STEPS + 1, 0.01, np.float32), config))
+    rates = np.full(STEPS + 1, 0.01, np.float32)
+    step = make_step(net, make_optimizer(net, rates, config.train), config.train)
     size, crop = config.train.batch_size, config.train.crop_size
     rng = np.random.default_rng(0)
-    clip = ms.Tensor(rng.integers(0, 256, (size, 3, config.clip.clip_len, crop, crop), dtype=np.uint8))
-    label = ms.Tensor(np.arange(size) % 4, ms.int32)
-    keep = ms.Tensor(np.ones((size, config.model.num_features), np.float32))
-    step(clip, label, keep)[0].asnumpy()
+    clip = rng.integers(0, 256, (size, 3, config.clip.clip_len, crop, crop), dtype=np.uint8)
+    keep = np.ones((size, config.model.num_features), np.float32)
+    places = np.arange(size, dtype=np.int32)
+    batch = Inputs(clip, places % 4, keep, places, np.array(1.0, np.float32))
+    step(batch)
     for _ in range(STEPS):
         started_s = time.perf_counter()
-        step(clip, label, keep)[0].asnumpy()
+        step(batch)
         print(time.perf_counter() - started_s)
 
 

@@ -20,8 +20,8 @@ from nonlocal_core.sections import (
     RegistryConfig,
     RuntimeConfig,
     Section,
-    TrainConfig,
 )
+from nonlocal_core.train_section import TrainConfig
 
 
 class Config(Section):

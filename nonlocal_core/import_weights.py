@@ -22,7 +22,8 @@ from nonlocal_core.data import layouts
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
 from nonlocal_core.models import layers, weights
 from nonlocal_core.models.profiles import PROFILES
-from nonlocal_core.sections import CacheConfig, ClipConfig, RuntimeConfig, TrainConfig
+from nonlocal_core.sections import CacheConfig, ClipConfig, RuntimeConfig
+from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training import checkpoint, device
 
 TOLERANCE = 1e-4
@@ -173,7 +174,7 @@ def _saved(
         imported_from=f"{given.profile} {digest}",
     )
     try:
-        described = checkpoint.save(given.out, imported.net, None, described)
+        described = checkpoint.save_weights(given.out, checkpoint.weights_of_network(imported.net), described)
     except OSError as error:
         raise InputError(f"{given.out} cannot be written: {error.strerror}") from None
     return f"written     {given.out}, weights {described.weights_digest}"

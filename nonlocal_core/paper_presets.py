@@ -9,6 +9,8 @@ Source: Wang, Girshick, Gupta, He 2018, section 5.1 and video-nonlocal-net, resn
 
 from __future__ import annotations
 
+from nonlocal_core.recipes import PAPER_32F
+
 Preset = dict[str, object]
 
 JITTER: Preset = {"train.scale_max": 1.25}
@@ -31,9 +33,7 @@ CAFFE2: Preset = {
     "model.nl_out_bias": True,
     "model.nl_out_init": "normal",
     "model.head": "fully_conv",
-    "train.epochs": 104,
-    "train.milestones": (39, 78),
-    "train.nesterov": True,
+    **PAPER_32F,
     "evaluate.offsets": "paper",
 }
 """what all networks of video-nonlocal-net share; the rate falls after 150,000 and 300,000 of 400,000 steps"""
@@ -43,7 +43,7 @@ CAFFE2_32X2: Preset = {**CAFFE2, "model.pool1_kernel_t": 2}
 def c2d_r50_32x2_caffe2() -> Preset:
     """C2D ResNet-50: time is only pooled.
 
-    Command:  python flows/full.py c2d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 71.8 / 89.7 (Tables 2a, 2c and 2f), 72.0 / 90.0 (video-nonlocal-net)
     """
@@ -53,7 +53,7 @@ def c2d_r50_32x2_caffe2() -> Preset:
 def nl1_c2d_r50_32x2_caffe2() -> Preset:
     """One block before the last residual block of res4, in C2D ResNet-50.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.7 / 90.5 (Table 2a, embedded Gaussian; Table 2b, res4; Table 2c, 1 block)
     """
@@ -63,7 +63,7 @@ def nl1_c2d_r50_32x2_caffe2() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_gaussian() -> Preset:
     """The block compares its inputs themselves, unscaled as in equation 2.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_gaussian videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_gaussian videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.5 / 90.2 (Table 2a, Gaussian)
     """
@@ -73,7 +73,7 @@ def nl1_c2d_r50_32x2_caffe2_gaussian() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_dot_product() -> Preset:
     """The block compares by dot products.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_dot_product videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_dot_product videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.9 / 90.3 (Table 2a, dot product)
     """
@@ -83,7 +83,7 @@ def nl1_c2d_r50_32x2_caffe2_dot_product() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_concatenation() -> Preset:
     """The block compares by concatenation.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_concatenation videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_concatenation videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.8 / 90.5 (Table 2a, concatenation)
     """
@@ -93,7 +93,7 @@ def nl1_c2d_r50_32x2_caffe2_concatenation() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_res2() -> Preset:
     """The one block stands before the last residual block of res2.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.7 / 90.3 (Table 2b, res2)
     """
@@ -103,7 +103,7 @@ def nl1_c2d_r50_32x2_caffe2_res2() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_res3() -> Preset:
     """The one block stands before the last residual block of res3.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res3 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res3 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.9 / 90.4 (Table 2b, res3)
     """
@@ -113,7 +113,7 @@ def nl1_c2d_r50_32x2_caffe2_res3() -> Preset:
 def nl1_c2d_r50_32x2_caffe2_res5() -> Preset:
     """The one block stands before the last residual block of res5.
 
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res5 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res5 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.3 / 90.1 (Table 2b, res5)
     """
@@ -123,7 +123,7 @@ def nl1_c2d_r50_32x2_caffe2_res5() -> Preset:
 def nl5_c2d_r50_32x2_caffe2() -> Preset:
     """Five blocks: after every second residual block of res3 and res4.
 
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.8 / 91.0 (Tables 2c and 2d), 73.9 / 91.0 (video-nonlocal-net)
     """
@@ -133,7 +133,7 @@ def nl5_c2d_r50_32x2_caffe2() -> Preset:
 def nl10_c2d_r50_32x2_caffe2() -> Preset:
     """Ten blocks: after every residual block of res3 and res4.
 
-    Command:  python flows/full.py nl10_c2d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl10_c2d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.3 / 91.2 (Table 2c)
     """
@@ -143,7 +143,7 @@ def nl10_c2d_r50_32x2_caffe2() -> Preset:
 def c2d_r101_32x2_caffe2() -> Preset:
     """C2D ResNet-101.
 
-    Command:  python flows/full.py c2d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.1 / 91.0 (Tables 2c, 2e and 2f)
     """
@@ -153,7 +153,7 @@ def c2d_r101_32x2_caffe2() -> Preset:
 def nl1_c2d_r101_32x2_caffe2() -> Preset:
     """One block before the last residual block of res4, in C2D ResNet-101.
 
-    Command:  python flows/full.py nl1_c2d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl1_c2d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.3 / 91.3 (Table 2c)
     """
@@ -163,7 +163,7 @@ def nl1_c2d_r101_32x2_caffe2() -> Preset:
 def nl5_c2d_r101_32x2_caffe2() -> Preset:
     """Five blocks: two in res3, then after every seventh of res4.
 
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.1 / 91.7 (Tables 2c, 2d and 2e)
     """
@@ -173,7 +173,7 @@ def nl5_c2d_r101_32x2_caffe2() -> Preset:
 def nl10_c2d_r101_32x2_caffe2() -> Preset:
     """Ten blocks; the paper does not say which, these are the places of gluon-cv.
 
-    Command:  python flows/full.py nl10_c2d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl10_c2d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.1 / 91.6 (Table 2c)
     """
@@ -183,7 +183,7 @@ def nl10_c2d_r101_32x2_caffe2() -> Preset:
 def nl5_c2d_r50_32x2_caffe2_space() -> Preset:
     """A position looks at its own frame only.
 
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_space videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_space videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 72.9 / 90.8 (Table 2d, space-only)
     """
@@ -193,7 +193,7 @@ def nl5_c2d_r50_32x2_caffe2_space() -> Preset:
 def nl5_c2d_r50_32x2_caffe2_time() -> Preset:
     """A position looks at its own place in all frames; pooling places would mix them.
 
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_time videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_time videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.1 / 90.5 (Table 2d, time-only)
     """
@@ -203,7 +203,7 @@ def nl5_c2d_r50_32x2_caffe2_time() -> Preset:
 def nl5_c2d_r101_32x2_caffe2_space() -> Preset:
     """A position looks at its own frame only.
 
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_space videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_space videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.4 / 91.3 (Table 2d, space-only)
     """
@@ -213,7 +213,7 @@ def nl5_c2d_r101_32x2_caffe2_space() -> Preset:
 def nl5_c2d_r101_32x2_caffe2_time() -> Preset:
     """A position looks at its own place in all frames; pooling places would mix them.
 
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_time videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_time videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.4 / 90.5 (Table 2d, time-only)
     """
@@ -223,7 +223,7 @@ def nl5_c2d_r101_32x2_caffe2_time() -> Preset:
 def i3d_r101_32x2_caffe2() -> Preset:
     """I3D ResNet-101, inflated to 3x1x1.
 
-    Command:  python flows/full.py i3d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.4 / 91.1 (Tables 2e and 2f)
     """
@@ -233,7 +233,7 @@ def i3d_r101_32x2_caffe2() -> Preset:
 def i3d_r101_32x2_caffe2_3x3x3() -> Preset:
     """I3D ResNet-101, inflated to 3x3x3.
 
-    Command:  python flows/full.py i3d_r101_32x2_caffe2_3x3x3 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r101_32x2_caffe2_3x3x3 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.1 / 91.2 (Table 2e)
     """
@@ -243,7 +243,7 @@ def i3d_r101_32x2_caffe2_3x3x3() -> Preset:
 def i3d_r50_32x2_caffe2() -> Preset:
     """I3D ResNet-50.
 
-    Command:  python flows/full.py i3d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.3 / 90.7 (Table 2f), 73.6 / 90.8 (video-nonlocal-net)
     """
@@ -253,7 +253,7 @@ def i3d_r50_32x2_caffe2() -> Preset:
 def nl5_i3d_r50_32x2_caffe2() -> Preset:
     """Non-local I3D ResNet-50.
 
-    Command:  python flows/full.py nl5_i3d_r50_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r50_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.9 / 91.6 (Table 2f and video-nonlocal-net)
     """
@@ -263,7 +263,7 @@ def nl5_i3d_r50_32x2_caffe2() -> Preset:
 def nl5_i3d_r101_32x2_caffe2() -> Preset:
     """Non-local I3D ResNet-101.
 
-    Command:  python flows/full.py nl5_i3d_r101_32x2_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r101_32x2_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 76.0 / 92.1 (Table 2f)
     """

@@ -12,6 +12,7 @@ from inspect import isfunction
 
 from nonlocal_core import paper_presets, repository_presets
 from nonlocal_core.paper_presets import C2D, JITTER, NO_BLOCKS, Preset
+from nonlocal_core.recipes import MMACTION2, PAPER_128F, SEED
 from nonlocal_core.repository_presets import EIGHT
 
 
@@ -47,56 +48,56 @@ def tiny() -> Preset:
 def nl_i3d_r50_32x2() -> Preset:
     """Non-local I3D ResNet-50, 32 frames, five dot-product blocks.
 
-    Command:  python flows/full.py nl_i3d_r50_32x2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl_i3d_r50_32x2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.9 / 91.6 (paper, Table 2f), 74.80 / 92.07 (mmaction2), 30 views
     """
-    return {**JITTER}
+    return {**JITTER, **MMACTION2}
 
 
 def nl_i3d_r50_32x2_embedded_gaussian() -> Preset:
     """mmaction2's network with five blocks that compare by the embedded Gaussian.
 
-    Command:  python flows/full.py nl_i3d_r50_32x2_embedded_gaussian videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl_i3d_r50_32x2_embedded_gaussian videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.73 / 91.80 (mmaction2)
     """
-    return {**JITTER, "model.pairwise": "embedded_gaussian"}
+    return {**JITTER, **MMACTION2, "model.pairwise": "embedded_gaussian"}
 
 
 def nl_i3d_r50_32x2_gaussian() -> Preset:
     """mmaction2's network with five blocks that compare their inputs themselves.
 
-    Command:  python flows/full.py nl_i3d_r50_32x2_gaussian videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl_i3d_r50_32x2_gaussian videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.97 / 91.33 (mmaction2)
     """
-    return {**JITTER, "model.pairwise": "gaussian"}
+    return {**JITTER, **MMACTION2, "model.pairwise": "gaussian"}
 
 
 def nl_i3d_r50_8x8() -> Preset:
     """Non-local I3D ResNet-50, 8 frames over the same time, for a fourth of the cost.
 
-    Command:  python flows/full.py nl_i3d_r50_8x8 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl_i3d_r50_8x8 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.7 / 91.6 (video-nonlocal-net), 74.0 / 91.1 (PySlowFast, from scratch), 30 views
     """
-    return {**JITTER, **EIGHT}
+    return {**JITTER, **MMACTION2, **EIGHT}
 
 
 def nl_i3d_r50_128x1() -> Preset:
-    """Non-local I3D ResNet-50 on every frame of 128, with the paper's smaller batch and rate.
+    """Non-local I3D ResNet-50 on every frame of 128, trained on from a 32-frame model with frozen statistics.
 
-    Command:  python flows/full.py nl_i3d_r50_128x1 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py nl_i3d_r50_128x1 videos_dir=DIR train.init=champion
     Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 76.5 / 92.6 (paper, Table 2g: started from the 32-frame model with frozen BN), 30 views
+    Expected: 76.5 / 92.6 (paper, Table 2g), 30 views
     """
     return {
         **JITTER,
+        **PAPER_128F,
+        "model.nl_norm": "frozen",
         "clip.clip_len": 128,
         "clip.frame_interval": 1,
-        "train.batch_size": 2,
-        "train.base_lr": 0.0025,
     }
 
 
@@ -114,11 +115,7 @@ def nl_i3d_r50_32x6() -> Preset:
         "model.nl_zero_gamma": False,
         "model.stem_stride_t": 1,
         "model.pool1_stride_t": 1,
-        "train.batch_size": 6,
-        "train.base_lr": 3e-4,
-        "train.epochs": 5,
-        "train.milestones": (1,),
-        "train.warmup_epochs": 1.0,
+        **SEED,
         "evaluate.num_clips": 1,
         "evaluate.num_crops": 1,
         "evaluate.crop_size": 224,
@@ -128,37 +125,37 @@ def nl_i3d_r50_32x6() -> Preset:
 def i3d_r50_32x2() -> Preset:
     """The baseline without non-local blocks, 32 frames.
 
-    Command:  python flows/full.py i3d_r50_32x2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_32x2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.3 / 90.7 (paper, Table 2f), 73.47 / 91.27 (mmaction2), 30 views
     """
-    return {**JITTER, **NO_BLOCKS}
+    return {**JITTER, **MMACTION2, **NO_BLOCKS}
 
 
 def i3d_r50_8x8() -> Preset:
     """The baseline without non-local blocks, 8 frames.
 
-    Command:  python flows/full.py i3d_r50_8x8 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_8x8 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.4 / 90.9 (video-nonlocal-net), 73.5 / 90.8 (PySlowFast, from scratch), 30 views
     """
-    return {**JITTER, **EIGHT, **NO_BLOCKS}
+    return {**JITTER, **MMACTION2, **EIGHT, **NO_BLOCKS}
 
 
 def c2d_r50_32x2() -> Preset:
     """Temporal kernels of 1 everywhere: time is only pooled.
 
-    Command:  python flows/full.py c2d_r50_32x2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_32x2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 71.8 / 89.7 (paper, Table 2f), 30 views
     """
-    return {**JITTER, **NO_BLOCKS, **C2D}
+    return {**JITTER, **MMACTION2, **NO_BLOCKS, **C2D}
 
 
 def c2d_r50_8x8() -> Preset:
     """Temporal kernels of 1 everywhere, 8 frames.
 
-    Command:  python flows/full.py c2d_r50_8x8 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_8x8 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 71.9 / 90.0 (video-nonlocal-net), 30 views
     """

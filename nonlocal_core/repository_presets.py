@@ -22,6 +22,7 @@ from nonlocal_core.paper_presets import (
     TEN_R101,
     Preset,
 )
+from nonlocal_core.recipes import PAPER_128F, SLOWFAST_IMAGENET, SLOWFAST_SCRATCH
 
 EIGHT: Preset = {
     "clip.clip_len": 8,
@@ -30,14 +31,11 @@ EIGHT: Preset = {
     "model.pool1_stride_t": 1,
 }
 FROZEN: Preset = {
-    "model.norm": "frozen",
     "model.nl_norm": "none",
     "model.nl_out_init": "zeros",
     "model.nl_group_frames": (0, 4, 0, 0),
     "model.head_window": (16, 7, 7),
-    "train.base_lr": 0.0025,
-    "train.epochs": 26,
-    "train.milestones": (10, 20),
+    **PAPER_128F,
 }
 """the long clips of video-nonlocal-net: frozen BN, no norm in the blocks, groups of 4 frames in res3"""
 LONG: Preset = {**CAFFE2_32X2, **FROZEN, "clip.clip_len": 128, "clip.frame_interval": 1}
@@ -51,11 +49,7 @@ SLOWFAST: Preset = {
     "model.nl_out_bias": True,
     "model.nl_init": "msra",
     "model.head": "fully_conv",
-    "train.epochs": 196,
-    "train.base_lr": 0.1,
-    "train.schedule": "cosine",
-    "train.warmup_epochs": 34.0,
-    "train.nesterov": True,
+    **SLOWFAST_SCRATCH,
 }
 GLUON: Preset = {
     "model.zero_gamma": False,
@@ -71,7 +65,7 @@ GLUON: Preset = {
 def c2d_r50_128x1_caffe2() -> Preset:
     """C2D ResNet-50 on 128 frames.
 
-    Command:  python flows/full.py c2d_r50_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py c2d_r50_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.8 / 91.2 (Table 2g)
     """
@@ -81,7 +75,7 @@ def c2d_r50_128x1_caffe2() -> Preset:
 def i3d_r50_128x1_caffe2() -> Preset:
     """I3D ResNet-50 on 128 frames.
 
-    Command:  python flows/full.py i3d_r50_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py i3d_r50_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.9 / 91.7 (Table 2g), 75.2 / 92.0 (video-nonlocal-net)
     """
@@ -91,7 +85,7 @@ def i3d_r50_128x1_caffe2() -> Preset:
 def nl5_i3d_r50_128x1_caffe2() -> Preset:
     """Non-local I3D ResNet-50 on 128 frames.
 
-    Command:  python flows/full.py nl5_i3d_r50_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py nl5_i3d_r50_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 76.5 / 92.6 (Table 2g), 76.5 / 92.7 (video-nonlocal-net)
     """
@@ -101,7 +95,7 @@ def nl5_i3d_r50_128x1_caffe2() -> Preset:
 def c2d_r101_128x1_caffe2() -> Preset:
     """C2D ResNet-101 on 128 frames.
 
-    Command:  python flows/full.py c2d_r101_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py c2d_r101_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.3 / 91.8 (Table 2g)
     """
@@ -111,7 +105,7 @@ def c2d_r101_128x1_caffe2() -> Preset:
 def i3d_r101_128x1_caffe2() -> Preset:
     """I3D ResNet-101 on 128 frames.
 
-    Command:  python flows/full.py i3d_r101_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py i3d_r101_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 76.4 / 92.7 (Table 2g)
     """
@@ -121,7 +115,7 @@ def i3d_r101_128x1_caffe2() -> Preset:
 def nl5_i3d_r101_128x1_caffe2() -> Preset:
     """Non-local I3D ResNet-101 on 128 frames.
 
-    Command:  python flows/full.py nl5_i3d_r101_128x1_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py nl5_i3d_r101_128x1_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 77.7 / 93.3 (Table 2g)
     """
@@ -131,7 +125,7 @@ def nl5_i3d_r101_128x1_caffe2() -> Preset:
 def c2d_r50_8x8_caffe2() -> Preset:
     """C2D ResNet-50 on 8 frames.
 
-    Command:  python flows/full.py c2d_r50_8x8_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_8x8_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 71.9 / 90.0 (video-nonlocal-net)
     """
@@ -141,7 +135,7 @@ def c2d_r50_8x8_caffe2() -> Preset:
 def nl5_c2d_r50_8x8_caffe2() -> Preset:
     """Non-local C2D ResNet-50 on 8 frames.
 
-    Command:  python flows/full.py nl5_c2d_r50_8x8_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_c2d_r50_8x8_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.4 / 91.4 (video-nonlocal-net)
     """
@@ -151,7 +145,7 @@ def nl5_c2d_r50_8x8_caffe2() -> Preset:
 def i3d_r50_8x8_caffe2() -> Preset:
     """I3D ResNet-50 on 8 frames.
 
-    Command:  python flows/full.py i3d_r50_8x8_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_8x8_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.4 / 90.9 (video-nonlocal-net)
     """
@@ -161,7 +155,7 @@ def i3d_r50_8x8_caffe2() -> Preset:
 def nl5_i3d_r50_8x8_caffe2() -> Preset:
     """Non-local I3D ResNet-50 on 8 frames.
 
-    Command:  python flows/full.py nl5_i3d_r50_8x8_caffe2 videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r50_8x8_caffe2 videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.7 / 91.6 (video-nonlocal-net)
     """
@@ -171,7 +165,7 @@ def nl5_i3d_r50_8x8_caffe2() -> Preset:
 def i3d_r50_32x4_caffe2() -> Preset:
     """I3D ResNet-50 on 32 frames of the 8-frame network's strides, with frozen BN.
 
-    Command:  python flows/full.py i3d_r50_32x4_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py i3d_r50_32x4_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.5 / 92.0 (video-nonlocal-net)
     """
@@ -181,7 +175,7 @@ def i3d_r50_32x4_caffe2() -> Preset:
 def nl5_i3d_r50_32x4_caffe2() -> Preset:
     """Non-local I3D ResNet-50 on 32 frames of the 8-frame network's strides.
 
-    Command:  python flows/full.py nl5_i3d_r50_32x4_caffe2 videos_dir=DIR train.batch_size=16
+    Command:  python flows/full.py nl5_i3d_r50_32x4_caffe2 videos_dir=DIR train.init=FILE
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 76.5 / 92.6 (video-nonlocal-net)
     """
@@ -191,7 +185,7 @@ def nl5_i3d_r50_32x4_caffe2() -> Preset:
 def c2d_r50_8x8_slowfast() -> Preset:
     """C2D ResNet-50; pool2 halves the frames.
 
-    Command:  python flows/full.py c2d_r50_8x8_slowfast videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_8x8_slowfast videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 71.46 / 89.68 (pytorchvideo)
     """
@@ -201,7 +195,7 @@ def c2d_r50_8x8_slowfast() -> Preset:
 def c2d_r50_8x8_slowfast_nopool() -> Preset:
     """C2D ResNet-50 whose frames meet only in the head.
 
-    Command:  python flows/full.py c2d_r50_8x8_slowfast_nopool videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py c2d_r50_8x8_slowfast_nopool videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 67.2 / 87.8 (PySlowFast)
     """
@@ -216,7 +210,7 @@ def c2d_r50_8x8_slowfast_nopool() -> Preset:
 def i3d_r50_8x8_slowfast() -> Preset:
     """I3D ResNet-50.
 
-    Command:  python flows/full.py i3d_r50_8x8_slowfast videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_8x8_slowfast videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 73.5 / 90.8 (PySlowFast), 73.27 / 90.70 (pytorchvideo)
     """
@@ -226,17 +220,27 @@ def i3d_r50_8x8_slowfast() -> Preset:
 def nl5_i3d_r50_8x8_slowfast() -> Preset:
     """Non-local I3D ResNet-50.
 
-    Command:  python flows/full.py nl5_i3d_r50_8x8_slowfast videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r50_8x8_slowfast videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.0 / 91.1 (PySlowFast)
     """
     return {**SLOWFAST}
 
 
+def nl5_i3d_r50_8x8_slowfast_imagenet() -> Preset:
+    """Non-local I3D ResNet-50, from ImageNet weights instead of random ones.
+
+    Command:  python flows/full.py nl5_i3d_r50_8x8_slowfast_imagenet videos_dir=DIR train.init=FILE
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: not published; 74.0 / 91.1 from random weights (PySlowFast)
+    """
+    return {**SLOWFAST, **SLOWFAST_IMAGENET}
+
+
 def i3d_r50_32x2_gluon() -> Preset:
     """I3D ResNet-50.
 
-    Command:  python flows/full.py i3d_r50_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r50_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 74.87 top-1 (gluon-cv)
     """
@@ -246,7 +250,7 @@ def i3d_r50_32x2_gluon() -> Preset:
 def nl5_i3d_r50_32x2_gluon() -> Preset:
     """Non-local I3D, five blocks, in ResNet-50.
 
-    Command:  python flows/full.py nl5_i3d_r50_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r50_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.17 top-1 (gluon-cv)
     """
@@ -256,7 +260,7 @@ def nl5_i3d_r50_32x2_gluon() -> Preset:
 def nl10_i3d_r50_32x2_gluon() -> Preset:
     """Non-local I3D, ten blocks, in ResNet-50.
 
-    Command:  python flows/full.py nl10_i3d_r50_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl10_i3d_r50_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.93 top-1 (gluon-cv)
     """
@@ -266,7 +270,7 @@ def nl10_i3d_r50_32x2_gluon() -> Preset:
 def i3d_r101_32x2_gluon() -> Preset:
     """I3D ResNet-101.
 
-    Command:  python flows/full.py i3d_r101_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py i3d_r101_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.1 top-1 (gluon-cv)
     """
@@ -276,7 +280,7 @@ def i3d_r101_32x2_gluon() -> Preset:
 def nl5_i3d_r101_32x2_gluon() -> Preset:
     """Non-local I3D, five blocks, in ResNet-101.
 
-    Command:  python flows/full.py nl5_i3d_r101_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl5_i3d_r101_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.81 top-1 (gluon-cv)
     """
@@ -286,7 +290,7 @@ def nl5_i3d_r101_32x2_gluon() -> Preset:
 def nl10_i3d_r101_32x2_gluon() -> Preset:
     """Non-local I3D, ten blocks, in ResNet-101.
 
-    Command:  python flows/full.py nl10_i3d_r101_32x2_gluon videos_dir=DIR train.batch_size=64
+    Command:  python flows/full.py nl10_i3d_r101_32x2_gluon videos_dir=DIR
     Time:     days on 8 GPUs for Kinetics-400; not run by us
     Expected: 75.93 top-1 (gluon-cv)
     """

@@ -64,49 +64,6 @@ class ClipConfig(Section):
     """what follows the last frame of a video that is too short for the clip: that frame, or the first ones"""
 
 
-class TrainConfig(Section):
-    """What train reads beside the clip and the network."""
-
-    epochs: Positive = 100
-    """passes over the train split"""
-    batch_size: Positive = 8
-    """clips of one step"""
-    base_lr: Annotated[float, Field(gt=0.0)] = 0.01
-    """learning rate after the warm-up"""
-    schedule: Literal["step", "cosine"] = "step"
-    """how the learning rate falls after the warm-up"""
-    milestones: tuple[Positive, ...] = (40, 80)
-    """epochs after which a step schedule multiplies the rate by gamma"""
-    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """factor of a step schedule"""
-    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
-    """epochs of linear warm-up from 0"""
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """momentum of SGD"""
-    nesterov: bool = False
-    """Nesterov's form of the momentum"""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
-    """decay of convolution and fully connected weights, not of BN and biases"""
-    crop_size: Annotated[int, Field(ge=32)] = 224
-    """side of a training crop (pixels)"""
-    flip_probability: Fraction = 0.5
-    """share of training clips that are mirrored (0…1)"""
-    scale_min: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """least scale of a frame before the crop (times cache.short_side)"""
-    scale_max: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """greatest one; each clip draws its own (times cache.short_side; both 1: never scaled)"""
-    crop: Literal["random", "multi_scale"] = "random"
-    """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
-    colour_jitter: Fraction = 0.0
-    """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """seed of weights, order, sampling, crops, flips and dropout"""
-    init: str = ""
-    """checkpoint that training starts from, of an import or an earlier training (path; empty: random weights)"""
-    init_head: Literal["keep", "new"] = "keep"
-    """its classifier is kept, for the same labels in the same order, or drawn anew"""
-
-
 class EvaluateConfig(Section):
     """What evaluate reads."""
 
@@ -148,3 +105,7 @@ class RuntimeConfig(Section):
     """videos of one cache task"""
     checkpoint_steps: Positive = 100
     """steps between checkpoints"""
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    """newest checkpoints that are kept while a training runs; the older ones are there in case one is damaged"""
+    keep_every_epochs: Annotated[int, Field(ge=0)] = 0
+    """epochs between checkpoints that are kept for good (0: none)"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from pathlib import Path
@@ -30,6 +31,12 @@ def table(reference: Reference) -> None:
 def page(key: str, file: Path) -> None:
     """Show a Markdown file as a page of the running task."""
     create_markdown_artifact(file.read_text(), key=key, description=str(file))
+
+
+def picture(key: str, file: Path) -> None:
+    """Show a PNG file as a page of the running task."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
 
 
 class ProgressArtifacts(logging.Handler):

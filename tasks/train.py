@@ -17,4 +17,5 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     report.show_in_prefect()
     made = stage.find(cache, config, workspace) or child.call(stage.train, cache, config, workspace)
     report.table(made)
+    report.picture("training-curves", workspace.path(made) / "curves.png")
     return made

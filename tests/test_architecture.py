@@ -47,7 +47,7 @@ LAYERS = (  # the first one that has the module counts
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(
         NETWORK,
-        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml"),
+        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib"),
         ("nonlocal_core.stages",),
     ),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),

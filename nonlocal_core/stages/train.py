@@ -6,11 +6,12 @@ where the network really runs.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
@@ -18,68 +19,80 @@ from nonlocal_core.errors import InputError
 if TYPE_CHECKING:
     from nonlocal_core.training.checkpoint import Description
 
-VERSION = 1
+VERSION = 2
 
 
 def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint | None:
     """The finished checkpoint of these settings on this cache, if there is one."""
-    return workspace.find(Checkpoint, key(cache, config))
+    return workspace.find(Checkpoint, key(cache, config, workspace))
 
 
-def key(cache: RecordCache, config: Config) -> str:
-    """The key of a training; what it starts from counts by its content, wherever that lies.
+def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
+    """The key of a training; its first weights count by their content, wherever they lie.
 
-    Raises: InputError if there is no such file.
+    Raises: InputError if there is no such file, entry or champion.
     """
-    train = config.train.model_copy(update={"init": _content(config.train.init)})
+    file = first_weights(config, workspace)
+    train = config.train.model_copy(update={"init": digest_of(file.read_bytes()) if file else ""})
     return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
+
+
+def first_weights(config: Config, workspace: Workspace) -> Path | None:
+    """The file that train.init names, if it names one.
+
+    Raises: InputError if there is no such file, entry or champion.
+    """
+    init = config.train.init
+    if not init:
+        return None
+    version = registry.read(workspace).champion if init == "champion" else init
+    if version is None:
+        raise InputError("train.init=champion, but the registry has none yet: train one without train.init first")
+    file = Path(version).expanduser()
+    if re.fullmatch(r"v\d{4,}", version):
+        file = workspace.root / registry.FOLDER / version / "checkpoint.safetensors"
+    if not file.is_file():
+        raise InputError(f"train.init={init}: there is no file {file}")
+    return file
 
 
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
     """The network trained on the train split of a cache.
 
-    Raises: InputError if no train video could be decoded; DivergenceError if the loss is not finite.
+    Raises: InputError if no train video could be decoded, or the first weights do not fit; DivergenceError if the
+            loss is not finite or stays high.
     """
+    init, asked = first_weights(config, workspace), key(cache, config, workspace)
 
     def make(folder: Path) -> Checkpoint:
         from nonlocal_core.data import loader
         from nonlocal_core.data.records import RecordReader
-        from nonlocal_core.training import checkpoint, loop
+        from nonlocal_core.training import checkpoint, loop, watching
+        from nonlocal_core.training.validation import Videos
 
         reader = RecordReader(workspace, cache)
-        rows = loader.readable_rows(reader, "train")
-        if not rows:
+        train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
+        if not train_rows:
             raise InputError("no video of the train split could be decoded: there is nothing to learn from")
-        loss = loop.run(reader, rows, _description(cache, config, workspace), config, folder)
-        last = checkpoint.latest(folder)
-        assert last is not None, "the loop ends with a checkpoint"
-        checkpoint.keep_last(folder, 1)
-        described, _ = checkpoint.read(last)
+        videos = Videos(reader, train_rows, val_rows)
+        described = loop.run(videos, _description(cache, config, workspace), config, folder, init)
+        lines = watching.read_log(folder)
         return Checkpoint(
-            key=key(cache, config),
+            key=asked,
             digest=digest_of(described.weights_digest, described.model.model_dump_json()),
-            path=f"train/{key(cache, config)}",
-            file=last.name,
+            path=f"train/{asked}",
+            file=checkpoint.WEIGHTS_FILE,
             num_steps=described.step,
             num_clips=described.step * config.train.batch_size,
-            final_loss=loss,
+            final_loss=next((line["loss"] for line in lines if line["step"] == described.step), float("nan")),
         )
 
     provenance = {
         "cache": cache.model_dump(mode="json"),
         "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "model", "train")},
+        "init": {"file": str(init), "digest": digest_of(init.read_bytes())} if init else None,
     }
-    return workspace.build(Checkpoint, key(cache, config), make, provenance)
-
-
-def _content(init: str) -> str:
-    """The digest of the file that a training starts from; empty if it starts from random weights."""
-    if not init:
-        return ""
-    try:
-        return hashlib.sha256(Path(init).expanduser().read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"train.init={init} cannot be read: {error.strerror}") from None
+    return workspace.build(Checkpoint, asked, make, provenance)
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

@@ -1,14 +1,20 @@
 """Checkpoints that describe themselves: weights, optimizer, settings, labels and step in one file.
 
 The file is safetensors: it holds no code, and other frameworks read it.  Tensors of the optimizer begin with
-`optimizer/`; the description is JSON in the header.
+`optimizer/`, those of the average of the weights with `average/`; the description is JSON in the header.
+
+    step-00000100.safetensors   everything that a killed training needs to go on
+    best-00000100.safetensors   what a validation evaluated, when it was the best so far
+    weights.safetensors         what a finished training hands on
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -21,14 +27,25 @@ from nonlocal_core.artifacts import Frozen, digest_of, write_atomically
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import CacheConfig, ClipConfig, TrainConfig
+from nonlocal_core.sections import CacheConfig, ClipConfig
+from nonlocal_core.train_section import TrainConfig
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
+WEIGHTS_FILE = f"weights{SUFFIX}"
 OPTIMIZER = "optimizer/"
+AVERAGE = "average/"
 
 Tensors = dict[str, NDArray[np.generic]]
+
+
+class Validation(Frozen):
+    """What the network knew of the val split after a step."""
+
+    step: int
+    top1: float
+    loss: float
 
 
 class Description(Frozen):
@@ -42,6 +59,8 @@ class Description(Frozen):
     train: TrainConfig
     cache_digest: str
     manifest_digest: str
+    validations: tuple[Validation, ...] = ()
+    """so far"""
     imported_from: str = ""
     """profile and digest of a published file, if the weights are from one"""
     weights_digest: str = ""
@@ -49,27 +68,73 @@ class Description(Frozen):
     """of everything else in the file, to tell damage"""
 
 
+class State(NamedTuple):
+    """Everything that a step changes."""
+
+    net: I3D
+    optimizer: nn.Optimizer
+    average: tuple[ms.Parameter, ...] = ()
+    """of the weights, if one is kept; named `ema.NAME`"""
+
+
 def step_path(folder: Path, step: int) -> Path:
     """The file of a step's checkpoint."""
     return folder / f"step-{step:08d}{SUFFIX}"
 
 
-def save(path: Path, net: I3D, optimizer: nn.Optimizer | None, description: Description) -> Description:
+def best_path(folder: Path, step: int) -> Path:
+    """The file of what was evaluated at a step that was the best so far."""
+    return folder / f"best-{step:08d}{SUFFIX}"
+
+
+def save(path: Path, state: State, description: Description) -> Description:
     """Write a checkpoint atomically; what comes back also names the digest of the weights."""
-    weights = _arrays(net)
-    tensors = {**weights, **{OPTIMIZER + name: array for name, array in _optimizer_arrays(optimizer).items()}}
+    others = {
+        **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
+        **{AVERAGE + name: array for name, array in _average(state).items()},
+    }
+    return _write(path, weights_of_network(state.net), others, description)
+
+
+def save_weights(path: Path, weights: Tensors, description: Description) -> Description:
+    """Write weights that no training goes on from."""
+    return _write(path, weights, {}, description)
+
+
+def _write(path: Path, weights: Tensors, others: Tensors, description: Description) -> Description:
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
+    tensors = {**weights, **others}
     described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
     data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
-    write_atomically(path, data)
+    try:
+        write_atomically(path, data)
+    except OSError:  # what was written may fill the disk
+        remove_unfinished(path.parent)
+        raise
     return described
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Nothing; files whose writing was cut are gone."""
+    for file in folder.glob("*.tmp*"):
+        file.unlink()
+
+
+def best(validations: Iterable[Validation]) -> Validation | None:
+    """The first validation with the greatest top-1."""
+    return max(validations, key=lambda validation: validation.top1, default=None)
+
+
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder that can be read; a damaged one is passed over with a warning."""
+    """The newest checkpoint of a folder that can be read, and its best weights too.
+
+    A damaged one is passed over with a warning.
+    """
     for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
         try:
-            read(path)
+            described, _ = read(path)
+            if found := best(described.validations):
+                read(best_path(folder, found.step))
         except DamagedError as error:
             log.warning("%s; taking the one before", error)
         else:
@@ -77,10 +142,21 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
-def keep_last(folder: Path, count: int) -> None:
-    """Delete all but the newest checkpoints."""
-    for path in sorted(folder.glob(f"step-*{SUFFIX}"))[:-count]:
+def keep_last(folder: Path, num_steps: int, num_best: int, for_good: Callable[[int], bool]) -> None:
+    """Delete all but the newest checkpoints, those that are kept for good, and the newest best weights.
+
+    While a training may go on from an older checkpoint, the best weights of its time must be there too.
+    """
+    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
+        if not for_good(int(path.stem.removeprefix("step-"))):
+            path.unlink()
+    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
         path.unlink()
+
+
+def _but_last(paths: Iterable[Path], count: int) -> list[Path]:
+    ordered = sorted(paths)
+    return ordered[: max(len(ordered) - count, 0)]
 
 
 def read(path: Path) -> tuple[Description, Tensors]:
@@ -99,25 +175,53 @@ def read(path: Path) -> tuple[Description, Tensors]:
     return description, tensors
 
 
-def restore(path: Path, net: I3D, optimizer: nn.Optimizer) -> Description:
-    """Put a checkpoint's state back into a network and its optimizer."""
+def restore(path: Path, state: State) -> Description:
+    """Put a checkpoint's state back."""
     description, tensors = read(path)
-    _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
-    state = {k.removeprefix(OPTIMIZER): v for k, v in tensors.items() if k.startswith(OPTIMIZER)}
-    _assign([(parameter.name, parameter) for parameter in _state(optimizer)], state, path)
+    assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
+    _assign({p.name: p for p in _optimizer_state(state.optimizer)}, _part(tensors, OPTIMIZER), path)
+    _assign({p.name.removeprefix("ema."): p for p in state.average}, _part(tensors, AVERAGE), path)
     return description
+
+
+def read_weights(path: Path) -> tuple[Description, Tensors]:
+    """A checkpoint's description and the weights to use: the average, if it holds one.
+
+    Raises: DamagedError if the file is not whole or does not match its digest.
+    """
+    description, tensors = read(path)
+    weights = {name: array for name, array in tensors.items() if "/" not in name}
+    return description, {**weights, **_part(tensors, AVERAGE)}
 
 
 def load_network(path: Path) -> tuple[I3D, Description]:
     """The network of a checkpoint, in inference mode, and the checkpoint's description."""
     try:
-        description, tensors = read(path)
+        description, weights = read_weights(path)
     except DamagedError as error:
         raise DamagedError(f"{error}: delete the file and run again") from None
     net = I3D(description.model, len(description.labels))
-    _assign(net.parameters_and_names(), {k: v for k, v in tensors.items() if not k.startswith(OPTIMIZER)}, path)
+    assign(net, weights, path)
     net.set_train(False)
     return net, description
+
+
+def weights_of(state: State) -> Tensors:
+    """The weights to use: the average, if one is kept."""
+    return {**weights_of_network(state.net), **_average(state)}
+
+
+def weights_of_network(net: I3D) -> Tensors:
+    """All parameters of a network, BN's statistics too, by their names."""
+    return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
+
+
+def assign(net: I3D, weights: Tensors, path: Path) -> None:
+    """Put weights into a network.
+
+    Raises: DamagedError that names tensors, if they are not those of the network.
+    """
+    _assign(dict(net.parameters_and_names()), weights, path)
 
 
 def tensors_digest(tensors: Tensors) -> str:
@@ -131,21 +235,20 @@ def _content_digest(description: Description, tensors: Tensors) -> str:
     return digest_of(said, tensors_digest(tensors))
 
 
-def _arrays(net: I3D) -> Tensors:
-    return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
+def _average(state: State) -> Tensors:
+    return {parameter.name.removeprefix("ema."): parameter.asnumpy() for parameter in state.average}
 
 
-def _state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
     trained = {parameter.name for parameter in optimizer.parameters}
     return [parameter for parameter in optimizer.get_parameters() if parameter.name not in trained]
 
 
-def _optimizer_arrays(optimizer: nn.Optimizer | None) -> Tensors:
-    return {parameter.name: parameter.asnumpy() for parameter in _state(optimizer)} if optimizer else {}
-
-
-def _assign(named: object, arrays: Tensors, path: Path) -> None:
-    parameters = dict(named)  # type: ignore[call-overload]
+def _assign(parameters: dict[str, ms.Parameter], arrays: Tensors, path: Path) -> None:
     odd = sorted(parameters.keys() ^ arrays.keys())
     both = sorted(parameters.keys() & arrays.keys())
     odd += [name for name in both if parameters[name].shape != arrays[name].shape]

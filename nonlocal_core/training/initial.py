@@ -41,7 +41,7 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     Raises: InputError if the checkpoint is of another network or other labels, or cannot be read.
     """
     try:
-        described, tensors = checkpoint.read(path)
+        described, tensors = checkpoint.read_weights(path)
     except DamagedError as error:
         raise InputError(
             f"train.init: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
@@ -52,11 +52,7 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
             f"train.init={path} has other labels than the videos ({', '.join(described.labels[:3])}, … against"
             f" {', '.join(labels[:3])}, …): set train.init_head=new, or index with labels_path=FILE in its order"
         )
-    arrays = {
-        name: array
-        for name, array in tensors.items()
-        if not name.startswith(checkpoint.OPTIMIZER) and not (head == "new" and name.startswith("head."))
-    }
+    arrays = {name: array for name, array in tensors.items() if not (head == "new" and name.startswith("head."))}
     params = dict(net.parameters_and_names())
     new = [name for name in params if _is_new(name, arrays.keys(), head)]
     odd = sorted((params.keys() ^ arrays.keys()) - set(new))

@@ -2,188 +2,224 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import signal
-import threading
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import write_atomically
 from nonlocal_core.config import Config
-from nonlocal_core.data import loader, sampling
-from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import DivergenceError
+from nonlocal_core.data import loader
+from nonlocal_core.data.loader import Batch
+from nonlocal_core.errors import ConfigError, DivergenceError, InputError
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.progress import Progress
-from nonlocal_core.training import checkpoint, device, initial
+from nonlocal_core.training import checkpoint, device, initial, optimizers
+from nonlocal_core.training.checkpoint import Description, State
 from nonlocal_core.training.schedules import learning_rates
+from nonlocal_core.training.signals import stop_between_steps
+from nonlocal_core.training.step import inputs, make_average, make_step
+from nonlocal_core.training.validation import Judge, Videos
+from nonlocal_core.training.watching import Watch, read_log
 
 log = logging.getLogger(__name__)
 
-LOG_FILE = "log.jsonl"
-KEEP_CHECKPOINTS = 2
-SAME_SIGNAL_S = 2.0
+STOPPED = "stopped after step %d of %d; the same command goes on from there"
+HIGH_STEPS = 50
+HIGH_TIMES = 3.0
+"""a loss whose median of so many steps is above so many times that of guessing will not come down again"""
 
-Step = Callable[[ms.Tensor, ms.Tensor, ms.Tensor], tuple[ms.Tensor, ms.Tensor]]
+
+class Run(NamedTuple):
+    """What a training is made of; nothing in it changes while it runs."""
+
+    videos: Videos
+    config: Config
+    folder: Path
+    rates: NDArray[np.float32]
+    steps_per_epoch: int
 
 
-def run(
-    reader: RecordReader, rows: list[int], described: checkpoint.Description, config: Config, folder: Path
-) -> float:
-    """Train on the given records and leave the last checkpoint in `folder`; what comes back is the last loss.
+def run(videos: Videos, described: Description, config: Config, folder: Path, init: Path | None) -> Description:
+    """Train on the given records and leave the weights to hand on in `folder`; what comes back is what they say.
 
     A checkpoint that lies in the folder is where it goes on.
 
-    Raises: DivergenceError if the loss is not finite; DamagedError if a record does not match its checksum.
+    Raises: ConfigError if the device cannot do what is asked; InputError if the first weights do not fit;
+            DivergenceError if the loss is not finite or stays high; DamagedError if a record does not match its
+            checksum.
     """
+    if (folder / checkpoint.WEIGHTS_FILE).exists():  # killed after its end
+        return checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)[0]
+    _check(device.use(config.runtime), config, videos)
+    checkpoint.remove_unfinished(folder)
     train = config.train
-    log.info("training on the %s", device.use(config.runtime))
-    ms.set_seed(train.seed)
-    net = I3D(config.model, len(described.labels))
-    per_epoch = loader.steps_per_epoch(len(rows), train.batch_size)
-    rates = learning_rates(train, per_epoch)
-    optimizer = make_optimizer(net, rates, config)
-    step = 0
-    if path := checkpoint.latest(folder):
-        step = checkpoint.restore(path, net, optimizer).step
-        log.info("going on after step %d of %d", step, len(rates))
-    elif train.init:
-        initial.start(net, Path(train.init).expanduser(), described.labels, train.init_head)
-    loss = _cut_log(folder / LOG_FILE, step)
-    take_step = make_step(net, optimizer)
-    progress = Progress("train", f"{train.epochs} epochs", len(rates), "steps", done=step)
+    per_epoch = loader.steps_per_epoch(len(videos.train_rows), train.batch_size)
+    training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch)
+    num_steps = len(training.rates)
+    state, take_average, described = _begin(training, described, init)
+    take_step = make_step(state.net, state.optimizer, train)
+    judge = Judge(videos, len(described.labels), config)
+    watch = Watch(folder, train, num_steps, described.step)
+    recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
     with stop_between_steps() as stop:
-        for epoch in range(step // per_epoch, train.epochs):
-            for batch in loader.train_batches(reader, rows, config, epoch, skip=step % per_epoch):
-                started_s = time.monotonic()
-                keep = dropout_mask(config, step, len(batch.rows))
-                loss_, logits_NK = take_step(
-                    ms.Tensor(batch.clip_NCTHW), ms.Tensor(batch.label_N), ms.Tensor(keep)
+        for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
+            for batch, started_s, waited_s in _batches(training, epoch, described.step):
+                step = described.step
+                loss, logits_NK = take_step(inputs(batch, config, step))
+                take_average(step)
+                recent.append(loss)
+                if problem := _diverges(recent, len(described.labels)):
+                    raise DivergenceError(_diverged(problem, training, batch, step))
+                seconds = time.monotonic() - started_s
+                described = described.model_copy(update={"step": step + 1})
+                watch.step(
+                    {
+                        "step": step + 1,
+                        "epoch": epoch,
+                        "loss": loss,
+                        "lr": float(training.rates[step]),
+                        "top1": float(np.mean(logits_NK.argmax(1) == batch.label_N)),
+                        "clips_per_s": round(len(batch.rows) / seconds, 2),
+                        "waits": round(waited_s / seconds, 3),
+                    }
                 )
-                loss = float(loss_.asnumpy())
-                if not np.isfinite(loss):
-                    raise DivergenceError(_diverged(reader, batch.rows, step + 1, rates[step]))
-                top1 = float(np.mean(logits_NK.asnumpy().argmax(1) == batch.label_N))
-                step += 1
-                clips_per_s = len(batch.rows) / (time.monotonic() - started_s)
-                line = {"step": step, "epoch": epoch, "loss": loss, "lr": float(rates[step - 1]), "top1": top1}
-                _append(folder / LOG_FILE, {**line, "clips_per_s": round(clips_per_s, 2)})
-                progress.advance(1, f"loss {loss:.3f}, lr {line['lr']:.2g}, {clips_per_s:.1f} clips/s")
-                if step % config.runtime.checkpoint_steps == 0 or step == len(rates) or stop.is_set():
-                    described = described.model_copy(update={"step": step})
-                    checkpoint.save(checkpoint.step_path(folder, step), net, optimizer, described)
-                    checkpoint.keep_last(folder, KEEP_CHECKPOINTS)
+                if _keeps(training, described.step) or stop.is_set():
+                    _keep(training, state, described)
                 if stop.is_set():
-                    log.info("stopped after step %d of %d; the same command goes on from there", step, len(rates))
+                    log.info(STOPPED, described.step, num_steps)
                     raise KeyboardInterrupt
-    return loss
+            described = _validate(training, state, described, judge, stop)
+            watch.epoch(described.validations)
+            if _out_of_patience(described, train.patience):
+                log.info("no better top-1 in %d validations: ended after step %d", train.patience, described.step)
+                break
+    watch.draw(described.validations)
+    return _hand_on(training, state, described, judge)
 
 
-@contextlib.contextmanager
-def stop_between_steps() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets instead of cutting a step in two; another one, later, cuts.
-
-    A Ctrl-C comes twice at once: from the terminal, and from the parent process, which passes it on.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    asked_s = float("inf")
-
-    def request(number: int, frame: object) -> None:
-        nonlocal asked_s
-        if not stop.is_set():
-            asked_s = time.monotonic()
-            stop.set()
-        elif time.monotonic() - asked_s > SAME_SIGNAL_S:
-            raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        restore()
+def _check(target: str, config: Config, videos: Videos) -> None:
+    log.info("training on the %s", target)
+    if target == "CPU" and config.train.precision != "fp32":
+        raise ConfigError(
+            f"train.precision={config.train.precision} needs a GPU or Ascend, and this runs on the CPU:"
+            " set train.precision=fp32"
+        )
+    if config.train.val_epochs and not videos.val_rows:
+        if config.train.select == "best" or config.train.patience:
+            raise InputError(
+                "no video of the val split could be decoded, which train.select=best and train.patience need"
+            )
+        log.warning("no video of the val split could be decoded: there are no validations")
 
 
-def make_optimizer(net: I3D, rates: np.ndarray[Any, np.dtype[np.float32]], config: Config) -> nn.Optimizer:
-    """SGD with momentum; BN and biases are not decayed."""
-    decayed = [p for p in net.trainable_params() if p.ndim > 1]
-    plain = [p for p in net.trainable_params() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.train.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-        {"order_params": net.trainable_params()},
-    ]
-    momentum = config.train.momentum
-    if config.train.nesterov and momentum > 0:  # on CPUs, Momentum does not look at use_nesterov
-        return nn.SGD(groups, rates.tolist(), momentum, nesterov=True)
-    return nn.Momentum(groups, rates.tolist(), momentum)
+def _begin(training: Run, described: Description, init: Path | None) -> tuple[State, Any, Description]:
+    """The state to go on from, the function that averages it, and what its checkpoint says."""
+    train = training.config.train
+    ms.set_seed(train.seed)
+    net = I3D(training.config.model, len(described.labels))
+    if init:
+        initial.start(net, init, described.labels, train.init_head)
+    optimizers.freeze(net, train.freeze)
+    average = make_average(net, train.ema)
+    state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
+    if path := checkpoint.latest(training.folder):
+        described = checkpoint.restore(path, state)
+        log.info("going on after step %d of %d", described.step, len(training.rates))
+    return state, average.take, described
 
 
-def make_step(net: I3D, optimizer: nn.Optimizer) -> Step:
-    """One compiled graph: forward, gradients, update; gives the loss and the logits."""
-    net.set_train(True)
-
-    def forward(clip_NCTHW: ms.Tensor, label_N: ms.Tensor, keep_NC: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        features_NC = net.features(loader.normalise(clip_NCTHW, net.model)) * keep_NC
-        logits_NK = net.classify(features_NC)
-        return ops.cross_entropy(logits_NK, label_N), logits_NK
-
-    gradients = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
-
-    def step(clip_NCTHW: ms.Tensor, label_N: ms.Tensor, keep_NC: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        (loss, logits_NK), grads = gradients(clip_NCTHW, label_N, keep_NC)
-        return ops.depend(loss, optimizer(grads)), logits_NK
-
-    compiled: Step = ms.jit(step)
-    return compiled
+def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, float, float]]:
+    """The batches of an epoch after a step, when each was asked for (a clock), and the wait (seconds)."""
+    skip = step - epoch * training.steps_per_epoch
+    videos, left = training.videos, len(training.rates) - step
+    batches = loader.train_batches(videos.reader, videos.train_rows, training.config, epoch, skip)
+    started_s = time.monotonic()
+    for batch in islice(batches, left):
+        yield batch, started_s, time.monotonic() - started_s
+        started_s = time.monotonic()
 
 
-def dropout_mask(config: Config, step: int, num_clips: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The mask of one step's pooled features, already divided by the share that is kept.
-
-    MindSpore's own dropout has a state that cannot be saved; this one is a function of (seed, step).
-
-    Shape:  (num_clips, channels of res5)
-    """
-    kept = 1.0 - config.model.dropout
-    rng = sampling.generator(config.train.seed, step, "", "dropout")
-    mask = rng.random((num_clips, config.model.num_features)) < kept
-    return (mask / kept).astype(np.float32)
+def _keeps(training: Run, step: int) -> bool:
+    """Whether a checkpoint is written after a step."""
+    steps = training.config.runtime.checkpoint_steps
+    return step % steps == 0 or step == len(training.rates) or _for_good(training, step)
 
 
-def _append(path: Path, line: dict[str, object]) -> None:
-    with path.open("a") as stream:
-        stream.write(json.dumps(line) + "\n")
+def _for_good(training: Run, step: int) -> bool:
+    every = training.config.runtime.keep_every_epochs * training.steps_per_epoch
+    return bool(every) and step % every == 0
 
 
-def _cut_log(path: Path, step: int) -> float:
-    """Drop the lines after a step, which will be taken again; gives that step's loss."""
-    content = path.read_text() if path.exists() else ""
-    lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
-    write_atomically(path, "".join(lines).encode())
-    return float(json.loads(lines[-1])["loss"]) if lines else float("nan")
+def _keep(training: Run, state: State, described: Description) -> None:
+    checkpoint.save(checkpoint.step_path(training.folder, described.step), state, described)
+    count = training.config.runtime.keep_checkpoints
+    checkpoint.keep_last(training.folder, count, count, lambda step: _for_good(training, step))
 
 
-def _diverged(reader: RecordReader, rows: list[int], step: int, rate: float) -> str:
-    videos = ", ".join(str(reader.rows["video_id"].iloc[row]) for row in rows[:4])
+def _validate(training: Run, state: State, described: Description, judge: Judge, stop: Event) -> Description:
+    """Validate if it is time to; the checkpoint before it says nothing of it, the one after it does."""
+    train, step = training.config.train, described.step
+    epoch, inside = divmod(step, training.steps_per_epoch)
+    due = train.val_epochs and not inside and epoch % train.val_epochs == 0
+    last = train.val_epochs and step == len(training.rates)
+    done = bool(described.validations) and described.validations[-1].step == step
+    if done or not (due or last) or not training.videos.val_rows:
+        return described
+    if not _keeps(training, step):
+        _keep(training, state, described)
+    weights = judge.weights(state, (step - 1) // training.steps_per_epoch)
+    validation = judge.validate(weights, step, stop)
+    described = described.model_copy(update={"validations": (*described.validations, validation)})
+    if checkpoint.best(described.validations) == validation:
+        checkpoint.save_weights(checkpoint.best_path(training.folder, step), weights, described)
+    _keep(training, state, described)
+    return described
+
+
+def _out_of_patience(described: Description, patience: int) -> bool:
+    best = checkpoint.best(described.validations)
     return (
-        f"the loss is not finite at step {step} with learning rate {rate:.3g} (videos {videos}, …): "
-        "lower train.base_lr or lengthen train.warmup_epochs"
+        bool(patience)
+        and best is not None
+        and len(described.validations) > patience + (described.validations.index(best))
+    )
+
+
+def _hand_on(training: Run, state: State, described: Description, judge: Judge) -> Description:
+    """Write the weights to hand on, and delete what only a killed training needs."""
+    folder, best = training.folder, checkpoint.best(described.validations)
+    if training.config.train.select == "best" and best:
+        described, weights = checkpoint.read_weights(checkpoint.best_path(folder, best.step))
+    else:
+        weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
+    described = checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
+    checkpoint.keep_last(folder, 0, 1, lambda step: _for_good(training, step))
+    return described
+
+
+def _diverges(recent: deque[float], num_labels: int) -> str:
+    """What is wrong with the last losses, if anything is."""
+    if not math.isfinite(recent[-1]):
+        return "is not finite"
+    guessing = math.log(max(num_labels, 2))
+    if len(recent) == HIGH_STEPS and np.median(recent) > HIGH_TIMES * guessing:
+        limit = f"{HIGH_TIMES * guessing:.3g}, {HIGH_TIMES:g} times that of guessing"
+        return f"has a median above {limit}, in the last {HIGH_STEPS} steps"
+    return ""
+
+
+def _diverged(problem: str, training: Run, batch: Batch, step: int) -> str:
+    ids = training.videos.reader.rows["video_id"]
+    videos = ", ".join(str(ids.iloc[row]) for row in batch.rows[:4])
+    return (
+        f"the loss {problem} at step {step + 1} with learning rate {training.rates[step]:.3g}"
+        f" (videos {videos}, …): lower train.base_lr or lengthen train.warmup_epochs"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nonlocal_core.data import transforms
 from nonlocal_core.errors import InputError
-from nonlocal_core.sections import TrainConfig
+from nonlocal_core.train_section import TrainConfig
 
 SIDES = st.integers(16, 40)
 

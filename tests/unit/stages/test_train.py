@@ -2,28 +2,89 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
 from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, write_json
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import train as stage
 
 
-def test_the_key_holds_clip_network_training_and_what_came_in(toy):
-    assert settings_in(lambda config: stage.key(toy.cache, config)) == settings_of("clip", "model", "train")
+@pytest.fixture
+def registered(toy, tmp_path):
+    """A workspace whose registry has two entries of any content; the first one is the champion."""
+    workspace = toy.workspace(tmp_path)
+    for version, content in (("v0001", b"first"), ("v0002", b"second")):
+        file = workspace.root / "registry" / version / "checkpoint.safetensors"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+    promote(workspace, "v0001")
+    return workspace
+
+
+def promote(workspace, version):
+    write_json(workspace.root / "registry/registry.json", registry.State(champion=version).model_dump())
+
+
+def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
+    def key(config, cache=toy.cache):
+        return stage.key(cache, config, registered)
+
+    assert settings_in(key) == settings_of("clip", "model", "train")
     moved = toy.cache.model_copy(update={"key": "other", "path": "cache/other"})
-    assert stage.key(moved, small_config()) == stage.key(toy.cache, small_config())
+    assert key(small_config(), moved) == key(small_config())
     other = toy.cache.model_copy(update={"digest": "other"})
-    assert stage.key(other, small_config()) != stage.key(toy.cache, small_config())
+    assert key(small_config(), other) != key(small_config())
+
+
+def test_the_key_holds_the_content_of_the_first_weights(toy, registered, tmp_path):
+    def key(init):
+        return stage.key(toy.cache, small_config(train__init=init), registered)
+
+    before = key("champion"), key("v0001"), key("v0002")
+    promote(registered, "v0002")
+    assert (key("champion") != before[0], key("v0001"), key("v0002")) == (True, *before[1:])
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(b"a")
+    first = key(str(file))
+    file.write_bytes(b"b")
+    assert key(str(file)) != first
+
+
+@pytest.mark.parametrize("init", ["v0009", "nowhere.safetensors", "champion"])
+def test_first_weights_that_are_not_there(toy, tmp_path, init):
+    workspace = toy.workspace(tmp_path)
+    with pytest.raises(InputError, match=f"train.init={init}"):
+        stage.train(toy.cache, small_config(train__init=init), workspace)
+    assert not list(tmp_path.glob("train/*"))
+
+
+def test_a_training_starts_from_the_champion_and_its_frozen_parts_stay(toy, registered):
+    made = stage.train(toy.cache, small_config(train__epochs=1, train__val_epochs=0), registered)
+    champion = registered.path(made) / made.file
+    (registered.root / "registry/v0001/checkpoint.safetensors").write_bytes(champion.read_bytes())
+    config = small_config(train__epochs=1, train__init="champion", train__freeze="res4", train__seed=9)
+    tuned = stage.train(toy.cache, config, registered)
+    before, after = (safetensors.numpy.load_file(registered.path(one) / one.file) for one in (made, tuned))
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert moved == {name for name in before if name.startswith(("res5.", "head."))}
+    assert max(np.abs(before[name] - after[name]).max() for name in moved) < 1.0  # not drawn anew
+    said = registered.provenance(tuned)["init"]
+    assert said == {
+        "file": str(registered.root / "registry/v0001/checkpoint.safetensors"),
+        "digest": digest_of(champion.read_bytes()),
+    }
 
 
 def test_a_finished_training_is_found_without_mindspore(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
-    key = stage.key(toy.cache, config)
+    key = stage.key(toy.cache, config, workspace)
     assert stage.find(toy.cache, config, workspace) is None
     made = Checkpoint(key=key, digest="d", path=f"train/{key}", file="w", num_steps=1, num_clips=2, final_loss=0.5)
     workspace.build(Checkpoint, key, lambda folder: made, {})

@@ -13,10 +13,12 @@ from small import small_config
 
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint, loop
+from nonlocal_core.training import checkpoint, optimizers
+from nonlocal_core.training.checkpoint import State, Validation
+from nonlocal_core.training.step import make_average
 
 LABELS = ("falls", "ä | b", "rises")
-CONFIG = small_config(model__nl_res3=(0,))
+CONFIG = small_config(model__nl_res3=(0,), train__ema=0.9)
 DESCRIBED = checkpoint.Description(
     step=7,
     labels=LABELS,
@@ -29,27 +31,33 @@ DESCRIBED = checkpoint.Description(
 )
 
 
-def network(seed, config=CONFIG):
-    """A network and optimizer with something in every tensor."""
+def drawn(seed, config=CONFIG):
+    """A network, its optimizer and average, with something in every tensor."""
     ms.set_seed(seed)
     net = I3D(config.model, len(LABELS))
-    optimizer = loop.make_optimizer(net, np.ones(10, np.float32), config)
+    optimizer = optimizers.make_optimizer(net, np.ones(10, np.float32), config.train)
+    average = make_average(net, config.train.ema).parameters
     rng = np.random.default_rng(seed)
-    for parameter in [*net.get_parameters(), *optimizer.moments]:
+    for parameter in [*net.get_parameters(), *optimizer.moments, *average]:
         parameter.set_data(ms.Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
     optimizer.global_step.set_data(ms.Tensor([seed], ms.int32))
-    return net, optimizer
+    return State(net, optimizer, average)
 
 
-def state(net, optimizer):
-    parameters = [*net.get_parameters(), *optimizer.moments, optimizer.global_step]
+def values(state):
+    parameters = [
+        *state.net.get_parameters(),
+        *state.optimizer.moments,
+        state.optimizer.global_step,
+        *state.average,
+    ]
     return {parameter.name: parameter.asnumpy() for parameter in parameters}
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = checkpoint.step_path(tmp_path_factory.mktemp("saved"), 7)
-    checkpoint.save(path, *network(1), DESCRIBED)
+    checkpoint.save(path, drawn(1), DESCRIBED)
     return path
 
 
@@ -59,11 +67,12 @@ def path(saved, tmp_path):
 
 
 def test_what_comes_back_is_what_was_saved_bit_for_bit(path):
-    expected, (net, optimizer) = state(*network(1)), network(2)
-    described = checkpoint.restore(path, net, optimizer)
-    found = state(net, optimizer)
+    expected, other = values(drawn(1)), drawn(2)
+    described = checkpoint.restore(path, other)
+    found = values(other)
     assert found.keys() == expected.keys()
-    assert len([name for name in found if name.startswith("moments.")]) == len(list(net.trainable_params()))
+    assert len([name for name in found if name.startswith("moments.")]) == len(list(other.net.trainable_params()))
+    assert len([name for name in found if name.startswith("ema.")]) == len(list(other.net.get_parameters()))
     assert found["global_step"] == 1
     for name, array in expected.items():
         assert array.tobytes() == found[name].tobytes(), name
@@ -73,9 +82,17 @@ def test_what_comes_back_is_what_was_saved_bit_for_bit(path):
 def test_a_network_is_built_from_the_file_alone(path):
     net, described = checkpoint.load_network(path)
     assert (described.labels, described.model, net.training) == (LABELS, CONFIG.model, False)
-    expected = state(*network(1))
+    expected = values(drawn(1))
     for name, parameter in net.parameters_and_names():
-        assert parameter.asnumpy().tobytes() == expected[name].tobytes()
+        assert parameter.asnumpy().tobytes() == expected[f"ema.{name}"].tobytes()
+
+
+def test_without_an_average_the_weights_are_the_networks(tmp_path):
+    state = drawn(1)._replace(average=())
+    checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    net, _ = checkpoint.load_network(tmp_path / "a")
+    for name, parameter in net.parameters_and_names():
+        assert parameter.asnumpy().tobytes() == values(state)[name].tobytes()
 
 
 def test_the_file_says_what_it_is_to_anyone(path):
@@ -85,16 +102,17 @@ def test_the_file_says_what_it_is_to_anyone(path):
     assert (said["labels"], said["step"], said["model"]["width"]) == (list(LABELS), 7, 2)
     assert "res3.nl0.theta.weight" in names
     assert "optimizer/global_step" in names
+    assert "average/res3.nl0.theta.weight" in names
 
 
 def test_the_same_weights_have_the_same_digest_whatever_the_optimizer_holds(tmp_path):
-    net, optimizer = network(1)
-    first = checkpoint.save(tmp_path / "a", net, optimizer, DESCRIBED)
-    optimizer.global_step.set_data(ms.Tensor([99], ms.int32))
-    second = checkpoint.save(tmp_path / "b", net, optimizer, DESCRIBED)
+    state = drawn(1)
+    first = checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    state.optimizer.global_step.set_data(ms.Tensor([99], ms.int32))
+    second = checkpoint.save(tmp_path / "b", state, DESCRIBED)
     assert first.weights_digest == second.weights_digest
     assert first.content_digest != second.content_digest
-    assert checkpoint.save(tmp_path / "c", *network(2), DESCRIBED).weights_digest != first.weights_digest
+    assert checkpoint.save(tmp_path / "c", drawn(2), DESCRIBED).weights_digest != first.weights_digest
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
 
 
@@ -135,17 +153,45 @@ def test_the_newest_whole_checkpoint_is_taken(saved, tmp_path, caplog):
     assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 100)
     checkpoint.step_path(tmp_path, 100).write_bytes(saved.read_bytes()[:-1])
     checkpoint.step_path(tmp_path, 10).write_bytes(b"")
+    flipped = bytearray(saved.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    checkpoint.step_path(tmp_path, 9).write_bytes(flipped)
     caplog.set_level(logging.WARNING)
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 9)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
     assert "step-00000100.safetensors is not a whole checkpoint; taking the one before" in caplog.text
 
 
-def test_old_checkpoints_go(saved, tmp_path):
+def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(saved, tmp_path, caplog):
+    state = drawn(1)
+    first, second = Validation(step=4, top1=0.5, loss=1.0), Validation(step=8, top1=0.75, loss=1.0)
+    for step, validations in ((4, (first,)), (8, (first, second)), (9, (first, second))):
+        described = DESCRIBED.model_copy(update={"step": step, "validations": validations})
+        checkpoint.save(checkpoint.step_path(tmp_path, step), state, described)
+        shutil.copyfile(saved, checkpoint.best_path(tmp_path, step))
+    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 9)
+    checkpoint.best_path(tmp_path, 8).write_bytes(b"")
+    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 4)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_the_first_of_equal_validations_is_the_best():
+    validations = [Validation(step=step, top1=top1, loss=0.0) for step, top1 in ((1, 0.2), (2, 0.6), (3, 0.6))]
+    assert checkpoint.best(validations) == validations[1]
+    assert checkpoint.best([]) is None
+
+
+def test_old_checkpoints_go_but_those_that_are_kept_for_good_and_the_newest_best(saved, tmp_path):
     for step in (5, 9, 10, 100):
         shutil.copyfile(saved, checkpoint.step_path(tmp_path, step))
-    checkpoint.keep_last(tmp_path, 2)
-    assert sorted(os.listdir(tmp_path)) == ["step-00000010.safetensors", "step-00000100.safetensors"]
+        shutil.copyfile(saved, checkpoint.best_path(tmp_path, step))
+    checkpoint.keep_last(tmp_path, 2, 3, lambda step: step == 5)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {checkpoint.step_path(tmp_path, step).name for step in (5, 10, 100)} | {
+        checkpoint.best_path(tmp_path, step).name for step in (9, 10, 100)
+    }
+    checkpoint.keep_last(tmp_path, 0, 1, lambda step: False)
+    assert {path.name for path in tmp_path.iterdir()} == {"best-00000100.safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +200,7 @@ def test_old_checkpoints_go(saved, tmp_path):
 )
 def test_a_network_that_does_not_fit_names_the_tensors(path, overrides, tensor):
     with pytest.raises(DamagedError, match="does not fit the network") as caught:
-        checkpoint.restore(path, *network(2, small_config(**overrides)))
+        checkpoint.restore(path, drawn(2, small_config(**overrides, train__ema=0.9)))
     names = str(caught.value).partition("network: ")[2].split(", ")
     assert 1 <= len(names) <= 5
     assert names == sorted(names)

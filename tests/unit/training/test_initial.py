@@ -32,7 +32,8 @@ def network(config, seed, num_classes=4):
 
 
 def saved(path, config, labels=LABELS):
-    checkpoint.save(path, network(config, 1, len(labels)), None, described(config, labels))
+    weights = checkpoint.weights_of_network(network(config, 1, len(labels)))
+    checkpoint.save_weights(path, weights, described(config, labels))
     return path
 
 
@@ -133,8 +134,8 @@ def test_a_training_starts_from_a_file_and_its_key_holds_the_content(toy, tmp_pa
     def of(path):
         return small_config(train__epochs=1, train__batch_size=8, train__base_lr=1e-12, train__init=str(path))
 
-    assert len({stage.key(toy.cache, one) for one in (config, of(file))}) == 2
-    assert stage.key(toy.cache, of(file)) == stage.key(toy.cache, of(moved))
+    assert len({stage.key(toy.cache, one, workspace) for one in (config, of(file))}) == 2
+    assert stage.key(toy.cache, of(file), workspace) == stage.key(toy.cache, of(moved), workspace)
     made = stage.train(toy.cache, of(file), workspace)
     net, _ = checkpoint.load_network(workspace.path(made) / made.file)
     trained, expected = values(net), values(network(config, 1))
@@ -142,8 +143,8 @@ def test_a_training_starts_from_a_file_and_its_key_holds_the_content(toy, tmp_pa
         if ".moving_" not in name:
             np.testing.assert_allclose(trained[name], value, atol=1e-9, err_msg=name)
     saved(moved, small_config(), LABELS[::-1])
-    assert stage.key(toy.cache, of(file)) != stage.key(toy.cache, of(moved))
+    assert stage.key(toy.cache, of(file), workspace) != stage.key(toy.cache, of(moved), workspace)
     with pytest.raises(InputError, match="other labels"):
         stage.train(toy.cache, of(moved), workspace)
-    with pytest.raises(InputError, match=r"train\.init=.*missing cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"train\.init=.*missing: there is no file"):
         stage.find(toy.cache, of(tmp_path / "missing"), workspace)

@@ -1,0 +1,122 @@
+"""The section `train` of the tree of settings: the recipe, from the first weights to the one that is handed on.
+
+The defaults add nothing to plain SGD with momentum; `recipes.py` has what others published, by name.
+docs/training.md explains each group.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.sections import Fraction, Positive, Section
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Amount = Annotated[float, Field(ge=0.0)]
+
+
+class TrainConfig(Section):
+    """What train reads beside the clip and the network."""
+
+    init: str = ""
+    """checkpoint to start from: champion, an entry such as v0003, or the path of a file (empty: random weights)"""
+    init_head: Literal["keep", "new"] = "keep"
+    """its classifier is kept, for the same labels in the same order, or drawn anew"""
+    freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
+    """the last part of the network that does not learn; all parts before it do not either"""
+    epochs: Positive = 100
+    """passes over the train split"""
+    steps: Count = 0
+    """steps of the whole training, and milestones count steps too (0: epochs decides)"""
+    batch_size: Positive = 8
+    """clips of one step"""
+    micro_batch: Count = 0
+    """clips that go through the network together, and that BN sees, for one update a batch (0: the whole batch)"""
+    schedule: Literal[
+        "step", "relative_steps", "cosine", "cosine_whole", "cosine_by_epoch", "cosine_twice", "dynamic"
+    ] = "step"
+    """how the learning rate falls after the warm-up; docs/training.md has the formulas"""
+    base_lr: Annotated[float, Field(gt=0.0)] = 0.01
+    """learning rate after the warm-up"""
+    lr_batch: Count = 0
+    """clips of one step that base_lr is meant for; every rate is multiplied by batch_size over it (0: by 1)"""
+    milestones: tuple[Positive, ...] = (40, 80)
+    """epochs after which the rate changes: step multiplies it by gamma, relative_steps takes its next rate"""
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """factor of schedule=step"""
+    relative_lrs: tuple[Annotated[float, Field(gt=0.0)], ...] = (1.0, 0.1, 0.01)
+    """rates of schedule=relative_steps, before, between and after the milestones (times base_lr)"""
+    end_lr: Amount = 0.0
+    """learning rate at the end of a cosine"""
+    cosine_epochs: Count = 0
+    """epochs in which cosine_by_epoch and the first part of cosine_twice reach end_lr (0: the whole training)"""
+    warmup_epochs: Amount = 0.0
+    """epochs of linear warm-up"""
+    warmup_start_lr: Amount = 0.0
+    """learning rate that the warm-up starts from"""
+    momentum: Share = 0.9
+    """momentum of SGD"""
+    nesterov: bool = False
+    """Nesterov's form of the momentum"""
+    weight_decay: Amount = 1e-4
+    """decay of what decayed names"""
+    decayed: Literal["kernels", "not_norms", "all"] = "kernels"
+    """what decays: convolution and fully connected weights, biases too, or BN's gamma and beta as well"""
+    clip_norm: Amount = 0.0
+    """greatest norm of all gradients together (0: any)"""
+    label_smoothing: Share = 0.0
+    """share of the target that is spread over all labels (0…1)"""
+    mixup: Amount = 0.0
+    """both parameters of the beta distribution that two mixed clips draw their shares from (0: off)"""
+    ema: Share = 0.0
+    """decay of the average of the weights, a step, which is evaluated and handed on in their place (0: off)"""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """type of convolutions and matrix products; the other two need a GPU or Ascend"""
+    precise_bn_batches: Count = 0
+    """batches that BN's statistics are computed over before they are evaluated or handed on (0: running ones)"""
+    crop_size: Annotated[int, Field(ge=32)] = 224
+    """side of a training crop (pixels)"""
+    flip_probability: Fraction = 0.5
+    """share of training clips that are mirrored (0…1)"""
+    scale_min: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """least scale of a frame before the crop (times cache.short_side)"""
+    scale_max: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """greatest one; each clip draws its own (times cache.short_side; both 1: never scaled)"""
+    crop: Literal["random", "multi_scale"] = "random"
+    """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
+    colour_jitter: Fraction = 0.0
+    """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
+    val_epochs: Count = 1
+    """epochs between validations, one centre crop of one clip of each val video; the last one too (0: never)"""
+    select: Literal["last", "best"] = "last"
+    """weights that are handed on: those of the last step, or those with the best top-1 of a validation"""
+    patience: Count = 0
+    """validations without a better top-1 after which the training ends (0: never)"""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """seed of weights, order, sampling, crops, flips, dropout and mixup"""
+
+    @property
+    def num_parts(self) -> int:
+        """Micro batches of a batch; a batch that is smaller than one is one."""
+        return -(-self.batch_size // self.micro_batch) if self.micro_batch else 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.batch_size > self.micro_batch > 0 and self.batch_size % self.micro_batch:
+            raise ConfigError(
+                f"train.batch_size={self.batch_size} cannot be cut into parts of"
+                f" train.micro_batch={self.micro_batch} clips: take a multiple"
+            )
+        if self.schedule == "relative_steps" and len(self.relative_lrs) != len(self.milestones) + 1:
+            raise ConfigError(
+                f"train.relative_lrs has {len(self.relative_lrs)} rates for {len(self.milestones)} of"
+                " train.milestones: it needs one more than there are milestones"
+            )
+        if max(self.end_lr, self.warmup_start_lr) > self.base_lr:
+            raise ConfigError("train.end_lr and train.warmup_start_lr must not be above train.base_lr")
+        if not self.val_epochs and (self.patience or self.select == "best"):
+            raise ConfigError("train.select=best and train.patience need validations: set train.val_epochs")
+        return self

@@ -1,0 +1,51 @@
+"""The curves of a training as a picture: loss, top-1 and learning rate over the steps."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nonlocal_core.artifacts import write_atomically
+
+FILE = "curves.png"
+MOST_POINTS = 2000
+"""of a curve; more of them look the same"""
+
+Line = dict[str, Any]
+
+
+def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
+    """Write the picture: every step in grey, the means of the epochs, and the validations."""
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    loss, top1, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    thin = lines[:: len(lines) // MOST_POINTS + 1]
+    judged = [epoch for epoch in epochs if "val_top1" in epoch]
+    percent = [{**epoch, "top1": 100 * epoch["top1"]} for epoch in epochs]
+    loss.plot(_of(thin, "step"), _of(thin, "loss"), color="0.8", label="train, each step")
+    loss.plot(_of(epochs, "step"), _of(epochs, "loss"), "o-", markersize=3, label="train, mean of an epoch")
+    top1.plot(_of(percent, "step"), _of(percent, "top1"), "o-", markersize=3, label="train, mean of an epoch")
+    if judged:
+        val_top1 = [100 * epoch["val_top1"] for epoch in judged]
+        loss.plot(_of(judged, "step"), _of(judged, "val_loss"), "s-", markersize=3, label="val")
+        top1.plot(_of(judged, "step"), val_top1, "s-", markersize=3, label="val")
+    rate.plot(_of(thin, "step"), _of(thin, "lr"), color="C2")
+    loss.set_ylabel("loss")
+    top1.set(ylabel="top-1 (%)", ylim=(-2, 102))
+    rate.set(ylabel="learning rate", xlabel="step")
+    rate.set_ylim(bottom=0)
+    for axes in (loss, top1):
+        axes.legend(loc="best", fontsize="small")
+    for axes in (loss, top1, rate):
+        axes.grid(visible=True, color="0.92")
+    FigureCanvasAgg(figure)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    write_atomically(path, picture.getvalue())
+
+
+def _of(lines: list[Line], name: str) -> list[float]:
+    return [line[name] for line in lines]

@@ -1,0 +1,55 @@
+"""What learns, how fast it decays, and the optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.train_section import TrainConfig
+
+PARTS = ("stem", "res2", "res3", "res4", "res5")
+"""of the network, from the clip to the features; the classifier follows"""
+
+
+def freeze(net: I3D, last: str) -> None:
+    """Nothing; every part of the network up to `last` keeps its weights and its BN statistics from now on."""
+    for part in frozen_parts(last):
+        for parameter in getattr(net, part).get_parameters():
+            parameter.requires_grad = False
+
+
+def frozen_parts(last: str) -> tuple[str, ...]:
+    """The parts that do not learn."""
+    return PARTS[: PARTS.index(last) + 1] if last in PARTS else ()
+
+
+def set_training(net: I3D, last: str) -> None:
+    """Nothing; the network is in training mode, except the BN of the parts that do not learn."""
+    net.set_train(True)
+    for part in frozen_parts(last):
+        getattr(net, part).set_train(False)
+
+
+def make_optimizer(net: I3D, rates: np.ndarray[Any, np.dtype[np.float32]], train: TrainConfig) -> nn.Optimizer:
+    """SGD with momentum over what learns, in groups with and without decay."""
+    parameters = list(net.trainable_params())
+    norms = (".gamma", ".beta")
+
+    def decays(parameter: ms.Parameter) -> bool:
+        if train.decayed == "kernels":
+            return bool(parameter.ndim > 1)
+        return train.decayed == "all" or not parameter.name.endswith(norms)
+
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if decays(p)], "weight_decay": train.weight_decay},
+        {"params": [p for p in parameters if not decays(p)], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    groups.append({"order_params": parameters})
+    if train.nesterov and train.momentum > 0:  # on CPUs, Momentum does not look at use_nesterov
+        return nn.SGD(groups, rates.tolist(), train.momentum, nesterov=True)
+    return nn.Momentum(groups, rates.tolist(), train.momentum)

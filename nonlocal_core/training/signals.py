@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM wait for the end of a step."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+SAME_SIGNAL_S = 2.0
+
+
+@contextlib.contextmanager
+def stop_between_steps() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets instead of cutting a step in two; another one, later, cuts.
+
+    A Ctrl-C comes twice at once: from the terminal, and from the parent process, which passes it on.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    asked_s = float("inf")
+
+    def request(number: int, frame: object) -> None:
+        nonlocal asked_s
+        if not stop.is_set():
+            asked_s = time.monotonic()
+            stop.set()
+        elif time.monotonic() - asked_s > SAME_SIGNAL_S:
+            raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        restore()

@@ -1,0 +1,136 @@
+"""What the weights so far know of the val split, and the BN statistics that they are evaluated with.
+
+A second network of the same kind is evaluated, so that nothing here touches the one that learns.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from numpy.typing import NDArray
+
+from nonlocal_core.config import Config
+from nonlocal_core.data import loader
+from nonlocal_core.data.records import RecordReader
+from nonlocal_core.evaluation import metrics
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.sections import EvaluateConfig
+from nonlocal_core.training import checkpoint, optimizers
+from nonlocal_core.training.checkpoint import Tensors
+
+
+class Videos(NamedTuple):
+    """Where the records are, and which of them are trained on and validated on."""
+
+    reader: RecordReader
+    train_rows: list[int]
+    val_rows: list[int]
+
+
+class Judge:
+    """Evaluates weights on the val split: one clip from the middle of each video, one crop from the centre.
+
+    The crop is as large as in training.
+    """
+
+    def __init__(self, videos: Videos, num_labels: int, config: Config) -> None:
+        self.videos, self.config, self.num_labels = videos, config, num_labels
+        self.batch = config.train.batch_size // config.train.num_parts
+
+    @cached_property
+    def net(self) -> I3D:
+        """The network that is evaluated; made when it is needed."""
+        return I3D(self.config.model, self.num_labels)
+
+    def _logits(self, clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The logits of some clips.
+
+        The network is called as it is, not inside a `ms.jit` function, which would not see weights that are put
+        into it after its first call.
+        """
+        return np.asarray(self.net(loader.normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32)
+
+    def weights(self, state: checkpoint.State, epoch: int) -> Tensors:
+        """The weights to use after an epoch: the average if one is kept, with precise BN if it is asked for.
+
+        Raises: DamagedError if a record does not match its checksum.
+        """
+        weights = checkpoint.weights_of(state)
+        num_batches = self.config.train.precise_bn_batches
+        if not num_batches:
+            return weights
+        checkpoint.assign(self.net, weights, Path("the average"))
+        return {**weights, **self._statistics(self._parts(epoch, num_batches))}
+
+    def validate(self, weights: Tensors, step: int, stop: Event) -> checkpoint.Validation:
+        """What some weights know of the val split.
+
+        Raises: KeyboardInterrupt once `stop` is set; DamagedError if a record does not match its checksum.
+        """
+        checkpoint.assign(self.net, weights, Path("the weights"))
+        self.net.set_train(False)
+        protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=self.config.train.crop_size)
+        reader, rows = self.videos.reader, self.videos.val_rows
+        views = loader.video_views(reader, rows, self.config.clip, protocol, self.config.runtime.num_workers)
+        logits: list[NDArray[np.float64]] = []
+        while held := [view[0] for view in itertools.islice(views, self.batch)]:
+            padding = [np.zeros_like(held[0])] * (self.batch - len(held))
+            logits.append(self._logits(np.stack(held + padding))[: len(held)].astype(np.float64))
+            if stop.is_set():
+                raise KeyboardInterrupt
+        logits_NK = np.concatenate(logits)
+        label_N = reader.rows["label_id"].to_numpy(np.int64)[rows]
+        return checkpoint.Validation(
+            step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=_cross_entropy(logits_NK, label_N)
+        )
+
+    def _parts(self, epoch: int, num_batches: int) -> Iterator[NDArray[np.uint8]]:
+        """The clips of the first batches of an epoch and, if it is too short, of those after it."""
+        reader, rows = self.videos.reader, self.videos.train_rows
+        epochs = (loader.train_batches(reader, rows, self.config, later, 0) for later in itertools.count(epoch))
+        for batch in itertools.islice(itertools.chain.from_iterable(epochs), num_batches):
+            yield from np.split(batch.clip_NCTHW, self.config.train.num_parts)
+
+    def _statistics(self, parts: Iterator[NDArray[np.uint8]]) -> Tensors:
+        """Mean and variance of all clips for every BN that learns.
+
+        A running statistic that starts at 0 shows one batch's own after one batch.  The variance of the whole is
+        the mean of the batches' variances and the variance of their means.
+        """
+        optimizers.set_training(self.net, self.config.train.freeze)
+        norms = [
+            cell
+            for _, cell in self.net.cells_and_names()
+            if isinstance(cell, nn.BatchNorm2d) and cell.training and cell.use_batch_statistics is None
+        ]
+        seen: list[list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = []
+        for clip_NCTHW in parts:
+            for norm in norms:
+                norm.moving_mean.set_data(ms.ops.zeros_like(norm.moving_mean))
+                norm.moving_variance.set_data(ms.ops.zeros_like(norm.moving_variance))
+            self._logits(clip_NCTHW)
+            seen.append([(_batch(norm.moving_mean, norm), _batch(norm.moving_variance, norm)) for norm in norms])
+        statistics: Tensors = {}
+        for norm, pairs in zip(norms, zip(*seen, strict=True), strict=True):
+            means, variances = (np.stack(kind) for kind in zip(*pairs, strict=True))
+            statistics[norm.moving_mean.name] = means.mean(0).astype(np.float32)
+            statistics[norm.moving_variance.name] = (variances.mean(0) + means.var(0)).astype(np.float32)
+        return statistics
+
+
+def _batch(running: ms.Parameter, norm: nn.BatchNorm2d) -> NDArray[np.float64]:
+    return np.asarray(running.asnumpy(), np.float64) / norm.momentum
+
+
+def _cross_entropy(logits_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> float:
+    highest = logits_NK.max(1, keepdims=True)
+    log_sum_N = np.log(np.exp(logits_NK - highest).sum(1)) + highest[:, 0]
+    return float(np.mean(log_sum_N - logits_NK[np.arange(len(label_N)), label_N]))

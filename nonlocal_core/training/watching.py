@@ -1,0 +1,149 @@
+"""What a person sees of a training: the log, the line and bar of progress, epochs, curves, TensorBoard.
+
+log.jsonl      one line a step, written before the step counts as done
+epochs.jsonl   one line an epoch, made from the log and the validations, so it can be lost
+curves.png     the same as a picture
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.progress import Progress
+from nonlocal_core.train_section import TrainConfig
+from nonlocal_core.training import curves
+from nonlocal_core.training.checkpoint import Validation
+
+log = logging.getLogger(__name__)
+
+LOG_FILE = "log.jsonl"
+EPOCHS_FILE = "epochs.jsonl"
+SHOWN_STEPS = 20
+"""steps that the figures beside the progress are the mean of"""
+DRAW_EVERY_S = 10.0
+DECODING_SHARE = 0.1
+"""share of an epoch spent waiting for clips from which on decoding is the bottleneck"""
+
+Line = dict[str, Any]
+
+
+class Watch:
+    """Keeps the log of a training and shows how far it is."""
+
+    def __init__(self, folder: Path, train: TrainConfig, num_steps: int, step: int) -> None:
+        self.folder, self.train, self.num_steps = folder, train, num_steps
+        cut_log(folder / LOG_FILE, step)
+        self.progress = Progress("train", f"{train.epochs} epochs", num_steps, "steps", done=step)
+        self.shown: deque[Line] = deque(maxlen=SHOWN_STEPS)
+        self.drawn_s = -DRAW_EVERY_S
+        self.board = _board(folder, step)
+
+    def step(self, line: Line) -> None:
+        """Write a step into the log and move the progress on."""
+        with (self.folder / LOG_FILE).open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self.shown.append(line)
+        self._to_board(line["step"], {f"train/{name}": line[name] for name in ("loss", "lr", "top1")})
+        loss, top1, clips_per_s, waits = (
+            float(np.mean([shown[name] for shown in self.shown]))
+            for name in ("loss", "top1", "clips_per_s", "waits")
+        )
+        self.progress.advance(
+            1,
+            f"loss {loss:.3f}, top-1 {top1:.0%}, lr {line['lr']:.2g}, {clips_per_s:.1f} clips/s,"
+            f" {waits:.0%} of it waiting for clips",
+        )
+
+    def epoch(self, validations: Iterable[Validation]) -> None:
+        """Say how an epoch went, and draw the curves if the last picture is old or the training is over."""
+        lines = read_log(self.folder)
+        epochs = summaries(lines, validations)
+        write_atomically(self.folder / EPOCHS_FILE, "".join(json.dumps(epoch) + "\n" for epoch in epochs).encode())
+        last = epochs[-1]
+        log.info("%s", _sentence(last, lines[-1]["step"], self.num_steps))
+        if "val_top1" in last:
+            self._to_board(last["step"], {"val/top1": last["val_top1"], "val/loss": last["val_loss"]})
+        if time.monotonic() - self.drawn_s >= DRAW_EVERY_S:
+            self.draw(validations)
+
+    def draw(self, validations: Iterable[Validation]) -> None:
+        """Draw the curves."""
+        lines = read_log(self.folder)
+        if lines:
+            curves.draw(self.folder / curves.FILE, lines, summaries(lines, validations))
+        self.drawn_s = time.monotonic()
+        if self.board:
+            self.board.flush()
+
+    def _to_board(self, step: int, figures: dict[str, float]) -> None:
+        if self.board:
+            for name, figure in figures.items():
+                self.board.add_scalar(name, figure, step)
+
+
+def read_log(folder: Path) -> list[Line]:
+    """Every step of a training's log."""
+    path = folder / LOG_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Drop the lines after a step, which will be taken again, and a line whose writing was cut."""
+    content = path.read_text() if path.exists() else ""
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
+    write_atomically(path, "".join(lines).encode())
+
+
+def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line]:
+    """One line an epoch: means of its steps, how fast it was, and its validation if there was one."""
+    by_epoch: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        by_epoch[line["epoch"]].append(line)
+    judged = {validation.step: validation for validation in validations}
+    found = []
+    for epoch, steps in sorted(by_epoch.items()):
+        # The first step of a process compiles: the slowest one says nothing of the others.
+        timed = sorted(steps, key=lambda line: float(line["clips_per_s"]))[1:] or steps
+        seconds = np.array([1.0 / line["clips_per_s"] for line in timed])  # a clip
+        line = {
+            "epoch": epoch,
+            "step": steps[-1]["step"],
+            "loss": float(np.mean([line["loss"] for line in steps])),
+            "top1": float(np.mean([line["top1"] for line in steps])),
+            "clips_per_s": round(1.0 / float(seconds.mean()), 2),
+            "waits": round(float(np.average([line["waits"] for line in timed], weights=seconds)), 3),
+        }
+        if validation := judged.get(steps[-1]["step"]):
+            line |= {"val_top1": validation.top1, "val_loss": validation.loss}
+        found.append(line)
+    return found
+
+
+def _sentence(epoch: Line, step: int, num_steps: int) -> str:
+    val = f", val top-1 {epoch['val_top1']:.1%} (loss {epoch['val_loss']:.3f})" if "val_top1" in epoch else ""
+    decoding = epoch["waits"] >= DECODING_SHARE
+    return (
+        f"epoch {epoch['epoch']}, step {step} of {num_steps}: loss {epoch['loss']:.3f}, top-1 {epoch['top1']:.1%}"
+        f"{val}; {epoch['clips_per_s']:.1f} clips/s, {'decoding' if decoding else 'computing'} is the bottleneck:"
+        f" {epoch['waits']:.0%} of the time waiting for clips"
+    )
+
+
+def _board(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard's event files, if tensorboardX is installed."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        return None
+    return importlib.import_module("tensorboardX").SummaryWriter(
+        str(folder), purge_step=step + 1, filename_suffix=f".after-{step:08d}"
+    )

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import cv2
+import pytest
+from small import small_config
+
+from nonlocal_core.training import curves
+from nonlocal_core.training.checkpoint import Validation
+from nonlocal_core.training.watching import EPOCHS_FILE, LOG_FILE, Watch, cut_log, read_log, summaries
+
+TRAIN = small_config().train
+
+
+def line(step, epoch, clips_per_s=10.0, waits=0.0):
+    figures = {"loss": 2.0 / step, "lr": 0.1, "top1": step / 10, "clips_per_s": clips_per_s, "waits": waits}
+    return {"step": step, "epoch": epoch, **figures}
+
+
+def test_a_log_that_a_power_cut_took_does_not_stop_a_training(tmp_path):
+    log = tmp_path / LOG_FILE
+    cut_log(log, 5)
+    assert read_log(tmp_path) == []
+    log.write_text(f'{json.dumps(line(1, 0))}\n{{"step": 2, "lo')
+    cut_log(log, 5)
+    assert read_log(tmp_path) == [line(1, 0)]
+    cut_log(log, 0)
+    assert log.read_text() == ""
+
+
+def test_an_epoch_is_the_mean_of_its_steps_without_the_one_that_compiles():
+    lines = [line(1, 0, 0.1), line(2, 0, 10.0, 0.5), line(3, 0, 30.0, 0.1), line(4, 1, 20.0, 0.2)]
+    first, second = summaries(lines, [Validation(step=4, top1=0.25, loss=1.5)])
+    assert first["loss"] == pytest.approx((2 + 1 + 2 / 3) / 3)
+    assert first["top1"] == pytest.approx(0.2)
+    assert first["clips_per_s"] == 15.0  # two clips in 1/10 + 1/30 of a second
+    assert first["waits"] == pytest.approx((0.5 / 10 + 0.1 / 30) / (1 / 10 + 1 / 30))
+    assert "val_top1" not in first
+    assert (second["val_top1"], second["val_loss"], second["clips_per_s"], second["waits"]) == (0.25, 1.5, 20, 0.2)
+
+
+@pytest.mark.parametrize(("waits", "said"), [(0.3, "decoding is the bottleneck: 30%"), (0.02, "computing is the")])
+def test_every_epoch_says_how_it_went_and_leaves_a_picture(tmp_path, caplog, waits, said):
+    caplog.set_level(logging.INFO)
+    watch = Watch(tmp_path, TRAIN, num_steps=4, step=0)
+    for step in (1, 2):
+        watch.step(line(step, 0, waits=waits))
+    watch.epoch([Validation(step=2, top1=0.5, loss=1.25)])
+    told = "epoch 0, step 2 of 4: loss 1.500, top-1 15.0%, val top-1 50.0% (loss 1.250); 10.0 clips/s, "
+    assert told + said in caplog.text
+    assert len((tmp_path / EPOCHS_FILE).read_text().splitlines()) == 1
+    picture = cv2.imread(str(tmp_path / curves.FILE))
+    assert picture.shape == (800, 900, 3)
+    assert len({tuple(pixel) for pixel in picture.reshape(-1, 3)[::7]}) > 20  # curves, not an empty page
+    assert not list(tmp_path.glob("*.tmp*"))
+
+
+def test_a_long_training_is_drawn_from_some_of_its_steps(tmp_path):
+    lines = [line(step, step // 1000) for step in range(1, 10_001)]
+    curves.draw(tmp_path / "a.png", lines, summaries(lines, []))
+    assert (tmp_path / "a.png").stat().st_size < 200_000
+
+
+def test_tensorboard_gets_every_step_and_validation(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pytest.importorskip("tensorboardX")
+    for first in (1, 3):  # killed after step 4, goes on after step 2
+        watch = Watch(tmp_path, TRAIN, num_steps=6, step=first - 1)
+        for step in range(first, first + 4):
+            watch.step(line(step, 0))
+        watch.epoch([Validation(step=first + 3, top1=0.5, loss=1.0)])
+        watch.draw([])
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in events.Scalars("train/loss")][-1] == pytest.approx(2 / 6)
+    assert events.Scalars("val/top1")[-1].value == 0.5
