@@ -55,7 +55,7 @@ def measure(folder: str, num_steps: int, started: float) -> None:
 
     workspace, config = Workspace(folder), settings(num_steps)
     records = RecordCache.model_validate_json((workspace.root / "cache.json").read_text())
-    reader = RecordReader(workspace.path(records))
+    reader = RecordReader(workspace, records)
     videos = Videos(reader, loader.readable_rows(reader, "train"), loader.readable_rows(reader, "val"))
     began: list[float] = []
     bare_s: list[float] = []

@@ -18,7 +18,7 @@ from nonlocal_core.training.validation import Judge, Videos
 
 @pytest.fixture(scope="module")
 def videos(toy, tmp_path_factory):
-    reader = RecordReader(toy.workspace(tmp_path_factory.mktemp("judge")).path(toy.cache))
+    reader = RecordReader(toy.workspace(tmp_path_factory.mktemp("judge")), toy.cache)
     return Videos(reader, loader.readable_rows(reader, "train"), loader.readable_rows(reader, "val"))
 
 
