@@ -122,7 +122,8 @@ class I3D(nn.Cell):
         self.res5 = _stage(5, model)
         fc = nn.Dense(model.num_features, num_classes, weight_init=Normal(0.01), bias_init="zeros")
         self.head = nn.SequentialCell(OrderedDict(fc=fc))
-        self.window = model.head_window
+        self.head_window = model.head_window
+        self.window = nn.AvgPool3d(model.head_window, stride=1)
         self.fully_conv = model.head == "fully_conv"
 
     def feature_map(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
@@ -164,8 +165,11 @@ class I3D(nn.Cell):
             return self.classify(self.features(clip_NCTHW))
         map_NCTHW = self.feature_map(clip_NCTHW)
         N, C, T, H, W = map_NCTHW.shape
-        t, h, w = self.window
-        map_NCTHW = ops.avg_pool3d(map_NCTHW, (min(t, T), min(h, H), min(w, W)), 1)  # a small map is one window
+        t, h, w = self.head_window
+        if t > T or h > H or w > W:  # the window ends where the map does
+            map_NCTHW = ops.avg_pool3d(map_NCTHW, (min(t, T), min(h, H), min(w, W)), 1)
+        else:
+            map_NCTHW = self.window(map_NCTHW)
         map_NLC = map_NCTHW.reshape(N, C, -1).swapaxes(1, 2)
         logits_NLK = self.classify(map_NLC)
         if map_NLC.shape[1] == 1:

@@ -93,3 +93,15 @@ def test_a_still_clip_gives_the_features_of_the_image_net():
     map_NCTHW = net.feature_map(ms.Tensor(still)).asnumpy()
     assert apart(map_NCTHW[:, :, 7].mean((2, 3)), made["features"]) <= TOLERANCE
     assert apart(map_NCTHW[:, :, 0].mean((2, 3)), made["features"]) > 10 * TOLERANCE
+
+
+def test_a_map_smaller_than_the_window_is_one_window():
+    clip, made = reference_of("caffe2_8x8")
+    net = load_published(FIXTURES / "caffe2_8x8.pkl", "caffe2_8x8")
+    assert net.model.head_window == (4, 7, 7)
+    assert apart(net(clip).asnumpy(), made["logits"]) <= TOLERANCE
+
+    def compiled(x):
+        return net(x)
+
+    assert apart(ms.jit(compiled)(clip).asnumpy(), made["logits"]) <= TOLERANCE

@@ -147,7 +147,7 @@ def test_a_report_names_the_first_part_that_differs(tmp_path, capsys, reference)
     assert err.startswith("error: res3.nl1.out is the first that differs from ")
     assert "  res3.nl1.theta           0.00e+00" in out
     code, out, err = said(capsys, FILE, *wrong, "--compare", path)
-    assert (code, "res3" in out) == (3, False)
+    assert (code, "res3.nl1" in out) == (3, False)
     assert err.startswith("error: logits is the first that differs")
     np.savez(tmp_path / "b.npz", clip=arrays["clip"], features=arrays["res5"])
     code, out, _ = said(capsys, FILE, *WINDOW, "--report", tmp_path / "b.npz")

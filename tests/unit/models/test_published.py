@@ -352,8 +352,11 @@ def test_entries_of_an_archive_that_share_their_bytes(tmp_path):
     start = data.index(b"PK\x01\x02")
     end = data.index(b"PK\x05\x06")
     directory, tail = data[start:end], data[end:]
-    many = b"".join(directory.replace(b"some/data/", b"s%03d/data/" % number) for number in range(100))
-    count = 100 * tail[10]
+    entry = next(one for one in directory.split(b"PK\x01\x02") if b"some/data/0" in one)
+    many = directory + b"".join(
+        b"PK\x01\x02" + entry.replace(b"some/data/0", b"some/aaa%03d" % number) for number in range(100)
+    )
+    count = 100 + tail[10]
     tail = tail[:8] + struct.pack("<HHI", count, count, len(many)) + tail[16:]
     path.write_bytes(data[:start] + many + tail)
     assert len(zipfile.ZipFile(path).infolist()) == count

@@ -101,6 +101,12 @@ def test_another_network_names_the_settings(tmp_path, overrides, told):
     assert same(values(net), before) == set(before)
 
 
+def test_a_block_is_taken_whole(tmp_path):
+    path = saved(tmp_path / "a.safetensors", small_config(model__nl_norm="none"))
+    with pytest.raises(InputError, match=r"does not fit the network: res4\.nl0\.norm\.beta"):
+        initial.start(network(small_config(), 2), path, LABELS, "keep")
+
+
 def test_how_a_network_learns_may_differ(tmp_path):
     path = saved(tmp_path / "a.safetensors", small_config())
     other = small_config(model__norm="frozen", model__nl_norm="frozen", model__dropout=0.1)
