@@ -67,9 +67,9 @@ def run(videos: Videos, described: Description, config: Config, folder: Path, in
     state, take_average, described = _begin(training, described, init)
     take_step = make_step(state.net, state.optimizer, train)
     judge = Judge(videos, len(described.labels), config)
-    watch = Watch(folder, train, num_steps, described.step)
-    recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
     with stop_between_steps() as stop:
+        watch = Watch(folder, train, num_steps, described.step)
+        recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
         for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
             for batch, started_s, waited_s in _batches(training, epoch, described.step):
                 step = described.step
