@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
-from nonlocal_core.errors import ConfigError, DivergenceError, InputError
+from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint, device, initial, optimizers
 from nonlocal_core.training.checkpoint import Description, State
@@ -56,20 +56,20 @@ def run(videos: Videos, described: Description, config: Config, folder: Path, in
             DivergenceError if the loss is not finite or stays high; DamagedError if a record does not match its
             checksum.
     """
-    if (folder / checkpoint.WEIGHTS_FILE).exists():  # killed after its end
-        return checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)[0]
-    _check(device.use(config.runtime), config, videos)
-    checkpoint.remove_unfinished(folder)
     train = config.train
     per_epoch = loader.steps_per_epoch(len(videos.train_rows), train.batch_size)
     training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch)
+    if ended := _handed_on(training):
+        return ended
+    _check(device.use(config.runtime), config, videos)
+    checkpoint.remove_unfinished(folder)
     num_steps = len(training.rates)
     state, take_average, described = _begin(training, described, init)
     take_step = make_step(state.net, state.optimizer, train)
     judge = Judge(videos, len(described.labels), config)
-    watch = Watch(folder, train, num_steps, described.step)
-    recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
     with stop_between_steps() as stop:
+        watch = Watch(folder, train, num_steps, described.step)
+        recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
         for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
             for batch, started_s, waited_s in _batches(training, epoch, described.step):
                 step = described.step
@@ -200,8 +200,23 @@ def _hand_on(training: Run, state: State, described: Description, judge: Judge) 
         described, weights = checkpoint.read_weights(checkpoint.best_path(folder, best.step))
     else:
         weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
-    described = checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
-    checkpoint.keep_last(folder, 0, 1, lambda step: _for_good(training, step))
+    checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
+    found = _handed_on(training)
+    assert found is not None, "it was just written"
+    return found
+
+
+def _handed_on(training: Run) -> Description | None:
+    """What the weights of a training that has ended say; it may have been killed before it could tidy up."""
+    file = training.folder / checkpoint.WEIGHTS_FILE
+    if not file.exists():
+        return None
+    try:
+        described, _ = checkpoint.read_weights(file)
+    except DamagedError as error:
+        log.warning("%s; making it again", error)
+        return None
+    checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
     return described
 
 

@@ -12,7 +12,7 @@ from small import files_of, python, small_config
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, write_json
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.stages import train as stage
 
 
@@ -118,7 +118,10 @@ def test_without_a_readable_train_video_there_is_nothing_to_learn_from(toy, tmp_
 
 
 def test_provenance_says_what_a_checkpoint_was_made_of(toy, tmp_path):
-    workspace, config = toy.workspace(tmp_path), small_config(train__epochs=1, train__batch_size=8)
+    workspace, config = (
+        toy.workspace(tmp_path),
+        small_config(train__epochs=1, train__batch_size=8, train__val_epochs=0),
+    )
     made = stage.train(toy.cache, config, workspace)
     said = Workspace(tmp_path).provenance(made)
     assert RecordCache.model_validate(said["cache"]) == toy.cache
@@ -126,3 +129,19 @@ def test_provenance_says_what_a_checkpoint_was_made_of(toy, tmp_path):
         name: json.loads(getattr(config, name).model_dump_json()) for name in ("clip", "model", "train")
     }
     assert stage.train(toy.cache, config, workspace) == made
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_on_a_cpu_is_refused(toy, tmp_path, precision):
+    with pytest.raises(ConfigError, match=f"train.precision={precision} needs a GPU or Ascend.*set .*=fp32"):
+        stage.train(toy.cache, small_config(train__precision=precision), toy.workspace(tmp_path))
+
+
+def test_without_a_val_split_the_best_cannot_be_chosen(toy, tmp_path):
+    workspace = toy.workspace(tmp_path)
+    file = workspace.path(toy.cache) / "shard-00000.parquet"
+    table = pq.read_table(file)
+    table = table.set_column(table.schema.get_field_index("split"), "split", pa.array(["train"] * len(table)))
+    pq.write_table(table, file, write_page_checksum=True)
+    with pytest.raises(InputError, match=r"no video of the val split .* train.select=best"):
+        stage.train(toy.cache, small_config(train__select="best"), workspace)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 
 import numpy as np
 import pytest
 from small import python, small_config
 
+from nonlocal_core.artifacts import Workspace
 from nonlocal_core.errors import DivergenceError
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import checkpoint, curves, watching
@@ -177,6 +179,16 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
     }
     picture = (folder / curves.FILE).read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+    # Killed between its last weights and the end of the stage, it is not trained again.
+    shutil.copyfile(folder / "weights.safetensors", checkpoint.step_path(folder, 12))
+    (folder / "artifact.json").unlink()
+    folder.rename(folder.with_name(f"{folder.name}.partial"))
+    config = small_config(**settings, runtime__keep_every_epochs=2)
+    before = (folder.with_name(f"{folder.name}.partial") / watching.LOG_FILE).stat().st_mtime_ns
+    assert stage.train(toy.cache, config, Workspace(tmp_path)) == made
+    assert not checkpoint.step_path(folder, 12).exists()
+    assert (folder / watching.LOG_FILE).stat().st_mtime_ns == before
 
 
 def test_a_loss_that_is_no_number_names_step_rate_and_videos(toy, tmp_path):

@@ -101,7 +101,7 @@ def test_micro_batches_take_the_step_of_the_whole_batch():
     for micro_batch in (0, 2):
         net, config = network(
             model__norm="frozen",
-            model__nl_norm="frozen",
+            model__nl_res3=(),
             train__batch_size=6,
             train__micro_batch=micro_batch,
             train__clip_norm=0.5,
@@ -146,7 +146,7 @@ def log_softmax(logits_NK):
 def test_the_loss_is_that_of_mixed_clips_and_smoothed_labels():
     net, config = network(
         model__norm="frozen",
-        model__nl_norm="frozen",
+        model__nl_res3=(),
         train__mixup=0.4,
         train__label_smoothing=0.2,
         train__batch_size=4,
@@ -199,3 +199,21 @@ def test_the_dropout_mask_is_a_function_of_seed_and_step():
     assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.7)}
     assert mask.mean() == pytest.approx(1, abs=0.02)
     assert (dropout_mask(small_config(model__dropout=0), 5, 2) == 1).all()
+
+
+def test_half_precision_computes_nearly_the_same_and_keeps_the_weights_whole():
+    """CPUs are refused by the loop because they gain nothing; the graph is the same."""
+    net, config = network(train__precision="fp16", model__nl_res3=())
+    batch = drawn(config, 2)
+    net.set_train(True)
+    before, statistics = values(net), [p for p in net.get_parameters() if ".moving_" in p.name]
+    features = net.features(loader.normalise(ms.Tensor(batch.clip_NCTHW), net.model)).asnumpy() * batch.keep_NC
+    logits = net.classify(ms.Tensor(features)).asnumpy()
+    expected = -log_softmax(logits)[np.arange(2), batch.label_N].mean()
+    loss, _ = stepper(net, config)(batch)
+    assert loss == pytest.approx(expected, abs=2e-3)
+    assert loss != pytest.approx(expected, abs=1e-9)
+    assert {parameter.dtype for parameter in net.get_parameters()} == {ms.float32}
+    assert statistics
+    moved = {name for name, value in values(net).items() if np.abs(value - before[name]).max() > 0}
+    assert {"stem.conv.weight", "head.fc.weight"} <= moved
