@@ -139,7 +139,7 @@ def test_half_precision_on_a_cpu_is_refused(toy, tmp_path, precision):
 
 def test_without_a_val_split_the_best_cannot_be_chosen(toy, tmp_path):
     workspace = toy.workspace(tmp_path)
-    file = workspace.path(toy.cache) / "shard-00000.parquet"
+    file = workspace.path(toy.cache) / RecordCache.VIDEOS
     table = pq.read_table(file)
     table = table.set_column(table.schema.get_field_index("split"), "split", pa.array(["train"] * len(table)))
     pq.write_table(table, file, write_page_checksum=True)

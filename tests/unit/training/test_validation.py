@@ -43,7 +43,9 @@ def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights
         losses, ranks = [], []
         for row in videos.val_rows:
             num_frames = int(videos.reader.rows["num_frames"].iloc[row])
-            frames = videos.reader.frames(row, sampling.test_indices(num_frames, config.clip, 1, "spread")[0])
+            frames = np.stack(
+                videos.reader.frames(row, sampling.test_indices(num_frames, config.clip, 1, "spread")[0])
+            )
             top, left = (np.array(frames.shape[1:3]) - 32) // 2
             clip = frames[:, top : top + 32, left : left + 32].transpose(3, 0, 1, 2)[None]
             logits = net(loader.normalise(ms.Tensor(clip), net.model)).asnumpy()[0].astype(np.float64)
