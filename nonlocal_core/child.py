@@ -60,13 +60,20 @@ def call(function: Callable[..., T], *arguments: Any) -> T:
             output.seek(0)
             last = output.read().decode(errors="replace").strip().splitlines()[-12:]
             raise ChildError(_how_it_died(function, process.returncode, last))
-    kind, value = outcome
+    result: T = result_of(*outcome)
+    return result
+
+
+def result_of(kind: str, value: Any) -> Any:
+    """The result in an outcome that another process sent.
+
+    Raises: the NonlocalError that it sent; ChildError for any other exception.
+    """
     if kind == "error":
         raise all_errors()[value[0]](value[1])
     if kind == "raised":
         raise ChildError(*value)
-    result: T = value
-    return result
+    return value
 
 
 def _listen(connection: Connection) -> tuple[str, Any] | None:
@@ -78,10 +85,15 @@ def _listen(connection: Connection) -> tuple[str, Any] | None:
             return None
         if kind != "log":
             return kind, value
-        record = logging.makeLogRecord(value)
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
+        show(value)
+
+
+def show(value: dict[str, Any]) -> None:
+    """Nothing; what another process logged is logged here."""
+    record = logging.makeLogRecord(value)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -120,24 +132,31 @@ class _Relay(logging.Handler):
         self.connection.send(("log", value))
 
 
-def _die_with(connection: Connection) -> None:
-    """Wait for the parent's end of the pipe to close: the parent is gone."""
-    try:
-        connection.recv()
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGKILL)
+def die_with(connection: Connection) -> None:
+    """Nothing; when the parent's end of the connection closes, because it is gone, this process dies."""
+
+    def wait() -> None:
+        try:
+            connection.recv()
+        except (EOFError, OSError):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def main() -> None:
-    """The child's side: one call comes in, its outcome goes out."""
-    connection = Connection(int(sys.argv[1]))
-    module, name, arguments = connection.recv()
-    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+def relay(connection: Connection) -> None:
+    """Nothing; what is logged here is shown by the parent."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     for logger in ("nonlocal_core", TICKS):
         logging.getLogger(logger).addHandler(_Relay(connection))
+
+
+def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
+    """Nothing; the outcome of a call is sent to the parent."""
     try:
-        result = getattr(importlib.import_module(module), name)(*arguments)
+        result = function(*arguments)
+    except ChildError as error:
+        connection.send(("raised", (str(error), error.worth_retrying)))
     except NonlocalError as error:
         connection.send(("error", (type(error).__name__, str(error))))
     except Exception as error:
@@ -145,9 +164,23 @@ def main() -> None:
             connection.send(("error", (WorkspaceError.__name__, FULL_DISK)))
             return
         text = "".join(traceback.format_exception(error))
-        connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))
+        connection.send(("raised", (f"{function.__name__} failed:\n{text}", is_worth_retrying(error))))
     else:
         connection.send(("result", result))
+
+
+def main() -> None:
+    """The child's side: one call comes in, its outcome goes out."""
+    connection = Connection(int(sys.argv[1]))
+    module, name, arguments = connection.recv()
+    die_with(connection)
+    relay(connection)
+
+    def call() -> Any:
+        return getattr(importlib.import_module(module), name)(*arguments)
+
+    call.__name__ = name
+    answer(connection, call)
 
 
 if __name__ == "__main__":

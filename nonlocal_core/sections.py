@@ -93,6 +93,10 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
+    num_devices: Positive = 1
+    """devices that share each batch of a training; docs/several_devices.md says where BN then depends on it"""
+    hosts: str = ""
+    """HOST:PORT of this machine,HOST,… that have equally many of these devices each (empty: this machine alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """threads that prepare clips (0: one a core)"""
     max_unreadable: Fraction = 0.1

@@ -24,6 +24,7 @@ NETWORK = (
     "nonlocal_core.evaluation.inference",
     "nonlocal_core.import_weights",
     "nonlocal_core.describe",
+    "nonlocal_core.doctor",
 )
 
 

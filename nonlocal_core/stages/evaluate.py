@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nonlocal_core import cuda
 from nonlocal_core.artifacts import (
     Checkpoint,
     Evaluation,
@@ -100,6 +101,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
 
 def _scored(reader: RecordReader, labels: list[str], weights: Path, config: Config, folder: Path) -> pd.DataFrame:
     """One row a video with its scores; chunks that an earlier process finished are taken as they are."""
+    cuda.load(config.runtime)
     from nonlocal_core.data import loader
 
     if (folder / SCORES_FILE).exists():

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nonlocal_core import registry
+from nonlocal_core import cuda, registry
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
@@ -65,17 +65,11 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     init, asked = first_weights(config, workspace), key(cache, config, workspace)
 
     def make(folder: Path) -> Checkpoint:
-        from nonlocal_core.data import loader
-        from nonlocal_core.data.records import RecordReader
-        from nonlocal_core.training import checkpoint, loop, watching
-        from nonlocal_core.training.validation import Videos
+        cuda.load(config.runtime)
+        from nonlocal_core.training import checkpoint, watching
 
-        reader = RecordReader(workspace, cache)
-        train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
-        if not train_rows:
-            raise InputError("no video of the train split could be decoded: there is nothing to learn from")
-        videos = Videos(reader, train_rows, val_rows)
-        described = loop.run(videos, _description(cache, config, workspace), config, folder, init)
+        _learn(cache, config, workspace, folder, init)
+        described, _ = checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)
         lines = watching.read_log(folder)
         return Checkpoint(
             key=asked,
@@ -93,6 +87,26 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "init": {"file": str(init), "digest": digest_of(init.read_bytes())} if init else None,
     }
     return workspace.build(Checkpoint, asked, make, provenance)
+
+
+def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:
+    """Leave the weights to hand on in a folder."""
+    from nonlocal_core.data import loader
+    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.training import loop, parallel
+    from nonlocal_core.training.validation import Videos
+
+    reader, described = RecordReader(workspace, cache), _description(cache, config, workspace)
+    train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
+    if not train_rows:
+        raise InputError("no video of the train split could be decoded: there is nothing to learn from")
+    if config.runtime.num_devices == 1:
+        loop.run(Videos(reader, train_rows, val_rows), described, config, folder, init)
+        return
+    root = workspace.root
+    parallel.train(
+        parallel.Job(root=root, cache=cache, described=described, config=config, folder=folder, init=init)
+    )
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

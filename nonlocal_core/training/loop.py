@@ -23,6 +23,7 @@ from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, Inp
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint, device, initial, optimizers
 from nonlocal_core.training.checkpoint import Description, State
+from nonlocal_core.training.ranks import ALONE, Ranks
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.signals import stop_between_steps
 from nonlocal_core.training.step import inputs, make_average, make_step
@@ -45,63 +46,75 @@ class Run(NamedTuple):
     folder: Path
     rates: NDArray[np.float32]
     steps_per_epoch: int
+    ranks: Ranks
 
 
-def run(videos: Videos, described: Description, config: Config, folder: Path, init: Path | None) -> Description:
+def run(
+    videos: Videos,
+    described: Description,
+    config: Config,
+    folder: Path,
+    init: Path | None,
+    ranks: Ranks = ALONE,
+) -> Description:
     """Train on the given records and leave the weights to hand on in `folder`; what comes back is what they say.
 
-    A checkpoint that lies in the folder is where it goes on.
+    A checkpoint that lies in the folder is where it goes on.  Of several devices only the first one writes.
 
     Raises: ConfigError if the device cannot do what is asked; InputError if the first weights do not fit;
             DivergenceError if the loss is not finite or stays high; DamagedError if a record does not match its
             checksum.
     """
+    config = ranks.config(config)
     train = config.train
     per_epoch = loader.steps_per_epoch(len(videos.train_rows), train.batch_size)
-    training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch)
+    training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch, ranks)
     if ended := _handed_on(training):
         return ended
     _check(device.use(config.runtime), config, videos)
-    checkpoint.remove_unfinished(folder)
     num_steps = len(training.rates)
     state, take_average, described = _begin(training, described, init)
-    take_step = make_step(state.net, state.optimizer, train)
-    judge = Judge(videos, len(described.labels), config)
+    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks)
+    judge = Judge(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
-        watch = Watch(folder, train, num_steps, described.step)
+        watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None
         recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
         for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
             for batch, started_s, waited_s in _batches(training, epoch, described.step):
                 step = described.step
-                loss, logits_NK = take_step(inputs(batch, config, step))
+                loss, logits_NK = take_step(inputs(batch, config, step, ranks))
                 take_average(step)
+                loss, top1 = ranks.mean(loss, float(np.mean(logits_NK.argmax(1) == batch.label_N)))
                 recent.append(loss)
                 if problem := _diverges(recent, len(described.labels)):
                     raise DivergenceError(_diverged(problem, training, batch, step))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
-                watch.step(
-                    {
-                        "step": step + 1,
-                        "epoch": epoch,
-                        "loss": loss,
-                        "lr": float(training.rates[step]),
-                        "top1": float(np.mean(logits_NK.argmax(1) == batch.label_N)),
-                        "clips_per_s": round(len(batch.rows) / seconds, 2),
-                        "waits": round(waited_s / seconds, 3),
-                    }
-                )
+                if watch:
+                    watch.step(
+                        {
+                            "step": step + 1,
+                            "epoch": epoch,
+                            "loss": loss,
+                            "lr": float(training.rates[step]),
+                            "top1": top1,
+                            "clips_per_s": round(train.batch_size / seconds, 2),
+                            "waits": round(waited_s / seconds, 3),
+                        }
+                    )
                 if _keeps(training, described.step) or stop.is_set():
                     _keep(training, state, described)
                 if stop.is_set():
                     log.info(STOPPED, described.step, num_steps)
                     raise KeyboardInterrupt
             described = _validate(training, state, described, judge, stop)
-            watch.epoch(described.validations)
+            if watch:
+                watch.epoch(described.validations)
             if _out_of_patience(described, train.patience):
                 log.info("no better top-1 in %d validations: ended after step %d", train.patience, described.step)
                 break
-    watch.draw(described.validations)
+    if watch:
+        watch.draw(described.validations)
     return _hand_on(training, state, described, judge)
 
 
@@ -123,6 +136,8 @@ def _check(target: str, config: Config, videos: Videos) -> None:
 def _begin(training: Run, described: Description, init: Path | None) -> tuple[State, Any, Description]:
     """The state to go on from, the function that averages it, and what its checkpoint says."""
     train = training.config.train
+    if training.ranks.is_first:
+        checkpoint.remove_unfinished(training.folder)
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
@@ -133,6 +148,8 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     if path := checkpoint.latest(training.folder):
         described = checkpoint.restore(path, state)
         log.info("going on after step %d of %d", described.step, len(training.rates))
+    if training.ranks.num_ranks > 1:
+        training.ranks.check_same(f"{described.step} {checkpoint.tensors_digest(checkpoint.weights_of(state))}")
     return state, average.take, described
 
 
@@ -140,7 +157,15 @@ def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, floa
     """The batches of an epoch after a step, when each was asked for (a clock), and the wait (seconds)."""
     skip = step - epoch * training.steps_per_epoch
     videos, left = training.videos, len(training.rates) - step
-    batches = loader.train_batches(videos.reader, videos.train_rows, training.config, epoch, skip)
+    batches = loader.train_batches(
+        videos.reader,
+        videos.train_rows,
+        training.config,
+        epoch,
+        skip,
+        training.ranks.rank,
+        training.ranks.num_ranks,
+    )
     started_s = time.monotonic()
     for batch in islice(batches, left):
         yield batch, started_s, time.monotonic() - started_s
@@ -159,6 +184,8 @@ def _for_good(training: Run, step: int) -> bool:
 
 
 def _keep(training: Run, state: State, described: Description) -> None:
+    if not training.ranks.is_first:
+        return
     checkpoint.save(checkpoint.step_path(training.folder, described.step), state, described)
     count = training.config.runtime.keep_checkpoints
     checkpoint.keep_last(training.folder, count, count, lambda step: _for_good(training, step))
@@ -178,7 +205,7 @@ def _validate(training: Run, state: State, described: Description, judge: Judge,
     weights = judge.weights(state, (step - 1) // training.steps_per_epoch)
     validation = judge.validate(weights, step, stop)
     described = described.model_copy(update={"validations": (*described.validations, validation)})
-    if checkpoint.best(described.validations) == validation:
+    if training.ranks.is_first and checkpoint.best(described.validations) == validation:
         checkpoint.save_weights(checkpoint.best_path(training.folder, step), weights, described)
     _keep(training, state, described)
     return described
@@ -200,6 +227,8 @@ def _hand_on(training: Run, state: State, described: Description, judge: Judge) 
         described, weights = checkpoint.read_weights(checkpoint.best_path(folder, best.step))
     else:
         weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
+    if not training.ranks.is_first:
+        return described
     checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
     found = _handed_on(training)
     assert found is not None, "it was just written"
@@ -216,7 +245,8 @@ def _handed_on(training: Run) -> Description | None:
     except DamagedError as error:
         log.warning("%s; making it again", error)
         return None
-    checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
+    if training.ranks.is_first:
+        checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
     return described
 
 

@@ -19,6 +19,7 @@ from nonlocal_core.data import loader, sampling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training import optimizers
+from nonlocal_core.training.ranks import ALONE, Ranks
 
 FP16_LOSS_SCALE = 1024.0
 """the loss is multiplied by it and the gradients are divided by it, so that small ones are not lost in fp16"""
@@ -40,11 +41,12 @@ class Inputs(NamedTuple):
 Step = Callable[[Inputs], tuple[float, NDArray[np.float32]]]
 
 
-def inputs(batch: loader.Batch, config: Config, step: int) -> Inputs:
-    """A batch with what its step draws at random."""
-    num_clips = len(batch.rows)
+def inputs(batch: loader.Batch, config: Config, step: int, ranks: Ranks = ALONE) -> Inputs:
+    """A device's part of a batch with what the step draws at random for all of it."""
+    num_clips = len(batch.rows) * ranks.num_ranks
     partner_N, share = mixing(config.train, step, num_clips)
-    return Inputs(batch.clip_NCTHW, batch.label_N, dropout_mask(config, step, num_clips), partner_N, share)
+    keep_NC = dropout_mask(config, step, num_clips)
+    return Inputs(batch.clip_NCTHW, batch.label_N, ranks.part(keep_NC), ranks.part(partner_N), share)
 
 
 def dropout_mask(config: Config, step: int, num_clips: int) -> NDArray[np.float32]:
@@ -73,24 +75,30 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
     return np.concatenate(partners).astype(np.int32), np.array(max(drawn, 1 - drawn), np.float32)
 
 
-def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig) -> Step:
-    """A function that takes one step and gives its loss and logits.
+def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: int = 1) -> Step:
+    """A function that takes one step and gives its loss and logits, those of this device's part of the batch.
 
-    One graph does it all.  With micro batches there are two: one adds up gradients, one updates.
+    One graph does it all.  With micro batches there are two: one adds up gradients, one updates.  With several
+    devices the gradients become the mean of all of them before the update.
     """
     optimizers.set_training(net, train.freeze)
     scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
     gradients = ms.value_and_grad(_forward(net, train, scale), None, optimizer.parameters, has_aux=True)
 
+    averaged: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
+    num_parts = train.num_parts // num_ranks
+
     def update(grads: Any, divisor: float) -> Tensor:
+        if num_ranks > 1:
+            grads = averaged(grads)
         if divisor != 1.0:
             grads = tuple([grad / divisor for grad in grads])
         if train.clip_norm:
             grads = ops.clip_by_global_norm(grads, train.clip_norm)
         return optimizer(grads)
 
-    if train.num_parts > 1:
-        return _accumulating(gradients, update, optimizer.parameters, train.num_parts, scale)
+    if num_parts > 1:
+        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)

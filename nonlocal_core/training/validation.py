@@ -25,6 +25,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.training import checkpoint, optimizers
 from nonlocal_core.training.checkpoint import Tensors
+from nonlocal_core.training.ranks import ALONE, Ranks
 
 
 class Videos(NamedTuple):
@@ -38,11 +39,11 @@ class Videos(NamedTuple):
 class Judge:
     """Evaluates weights on the val split: one clip from the middle of each video, one crop from the centre.
 
-    The crop is as large as in training.
+    The crop is as large as in training.  Several devices share the videos.
     """
 
-    def __init__(self, videos: Videos, num_labels: int, config: Config) -> None:
-        self.videos, self.config, self.num_labels = videos, config, num_labels
+    def __init__(self, videos: Videos, num_labels: int, config: Config, ranks: Ranks = ALONE) -> None:
+        self.videos, self.config, self.num_labels, self.ranks = videos, config, num_labels, ranks
         self.batch = config.train.batch_size // config.train.num_parts
 
     @cached_property
@@ -63,7 +64,7 @@ class Judge:
 
         Raises: DamagedError if a record does not match its checksum.
         """
-        weights = checkpoint.weights_of(state)
+        weights = self.ranks.first(checkpoint.weights_of(state))  # the others have seen other batches in BN
         num_batches = self.config.train.precise_bn_batches
         if not num_batches:
             return weights
@@ -79,14 +80,15 @@ class Judge:
         self.net.set_train(False)
         protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=self.config.train.crop_size)
         reader, rows = self.videos.reader, self.videos.val_rows
-        views = loader.video_views(reader, rows, self.config.clip, protocol, self.config.runtime.num_workers)
-        logits: list[NDArray[np.float64]] = []
+        mine = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
+        views = loader.video_views(reader, mine, self.config.clip, protocol, self.config.runtime.num_workers)
+        logits: list[NDArray[np.float32]] = [np.zeros((0, self.num_labels), np.float32)]
         while held := [view[0] for view in itertools.islice(views, self.batch)]:
             padding = [np.zeros_like(held[0])] * (self.batch - len(held))
-            logits.append(self._logits(np.stack(held + padding))[: len(held)].astype(np.float64))
+            logits.append(self._logits(np.stack(held + padding))[: len(held)])
             if stop.is_set():
                 raise KeyboardInterrupt
-        logits_NK = np.concatenate(logits)
+        logits_NK = self.ranks.gather(np.concatenate(logits), len(rows)).astype(np.float64)
         label_N = reader.rows["label_id"].to_numpy(np.int64)[rows]
         return checkpoint.Validation(
             step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=_cross_entropy(logits_NK, label_N)

@@ -1,0 +1,91 @@
+"""The libraries of CUDA 11, which MindSpore needs for a GPU and does not bring along.
+
+`pip install '.[gpu]'` brings them as wheels, in folders that no loader looks into: they are loaded by name before
+MindSpore is imported.  Where they are installed on the machine itself, MindSpore finds them alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+from nonlocal_core.sections import RuntimeConfig
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = (  # each one needs those before it
+    "cuda_runtime/lib/libcudart.so.11.0",
+    "cuda_nvrtc/lib/libnvrtc.so.11.2",
+    "cublas/lib/libcublasLt.so.11",
+    "cublas/lib/libcublas.so.11",
+    "cufft/lib/libcufft.so.10",
+    "curand/lib/libcurand.so.10",
+    "cusparse/lib/libcusparse.so.11",
+    "cusolver/lib/libcusolver.so.11",
+    "cudnn/lib/libcudnn_ops_infer.so.8",
+    "cudnn/lib/libcudnn_cnn_infer.so.8",
+    "cudnn/lib/libcudnn_adv_infer.so.8",
+    "cudnn/lib/libcudnn_ops_train.so.8",
+    "cudnn/lib/libcudnn_cnn_train.so.8",
+    "cudnn/lib/libcudnn_adv_train.so.8",
+    "cudnn/lib/libcudnn.so.8",
+)
+"""below the folder `nvidia` of the wheels"""
+DRIVER = "libcuda.so.1"
+CACHE_BYTES = 4 << 30
+"""what a card that is newer than MindSpore's kernels compiles at first is kept, so that it is done once"""
+
+
+def wheels() -> list[Path]:
+    """The folders that wheels have put libraries into."""
+    found = importlib.util.find_spec("nvidia")
+    return [Path(folder) for folder in found.submodule_search_locations or ()] if found else []
+
+
+def load(runtime: RuntimeConfig) -> list[str]:
+    """The libraries that were loaded from wheels, for MindSpore to find when it is imported after this.
+
+    Nothing is loaded for a CPU or Ascend, or if there are no wheels.
+    """
+    folders = wheels()
+    if runtime.device not in ("auto", "GPU") or not folders or "mindspore" in sys.modules:
+        return []
+    loaded = []
+    for library in LIBRARIES:
+        file = next((folder / library for folder in folders if (folder / library).exists()), None)
+        if file is None:
+            continue
+        try:
+            ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            log.warning("%s cannot be loaded (%s): a GPU will not be found", file.name, error)
+            continue
+        loaded.append(file.name)
+    for folder in folders:
+        if (folder / "cuda_nvcc/bin").is_dir():
+            os.environ.setdefault("CUDA_HOME", str(folder / "cuda_nvcc"))
+    os.environ.setdefault("CUDA_CACHE_MAXSIZE", str(CACHE_BYTES))
+    return loaded
+
+
+def missing() -> list[str]:
+    """The libraries that are neither in wheels nor where the loader looks."""
+    folders = wheels()
+    return [
+        Path(library).name
+        for library in LIBRARIES
+        if not any((folder / library).exists() for folder in folders) and not can_load(Path(library).name)
+    ]
+
+
+def can_load(name: str) -> bool:
+    """Whether the loader finds a library."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,183 @@
+"""`python -m nonlocal_core.doctor [--step] [key=value ...]`: what this machine offers a training, what it lacks.
+
+A line that begins with `!` says what is missing and what to do.  The exit status is 0 if a training can run with
+the given settings (`runtime.device=GPU`); `--step` tries one step of the preset `tiny`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+from nonlocal_core import cuda
+from nonlocal_core.config import Config, resolve
+from nonlocal_core.errors import ConfigError, NonlocalError
+
+DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}
+PACKAGES = {"av": "av", "decord": "decord", "OpenCV": "opencv-python-headless"}
+GB = 1 << 30
+MIN_FREE_GB = 5.0
+"""less free space than this is named as a problem; a checkpoint of the large networks has 0.4 GB"""
+
+
+class Report:
+    """What has been said, and whether something keeps a training from running."""
+
+    def __init__(self) -> None:
+        self.can_train = True
+
+    def say(self, name: str, text: str) -> None:
+        """Print what is there."""
+        print(f"  {name:<26}{text}")
+
+    def lacks(self, text: str, needed: bool) -> None:
+        """Print what is missing and what to do; if it is needed, no training can run."""
+        print(f"! {text}")
+        self.can_train = self.can_train and not needed
+
+
+def examine(config: Config, workspace_dir: Path, tries_step: bool) -> bool:
+    """Whether a training can run here; what was found is printed."""
+    report = Report()
+    _machine(report, workspace_dir)
+    _decoders(report)
+    _cuda(report, config.runtime.device == "GPU")
+    _mindspore(report, config)
+    if tries_step and report.can_train:
+        _step(report, config)
+    return report.can_train
+
+
+def _machine(report: Report, workspace_dir: Path) -> None:
+    report.say("Python", f"{platform.python_version()}, {sys.executable}")
+    report.say("cores", str(len(os.sched_getaffinity(0))))
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(memory[name].split()[0]) * 1024 / GB for name in ("MemTotal", "MemAvailable"))
+    report.say("memory", f"{total:.1f} GB, {free:.1f} GB of it available")
+    folder = workspace_dir.expanduser().absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free / GB
+    report.say("workspace", f"{folder}, {free:.1f} GB free")
+    if not os.access(there, os.W_OK):
+        report.lacks(f"{there} cannot be written: name another folder with workspace_dir=DIR", True)
+    if free < MIN_FREE_GB:
+        report.lacks(f"{folder} has less than {MIN_FREE_GB:g} GB free: free some space", False)
+
+
+def _decoders(report: Report) -> None:
+    for name, module in DECODERS.items():
+        try:
+            version = metadata.version(PACKAGES[name])
+        except metadata.PackageNotFoundError:
+            report.lacks(f"{name} is not installed: pip install {PACKAGES[name]}", True)
+            continue
+        # In a process of its own: decord aborts some of those that import mindspore after it.
+        tried = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True)
+        if tried.returncode:
+            why = (tried.stderr.strip().splitlines() or [f"code {tried.returncode}"])[-1]
+            report.lacks(f"{name} {version} cannot be imported ({why}): install {PACKAGES[name]} again", True)
+        else:
+            report.say(name, version)
+
+
+def _cuda(report: Report, needed: bool) -> None:
+    missing, num = cuda.missing(), len(cuda.LIBRARIES)
+    report.say(
+        "CUDA 11 libraries", f"{num - len(missing)} of {num}, {'with' if cuda.wheels() else 'without'} wheels"
+    )
+    if missing:
+        what = f"for an NVIDIA GPU, {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
+        report.lacks(f"{what} are missing: pip install '.[gpu]'", needed)
+    if not cuda.can_load(cuda.DRIVER):
+        report.lacks(f"for an NVIDIA GPU, {cuda.DRIVER} is missing: install the card's driver", needed)
+
+
+def _mindspore(report: Report, config: Config) -> None:
+    cuda.load(config.runtime)
+    try:
+        ms = importlib.import_module("mindspore")
+    except Exception as error:
+        report.lacks(
+            f"mindspore cannot be imported ({error}): install the project again, see constraints.txt", True
+        )
+        return
+    report.say("MindSpore", str(ms.__version__))
+    for name in ("CPU", "GPU", "Ascend"):
+        report.say(f"  {name}", "available" if ms.hal.is_available(name) else "not available")
+    report.say("ONEDNN_MAX_CPU_ISA", os.environ.get("ONEDNN_MAX_CPU_ISA", "not set"))
+    blocking = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set; a training on the CPU sets it to 1")
+    report.say("MS_DEV_HOST_BLOCKING_RUN", blocking)
+    try:
+        from nonlocal_core.training import device
+
+        report.say("a training takes", f"{device.use(config.runtime)} (runtime.device={config.runtime.device})")
+    except ConfigError as error:
+        report.lacks(str(error), True)
+
+
+def _step(report: Report, config: Config) -> None:
+    """Two steps of a network on clips of noise: the first one compiles."""
+    import mindspore as ms
+    import numpy as np
+
+    from nonlocal_core.data.loader import Batch
+    from nonlocal_core.models.i3d import I3D
+    from nonlocal_core.training import optimizers
+    from nonlocal_core.training.step import inputs, make_step
+
+    side, train = config.train.crop_size, config.train
+    noise = np.random.default_rng(0)
+    clip_NCTHW = noise.integers(0, 256, (train.batch_size, 3, config.clip.clip_len, side, side)).astype(np.uint8)
+    batch = Batch(clip_NCTHW, np.zeros(train.batch_size, np.int32), list(range(train.batch_size)))
+    ms.set_seed(0)
+    try:
+        net = I3D(config.model, 4)
+        take_step = make_step(net, optimizers.make_optimizer(net, np.full(2, 0.01, np.float32), train), train)
+        seconds = []
+        for step in range(2):
+            started_s = time.monotonic()
+            loss, _ = take_step(inputs(batch, config, step))
+            seconds.append(time.monotonic() - started_s)
+    except Exception as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        report.lacks(f"a training step fails ({why}): try runtime.device=CPU", True)
+        return
+    report.say("a step of tiny", f"{seconds[1]:.2f} s after {seconds[0]:.1f} s to compile, loss {loss:.2f}")
+
+
+def main(words: list[str]) -> int:
+    """Print what a command line asks for; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nonlocal_core.doctor", description="what this machine offers a training, and what it lacks"
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="runtime.device=GPU, workspace_dir=DIR")
+    parser.add_argument("--step", action="store_true", help="try a training step of the preset tiny")
+    given = parser.parse_intermixed_args(words)
+    try:
+        settings: dict[str, object] = {}
+        for word in given.settings:
+            key, equals, value = word.partition("=")
+            if not equals:
+                raise ConfigError(f"{word!r} is not of the form key=value")
+            settings[key] = value
+        workspace_dir = Path(str(settings.pop("workspace_dir", "workspace")))
+        if examine(resolve("tiny", settings), workspace_dir, given.step):
+            print("a training can run here")
+            return 0
+        print("a training cannot run here: see the lines with !", file=sys.stderr)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

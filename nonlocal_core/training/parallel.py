@@ -1,0 +1,257 @@
+"""Training on several devices: one process a device, started by MindSpore's own `msrun`.
+
+The stage stays in its process and watches; each device's process is connected to it.  What the first device logs
+is shown.  An error of any device, or its death, ends them all, and they die with the stage, however that happens.
+
+    python -m nonlocal_core.training.parallel FOLDER HOST    the devices of another host; the stage says when
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core import child
+from nonlocal_core.artifacts import Frozen, RecordCache, write_atomically
+from nonlocal_core.config import Config
+from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.training.checkpoint import Description
+from nonlocal_core.training.ranks import Ranks
+from nonlocal_core.training.signals import stop_between_steps
+
+log = logging.getLogger(__name__)
+
+JOB_FILE = "devices.json"
+START_S = 900.0
+"""seconds that the processes of all devices get to start; msrun gives up after 600"""
+GRACE_S = 3.0
+"""seconds after a failure in which the others' may come that says more: after a death all the rest fail too"""
+
+
+class Job(Frozen):
+    """What the devices train on; the same paths on every host."""
+
+    root: Path
+    """the workspace"""
+    cache: RecordCache
+    described: Description
+    config: Config
+    folder: Path
+    init: Path | None
+
+
+class _Device(NamedTuple):
+    """A process that msrun started: a device's, or its scheduler."""
+
+    name: str
+    process_id: int
+    log: str
+    """file in the log folder"""
+
+
+def devices_here(runtime: RuntimeConfig) -> int:
+    """The devices of each host.
+
+    Raises: ConfigError if the hosts cannot have equally many, or the first one names no port.
+    """
+    hosts = _hosts(runtime)
+    count, left = divmod(runtime.num_devices, len(hosts))
+    if left:
+        raise ConfigError(
+            f"runtime.num_devices={runtime.num_devices} cannot be shared by the {len(hosts)} of runtime.hosts:"
+            " name the devices of all hosts together"
+        )
+    if not hosts[0].rpartition(":")[2].isdigit() or not hosts[0].rpartition(":")[0]:
+        raise ConfigError(
+            f"runtime.hosts={runtime.hosts}: the first one needs a free port, such as {hosts[0]}:8118"
+        )
+    return count
+
+
+def train(job: Job, host: int = 0) -> None:
+    """Nothing; the devices of a host have taken part in a training, whose weights are in its folder.
+
+    Raises: what the training raises; ConfigError if the hosts do not fit; ChildError if a device's process dies.
+    """
+    runtime = job.config.runtime
+    num_processes = devices_here(runtime) + (host == 0)  # msrun's scheduler too
+    Ranks(num_ranks=runtime.num_devices).config(job.config)
+    if host == 0:
+        write_atomically(job.folder / JOB_FILE, job.model_dump_json().encode())
+    for number, name in enumerate(_hosts(runtime)[1:] if host == 0 else (), 1):
+        log.info("on %s: python -m nonlocal_core.training.parallel %s %d", name, job.folder, number)
+    with tempfile.TemporaryDirectory(prefix="devices") as place, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{place}/socket")
+        listener.listen(num_processes)
+        listener.settimeout(1.0)
+        process = _start(job, host, Path(place))
+        devices: dict[Connection, _Device] = {}
+        try:
+            with stop_between_steps() as stop:
+                _meet(listener, process, num_processes, devices, stop)
+                _watch(devices, Path(place), stop)
+        finally:
+            _end(process, devices)
+    if host == 0:
+        (job.folder / JOB_FILE).unlink()
+
+
+def _start(job: Job, host: int, place: Path) -> subprocess.Popen[bytes]:
+    runtime = job.config.runtime
+    address, _, port = _hosts(runtime)[0].rpartition(":")
+    command = [
+        "msrun",
+        f"--worker_num={runtime.num_devices}",
+        f"--local_worker_num={devices_here(runtime)}",
+        f"--master_addr={address}",
+        f"--master_port={int(port) or _free_port()}",
+        f"--node_rank={host}",
+        f"--log_dir={place}",
+        "--join=True",
+        *("python", "-m", "nonlocal_core.training.rank", str(place / "socket"), str(job.folder / JOB_FILE)),
+    ]
+    environment = {
+        # On CPUs a device waits 30 s for the others, which may be drawing, writing or compiling.
+        "MS_CPU_COMM_OP_TIMEOUT": "86400",
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    with (place / "msrun.log").open("wb") as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _hosts(runtime: RuntimeConfig) -> list[str]:
+    return runtime.hosts.split(",") if runtime.hosts else ["127.0.0.1:0"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _meet(
+    listener: socket.socket,
+    process: subprocess.Popen[bytes],
+    num_processes: int,
+    devices: dict[Connection, _Device],
+    stop: threading.Event,
+) -> None:
+    """Wait until every process has connected."""
+    deadline_s = time.monotonic() + START_S
+    while len(devices) < num_processes:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            said = _last_lines(Path(listener.getsockname()).parent, "msrun.log")
+            raise ChildError(f"the processes of the devices did not start: run again{said}")
+        with suppress(TimeoutError):
+            connection = Connection(listener.accept()[0].detach())
+            devices[connection] = _Device(*connection.recv())
+
+
+def _watch(devices: dict[Connection, _Device], place: Path, stop: threading.Event) -> None:
+    """Pass on what the devices log, until all have ended or one has failed."""
+    alive = list(devices)
+    working = {connection for connection, device in devices.items() if device.name.startswith("device")}
+    deaths: list[ChildError] = []
+    raised: list[ChildError] = []
+    failed_s = told_s = float("inf")
+    while working:
+        if stop.is_set() and told_s == float("inf"):
+            told_s = time.monotonic()
+            _tell_first(devices)
+        if time.monotonic() - failed_s > GRACE_S:
+            raise (deaths + raised)[0]
+        for connection in wait(alive, 0.2):
+            assert isinstance(connection, Connection)
+            try:
+                kind, value = connection.recv()
+            except (EOFError, OSError):
+                alive.remove(connection)
+                if connection in working or devices[connection].name == "the scheduler":
+                    deaths.append(_death(devices[connection], place))
+                    failed_s = min(failed_s, time.monotonic())
+                continue
+            if kind == "log":
+                child.show(value)
+            elif kind == "stopped":
+                raise KeyboardInterrupt
+            elif kind == "result":
+                working.discard(connection)
+                alive.remove(connection)
+            elif kind == "raised":
+                working.discard(connection)
+                raised.append(ChildError(*value))
+                failed_s = min(failed_s, time.monotonic())
+            else:
+                child.result_of(kind, value)
+
+
+def _tell_first(devices: dict[Connection, _Device]) -> None:
+    """Let the first device end its step, keep it and stop; where it is on another host, stop at once."""
+    for device in devices.values():
+        if device.name == "device 0":
+            os.kill(device.process_id, signal.SIGINT)
+            return
+    raise KeyboardInterrupt
+
+
+def _death(device: _Device, place: Path) -> ChildError:
+    said = _last_lines(place, device.log)
+    return ChildError(f"the process of {device.name} died: run again, the training continues where it was{said}")
+
+
+def _last_lines(place: Path, name: str) -> str:
+    file = place / name
+    lines = file.read_text(errors="replace").strip().splitlines()[-12:] if file.exists() else []
+    return "; it said last:\n" + "\n".join(lines) if lines else ""
+
+
+def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -> None:
+    """Kill what is still there; a process that has not connected yet ends when it finds no one."""
+    for connection, device in devices.items():
+        with suppress(ProcessLookupError):
+            os.kill(device.process_id, signal.SIGKILL)
+        connection.close()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def main() -> None:
+    """The devices of another host take part in the training of a folder."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        folder, host = Path(sys.argv[1]), int(sys.argv[2])
+        train(Job.model_validate_json((folder / JOB_FILE).read_text()), host)
+    except (IndexError, ValueError, FileNotFoundError):
+        sys.exit(
+            "usage: python -m nonlocal_core.training.parallel FOLDER HOST, as the stage on the first host says"
+        )
+    except NonlocalError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

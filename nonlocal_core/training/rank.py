@@ -1,0 +1,71 @@
+"""One device's process of a training on several, as msrun starts it.
+
+It connects to the stage before it imports MindSpore, so that the stage sees it die of anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from nonlocal_core import child, cuda
+from nonlocal_core.sections import RuntimeConfig
+
+
+def main() -> None:
+    """Take part in the training that a file describes, and tell the stage how it ends."""
+    socket_path, job_file = sys.argv[1:]
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.connect(socket_path)
+        connection = Connection(ours.detach())
+    is_scheduler, number = os.environ["MS_ROLE"] == "MS_SCHED", os.environ["RANK_ID"]
+    name, log = (
+        ("the scheduler", "scheduler.log") if is_scheduler else (f"device {number}", f"worker_{number}.log")
+    )
+    connection.send((name, os.getpid(), log))
+    child.die_with(connection)
+    if name == "device 0":
+        child.relay(connection)
+    try:
+        child.answer(connection, schedule if is_scheduler else train, Path(job_file))
+    except KeyboardInterrupt:
+        connection.send(("stopped", None))
+
+
+def schedule(job_file: Path) -> None:
+    """Nothing; MindSpore's scheduler has brought the devices together and seen them end."""
+    from mindspore import communication
+
+    communication.init()
+
+
+def train(job_file: Path) -> None:
+    """Nothing; the training has ended, and the first device has written its weights."""
+    runtime = RuntimeConfig.model_validate(json.loads(job_file.read_text())["config"]["runtime"])
+    cuda.load(runtime)  # before anything imports mindspore
+    from mindspore import communication
+
+    from nonlocal_core.artifacts import Workspace
+    from nonlocal_core.data import loader
+    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.training import device, loop, parallel
+    from nonlocal_core.training.ranks import Ranks
+    from nonlocal_core.training.validation import Videos
+
+    job = parallel.Job.model_validate_json(job_file.read_text())
+    device.use(runtime)
+    communication.init()
+    reader = RecordReader(Workspace(job.root), job.cache)
+    videos = Videos(reader, *(loader.readable_rows(reader, split) for split in ("train", "val")))
+    num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // parallel.devices_here(runtime))
+    config = job.config.model_copy(update={"runtime": runtime.model_copy(update={"num_workers": num_workers})})
+    ranks = Ranks(communication.get_rank(), communication.get_group_size())
+    loop.run(videos, job.described, config, job.folder, job.init, ranks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What the devices of one training say to each other; alone, a device hears itself.
+
+Rank 0 is the first device: it alone writes files.  Every call here is made by all of them, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+from numpy.typing import NDArray
+
+from nonlocal_core.artifacts import digest_of
+from nonlocal_core.config import Config
+from nonlocal_core.data import loader
+from nonlocal_core.errors import ConfigError, WorkspaceError
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+class Ranks(NamedTuple):
+    """Which of how many devices this process has."""
+
+    rank: int = 0
+    num_ranks: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes checkpoints, log and curves."""
+        return self.rank == 0
+
+    def config(self, config: Config) -> Config:
+        """The settings with the micro batch that one device sees.
+
+        A training on several devices is that of one device which takes their parts one after the other.
+
+        Raises: ConfigError if the devices cannot share a batch equally.
+        """
+        train, count = config.train, self.num_ranks
+        if count == 1:
+            return config
+        size, left = divmod(train.batch_size, count)
+        if left or (size > train.micro_batch > 0 and size % train.micro_batch):
+            parts = f" in parts of train.micro_batch={train.micro_batch} clips" if train.micro_batch else ""
+            raise ConfigError(
+                f"train.batch_size={train.batch_size} cannot be shared by runtime.num_devices={count}{parts}:"
+                " take a multiple"
+            )
+        micro = min(train.micro_batch or size, size)
+        return config.model_copy(update={"train": train.model_copy(update={"micro_batch": micro})})
+
+    def part(self, drawn: NDArray[Kind]) -> NDArray[Kind]:
+        """This device's part of what was drawn for a whole batch.
+
+        Shape:  (N / num_ranks, …) of (N, …)
+        """
+        return np.split(drawn, self.num_ranks)[self.rank]
+
+    def sum(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of the devices' arrays, which have one shape."""
+        return array if self.num_ranks == 1 else np.asarray(_sum()(Tensor(array)).asnumpy(), np.float32)
+
+    def mean(self, *numbers: float) -> tuple[float, ...]:
+        """The mean of the devices' numbers, one by one."""
+        if self.num_ranks == 1:
+            return numbers
+        return tuple((self.sum(np.array(numbers, np.float32)) / self.num_ranks).tolist())
+
+    def gather(self, rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
+        """All rows of an array whose parts (loader.rows_of_rank) the devices have.
+
+        Shape:  (num_rows, …)
+        """
+        whole = np.zeros((num_rows, *rows.shape[1:]), np.float32)
+        whole[loader.rows_of_rank(list(range(num_rows)), self.rank, self.num_ranks)] = rows
+        return self.sum(whole)
+
+    def first(self, tensors: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """The named float32 tensors of the first device."""
+        if self.num_ranks == 1:
+            return tensors
+        flat = np.concatenate([array.astype(np.float32).ravel() for array in tensors.values()])
+        flat = self.sum(flat if self.is_first else np.zeros_like(flat))
+        ends = np.cumsum([array.size for array in tensors.values()])[:-1]
+        named = zip(tensors.items(), np.split(flat, ends), strict=True)
+        return {name: part.reshape(array.shape).astype(array.dtype) for (name, array), part in named}
+
+    def check_same(self, what: str) -> None:
+        """Nothing, if all devices begin with the same.
+
+        Raises: WorkspaceError if they do not.
+        """
+        mine = np.frombuffer(digest_of(what).encode(), np.uint8).astype(np.float32)
+        if not np.array_equal(self.sum(mine), mine * self.num_ranks):
+            raise WorkspaceError(
+                "the devices begin with different weights: all hosts need the same code and the same workspace,"
+                " on a disk that they share"
+            )
+
+
+ALONE = Ranks()
+
+
+@cache
+def _sum() -> Callable[[Tensor], Any]:
+    """The sum over all devices, compiled."""
+    all_reduce = ops.AllReduce()
+
+    def add_up(array: Tensor) -> Tensor:
+        return all_reduce(array)
+
+    compiled: Callable[[Tensor], Any] = ms.jit(add_up)
+    return compiled

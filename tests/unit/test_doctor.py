@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from small import python
+
+from nonlocal_core import cuda
+
+
+def doctor(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "nonlocal_core.doctor", *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def test_a_step_is_tried_and_everything_is_named(tmp_path):
+    said = doctor("--step", "runtime.device=CPU", "train.batch_size=2", f"workspace_dir={tmp_path / 'new'}")
+    assert (said.returncode, said.stderr) == (0, "")
+    lines = said.stdout.splitlines()
+    found = dict(line.strip().split(maxsplit=1) for line in lines if line.startswith("  "))
+    assert found["Python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
+    assert found["MindSpore"] == "2.10.0"
+    assert found["CPU"] == "available"
+    assert found["cores"] == str(len(os.sched_getaffinity(0)))
+    assert found["ONEDNN_MAX_CPU_ISA"] == os.environ.get("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert {"av", "decord", "OpenCV", "memory", "MS_DEV_HOST_BLOCKING_RUN"} <= found.keys()
+    assert any(line.startswith(f"  workspace                 {tmp_path / 'new'}, ") for line in lines)
+    assert any("a step of tiny" in line and " s after " in line and "loss 1." in line for line in lines)
+    assert lines[-1] == "a training can run here"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(cuda.can_load(cuda.DRIVER), reason="this machine has a GPU's driver")
+def test_a_gpu_that_is_not_there_is_one_line_and_an_exit_code():
+    said = doctor("--step", "runtime.device=GPU")
+    assert said.returncode == 1
+    problems = [line for line in said.stdout.splitlines() if line.startswith("!")]
+    assert f"! for an NVIDIA GPU, {cuda.DRIVER} is missing: install the card's driver" in problems
+    assert any(line.startswith("! runtime.device=GPU, but MindSpore finds CPU only") for line in problems)
+    assert "a step of tiny" not in said.stdout
+    assert "a training cannot run here" in said.stderr
+
+
+def test_a_decoder_that_aborts_is_one_line(tmp_path):
+    (tmp_path / "decord.py").write_text("import os\nos.abort()\n")
+    said = doctor("runtime.device=CPU", PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    assert said.returncode == 1
+    (problem,) = (line for line in said.stdout.splitlines() if "decord" in line)
+    assert problem.startswith("! decord 0.6.0 cannot be imported (code -6): install decord again")
+
+
+def test_a_mistyped_setting_is_one_line():
+    said = doctor("runtime.devise=GPU")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "runtime.device" in said.stderr
+
+
+@pytest.mark.parametrize(("device", "is_loaded"), [("auto", True), ("GPU", True), ("CPU", False)])
+def test_libraries_in_wheels_are_loaded_in_their_order(tmp_path, device, is_loaded):
+    """Any library stands for them; one is missing, one is damaged."""
+    any_library = importlib.util.find_spec("_ctypes").origin
+    for library in cuda.LIBRARIES[:-1]:
+        file = tmp_path / "nvidia" / library
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(any_library, file)
+    (tmp_path / "nvidia/cufft/lib/libcufft.so.10").write_text("damaged")
+    (tmp_path / "nvidia/cuda_nvcc/bin").mkdir(parents=True)
+    process = python(f"""
+import os, sys
+sys.path.insert(0, {str(tmp_path)!r})
+from nonlocal_core import cuda
+from nonlocal_core.sections import RuntimeConfig
+os.environ.pop("CUDA_HOME", None)
+print(*cuda.load(RuntimeConfig(device={device!r})))
+print(os.environ.get("CUDA_HOME"))
+print(*cuda.missing())
+with open("/proc/self/maps") as maps:
+    print({str(tmp_path)!r} in maps.read())
+sys.modules["mindspore"] = None
+print(cuda.load(RuntimeConfig(device={device!r})))
+""")
+    said, problems = process.communicate(timeout=60)
+    names = [library.rpartition("/")[2] for library in cuda.LIBRARIES]
+    whole = [name for name in names[:-1] if name != "libcufft.so.10"]
+    home = str(tmp_path / "nvidia/cuda_nvcc") if is_loaded else "None"
+    assert said.splitlines() == [" ".join(whole) if is_loaded else "", home, names[-1], str(is_loaded), "[]"]
+    assert ("libcufft.so.10 cannot be loaded" in problems) == is_loaded
