@@ -39,6 +39,6 @@ def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.
         return file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is no text any more
         first = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise DamagedError(f"{path} is damaged ({first})") from None

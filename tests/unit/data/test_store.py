@@ -136,6 +136,18 @@ def test_a_flipped_byte_in_the_table_is_found(folder: Path) -> None:
         store.scan(folder)
 
 
+@pytest.mark.parametrize("flip", [0x01, 0xFF], ids=["another name", "no text"])
+def test_a_flipped_byte_in_a_name_of_a_column_is_found(folder: Path, flip: int) -> None:
+    """The footer of a parquet file has no checksum."""
+    path = folder / "shard-a.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"num_frames")] ^= flip
+    content[content.index(b"num_frames")] ^= flip
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match="does not match its checksums"):
+        store.scan(folder)
+
+
 def test_missing_bytes_are_found(folder: Path) -> None:
     path = folder / "shard-a.bin"
     path.write_bytes(path.read_bytes()[:-1])
