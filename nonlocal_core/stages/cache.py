@@ -32,7 +32,7 @@ from nonlocal_core.artifacts import (
 from nonlocal_core.config import Config
 from nonlocal_core.data import cache_plan, cached, encoding, store
 from nonlocal_core.data import manifest as manifests
-from nonlocal_core.errors import FULL_DISK, InputError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,10 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         if found := workspace.find(RecordCache, asked):
             if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
                 return CachePlan(key=asked, shards=())
-            log.warning("%s has lost %d of the videos of %s", folder, len(missing), found.path)
+            if missing.empty:
+                log.warning("%s is not what it was: it is made again", found.path)
+            else:
+                log.warning("%s has lost %d of the videos of %s", folder, len(missing), found.path)
             (workspace.path(found) / ARTIFACT_FILE).unlink()  # it is made again when they are back
         partial = workspace.partial(RecordCache, asked)
         planned = cache_plan.resumed(partial / cache_plan.FILE, needed, missing)
@@ -185,6 +188,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
     def make(partial: Path) -> RecordCache:
         listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
+        _check_labels(listed, manifest, workspace)
         rows = cached.join(listed, store.contents(folder))
         _check(rows, config.runtime.max_unreadable)
         cached.write(rows, partial / RecordCache.VIDEOS)
@@ -214,6 +218,17 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     return made.model_copy(update={"videos_dir": manifest.videos_dir})
 
 
+def _check_labels(rows: pd.DataFrame, manifest: Manifest, workspace: Workspace) -> None:
+    """Nothing, if the rows and the label ids beside them are what index made: JSON has no checksum."""
+    file = workspace.path(manifest) / Manifest.LABELS
+    try:
+        labels = [*json.loads(file.read_bytes())]
+    except (OSError, ValueError, TypeError):
+        labels = []
+    if digest_of(manifests.digest(rows), *labels) != manifest.digest:
+        raise DamagedError(f"{file} is damaged: delete its folder and run index again")
+
+
 def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
     there = rows[~rows["status"].isin(manifests.NOT_COUNTED)]
     bad = there[there["status"] != "ok"]
@@ -232,7 +247,7 @@ def _store(config: Config, workspace: Workspace) -> Path:
 
 
 def _digest(rows: pd.DataFrame, folder: Path) -> str:
-    return digest_of(cached.digest(rows), (folder / RecordCache.LABELS).read_text())
+    return digest_of(cached.digest(rows), (folder / RecordCache.LABELS).read_bytes())
 
 
 def _duration(seconds: float) -> str:

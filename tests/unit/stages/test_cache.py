@@ -21,7 +21,7 @@ from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
 from nonlocal_core.data import cached, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.toy import make_toy_videos
-from nonlocal_core.errors import InputError, WorkspaceError
+from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
 
@@ -206,6 +206,21 @@ def test_what_is_lost_is_built_again_and_nothing_else(toy, tmp_path, loss, caplo
     assert f"has lost {12 if loss == 'all' else 4} of the videos" in caplog.text
     assert shards_of(workspace, toy.cache).items() >= before.items()
     assert set(store.scan(folder)["sha256"]) == set(rows_of(workspace, toy.cache)["sha256"])
+
+
+@pytest.mark.parametrize("flip", [0x01, 0xFF], ids=["another letter", "no text"])
+def test_damaged_label_ids_are_made_again_or_refused(toy, tmp_path, flip, caplog):
+    workspace = toy.workspace(tmp_path)
+    for reference in (toy.cache, toy.manifest):
+        labels = workspace.path(reference) / "labels.json"
+        content = bytearray(labels.read_bytes())
+        content[content.index(b'"') + 1] ^= flip
+        labels.write_bytes(content)
+        if reference == toy.cache:
+            assert stage.cache(toy.manifest, small_config(), workspace) == toy.cache
+            assert "is not what it was: it is made again" in caplog.text
+    with pytest.raises(DamagedError, match=r"labels\.json is damaged: delete its folder and run index again"):
+        stage.cache(toy.manifest, small_config(cache__jpeg_quality=50), workspace)
 
 
 def test_a_shard_that_is_late_finds_the_cache_finished(toy, workspace):
