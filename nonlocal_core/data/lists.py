@@ -100,6 +100,8 @@ def numbers(sources: Sequence[Source]) -> list[str] | None:
 def _read(table: Path) -> list[_Line]:
     try:
         texts = table.read_text(encoding="utf-8-sig").splitlines()
+        if any("\0" in text for text in texts):
+            raise ValueError("it holds zero bytes, so it is no UTF-8 text")
     except (OSError, ValueError) as error:
         raise InputError(f"{table} cannot be read: {error}") from None
     first = 1 if texts and _HEADER.fullmatch(texts[0].strip().lower()) else 0

@@ -171,3 +171,10 @@ def test_videos_in_no_list_are_said(tmp_path: Path, caplog: pytest.LogCaptureFix
     (tmp_path / "train.txt").write_text("x/a.mp4 0\n")
     assert rows(tmp_path) == [("x/a.mp4", "0", "train")]
     assert "1 videos are in no list and left out: x/b.mp4" in caplog.text
+
+
+def test_zero_bytes_in_a_list_are_one_line(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.mp4")
+    (tmp_path / "train.txt").write_text("x/a\0.mp4 0\n")
+    with pytest.raises(InputError, match=r"train\.txt cannot be read: it holds zero bytes"):
+        rows(tmp_path)
