@@ -189,3 +189,6 @@ def _quiet_prefect(watch: Watch) -> None:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_is_for_a_person)
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault(
+        "PREFECT_SERVER_ANALYTICS_ENABLED", "false"
+    )  # of the server that is started for this run

@@ -6,6 +6,7 @@ reason, and a new worker goes on with the rest.  The worker dies with its parent
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -14,7 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,14 +46,16 @@ def each(
     The function is one of a module, and calls `alive()` after each `unit` where it works for long: an item is lost
     after `timeout_s` without a sign of life.
 
-    Raises: the NonlocalError that the function raised; ChildError for any other exception.
+    Raises: the NonlocalError that the function raised; ChildError for any other exception, or when stopped.
     """
     worker: _Worker | None = None
     try:
         for item in items:
             for _ in range(TRIES):
                 worker = worker or _Worker(function)
-                outcome, again = worker.call(item, timeout_s, unit)
+                outcome, again = (None, False) if _stopped.is_set() else worker.call(item, timeout_s, unit)
+                if _stopped.is_set():
+                    raise ChildError("stopped", worth_retrying=False)
                 if not isinstance(outcome, Lost):
                     break
                 worker.end()
@@ -62,6 +66,30 @@ def each(
     finally:
         if worker:
             worker.end()
+
+
+_stopped = threading.Event()
+_workers: set[_Worker] = set()
+"""that live, of all threads"""
+
+
+@contextlib.contextmanager
+def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
+    """The pool, entered: Ctrl-C or SIGTERM ends at once what `each` does in its threads.
+
+    Leaving a pool waits for its threads, and a shard may take hours.
+    """
+    try:
+        with pool as entered:
+            try:
+                yield entered
+            except (KeyboardInterrupt, SystemExit):
+                _stopped.set()
+                for worker in list(_workers):
+                    worker.process.kill()
+                raise
+    finally:
+        _stopped.clear()
 
 
 _last_beat_s = 0.0
@@ -92,7 +120,9 @@ class _Worker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), held],
+            start_new_session=True,  # a terminal's Ctrl-C is the parent's to handle
         )
+        _workers.add(self)
         theirs.close()
         os.close(held)
         try:
@@ -102,7 +132,7 @@ class _Worker:
             ready = False
         if not ready:
             self.end()
-            raise ChildError(f"the worker of {function.__name__} did not start: run again")
+            raise ChildError(f"the worker of {function.__name__} did not start: run again", not _stopped.is_set())
 
     def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
         """The outcome of one item, and whether a lost one deserves another try."""
@@ -122,6 +152,7 @@ class _Worker:
 
     def end(self) -> None:
         """Kill the process and close its pipes."""
+        _workers.discard(self)
         self.process.kill()
         self.process.wait()
         self.connection.close()
@@ -141,7 +172,6 @@ def _die_with(lifeline: int) -> None:
 def main() -> None:
     """The worker's side: items come in, outcomes go out."""
     global _beat
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
     module, name = connection.recv()

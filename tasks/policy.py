@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from prefect import Task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
+from nonlocal_core import isolation
 from nonlocal_core.errors import ConfigError, is_worth_retrying
+
+DASK_PORT = 8786
 
 
 class Retry(NamedTuple):
@@ -47,7 +52,7 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 
     Raises: what a shard raised that no retry could mend.
     """
-    with shard_runner(runner) as pool:
+    with isolation.interruptible(shard_runner(runner)) as pool:
         if shards:  # a mapping over nothing is an error in Prefect
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
             pool.map(task, arguments).result()
@@ -56,7 +61,7 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 def check_runner(name: str) -> None:
     """Nothing, if shards can run there: threads, processes, dask (a cluster of this machine), or a scheduler.
 
-    Raises: ConfigError if there is no such runner, or Dask is not installed.
+    Raises: ConfigError if there is no such runner, Dask is not installed, or no scheduler answers.
     """
     if name in ("threads", "processes"):
         return
@@ -64,6 +69,12 @@ def check_runner(name: str) -> None:
         raise ConfigError(f"there is no runner {name!r}: name threads, processes, dask, or tcp://HOST:8786")
     if importlib.util.find_spec("prefect_dask") is None:
         raise ConfigError(f"runner={name} needs Dask: pip install -e '.[dask]'")
+    if name != "dask":
+        try:
+            place = urlsplit(name)
+            socket.create_connection((place.hostname, place.port or DASK_PORT), timeout=10).close()
+        except (OSError, ValueError):
+            raise ConfigError(f"no Dask scheduler answers at {name}: start one with `dask scheduler`") from None
 
 
 def shard_runner(name: str) -> Any:

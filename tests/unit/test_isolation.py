@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import isolation_functions as functions
@@ -92,3 +93,21 @@ def test_a_worker_dies_with_its_parent(tmp_path):
             return
         time.sleep(0.05)
     raise AssertionError("the worker is still there")
+
+
+def test_an_interrupt_ends_the_work_of_other_threads_at_once():
+    """Leaving a pool waits for its threads."""
+    started_s, pool = time.monotonic(), ThreadPoolExecutor(2)
+    with pytest.raises(KeyboardInterrupt), isolation.interruptible(pool):
+        work = [pool.submit(lambda: list(isolation.each(functions.work_slowly, [60.0], 120))) for _ in range(2)]
+        time.sleep(2)
+        raise KeyboardInterrupt
+    assert time.monotonic() - started_s < 30
+    assert [str(one.exception()) for one in work] == ["stopped", "stopped"]
+    assert list(isolation.each(functions.double, [1], 10)) == [2]
+
+
+def test_ctrl_c_at_a_terminal_does_not_reach_a_worker_that_starts():
+    outcomes = isolation.each(functions.process_of, range(2), 10)
+    assert os.getsid(next(outcomes)) != os.getsid(0)  # type: ignore[arg-type]
+    outcomes.close()
