@@ -53,7 +53,8 @@ def each(
         for item in items:
             for _ in range(TRIES):
                 worker = worker or _Worker(function)
-                outcome, again = (None, False) if _stopped.is_set() else worker.call(item, timeout_s, unit)
+                if not _stopped.is_set():
+                    outcome, again = worker.call(item, timeout_s, unit)
                 if _stopped.is_set():
                     raise ChildError("stopped", worth_retrying=False)
                 if not isinstance(outcome, Lost):
