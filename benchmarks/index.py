@@ -1,6 +1,6 @@
 """What index costs a video, beside opening each with decord and hashing it; and a second run over the same tree.
 
-    python benchmarks/index.py [--videos 1000] [--rounds 5]
+    python benchmarks/index.py [--videos 2000] [--rounds 5]
 
 Both are seconds of CPU of one process with its children, in turns, medians.  Every video has a content of its own.
 Bars: index at most 1.3 times the plain way; the unchanged second run at least 100 times faster than the first.
@@ -92,7 +92,7 @@ def main() -> None:
         _serve(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--videos", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
