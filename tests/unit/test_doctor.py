@@ -52,7 +52,7 @@ def test_a_gpu_that_is_not_there_is_one_line_and_an_exit_code():
 
 def test_a_decoder_that_aborts_is_one_line(tmp_path):
     (tmp_path / "decord.py").write_text("import os\nos.abort()\n")
-    said = doctor("runtime.device=CPU", PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    said = doctor("runtime.device=CPU", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
     assert said.returncode == 1
     (problem,) = (line for line in said.stdout.splitlines() if "decord" in line)
     assert problem.startswith("! decord 0.6.0 cannot be imported (code -6): install decord again")

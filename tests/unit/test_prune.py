@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from small import files_of, small_config
 
 from nonlocal_core import prune
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts import Manifest, RecordCache, Workspace, digest_of
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import store
 from nonlocal_core.data.records import RecordReader
@@ -40,7 +41,9 @@ def without(toy, workspace, contents):
     """The manifest without some contents."""
     rows = manifests.read(workspace.path(toy.manifest) / Manifest.ROWS)
     rows = rows[~rows["sha256"].isin(contents)]
-    made = toy.manifest.model_copy(update={"path": "index/fewer", "digest": "fewer", "key": "fewer"})
+    labels = json.loads((workspace.path(toy.manifest) / Manifest.LABELS).read_bytes())
+    digest = digest_of(manifests.digest(rows), *labels)
+    made = toy.manifest.model_copy(update={"path": "index/fewer", "digest": digest, "key": "fewer"})
     shutil.copytree(workspace.path(toy.manifest), workspace.path(made), dirs_exist_ok=True)
     manifests.write(rows, workspace.path(made) / Manifest.ROWS)
     return made
