@@ -89,7 +89,7 @@ class RegistryConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """What changes no result: it enters no key."""
+    """What changes no result, so that it enters no key; of num_devices the key has the clips that BN sees."""
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""

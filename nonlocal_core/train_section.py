@@ -103,6 +103,24 @@ class TrainConfig(Section):
         """Micro batches of a batch; a batch that is smaller than one is one."""
         return -(-self.batch_size // self.micro_batch) if self.micro_batch else 1
 
+    def shared_by(self, num_devices: int) -> TrainConfig:
+        """The recipe with the micro batch that each of several devices sees.
+
+        A training on several devices is that of one device which takes their parts one after the other.
+
+        Raises: ConfigError if the devices cannot share a batch equally.
+        """
+        if num_devices == 1:
+            return self
+        size, left = divmod(self.batch_size, num_devices)
+        if left or (size > self.micro_batch > 0 and size % self.micro_batch):
+            parts = f" in parts of train.micro_batch={self.micro_batch} clips" if self.micro_batch else ""
+            raise ConfigError(
+                f"train.batch_size={self.batch_size} cannot be shared by runtime.num_devices={num_devices}{parts}:"
+                " take a multiple"
+            )
+        return self.model_copy(update={"micro_batch": min(self.micro_batch or size, size)})
+
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         if self.batch_size > self.micro_batch > 0 and self.batch_size % self.micro_batch:

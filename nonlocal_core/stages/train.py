@@ -19,7 +19,7 @@ from nonlocal_core.errors import InputError
 if TYPE_CHECKING:
     from nonlocal_core.training.checkpoint import Description
 
-VERSION = 2
+VERSION = 3
 
 
 def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint | None:
@@ -28,12 +28,13 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 
 
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
-    """The key of a training; its first weights count by their content, wherever they lie.
+    """The key of a training; its first weights count by their content, and devices by the clips that BN sees.
 
-    Raises: InputError if there is no such file, entry or champion.
+    Raises: InputError if there is no such file, entry or champion; ConfigError if the devices cannot share a batch.
     """
     file = first_weights(config, workspace)
-    train = config.train.model_copy(update={"init": digest_of(file.read_bytes()) if file else ""})
+    train = config.train.shared_by(config.runtime.num_devices)
+    train = train.model_copy(update={"init": digest_of(file.read_bytes()) if file else ""})
     return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
 
 

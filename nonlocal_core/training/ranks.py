@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts import digest_of
 from nonlocal_core.config import Config
 from nonlocal_core.data import loader
-from nonlocal_core.errors import ConfigError, WorkspaceError
+from nonlocal_core.errors import WorkspaceError
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -34,24 +34,8 @@ class Ranks(NamedTuple):
         return self.rank == 0
 
     def config(self, config: Config) -> Config:
-        """The settings with the micro batch that one device sees.
-
-        A training on several devices is that of one device which takes their parts one after the other.
-
-        Raises: ConfigError if the devices cannot share a batch equally.
-        """
-        train, count = config.train, self.num_ranks
-        if count == 1:
-            return config
-        size, left = divmod(train.batch_size, count)
-        if left or (size > train.micro_batch > 0 and size % train.micro_batch):
-            parts = f" in parts of train.micro_batch={train.micro_batch} clips" if train.micro_batch else ""
-            raise ConfigError(
-                f"train.batch_size={train.batch_size} cannot be shared by runtime.num_devices={count}{parts}:"
-                " take a multiple"
-            )
-        micro = min(train.micro_batch or size, size)
-        return config.model_copy(update={"train": train.model_copy(update={"micro_batch": micro})})
+        """The settings with the micro batch that one device sees."""
+        return config.model_copy(update={"train": config.train.shared_by(self.num_ranks)})
 
     def part(self, drawn: NDArray[Kind]) -> NDArray[Kind]:
         """This device's part of what was drawn for a whole batch.

@@ -36,11 +36,20 @@ def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
     def key(config, cache=toy.cache):
         return stage.key(cache, config, registered)
 
-    assert settings_in(key) == settings_of("clip", "model", "train")
+    assert settings_in(key) == {*settings_of("clip", "model", "train"), "runtime.num_devices"}
     moved = toy.cache.model_copy(update={"key": "other", "path": "cache/other"})
     assert key(small_config(), moved) == key(small_config())
     other = toy.cache.model_copy(update={"digest": "other"})
     assert key(small_config(), other) != key(small_config())
+
+
+def test_the_key_holds_the_clips_that_bn_sees_and_not_how_many_devices_share_them(toy, registered):
+    def key(num_devices, micro_batch):
+        train = {"train__batch_size": 8, "train__micro_batch": micro_batch}
+        return stage.key(toy.cache, small_config(**train, runtime__num_devices=num_devices), registered)
+
+    assert key(1, 2) == key(2, 2) == key(4, 2) == key(4, 0)
+    assert len({key(1, 0), key(2, 0), key(4, 0)}) == 3
 
 
 def test_the_key_holds_the_content_of_the_first_weights(toy, registered, tmp_path):
