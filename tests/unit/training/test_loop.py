@@ -24,6 +24,8 @@ ALL = {  # everything that has a state, or draws at random
     "train__clip_norm": 5.0,
     "train__scale_max": 1.3,
     "train__colour_jitter": 0.3,
+    "train__precise_bn_batches": 2,
+    "train__freeze": "stem",
     "train__select": "best",
     "runtime__checkpoint_steps": 2,
 }
