@@ -91,6 +91,8 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
             raise ConfigError(f"there is no setting {key!r}: {_near(key, known)}")
         section, name = key.split(".")
         given = _from_text(value) if isinstance(value, str) else value
+        if isinstance(given, bool) and not isinstance(defaults[key], bool):
+            raise ConfigError(f"{key}={value} does not fit: {str(given).lower()} is not a number or a name")
         tree[section][name] = (given,) if isinstance(defaults[key], tuple) and isinstance(given, int) else given
     try:
         return Config.model_validate(tree)

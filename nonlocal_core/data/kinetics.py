@@ -88,7 +88,17 @@ def _rows(table: Path) -> Iterator[tuple[str, str]]:
             if missing:
                 raise InputError(f"{table} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
             for row in reader:
-                start_s, end_s = (int(float(row[name])) for name in ("time_start", "time_end"))
-                yield f"{row['youtube_id']}_{start_s:06d}_{end_s:06d}", row["label"]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+                yield _video_id(row, f"{table}, line {reader.line_num}"), row["label"]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} cannot be read as CSV: {error}") from None
+
+
+def _video_id(row: dict[str, str], where: str) -> str:
+    try:
+        start_s, end_s = (int(float(row[name])) for name in ("time_start", "time_end"))
+    except (ValueError, TypeError, OverflowError):
+        raise InputError(
+            f"{where}: time_start={row['time_start']} and time_end={row['time_end']} are not both seconds:"
+            " repair the line"
+        ) from None
+    return f"{row['youtube_id']}_{start_s:06d}_{end_s:06d}"

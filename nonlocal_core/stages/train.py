@@ -30,7 +30,7 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
     """The key of a training; its first weights count by their content, and devices by the clips that BN sees.
 
-    Raises: InputError if there is no such file, entry or champion; ConfigError if the devices cannot share a batch.
+    Raises: InputError if there is no such file, entry or champion; ConfigError if devices cannot share a batch.
     """
     file = first_weights(config, workspace)
     train = config.train.shared_by(config.runtime.num_devices)

@@ -68,6 +68,7 @@ def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
         ("tiny", {"train.epochs": 0}, r"^train.epochs=0 does not fit: .*greater than or equal to 1.*passes over"),
         ("tiny", {"train.epochs": "two"}, r"^train.epochs=two does not fit: .*integer"),
         ("tiny", {"train.epochs": "1.5"}, r"^train.epochs=1.5 does not fit: .*integer"),
+        ("tiny", {"train.epochs": "true"}, r"^train.epochs=true does not fit: true is not a number"),
         ("tiny", {"train.epochs": None}, r"^train.epochs=None does not fit"),
         ("tiny", {"train.base_lr": "NaN"}, r"^train.base_lr=nan does not fit: .*finite"),
         ("tiny", {"train.schedule": "linear"}, r"^train.schedule=linear .*'step', 'relative_steps', 'cosine'"),

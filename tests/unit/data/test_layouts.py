@@ -210,8 +210,9 @@ def test_the_cleaned_kinetics_table_wins(tmp_path: Path) -> None:
     [
         ("label,youtube_id,time_start\na,b,1\n", "has no column time_end"),
         ("", "has no column label, youtube_id"),
-        (HEADER + "a,b,one,2,train,0\n", "cannot be read as CSV"),
-        (HEADER + "a,b\n", "cannot be read as CSV"),
+        (HEADER + "a,b,one,2,train,0\n", "csv, line 2: time_start=one and time_end=2 are not both seconds"),
+        (HEADER + "a,b,0,2,train,0\na,c,0,inf,train,0\n", "csv, line 3: time_start=0 and time_end=inf are not"),
+        (HEADER + "a,b\n", "csv, line 2: time_start=None and"),
         (HEADER + "juggling,xyz,0,10,train,0\n", "video xyz_000000_000010 is listed as train .* and as val"),
         (HEADER + "a,b,0,1,train,0\nc,b,0,1,train,0\n", "listed as train 'a' and as train 'c'"),
     ],
