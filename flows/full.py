@@ -62,7 +62,7 @@ class Summary(Frozen):
 def full(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
-    videos_dir: Path | None = None,
+    videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
     runner: str = "threads",
@@ -72,7 +72,7 @@ def full(
     Args:
         preset: named settings
         overrides: settings that differ from the preset, such as {"train.epochs": 2}
-        videos_dir: folder of labelled videos; the preset tiny makes its own
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786

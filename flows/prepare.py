@@ -43,7 +43,7 @@ class Prepared(Frozen):
 def prepare(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
-    videos_dir: Path | None = None,
+    videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
     runner: str = "threads",
@@ -53,7 +53,7 @@ def prepare(
     Args:
         preset: named settings
         overrides: settings that differ from the preset, such as {"cache.short_side": 128}
-        videos_dir: folder of labelled videos
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786

@@ -6,6 +6,7 @@
     │   └── DecodeError           one video file cannot be read; becomes a quarantined row, never stops a run alone
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
+    ├── RemoteError               object storage does not answer now; the same request may succeed later
     ├── DivergenceError           the loss is not a number any more; the same seed would diverge again
     └── ChildError                the process of a stage died without saying why
 
@@ -55,6 +56,13 @@ class WorkspaceError(NonlocalError):
 
 class DamagedError(WorkspaceError):
     """A finished file does not match its checksum."""
+
+
+class RemoteError(NonlocalError):
+    """Object storage does not answer now."""
+
+    exit_code = 7
+    worth_retrying = True
 
 
 class DivergenceError(NonlocalError):

@@ -21,7 +21,9 @@ def toy_videos(workspace: Workspace) -> Path:
 
 
 @task(name="index-plan", **policy.options("index"))
-def _plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None) -> stage.IndexPlan:
+def _plan(
+    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None
+) -> stage.IndexPlan:
     report.show_in_prefect()
     return stage.plan(videos_dir, config, workspace, labels_path)
 
@@ -41,7 +43,7 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
 
 
 def index(
-    videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None, runner: str
+    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None, runner: str
 ) -> Manifest:
     """The manifest of a folder of labelled videos; called from a flow."""
     planned = _plan(videos_dir, config, workspace, labels_path)

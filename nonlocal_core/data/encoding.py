@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import isolation
-from nonlocal_core.data import probes, transforms, video
+from nonlocal_core.data import probes, remote, transforms, video
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.sections import CacheConfig
 
@@ -19,7 +19,8 @@ from nonlocal_core.sections import CacheConfig
 class Job(NamedTuple):
     """A source, and what to do with it."""
 
-    path: Path
+    place: str
+    """path or URI"""
     sha256: str
     """content that it had when it was indexed"""
     kept: bool
@@ -46,15 +47,23 @@ class Encoded(NamedTuple):
 def encode_video(job: Job) -> Encoded:
     """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason.
 
-    Raises: InputError if the source is gone, or has another content than it had.
+    Raises: InputError if the source is gone, or has another content than it had; what `remote.fetched` raises.
     """
     cv2.setNumThreads(1)  # the processes of a build share the cores
-    _check_content(job)
     started_s = time.monotonic()
+    try:
+        with remote.fetched(job.place) as path:
+            _check_content(path, job)
+            return _encode(path, job, started_s)
+    except FileNotFoundError:
+        raise InputError(f"{job.place} is gone: run again from index") from None
+
+
+def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     jpegs: list[bytes] = []
     num_frames = height = width = source_px = 0
     try:
-        for frame in video.read_frames(job.path):
+        for frame in video.read_frames(path):
             isolation.alive()
             if job.kept or not num_frames:
                 small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
@@ -75,16 +84,14 @@ def broken(reason: str) -> Encoded:
     return Encoded(reason, [], 0, 0, 0, 0, 0.0)
 
 
-def _check_content(job: Job) -> None:
+def _check_content(path: Path, job: Job) -> None:
     """Records are named by content: no other one may get this name."""
     try:
-        is_same = probes.content_hash(job.path) == job.sha256
-    except FileNotFoundError:
-        raise InputError(f"{job.path} is gone: run again from index") from None
+        is_same = probes.content_hash(path) == job.sha256
     except DecodeError:  # empty, or not a file any more
         is_same = False
     if not is_same:
-        raise InputError(f"{job.path} has changed since it was indexed: run again from index")
+        raise InputError(f"{job.place} has changed since it was indexed: run again from index")
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:

@@ -11,9 +11,8 @@ import csv
 import logging
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from nonlocal_core.data.sources import File, Source, stem, walk
+from nonlocal_core.data.sources import File, Folder, Source, entries, stem, walk
 from nonlocal_core.errors import InputError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -23,7 +22,7 @@ _NAME = re.compile(r"(kinetics-?\d+_)?(train|val|test)(_cleaned)?\.csv")
 log = logging.getLogger(__name__)
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Folder) -> bool:
     """Whether a file is a table of Kinetics, by its name; a train.csv also by its first line."""
     match = _NAME.fullmatch(path.name)
     if match is None or match[1]:
@@ -35,13 +34,13 @@ def is_table(path: Path) -> bool:
         return False
 
 
-def find_tables(videos_dir: Path) -> dict[str, Path]:
+def find_tables(videos_dir: Folder) -> dict[str, Folder]:
     """The table of each split that has a folder; the cleaned one where there are both.
 
     Raises: InputError if two tables list one split.
     """
-    tables: dict[str, Path] = {}
-    for path in sorted(videos_dir.iterdir()):
+    tables: dict[str, Folder] = {}
+    for path in entries(videos_dir):
         match = _NAME.fullmatch(path.name)
         if not match or not (videos_dir / match[2]).is_dir() or not is_table(path):
             continue
@@ -54,7 +53,7 @@ def find_tables(videos_dir: Path) -> dict[str, Path]:
     return tables
 
 
-def find_videos(videos_dir: Path) -> list[Source]:
+def find_videos(videos_dir: Folder) -> list[Source]:
     """Every video that a table lists, on disk or not.
 
     Raises: InputError if there is no table, one cannot be read, or a video is listed under two labels or splits.
@@ -79,7 +78,7 @@ def find_videos(videos_dir: Path) -> list[Source]:
     return list(sources.values())
 
 
-def _rows(table: Path) -> Iterator[tuple[str, str]]:
+def _rows(table: Folder) -> Iterator[tuple[str, str]]:
     """(video_id, label) of each line."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from nonlocal_core.data import kinetics, lists
-from nonlocal_core.data.sources import SPLITS, SUFFIXES, Source, walk
+from nonlocal_core.data.sources import SPLITS, SUFFIXES, Folder, Source, walk
 from nonlocal_core.errors import InputError
 
 Layout = Literal["class_folders", "kinetics", "lists"]
@@ -24,7 +24,7 @@ Layout = Literal["class_folders", "kinetics", "lists"]
 log = logging.getLogger(__name__)
 
 
-def detect(videos_dir: Path) -> Layout:
+def detect(videos_dir: Folder) -> Layout:
     """The layout of a folder: Kinetics or lists where their files lie in it, else class folders; says which.
 
     Raises: InputError if there is no such folder, or it has both tables of Kinetics and lists.
@@ -43,7 +43,7 @@ def detect(videos_dir: Path) -> Layout:
     return layout
 
 
-def find_videos(videos_dir: Path, layout: Layout, labels: Sequence[str] | None = None) -> list[Source]:
+def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None = None) -> list[Source]:
     """Every video of a dataset, sorted by path; `labels` in the order of their ids name the numbers of lists.
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read, split folders beside
@@ -83,7 +83,7 @@ def read_labels(path: Path) -> list[str]:
     return sorted(ids, key=lambda label: ids[label])
 
 
-def _find_class_folders(videos_dir: Path) -> list[Source]:
+def _find_class_folders(videos_dir: Folder) -> list[Source]:
     files = [(file, file.path.split("/")) for file in walk(videos_dir)]
     # train/clip.mp4 makes "train" a label; train/LABEL/clip.mp4 makes it a split.
     splits = {parts[0] for _, parts in files if len(parts) >= 3}.intersection(SPLITS)
@@ -109,6 +109,6 @@ def _find_class_folders(videos_dir: Path) -> list[Source]:
     return sources
 
 
-def _require_folder(videos_dir: Path) -> None:
+def _require_folder(videos_dir: Folder) -> None:
     if not videos_dir.is_dir():
         raise InputError(f"there is no folder {videos_dir}: give the folder that the videos lie in")

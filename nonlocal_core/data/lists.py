@@ -16,11 +16,11 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import kinetics
-from nonlocal_core.data.sources import SPLITS, SUFFIXES, File, Source, look, walk
+from nonlocal_core.data import kinetics, remote
+from nonlocal_core.data.remote import RemotePath
+from nonlocal_core.data.sources import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
 from nonlocal_core.errors import InputError
 
 _SUFFIXES = (".txt", ".csv")
@@ -48,10 +48,10 @@ class _Line(NamedTuple):
     readings: list[_Reading]
 
 
-def find_lists(videos_dir: Path) -> dict[Path, str]:
+def find_lists(videos_dir: Folder) -> dict[Folder, str]:
     """The list files of a folder with their splits.  A name tells the split by one of its words."""
     found = {}
-    for path in sorted(videos_dir.iterdir()):
+    for path in entries(videos_dir):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file() or kinetics.is_table(path):
             continue
         splits = set(re.split(r"[^a-z]+", path.stem.lower())).intersection(SPLITS)
@@ -62,7 +62,7 @@ def find_lists(videos_dir: Path) -> dict[Path, str]:
     return found
 
 
-def find_videos(videos_dir: Path, names: Sequence[str] | None = None) -> list[Source]:
+def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[Source]:
     """Every video of the lists, on disk or not.  `names` of labels, in the order of their ids, replace numbers.
 
     Raises: InputError with file and line, if a line cannot be understood, a path leads outside of the folder, a
@@ -97,7 +97,7 @@ def numbers(sources: Sequence[Source]) -> list[str] | None:
     return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
 
 
-def _read(table: Path) -> list[_Line]:
+def _read(table: Folder) -> list[_Line]:
     try:
         texts = table.read_text(encoding="utf-8-sig").splitlines()
         if any("\0" in text for text in texts):
@@ -141,7 +141,7 @@ def _split(text: str, separator: str, after: int) -> list[str]:
     return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]
 
 
-def _base(videos_dir: Path, lines: list[_Line], split: str, files: dict[str, File]) -> str:
+def _base(videos_dir: Folder, lines: list[_Line], split: str, files: dict[str, File]) -> str:
     """The folder that paths are relative to: the first one in which a video of the list lies."""
     for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
         if base and not (videos_dir / base).is_dir():
@@ -151,12 +151,12 @@ def _base(videos_dir: Path, lines: list[_Line], split: str, files: dict[str, Fil
     return ""
 
 
-def _is_there(videos_dir: Path, base: str, path: str, files: dict[str, File]) -> bool:
+def _is_there(videos_dir: Folder, base: str, path: str, files: dict[str, File]) -> bool:
     inside = _inside(videos_dir, base, path)
-    return inside is not None and (inside in files or os.path.isfile(videos_dir / inside))
+    return inside is not None and (inside in files or is_file(videos_dir, inside))
 
 
-def _source(videos_dir: Path, base: str, line: _Line, files: dict[str, File]) -> Source:
+def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) -> Source:
     there = [reading for reading in line.readings if _is_there(videos_dir, base, reading.path, files)]
     likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
     plain = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
@@ -176,16 +176,23 @@ def _source(videos_dir: Path, base: str, line: _Line, files: dict[str, File]) ->
     return Source(path, path, chosen.label, "", file.size_bytes, file.stamp, start, end)
 
 
-def _inside(videos_dir: Path, base: str, path: str) -> str | None:
+def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
     """A path relative to the folder of the videos; None if it leads outside."""
-    if not path.startswith("/"):
+    if not path.startswith("/") and not remote.is_uri(path):
         path = posixpath.normpath(posixpath.join(base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
     path = posixpath.normpath(path)
-    for folder in (str(videos_dir), os.path.realpath(videos_dir)):
+    for folder in _names(videos_dir):
         if path.startswith(f"{folder}/"):
             return path[len(folder) + 1 :]
     return None
+
+
+def _names(videos_dir: Folder) -> tuple[str, ...]:
+    """How a path may begin that leads into the folder."""
+    if isinstance(videos_dir, RemotePath):
+        return (posixpath.normpath(str(videos_dir).partition("?")[0]),)
+    return str(videos_dir), os.path.realpath(videos_dir)
 
 
 def _named(sources: list[Source], places: dict[str, str], names: Sequence[str] | None) -> list[Source]:

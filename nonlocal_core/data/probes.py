@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import isolation
-from nonlocal_core.data import pictures, video
+from nonlocal_core.data import pictures, remote, video
 from nonlocal_core.errors import DecodeError
 
 _CHUNK_BYTES = 1 << 20
@@ -17,7 +17,8 @@ _CHUNK_BYTES = 1 << 20
 class Look(NamedTuple):
     """A file to look at."""
 
-    path: str
+    place: str
+    """path or URI"""
     sha256: str = ""
     """of its content, where that is known"""
 
@@ -36,14 +37,23 @@ class Facts(NamedTuple):
 
 
 def look(item: Look) -> Facts:
-    """What there is to know about one file; a bad one gives a status and a reason, never an exception."""
-    path = Path(item.path)
-    sha256 = item.sha256
+    """What there is to know about one file; a bad one gives a status and a reason.
+
+    Raises: what `remote.fetched` raises of object storage.
+    """
+    try:
+        with remote.fetched(item.place) as path:
+            return _look(path, item.sha256)
+    except FileNotFoundError:
+        return Facts("", "missing", "it was there a moment ago", None, False)
+
+
+def _look(path: Path, sha256: str) -> Facts:
     try:
         sha256 = sha256 or content_hash(path)
         return Facts(sha256, "ok", "", video.probe(path), True)
     except FileNotFoundError:
-        return Facts("", "missing", "it was there a moment ago", None, False)
+        raise
     except OSError as error:
         return Facts("", "unreadable", f"cannot be opened: {error.strerror}", None, False)
     except DecodeError as error:
@@ -53,10 +63,14 @@ def look(item: Look) -> Facts:
         return Facts(sha256, "unreadable", reason, None, False)
 
 
-def hash_of(path: str) -> str:
-    """The hash of a content; "" if there is none, for whatever reason."""
+def hash_of(place: str) -> str:
+    """The hash of a content; "" if there is none, for whatever reason.
+
+    Raises: what `remote.fetched` raises of object storage.
+    """
     try:
-        return content_hash(Path(path))
+        with remote.fetched(place) as path:
+            return content_hash(path)
     except (OSError, DecodeError):
         return ""
 

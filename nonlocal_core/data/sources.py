@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import pictures
+from nonlocal_core.data import pictures, remote
+from nonlocal_core.data.remote import RemotePath
 from nonlocal_core.errors import InputError
+
+Folder = Path | RemotePath
+"""on a file system, or in object storage"""
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
@@ -45,13 +49,32 @@ class File(NamedTuple):
     stamp: int
 
 
-def walk(videos_dir: Path, below: str = "") -> Iterator[File]:
+def opened(videos_dir: Path | str) -> Folder:
+    """A folder to look for videos in, by its path or URI.
+
+    Raises: InputError if a URI names no folder; RemoteError if it cannot be listed now.
+    """
+    if isinstance(videos_dir, str) and remote.is_uri(videos_dir):
+        return remote.list_folder(videos_dir)
+    return Path(videos_dir).expanduser().absolute()
+
+
+def entries(folder: Folder) -> list[Folder]:
+    """What lies directly in a folder, by name."""
+    found: list[Folder] = [*folder.iterdir()]
+    return sorted(found, key=str)
+
+
+def walk(videos_dir: Folder, below: str = "") -> Iterator[File]:
     """Every video below a folder; links are followed, hidden names are not.
 
     A folder with pictures is a video if there is neither a video file nor another folder in it.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
+    if isinstance(videos_dir, RemotePath):
+        yield from _visit_remote(videos_dir / below)
+        return
     try:
         top = os.path.realpath(videos_dir / below)
         yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,))
@@ -59,13 +82,22 @@ def walk(videos_dir: Path, below: str = "") -> Iterator[File]:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
-def look(videos_dir: Path, path: str) -> File:
+def look(videos_dir: Folder, path: str) -> File:
     """One file that a list names, whatever its name ends with; size -1 if it is not there."""
+    if isinstance(videos_dir, RemotePath):
+        return File(path, *(videos_dir / path).found)
     try:
         status = os.stat(videos_dir / path)
     except OSError:
         return File(path, -1, 0)
     return File(path, status.st_size, status.st_mtime_ns)
+
+
+def is_file(videos_dir: Folder, path: str) -> bool:
+    """Whether there is a file of any name."""
+    if isinstance(videos_dir, RemotePath):
+        return (videos_dir / path).is_file()
+    return os.path.isfile(videos_dir / path)
 
 
 def stem(path: str) -> str:
@@ -100,7 +132,21 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[Fil
         if real not in ancestors:  # a link to a folder that holds it
             yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
     if shots and prefix and not videos and not folders:
-        yield _folder_of_pictures(shots, prefix[:-1])
+        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in shots], prefix[:-1])
+
+
+def _visit_remote(folder: RemotePath) -> Iterator[File]:
+    """What `_visit` yields; object storage has no links, and its names are UTF-8."""
+    shown = [child for child in folder.iterdir() if not child.name.startswith(".")]
+    folders = [child for child in shown if child.is_dir()]
+    files = [(child.name.lower(), File(child.path, *child.found)) for child in shown if child.is_file()]
+    videos = [file for name, file in files if name.endswith(SUFFIXES)]
+    shots = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
+    yield from videos
+    for child in folders:
+        yield from _visit_remote(child)
+    if shots and folder.path and not videos and not folders:
+        yield _folder_of_pictures(shots, folder.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -121,9 +167,8 @@ def _file(entry: os.DirEntry[str], path: str) -> File:
     return File(path, status.st_size, status.st_mtime_ns)
 
 
-def _folder_of_pictures(entries: list[os.DirEntry[str]], path: str) -> File:
-    files = sorted(_file(entry, f"{path}/{entry.name}") for entry in entries)
-    stamp = hashlib.blake2b(json.dumps(files).encode(), digest_size=8).digest()
+def _folder_of_pictures(files: list[File], path: str) -> File:
+    stamp = hashlib.blake2b(json.dumps(sorted(files)).encode(), digest_size=8).digest()
     return File(path, sum(max(0, file.size_bytes) for file in files), int.from_bytes(stamp, "big") >> 1)
 
 

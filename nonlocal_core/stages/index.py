@@ -25,8 +25,7 @@ from nonlocal_core.artifacts import (
     write_json,
 )
 from nonlocal_core.config import Config
-from nonlocal_core.data import known, layouts, lists, manifest, probes, splits
-from nonlocal_core.data.sources import Source, listing_digest
+from nonlocal_core.data import known, layouts, lists, manifest, probes, remote, sources, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.progress import Progress
 
@@ -56,8 +55,10 @@ class IndexPlan(Frozen):
     shards: tuple[IndexShard, ...]
 
 
-def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None = None) -> Manifest:
-    """The manifest of a folder of labelled videos.
+def index(
+    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None = None
+) -> Manifest:
+    """The manifest of a folder of labelled videos, which a path or a URI names.
 
     Raises: InputError if there is nothing to train on, or too much of it cannot be read.
     """
@@ -67,42 +68,44 @@ def index(videos_dir: Path, config: Config, workspace: Workspace, labels_path: P
     return seal(planned, config, workspace)
 
 
-def plan(videos_dir: Path, config: Config, workspace: Workspace, labels_path: Path | None = None) -> IndexPlan:
+def plan(
+    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None = None
+) -> IndexPlan:
     """The files to probe, cut into shards.
 
     Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
-    videos_dir = videos_dir.expanduser().absolute()
-    if workspace.root.is_relative_to(videos_dir):
+    folder = sources.opened(videos_dir)
+    if isinstance(folder, Path) and workspace.root.is_relative_to(folder):
         raise InputError(
-            f"the workspace {workspace.root} lies inside {videos_dir} and would be taken for videos: "
+            f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
     labels = layouts.read_labels(labels_path.expanduser()) if labels_path else None
-    layout = layouts.detect(videos_dir) if config.index.layout == "auto" else config.index.layout
-    sources = layouts.find_videos(videos_dir, layout, labels)
+    layout = layouts.detect(folder) if config.index.layout == "auto" else config.index.layout
+    found = layouts.find_videos(folder, layout, labels)
     if layout == "lists":
-        labels = labels or lists.numbers(sources)
-    listed = _frame(sources, videos_dir)
+        labels = labels or lists.numbers(found)
+    listed = _frame(found, str(folder))
     listed = known.recall(workspace.root / KNOWN_FOLDER, listed, [])
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
     in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
-    inputs = [listing_digest(sources), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
+    inputs = [sources.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
     key = key_of("index", VERSION, [config.index], inputs)
-    planned = IndexPlan(key=key, videos_dir=str(videos_dir), labels=tuple(labels) if labels else None, shards=())
+    planned = IndexPlan(key=key, videos_dir=str(folder), labels=tuple(labels) if labels else None, shards=())
     if workspace.find(Manifest, key):
         return planned
-    folder = workspace.partial(Manifest, key)
-    write_atomically(folder / LISTING_FILE, json.dumps(sources).encode())
+    partial = workspace.partial(Manifest, key)
+    write_atomically(partial / LISTING_FILE, json.dumps(found).encode())
     todo = listed[~listed["is_settled"] & (listed["size_bytes"] >= 0)]
-    shards = _cut(todo, planned.key, folder, config.runtime.index_shard_videos)
-    log.info("%d videos, %d of them to look at, shards: %d", len(sources), len(todo), len(shards))
+    shards = _cut(todo, planned.key, partial, config.runtime.index_shard_videos)
+    log.info("%d videos, %d of them to look at, shards: %d", len(found), len(todo), len(shards))
     return planned.model_copy(update={"shards": shards})
 
 
-def _frame(sources: list[Source], videos_dir: Path) -> pd.DataFrame:
-    listed = pd.DataFrame(sources, columns=pd.Index(Source._fields))
-    return listed.assign(place=f"{videos_dir}/" + listed["path"])
+def _frame(found: list[sources.Source], videos_dir: str) -> pd.DataFrame:
+    listed = pd.DataFrame(found, columns=pd.Index(sources.Source._fields))
+    return listed.assign(place=[remote.join(videos_dir, source.path) for source in found])
 
 
 def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:
@@ -128,7 +131,10 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
         if known.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
         todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
-        known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
+        try:
+            known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
+        finally:
+            remote.remove_orphans()
 
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
@@ -163,7 +169,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     """
 
     def make(folder: Path) -> Manifest:
-        probed = _join(folder, Path(planned.videos_dir), workspace)
+        probed = _join(folder, planned.videos_dir, workspace)
         rows = splits.complete(probed, config.index, list(planned.labels) if planned.labels else None)
         manifest.check(rows, config.runtime.max_unreadable, is_split_drawn=bool((probed["split"] == "").any()))
         labels = planned.labels or sorted(rows["label"].unique())
@@ -188,10 +194,10 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     return made.model_copy(update={"videos_dir": planned.videos_dir})
 
 
-def _join(folder: Path, videos_dir: Path, workspace: Workspace) -> pd.DataFrame:
+def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """Each listed file with what is known of it."""
-    sources = [Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
-    rows = known.recall(workspace.root / KNOWN_FOLDER, _frame(sources, videos_dir))
+    found = [sources.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    rows = known.recall(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
         first = rows.loc[is_missing, "path"].iloc[0]

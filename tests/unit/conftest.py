@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from s3_server import S3, serve
 from small import Toy, small_config
 
 from nonlocal_core.artifacts import Workspace
@@ -17,3 +20,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     workspace, config = Workspace(folder / "workspace"), small_config()
     manifest = index(videos_dir, config, workspace)
     return Toy(videos_dir, workspace.root, manifest, cache(manifest, config, workspace))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3 server with an empty bucket; each test takes a folder of its own."""
+    with pytest.MonkeyPatch.context() as patch, serve(tmp_path_factory.mktemp("s3"), "bucket") as server:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield server

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from nonlocal_core import errors
-from nonlocal_core.errors import ChildError, InputError, NonlocalError, all_errors, is_worth_retrying
+from nonlocal_core.errors import ChildError, InputError, NonlocalError, RemoteError, all_errors, is_worth_retrying
 
 
 def test_a_full_disk_is_not_tried_again():
@@ -32,7 +32,7 @@ def test_exit_codes_tell_the_kinds_apart():
         assert cls is NonlocalError or cls.exit_code == codes[next(c for c in codes if issubclass(cls, c))]
 
 
-@pytest.mark.parametrize("name", [name for name in all_errors() if name != "ChildError"])
+@pytest.mark.parametrize("name", [name for name in all_errors() if name not in ("ChildError", "RemoteError")])
 def test_our_own_errors_would_come_again(name):
     assert not is_worth_retrying(all_errors()[name]("x"))
 
@@ -41,6 +41,7 @@ def test_our_own_errors_would_come_again(name):
     ("error", "worth"),
     [
         (ChildError("x"), True),
+        (RemoteError("x"), True),
         (ChildError("x", worth_retrying=False), False),
         (OSError(5, "Input/output error"), True),
         (FileNotFoundError(), True),

@@ -39,7 +39,7 @@ def test_what_is_no_such_jpeg_is_damaged(jpeg, height):
 
 
 def test_every_frame_is_kept_at_its_size(good_mp4):
-    made = encoding.encode_video(Job(good_mp4, probes.content_hash(good_mp4), True, SETTINGS))
+    made = encoding.encode_video(Job(str(good_mp4), probes.content_hash(good_mp4), True, SETTINGS))
     assert (made.reason, made.num_frames, made.height, made.width) == ("", 60, 40, 80)
     assert made.source_px == 60 * 128 * 64
     assert made.seconds > 0
@@ -51,14 +51,14 @@ def test_every_frame_is_kept_at_its_size(good_mp4):
 
 
 def test_what_is_not_kept_is_decoded_all_the_same(good_mp4, tmp_path):
-    made = encoding.encode_video(Job(good_mp4, probes.content_hash(good_mp4), False, SETTINGS))
+    made = encoding.encode_video(Job(str(good_mp4), probes.content_hash(good_mp4), False, SETTINGS))
     assert (made.reason, made.num_frames, made.height, made.width, made.jpegs) == ("", 60, 40, 80, [])
     content = good_mp4.read_bytes()
     third = len(content) // 3
     (tmp_path / "damaged.mp4").write_bytes(content[:third] + b"\xff" * third + content[2 * third :])
     for kept in (True, False):
         damaged = tmp_path / "damaged.mp4"
-        made = encoding.encode_video(Job(damaged, probes.content_hash(damaged), kept, SETTINGS))
+        made = encoding.encode_video(Job(str(damaged), probes.content_hash(damaged), kept, SETTINGS))
         assert made._replace(reason="") == encoding.broken("")
         assert made.reason.startswith("damaged")
 
@@ -69,10 +69,10 @@ def test_another_content_never_gets_the_name_of_the_first(good_mp4, tmp_path):
         (tmp_path / "none.mp4", "is gone"), (tmp_path / "empty.mp4", "has changed"), (good_mp4, "has changed")
     ]:  # fmt: skip
         with pytest.raises(InputError, match=f"{path} {said}.*: run again from index"):
-            encoding.encode_video(Job(path, "another", True, SETTINGS))
+            encoding.encode_video(Job(str(path), "another", True, SETTINGS))
 
 
 def test_small_sources_grow(tmp_path):
     path = encode_video(tmp_path / "small.mp4", num_frames=1, size=(34, 18))
-    made = encoding.encode_video(Job(path, probes.content_hash(path), True, SETTINGS))
+    made = encoding.encode_video(Job(str(path), probes.content_hash(path), True, SETTINGS))
     assert (made.num_frames, made.height, made.width) == (1, 40, 76)
