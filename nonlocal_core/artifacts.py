@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -157,10 +158,15 @@ def write_json(path: Path, value: object) -> None:
 class Workspace:
     """The folder that all artifacts live in.
 
-    Raises: WorkspaceError if the folder cannot be made or written.
+    Raises: WorkspaceError if it is a URI, or the folder cannot be made or written.
     """
 
     def __init__(self, root: Path | str):
+        if re.match(r"[a-z0-9+.-]+:/", str(root)):
+            raise WorkspaceError(
+                f"the workspace {root} must be a folder, because it is locked: copy it to and from object storage"
+                " with python -m nonlocal_core.mirror"
+            )
         self.root = Path(root).expanduser().absolute()
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from pyarrow import fs
 
 from nonlocal_core import isolation
 from nonlocal_core.data import pictures
-from nonlocal_core.errors import InputError, RemoteError, WorkspaceError
+from nonlocal_core.errors import FULL_DISK, InputError, RemoteError, WorkspaceError, is_full_disk
 
 CHUNK_BYTES = 8 << 20
 """each is one request"""
@@ -242,6 +242,8 @@ def asking(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if is_full_disk(error):
+            raise WorkspaceError(FULL_DISK) from None
         said = " ".join(re.sub(r"\(Request ID.*?\)", "", str(error)).split())
         if _REFUSED.search(said):
             raise InputError(

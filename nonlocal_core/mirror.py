@@ -1,0 +1,242 @@
+"""Copy what is finished in a workspace to object storage, or from there into a workspace.
+
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          what is finished here is copied there
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   what is finished there is copied here
+
+Nothing is copied twice and nothing is deleted.  The file that makes something count is copied last, so a transfer
+that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import posixpath
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pyarrow import fs
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import ARTIFACT_FILE, Workspace
+from nonlocal_core.data import remote, store
+from nonlocal_core.errors import InputError, NonlocalError, RemoteError
+
+KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
+"""in the order of copying: nothing is there before what it refers to"""
+
+# What makes something count: its kind, and the lock of whoever builds it.
+_COUNTS = (
+    (re.compile(rf"{store.FOLDER}/(\w+)/shard-(\w+)\.parquet"), "records", r"records-\1-\2"),
+    (re.compile(r"index/known/part-\w+\.parquet"), "known", "index-known"),
+    (re.compile(rf"(index|cache|train|evaluate)/(\w+)/{ARTIFACT_FILE}"), r"\1", r"\1-\2"),
+    (re.compile(rf"{registry.FOLDER}/(v\d+)/{registry.ENTRY_FILE}"), "registry", registry.FOLDER),
+)
+_REGISTRY = f"{registry.FOLDER}/{registry.REGISTRY_FILE}"
+
+
+class Side(NamedTuple):
+    """A workspace, or its mirror."""
+
+    name: str
+    storage: fs.SubTreeFileSystem
+    sizes: dict[str, int]
+    """of all files (bytes)"""
+
+    def read(self, path: str) -> bytes:
+        """The content of a file."""
+        return b"".join(remote.chunks(self.storage, path))
+
+    def decisions(self) -> registry.State:
+        """The content of registry.json."""
+        if _REGISTRY not in self.sizes:
+            return registry.State()
+        try:
+            return registry.State.model_validate_json(self.read(_REGISTRY))
+        except ValueError:
+            raise InputError(f"{_REGISTRY} in {self.name} is damaged: restore it, or delete it") from None
+
+
+class Unit(NamedTuple):
+    """Files that are worth something together only."""
+
+    kind: str
+    lock: str
+    files: tuple[str, ...]
+    """the last one makes them count"""
+
+
+def mirror(workspace: Workspace, uri: str, *, pull: bool) -> Iterator[str]:
+    """What is copied, line by line.
+
+    Raises: InputError if there is nothing to copy from, or the other registry has decisions of its own;
+            RemoteError if a transfer breaks off.
+    """
+    here, there = (
+        _side(str(workspace.root), fs.LocalFileSystem(), str(workspace.root)),
+        _side(uri, *remote.resolve(uri)),
+    )
+    source, target = (there, here) if pull else (here, there)
+    units = _units(source)
+    if not any(units.values()):
+        raise InputError(f"there is nothing finished in {source.name}: is this the right place?")
+    lock = workspace.locked if pull else lambda _: contextlib.nullcontext()
+    decided = {decision.version for decision in _shared(source, target)}
+    for kind in KINDS:
+        todo = [unit for unit in units[kind] if not _is_there(unit, source, target, decided)]
+        if not units[kind]:
+            continue
+        num_bytes = sum(source.sizes[path] for unit in todo for path in unit.files)
+        yield f"{kind:9} {len(todo)} of {len(units[kind])} to copy, {store.gigabytes(num_bytes)}"
+        started_s = time.monotonic()
+        for unit in todo:
+            with lock(unit.lock):
+                _copy(unit, source, target)
+        yield f"{kind:9} {len(todo)} copied and compared in {time.monotonic() - started_s:.0f} s"
+    with lock(registry.FOLDER):
+        yield from _copy_decisions(source, target)
+
+
+def _side(name: str, storage: fs.FileSystem, top: str) -> Side:
+    return _listed(name, fs.SubTreeFileSystem(top, storage))
+
+
+def _listed(name: str, storage: fs.SubTreeFileSystem) -> Side:
+    with remote.asking(name):
+        found = storage.get_file_info(fs.FileSelector("", allow_not_found=True, recursive=True))
+    return Side(name, storage, {info.path: info.size for info in found if info.type == fs.FileType.File})
+
+
+def _units(source: Side) -> dict[str, list[Unit]]:
+    """All that is finished, by its kind."""
+    below = defaultdict(list)
+    for path in source.sizes:
+        below["/".join(path.split("/")[:2])].append(path)
+    units: dict[str, list[Unit]] = {kind: [] for kind in KINDS}
+    decided = {decision.version for decision in source.decisions().decisions}
+    for path in sorted(source.sizes):
+        for pattern, kind, lock in _COUNTS:
+            match = pattern.fullmatch(path)
+            if match is None or (kind == "registry" and match[1] not in decided):
+                continue
+            folder = posixpath.dirname(path)
+            if kind == "records":
+                files = [path.removesuffix("parquet") + "bin"]
+            elif kind == "known":
+                files = []
+            else:
+                files = [file for file in sorted(below[folder]) if file != path and ".tmp" not in file]
+            units[match.expand(kind)].append(Unit(match.expand(kind), match.expand(lock), (*files, path)))
+    return units
+
+
+def _is_there(unit: Unit, source: Side, target: Side, decided: set[str]) -> bool:
+    """Whether the target has it already, whole."""
+    counts = unit.files[-1]
+    if counts not in target.sizes or (unit.kind == "registry" and counts.split("/")[1] not in decided):
+        return False
+    if all(target.sizes.get(path) == source.sizes[path] for path in unit.files):
+        return True
+    if posixpath.basename(counts) != ARTIFACT_FILE:
+        return False
+    # Another machine may have trained with the same key to other weights: they are as good.
+    files: dict[str, int] = json.loads(target.read(counts))["files"]
+    return all(target.sizes.get(f"{posixpath.dirname(counts)}/{name}") == size for name, size in files.items())
+
+
+def _shared(source: Side, target: Side) -> tuple[registry.Decision, ...]:
+    """The decisions of the target.
+
+    Raises: InputError if each side has decisions that the other one has not.
+    """
+    mine, theirs = source.decisions().decisions, target.decisions().decisions
+    for ours, other in zip(mine, theirs, strict=False):
+        if ours != other:
+            raise InputError(
+                f"the registries in {source.name} and {target.name} have decided on {ours.version} each by itself:"
+                f" mirror to another URI, or delete {registry.FOLDER}/ on one side"
+            )
+    return theirs
+
+
+def _copy(unit: Unit, source: Side, target: Side) -> None:
+    *files, counts = unit.files
+    with remote.asking(target.name):
+        if counts in target.sizes:
+            target.storage.delete_file(counts)
+        elif target.storage.get_file_info(counts).type == fs.FileType.File:
+            return  # somebody else has finished it meanwhile
+    for path in files:
+        _write(target, path, remote.chunks(source.storage, path), source.sizes[path])
+    _write(target, counts, iter([source.read(counts)]), source.sizes[counts])
+
+
+def _copy_decisions(source: Side, target: Side) -> Iterator[str]:
+    mine = source.decisions().decisions
+    theirs = _shared(source, _listed(target.name, target.storage))  # somebody may have registered meanwhile
+    if ahead := [decision.version for decision in theirs[len(mine) :]]:
+        yield f"registry  {target.name} has decided on {', '.join(ahead)} too, so its registry.json stays"
+    elif _REGISTRY in source.sizes:
+        content = source.read(_REGISTRY)
+        _write(target, _REGISTRY, iter([content]), len(content))
+
+
+def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None:
+    """Put a file there, whole.
+
+    Raises: RemoteError if it does not have its size.
+    """
+    is_disk = isinstance(target.storage.base_fs, fs.LocalFileSystem)
+    written = f"{path}.tmp{os.getpid()}" if is_disk else path
+    first = next(content, b"")
+    with remote.asking(f"{path} in {target.name}"):
+        if is_disk:
+            target.storage.create_dir(posixpath.dirname(path))
+        with target.storage.open_output_stream(written) as file:
+            file.write(first)
+            for chunk in content:
+                file.write(chunk)
+        if (found := target.storage.get_file_info(written).size) != size:
+            raise RemoteError(f"{path} has {found} of {size} bytes in {target.name}: run again")
+        if is_disk:
+            target.storage.move(written, path)
+
+
+def main(words: list[str]) -> int:
+    """The command: its lines, and its exit code."""
+    description, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "python -m nonlocal_core.mirror",
+        description=description,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
+    parser.add_argument("--pull", action="store_true", help="copy from there to here")
+    given = parser.parse_args(words)
+    try:
+        if not remote.is_uri(given.uri):
+            raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
+        if not given.pull and not given.workspace.is_dir():
+            raise InputError(f"there is no workspace {given.workspace}: name its folder")
+        for line in mirror(Workspace(given.workspace), given.uri, pull=given.pull):
+            print(line, flush=True)
+    except FileNotFoundError as error:
+        print(f"error: something went away meanwhile: run again ({error})", file=sys.stderr)
+        return RemoteError.exit_code
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,210 @@
+"""A workspace and its mirror in object storage: what is copied, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from s3_server import S3, Door
+from small import Toy, files_of, small_config
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache, Workspace
+from nonlocal_core.data.records import RecordReader
+from nonlocal_core.errors import WorkspaceError
+from nonlocal_core.mirror import main
+from nonlocal_core.stages.cache import cache
+from nonlocal_core.stages.index import index
+
+WEIGHTS = bytes(range(256)) * 400
+
+
+def trained(workspace: Workspace, name: str, top1: float = 0.5, weights: bytes = WEIGHTS) -> None:
+    """A checkpoint, its evaluation and its entry."""
+
+    def make_checkpoint(folder: Path) -> Checkpoint:
+        (folder / "w.safetensors").write_bytes(weights)
+        facts = {"num_steps": 1, "num_clips": 1, "final_loss": 0.5}
+        return Checkpoint(key=name, digest=name, path=f"train/{name}", file="w.safetensors", **facts)
+
+    def make_evaluation(folder: Path) -> Evaluation:
+        (folder / "report.md").write_text(f"{top1:.2%}")
+        facts = {"protocol": "val, 1 view", "split_digest": "x", "top5": 1.0, "num_scored": 4, "num_videos": 4}
+        return Evaluation(key=name, digest=name, path=f"evaluate/{name}", top1=top1, **facts)
+
+    checkpoint = workspace.build(Checkpoint, name, make_checkpoint, {})
+    evaluation = workspace.build(Evaluation, name, make_evaluation, {})
+    registry.add(workspace, name, checkpoint, evaluation, {}, 0.0)
+
+
+def finished(workspace: Workspace) -> dict[str, bytes]:
+    """Every file that counts, without locks and what is unfinished."""
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes()
+        for path in workspace.root.rglob("*")
+        if path.is_file() and ".locks" not in path.parts and ".partial" not in str(path)
+    }
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, list[str]]:
+    """The exit code of the command, and its lines."""
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, (said.out + said.err).splitlines()
+
+
+def test_what_is_pushed_and_pulled_is_finished_elsewhere(s3: S3, toy: Toy, tmp_path, capsys):
+    workspace = toy.workspace(tmp_path / "here")
+    trained(workspace, "aa")
+    workspace.partial(Checkpoint, "bb").joinpath("step.npz").write_text("unfinished")
+    (workspace.root / "train/cc").mkdir()
+    (workspace.root / "train/cc/w.safetensors").write_text("without artifact.json")
+    (workspace.root / "notes.txt").write_text("of a person")
+    code, lines = run(capsys, workspace.root, s3.uri("mirror"))
+    assert code == 0
+    assert [line.split()[0] for line in lines] == [
+        kind for kind in ("records", "known", "index", "cache", "train", "evaluate", "registry") for _ in "12"
+    ]
+    assert lines[8].startswith("train     1 of 1 to copy, 0.0001 GB")
+    assert lines[9].startswith("train     1 copied and compared in ")
+    here = finished(workspace)
+    for path in ("train/cc/w.safetensors", "notes.txt"):
+        del here[path]
+    assert s3.files("mirror") == {f"mirror/{path}": len(content) for path, content in here.items()}
+
+    code, lines = run(capsys, tmp_path / "there", s3.uri("mirror"), "--pull")
+    assert code == 0
+    there = Workspace(tmp_path / "there")
+    assert finished(there) == here
+    before = files_of(there.root)
+    manifest = index(toy.videos_dir, small_config(), there)
+    cached = cache(manifest, small_config(), there)
+    assert (manifest, cached) == (toy.manifest, toy.cache)
+    assert there.find(Checkpoint, "aa") == workspace.find(Checkpoint, "aa")
+    assert registry.read(there).champion == "v0001"
+    assert len(RecordReader(there, cached).rows) == 12
+    after = files_of(there.root)
+    assert {path: after[path] for path in before if ".locks" not in path} == {
+        path: when for path, when in before.items() if ".locks" not in path
+    }
+
+    with s3.asked() as requests:
+        assert run(capsys, workspace.root, s3.uri("mirror"))[0] == 0
+    assert {request for request in requests if request.startswith(("PUT", "POST", "DELETE"))} <= {
+        "PUT mirror/registry/registry.json", "POST mirror/registry/registry.json"
+    }  # fmt: skip
+
+
+def test_what_makes_something_count_is_copied_last_and_a_broken_transfer_goes_on(
+    s3: S3, toy: Toy, tmp_path, capsys
+):
+    workspace = toy.workspace(tmp_path / "here")
+    trained(workspace, "aa")
+    door = Door(s3)
+    door.shut_at = b"PUT /bucket/broken/train/aa/w.safetensors"
+    code, lines = run(capsys, workspace.root, s3.uri("broken", door.port))
+    assert (code, len(lines)) == (7, 10)
+    assert lines[-1].startswith("error: train/aa/w.safetensors in s3://bucket/broken")
+    assert "cannot be reached now" in lines[-1]
+    assert "broken/train/aa/artifact.json" not in s3.files("broken")
+    assert not any("registry" in path for path in s3.files("broken"))
+    door.shut_at = b"nothing"
+    door.open()
+    with s3.asked() as requests:
+        assert run(capsys, workspace.root, s3.uri("broken", door.port))[0] == 0
+    door.shut()
+    puts = list(dict.fromkeys(request.split()[1] for request in requests if request.startswith("PUT")))
+    assert puts == [
+        *("broken/train/aa/w.safetensors", "broken/train/aa/artifact.json"),
+        *("broken/evaluate/aa/report.md", "broken/evaluate/aa/artifact.json"),
+        *("broken/registry/v0001/checkpoint.safetensors", "broken/registry/v0001/entry.json"),
+        "broken/registry/registry.json",
+    ]
+
+
+def test_a_mirror_that_has_lost_bytes_gets_them_again(s3: S3, tmp_path, capsys):
+    workspace = Workspace(tmp_path / "here")
+    trained(workspace, "aa")
+    assert run(capsys, workspace.root, s3.uri("lost"))[0] == 0
+    s3.write("lost/train/aa/w.safetensors", WEIGHTS[:-1])
+    code, lines = run(capsys, workspace.root, s3.uri("lost"))
+    assert (code, lines[0].split(",")[0]) == (0, "train     1 of 1 to copy")
+    assert s3.read("lost/train/aa/w.safetensors") == WEIGHTS
+
+
+def test_other_weights_of_the_same_key_stay_as_they_are(s3: S3, tmp_path, capsys):
+    mine, theirs = Workspace(tmp_path / "mine"), Workspace(tmp_path / "theirs")
+    trained(mine, "aa")
+    trained(theirs, "aa", weights=WEIGHTS[1:])
+    for workspace in (mine, theirs):
+        shutil.rmtree(workspace.root / registry.FOLDER)
+        assert run(capsys, workspace.root, s3.uri("other"))[0] == 0
+    assert s3.read("other/train/aa/w.safetensors") == WEIGHTS
+    assert json.loads(s3.read("other/train/aa/artifact.json"))["files"] == {"w.safetensors": len(WEIGHTS)}
+
+
+def test_a_registry_is_never_copied_over_decisions_that_it_does_not_have(s3: S3, tmp_path, capsys):
+    mine, theirs = Workspace(tmp_path / "mine"), Workspace(tmp_path / "theirs")
+    trained(mine, "aa")
+    assert run(capsys, mine.root, s3.uri("decided"))[0] == 0
+    assert run(capsys, theirs.root, s3.uri("decided"), "--pull")[0] == 0
+    trained(theirs, "bb", top1=0.9)
+    assert run(capsys, theirs.root, s3.uri("decided"))[0] == 0
+
+    code, lines = run(capsys, mine.root, s3.uri("decided"))  # behind: all else is copied
+    assert code == 0
+    assert lines[-1].startswith("registry  s3://bucket/decided")
+    assert lines[-1].endswith(" has decided on v0002 too, so its registry.json stays")
+    assert json.loads(s3.read("decided/registry/registry.json"))["champion"] == "v0002"
+
+    trained(mine, "cc", top1=0.7)  # parted
+    before = s3.files("decided")
+    for pull in ([], ["--pull"]):
+        code, lines = run(capsys, mine.root, s3.uri("decided"), *pull)
+        assert (code, len(lines)) == (3, 1)
+        assert "have decided on v0002 each by itself: mirror to another URI, or delete registry/" in lines[0]
+    assert s3.files("decided") == before
+    assert registry.read(mine).decisions[1].reason.startswith("better: top-1 70.00%")
+
+
+def test_a_person_s_mistakes_are_one_clear_line(s3: S3, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for words, code, said in [
+        ((tmp_path / "none", s3.uri("x")), 3, "there is no workspace"),
+        ((tmp_path / "empty", s3.uri("x")), 3, "there is nothing finished in"),
+        ((tmp_path / "empty", s3.uri("x"), "--pull"), 3, "there is nothing finished in s3://bucket/x"),
+        ((tmp_path / "empty", "/mnt/x"), 3, "/mnt/x is no URI: name the mirror as s3://BUCKET/FOLDER"),
+        ((s3.uri("x"), s3.uri("x"), "--pull"), 4, "must be a folder, because it is locked"),
+    ]:
+        found, lines = run(capsys, *words)
+        assert (found, len(lines)) == (code, 1)
+        assert lines[0].startswith("error: ")
+        assert said in lines[0]
+    trained(Workspace(tmp_path / "here"), "aa")
+    code, lines = run(capsys, tmp_path / "here", s3.uri("x").replace("bucket", "nobucket"))
+    assert (code, len(lines)) == (3, 2)
+    assert "is refused: check the bucket's name" in lines[1]
+    with pytest.raises(WorkspaceError, match=r"s3:/bucket/x must be a folder.*nonlocal_core\.mirror"):
+        Workspace(Path("s3://bucket/x"))
+
+
+def test_it_is_a_command(tmp_path):
+    trained(Workspace(tmp_path / "here"), "aa")
+    command = [
+        sys.executable,
+        "-m",
+        "nonlocal_core.mirror",
+        str(tmp_path / "here"),
+        f"file://{tmp_path / 'there'}",
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert said.stderr == ""
+    assert len(said.stdout.splitlines()) == 6
+    there = Workspace(tmp_path / "there")
+    assert there.find(Checkpoint, "aa")
+    assert there.find(Manifest, "aa") is there.find(RecordCache, "aa") is None
+    assert registry.read(there).champion == "v0001"
