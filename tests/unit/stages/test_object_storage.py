@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -133,7 +134,7 @@ def test_a_server_that_stops_is_worth_another_try_which_goes_on(s3: S3, videos_d
     if stage == "cache":
         index.index(uri, shards, Workspace(tmp_path))
     path = "shrinks/toy-0003.mp4" if stage == "index" else in_last_shard(*on_disk)
-    door.shut_at = f"GET /bucket/{stage}/{path} ".encode()
+    door.shut_at = f"GET /bucket/{stage}/{quote(path)} ".encode()
     with s3.asked() as before, pytest.raises(RemoteError, match="cannot be reached now") as raised:
         made(uri, tmp_path, shards)
     assert is_worth_retrying(raised.value)
