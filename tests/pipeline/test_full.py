@@ -97,6 +97,20 @@ def test_second_run_does_no_work(run: tuple[Summary, Path], videos_dir: Path) ->
     assert again.model_copy(update={"seconds": {}}) == summary.model_copy(update={"seconds": {}})
 
 
+def test_a_mirrored_run_is_finished_elsewhere(run: tuple[Summary, Path], videos_dir: Path, tmp_path: Path) -> None:
+    summary, workspace_dir = run
+    mirror = f"file://{tmp_path / 'mirror'}"
+    for words in ([str(workspace_dir), mirror], [str(tmp_path / "elsewhere"), mirror, "--pull"]):
+        command = [sys.executable, "-m", "nonlocal_core.mirror", *words]
+        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    before = _written(tmp_path / "elsewhere")
+    again = full("tiny", SMALL, videos_dir, tmp_path / "elsewhere")
+    assert _written(tmp_path / "elsewhere") == before
+    assert again.entry == summary.entry
+    assert again.evaluation == summary.evaluation
+    assert again.cache == summary.cache
+
+
 def test_another_setting_redoes_only_what_reads_it(run: tuple[Summary, Path], videos_dir: Path) -> None:
     summary, workspace_dir = run
     again = full("tiny", {**SMALL, "evaluate.num_clips": 2}, videos_dir, workspace_dir)

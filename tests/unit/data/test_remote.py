@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
+import time
 from pathlib import Path
 
 import cv2
@@ -87,6 +88,9 @@ def test_a_list_may_hold_uris(s3: S3):
 
 
 def test_what_changes_changes_the_stamp(s3: S3, tmp_path):
+    s3.write("stamp/x.mp4", b"x")
+    (file,) = sources.walk(sources.opened(s3.uri("stamp")))
+    assert 0 <= time.time_ns() - file.stamp < 60e9
     for name in ("1.jpg", "2.jpg"):
         s3.write(f"stamps/shots/{name}", b"x")
     (before,) = sources.walk(sources.opened(s3.uri("stamps")))
