@@ -26,7 +26,7 @@ from pyarrow import fs
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import ARTIFACT_FILE, Workspace
-from nonlocal_core.data import remote, store
+from nonlocal_core.data import places, remote, store
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError
 
 KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
@@ -223,7 +223,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--pull", action="store_true", help="copy from there to here")
     given = parser.parse_args(words)
     try:
-        if not remote.is_uri(given.uri):
+        if not places.is_uri(given.uri):
             raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
         if not given.pull and not given.workspace.is_dir():
             raise InputError(f"there is no workspace {given.workspace}: name its folder")

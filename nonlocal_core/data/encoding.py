@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import isolation
-from nonlocal_core.data import probes, remote, transforms, video
+from nonlocal_core.data import places, probes, transforms, video
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.sections import CacheConfig
 
@@ -47,12 +47,12 @@ class Encoded(NamedTuple):
 def encode_video(job: Job) -> Encoded:
     """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason.
 
-    Raises: InputError if the source is gone, or has another content than it had; what `remote.fetched` raises.
+    Raises: InputError if the source is gone, or has another content than it had; what `places.fetched` raises.
     """
     cv2.setNumThreads(1)  # the processes of a build share the cores
     started_s = time.monotonic()
     try:
-        with remote.fetched(job.place) as path:
+        with places.fetched(job.place) as path:
             _check_content(path, job)
             return _encode(path, job, started_s)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nonlocal_core.data import kinetics, remote
+from nonlocal_core.data import kinetics, places
 from nonlocal_core.data.remote import RemotePath
 from nonlocal_core.data.sources import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
 from nonlocal_core.errors import InputError
@@ -178,7 +178,7 @@ def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) 
 
 def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
     """A path relative to the folder of the videos; None if it leads outside."""
-    if not path.startswith("/") and not remote.is_uri(path):
+    if not path.startswith("/") and not places.is_uri(path):
         path = posixpath.normpath(posixpath.join(base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
     path = posixpath.normpath(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import isolation
-from nonlocal_core.data import pictures, remote, video
+from nonlocal_core.data import pictures, places, video
 from nonlocal_core.errors import DecodeError
 
 _CHUNK_BYTES = 1 << 20
@@ -39,10 +39,10 @@ class Facts(NamedTuple):
 def look(item: Look) -> Facts:
     """What there is to know about one file; a bad one gives a status and a reason.
 
-    Raises: what `remote.fetched` raises of object storage.
+    Raises: what `places.fetched` raises of object storage.
     """
     try:
-        with remote.fetched(item.place) as path:
+        with places.fetched(item.place) as path:
             return _look(path, item.sha256)
     except FileNotFoundError:
         return Facts("", "missing", "it was there a moment ago", None, False)
@@ -66,10 +66,10 @@ def _look(path: Path, sha256: str) -> Facts:
 def hash_of(place: str) -> str:
     """The hash of a content; "" if there is none, for whatever reason.
 
-    Raises: what `remote.fetched` raises of object storage.
+    Raises: what `places.fetched` raises of object storage.
     """
     try:
-        with remote.fetched(place) as path:
+        with places.fetched(place) as path:
             return content_hash(path)
     except (OSError, DecodeError):
         return ""

@@ -1,38 +1,29 @@
 """Videos in object storage: s3://BUCKET/FOLDER, gs://, and what else pyarrow has a file system for.
 
-A folder is listed once, with sizes and times of change; nothing is opened for that.  What has to be read is
-fetched to a temporary file.  It is removed after use, and by `remove_orphans` if its process dies before.
+A folder is listed once, with sizes and times of change; nothing is opened for that.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import io
-import os
 import posixpath
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, TextIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
-from nonlocal_core import isolation
-from nonlocal_core.data import pictures
+from nonlocal_core.data import places
 from nonlocal_core.errors import FULL_DISK, InputError, RemoteError, WorkspaceError, is_full_disk
 
 CHUNK_BYTES = 8 << 20
 """each is one request"""
 
-_PREFIX = "nonlocal-fetched-"
-_MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
 # What another try would not change, in the words of AWS and of Google.
 _REFUSED = re.compile(
     "ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|"
@@ -68,7 +59,7 @@ class RemotePath:
     listing: Listing = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        return join(self.listing.uri, self.path)
+        return places.join(self.listing.uri, self.path)
 
     def __truediv__(self, path: str) -> RemotePath:
         return RemotePath(posixpath.join(self.path, path).rstrip("/"), self.listing)
@@ -119,19 +110,6 @@ class RemotePath:
         return self.open(encoding).read()
 
 
-def is_uri(place: str | Path) -> bool:
-    """Whether a place is named by a URI, not by a path."""
-    return re.match(r"[a-z][a-z0-9+.-]+://", str(place)) is not None
-
-
-def join(folder: str, path: str) -> str:
-    """Where a file below a folder lies, whichever way the folder is named."""
-    if not is_uri(folder):
-        return f"{folder}/{path}"
-    head, mark, query = folder.partition("?")
-    return f"{head}/{quote(path)}{mark}{query}" if path else folder
-
-
 def list_folder(uri: str) -> RemotePath:
     """All that lies below a folder, listed once.
 
@@ -162,38 +140,14 @@ def list_folder(uri: str) -> RemotePath:
     return RemotePath("", listing)
 
 
-@contextlib.contextmanager
-def fetched(place: str) -> Iterator[Path]:
-    """A file or a folder of pictures: itself if it is on a file system, else a copy that is removed afterwards.
+def list_files(storage: fs.FileSystem, path: str) -> list[str]:
+    """The names of the files directly in a folder.
 
-    Raises: FileNotFoundError if it is not there; WorkspaceError if the temporary folder is full; RemoteError and
-            InputError as `chunks`.
+    Raises: FileNotFoundError if it is not there; RemoteError and InputError as `chunks`.
     """
-    if not is_uri(place):
-        yield Path(place)
-        return
-    storage, path = resolve(place)
-    with _temporary_folder() as folder:
-        target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]
-        try:
-            _fetch(storage, path, target)
-        except FileNotFoundError:
-            with asking(place):
-                infos = storage.get_file_info(fs.FileSelector(path))
-            target.unlink(missing_ok=True)
-            target.mkdir()
-            for info in infos:
-                if info.type == fs.FileType.File and info.base_name.lower().endswith(pictures.SUFFIXES):
-                    _fetch(storage, info.path, target / info.base_name)
-        yield target
-
-
-def remove_orphans() -> None:
-    """Remove what was fetched by processes that are dead."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if any(folder.iterdir()):  # one that was just made is about to be locked
-                shutil.rmtree(folder)
+    with asking(path):
+        infos = storage.get_file_info(fs.FileSelector(path))
+    return [info.base_name for info in infos if info.type == fs.FileType.File]
 
 
 def resolve(uri: str) -> tuple[fs.FileSystem, str]:
@@ -252,38 +206,3 @@ def asking(what: str) -> Iterator[None]:
         raise RemoteError(f"{what} cannot be reached now ({said})") from None
     except pa.ArrowException as error:
         raise InputError(f"{what} is no URI that can be used ({error}): give one as s3://BUCKET/FOLDER") from None
-
-
-def _fetch(storage: fs.FileSystem, path: str, target: Path) -> None:
-    content = chunks(storage, path)
-    first = next(content, b"")
-    try:
-        with target.open("wb") as file:
-            file.write(first)
-            for chunk in content:
-                file.write(chunk)
-                isolation.alive()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise WorkspaceError(
-            f"{path} cannot be fetched to {target.parent.parent} ({error.strerror}): free some space there, or"
-            " name another folder with the variable TMPDIR"
-        ) from None
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A folder that is removed afterwards, and locked as long as its process lives."""
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _locked(Path(name), fcntl.LOCK_EX):
-        yield Path(name)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)

@@ -30,7 +30,7 @@ from nonlocal_core.artifacts import (
     write_json,
 )
 from nonlocal_core.config import Config
-from nonlocal_core.data import cache_plan, cached, encoding, remote, store
+from nonlocal_core.data import cache_plan, cached, encoding, places, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.progress import Progress
@@ -80,7 +80,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
 
     Raises: WorkspaceError if the disk is too small; InputError if frames would be read from object storage.
     """
-    if config.cache.codec == "none" and remote.is_uri(manifest.videos_dir):
+    if config.cache.codec == "none" and places.is_uri(manifest.videos_dir):
         raise InputError(
             f"cache.codec=none reads each clip from its file, and these lie in {manifest.videos_dir}: keep their"
             " frames with cache.codec=jpeg, or copy them to a disk"
@@ -149,7 +149,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         partial = workspace.partial(RecordCache, shard.key)
         rows: list[Any] = cache_plan.read_shard(partial / cache_plan.FILE, shard.number).to_dict("records")
         jobs = (
-            encoding.Job(remote.join(manifest.videos_dir, row["path"]), row["sha256"], row["kept"], config.cache)
+            encoding.Job(places.join(manifest.videos_dir, row["path"]), row["sha256"], row["kept"], config.cache)
             for row in rows
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
@@ -161,7 +161,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         except OSError as error:
             raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
         finally:
-            remote.remove_orphans()
+            places.remove_orphans()
 
 
 def _records(

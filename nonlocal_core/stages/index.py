@@ -25,7 +25,7 @@ from nonlocal_core.artifacts import (
     write_json,
 )
 from nonlocal_core.config import Config
-from nonlocal_core.data import known, layouts, lists, manifest, probes, remote, sources, splits
+from nonlocal_core.data import known, layouts, lists, manifest, places, probes, sources, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.progress import Progress
 
@@ -105,7 +105,7 @@ def plan(
 
 def _frame(found: list[sources.Source], videos_dir: str) -> pd.DataFrame:
     listed = pd.DataFrame(found, columns=pd.Index(sources.Source._fields))
-    return listed.assign(place=[remote.join(videos_dir, source.path) for source in found])
+    return listed.assign(place=[places.join(videos_dir, source.path) for source in found])
 
 
 def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:
@@ -134,7 +134,7 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
         try:
             known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
         finally:
-            remote.remove_orphans()
+            places.remove_orphans()
 
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:

@@ -91,10 +91,10 @@ def serve(folder: Path, bucket: str) -> Iterator[S3]:
 
 
 class Door:
-    """A port through which the server can be reached until somebody asks for `shut_at`."""
+    """A port through which the server can be reached, more or less fast, until somebody asks for `shut_at`."""
 
     def __init__(self, s3: S3) -> None:
-        self.s3, self.shut_at = s3, b"nothing"
+        self.s3, self.shut_at, self.delay_s = s3, b"nothing", 0.0
         self._open: set[socket.socket] = set()
         self.port = 0
         self.open()
@@ -123,6 +123,7 @@ class Door:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                time.sleep(self.delay_s)
                 if self.shut_at in data:
                     self.shut()
                 target.sendall(data)

@@ -15,8 +15,8 @@ from small import Toy, files_of, small_config
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache, Workspace
 from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import WorkspaceError
-from nonlocal_core.mirror import main
+from nonlocal_core.errors import RemoteError, WorkspaceError
+from nonlocal_core.mirror import main, mirror
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
@@ -64,6 +64,7 @@ def test_what_is_pushed_and_pulled_is_finished_elsewhere(s3: S3, toy: Toy, tmp_p
     (workspace.root / "train/cc").mkdir()
     (workspace.root / "train/cc/w.safetensors").write_text("without artifact.json")
     (workspace.root / "notes.txt").write_text("of a person")
+    shutil.copytree(workspace.root / "registry/v0001", workspace.root / "registry/v0002")  # not decided on
     code, lines = run(capsys, workspace.root, s3.uri("mirror"))
     assert code == 0
     assert [line.split()[0] for line in lines] == [
@@ -72,7 +73,8 @@ def test_what_is_pushed_and_pulled_is_finished_elsewhere(s3: S3, toy: Toy, tmp_p
     assert lines[8].startswith("train     1 of 1 to copy, 0.0001 GB")
     assert lines[9].startswith("train     1 copied and compared in ")
     here = finished(workspace)
-    for path in ("train/cc/w.safetensors", "notes.txt"):
+    not_copied = ("checkpoint.safetensors", "entry.json")
+    for path in ("train/cc/w.safetensors", "notes.txt", *(f"registry/v0002/{name}" for name in not_copied)):
         del here[path]
     assert s3.files("mirror") == {f"mirror/{path}": len(content) for path, content in here.items()}
 
@@ -134,6 +136,18 @@ def test_a_mirror_that_has_lost_bytes_gets_them_again(s3: S3, tmp_path, capsys):
     code, lines = run(capsys, workspace.root, s3.uri("lost"))
     assert (code, lines[0].split(",")[0]) == (0, "train     1 of 1 to copy")
     assert s3.read("lost/train/aa/w.safetensors") == WEIGHTS
+
+
+def test_a_copy_of_another_size_does_not_count(s3: S3, tmp_path):
+    workspace = Workspace(tmp_path / "here")
+    trained(workspace, "aa")
+    lines = mirror(workspace, s3.uri("sizes"), pull=False)
+    assert next(lines).startswith("train     1 of 1 to copy")
+    (workspace.root / "train/aa/w.safetensors").write_bytes(WEIGHTS + b"more")
+    size = len(WEIGHTS)
+    with pytest.raises(RemoteError, match=rf"w\.safetensors has {size + 4} of {size} bytes in s3://.*: run again"):
+        next(lines)
+    assert "sizes/train/aa/artifact.json" not in s3.files("sizes")
 
 
 def test_other_weights_of_the_same_key_stay_as_they_are(s3: S3, tmp_path, capsys):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
-import tempfile
 import time
-from pathlib import Path
 
 import cv2
 import pytest
-from s3_server import S3
+from s3_server import S3, Door
 from small import python
 from video_files import painted
 
-from nonlocal_core.data import layouts, remote, sources
-from nonlocal_core.errors import InputError, NonlocalError, WorkspaceError
+from nonlocal_core import isolation
+from nonlocal_core.data import layouts, places, probes, remote, sources
+from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
 
 CLASS_FOLDERS = (
     *(
@@ -40,15 +39,6 @@ LISTS = {
     "val.csv": "\ufeffpath,label\nv.mp4,1\n",
     **{f"videos/{name}": name for name in ("a b.mp4", "deep/c.bin", "shots/1.jpg", "v.mp4")},
 }
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that files are fetched to."""
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    return tmp_path / "temporary"
 
 
 @pytest.mark.parametrize(
@@ -105,17 +95,27 @@ def test_a_file_is_fetched_whole_and_removed(s3: S3, temporary, monkeypatch):
     monkeypatch.setattr(remote, "CHUNK_BYTES", 1000)
     content = os.urandom(2500)
     s3.write("fetch/a b/x#1 ?%20.mp4", content)
-    place = remote.join(s3.uri("fetch"), "a b/x#1 ?%20.mp4")
-    with remote.fetched(place) as path:
+    place = places.join(s3.uri("fetch"), "a b/x#1 ?%20.mp4")
+    with places.fetched(place) as path:
         assert (path.name, path.read_bytes()) == ("x#1 ?%20.mp4", content)
         assert path.is_relative_to(temporary)
     assert list(temporary.iterdir()) == []
-    with remote.fetched(str(temporary)) as path:
+    with places.fetched(str(temporary)) as path:
         assert path == temporary
     long = "fetch/" + "ä" * 300 + ".mp4"
     s3.write(long, content)
-    with remote.fetched(remote.join(s3.uri(""), long)) as path:
+    with places.fetched(places.join(s3.uri(""), long)) as path:
         assert (path.suffix, path.read_bytes()) == (".mp4", content)
+
+
+def test_a_file_that_ends_early_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "CHUNK_BYTES", 1000)
+    (tmp_path / "x.mp4").write_bytes(bytes(2500))
+    content = remote.chunks(*remote.resolve(f"file://{tmp_path}/x.mp4"))
+    assert len(next(content)) == 1000
+    os.truncate(tmp_path / "x.mp4", 1200)
+    with pytest.raises(RemoteError, match="1300 bytes are missing at its end"):
+        list(content)
 
 
 def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
@@ -124,11 +124,11 @@ def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
         cv2.imwrite(str(tmp_path / f"shots/{number}.png"), painted(number))
     (tmp_path / "shots/notes.txt").write_text("x")
     s3.upload(tmp_path / "shots", "shots")
-    with remote.fetched(s3.uri("shots")) as folder:
+    with places.fetched(s3.uri("shots")) as folder:
         fetched = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert fetched == {path.name: path.read_bytes() for path in (tmp_path / "shots").glob("*.png")}
     assert list(temporary.iterdir()) == []
-    with pytest.raises(FileNotFoundError), remote.fetched(s3.uri("shots/none.mp4")):
+    with pytest.raises(FileNotFoundError), places.fetched(s3.uri("shots/none.mp4")):
         pass
     assert list(temporary.iterdir()) == []
 
@@ -136,21 +136,36 @@ def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
 def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     s3.write("orphans/x.mp4", b"123")
     code = (
-        "import time\nfrom nonlocal_core.data import remote\n"
-        f"with remote.fetched({s3.uri('orphans/x.mp4')!r}):\n"
+        "import time\nfrom nonlocal_core.data import places\n"
+        f"with places.fetched({s3.uri('orphans/x.mp4')!r}):\n"
         "    print('fetched', flush=True)\n"
         "    time.sleep(60)\n"
     )
     process = python(code)
     assert process.stdout is not None
     assert process.stdout.readline() == "fetched\n"
-    remote.remove_orphans()
+    places.remove_orphans()
     assert [path.read_bytes() for path in temporary.glob("*/x.mp4")] == [b"123"]
     process.kill()
     process.communicate()
     assert len(list(temporary.glob("*/x.mp4"))) == 1
-    remote.remove_orphans()
+    places.remove_orphans()
     assert list(temporary.iterdir()) == []
+
+
+def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
+    s3.upload(good_mp4, "slow.mp4")
+    door = Door(s3)
+    door.delay_s = 1.0
+    place = s3.uri("slow.mp4", door.port)
+    (facts,) = isolation.each(probes.look, [probes.Look(place)], timeout_s=0.8)
+    door.shut()
+    assert facts == probes.look(probes.Look(str(good_mp4)))
+
+
+def test_files_on_a_disk_are_looked_at_without_pyarrow():
+    code = "import sys, nonlocal_core.data.encoding, nonlocal_core.data.probes; print('pyarrow' in sys.modules)"
+    assert python(code).communicate()[0] == "False\n"
 
 
 def test_a_full_temporary_folder_is_no_fault_of_the_video(s3: S3, temporary):
@@ -159,7 +174,7 @@ def test_a_full_temporary_folder_is_no_fault_of_the_video(s3: S3, temporary):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(WorkspaceError, match=f"large.mp4 cannot be fetched to {temporary} .*TMPDIR"):
-            remote.fetched(s3.uri("large.mp4")).__enter__()
+            places.fetched(s3.uri("large.mp4")).__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(temporary.iterdir()) == []
@@ -187,7 +202,7 @@ def test_wrong_credentials_are_one_clear_line_that_no_retry_mends(s3: S3, tempor
     s3.write("locked/x.mp4", b"x")
     s3.require_keys(yes=True)
     try:
-        for door in (lambda: sources.opened(s3.uri("locked")), remote.fetched(s3.uri("locked/x.mp4")).__enter__):
+        for door in (lambda: sources.opened(s3.uri("locked")), places.fetched(s3.uri("locked/x.mp4")).__enter__):
             with pytest.raises(NonlocalError, match=r"locked\S* is refused: check .* your credentials") as raised:
                 door()
             assert not raised.value.worth_retrying

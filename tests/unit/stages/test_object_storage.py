@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
@@ -68,9 +67,9 @@ def in_last_shard(workspace: Workspace, manifest: Manifest, cached: RecordCache)
     return str(listed.loc[listed["sha256"] == last["sha256"].iloc[-1], "path"].iloc[0])
 
 
-def test_rows_digests_and_frames_are_those_of_the_folder_on_disk(s3: S3, videos_dir, on_disk, tmp_path):
+def test_rows_digests_and_frames_are_those_of_the_folder_on_disk(s3: S3, videos_dir, on_disk, tmp_path, temporary):
     s3.upload(videos_dir, "same")
-    workspace, manifest, cached = made(s3.uri("same/"), tmp_path)
+    workspace, manifest, cached = made(s3.uri("same/"), tmp_path / "workspace")
     there, there_manifest, there_cached = on_disk
     pd.testing.assert_frame_equal(rows(workspace, manifest), rows(there, there_manifest))
     assert {"ok", "unreadable", "empty"} == set(rows(workspace, manifest)["status"])
@@ -78,10 +77,10 @@ def test_rows_digests_and_frames_are_those_of_the_folder_on_disk(s3: S3, videos_
     assert cached.model_dump(exclude={"videos_dir"}) == there_cached.model_dump(exclude={"videos_dir"})
     assert frames(workspace, cached) == frames(there, there_cached)
     assert manifest.videos_dir == cached.videos_dir == s3.uri("same")
-    assert list(Path(tempfile.gettempdir()).glob("nonlocal-fetched-*")) == []
+    assert list(temporary.iterdir()) == []
 
     with s3.asked() as requests:  # again: a listing alone
-        assert made(s3.uri("same"), tmp_path)[1:] == (manifest, cached)
+        assert made(s3.uri("same"), tmp_path / "workspace")[1:] == (manifest, cached)
     assert requests == []
 
 
@@ -124,7 +123,9 @@ def test_an_object_that_goes_away_is_a_row_missing(s3: S3, videos_dir, tmp_path)
 
 
 @pytest.mark.parametrize("stage", ["index", "cache"])
-def test_a_server_that_stops_is_worth_another_try_which_goes_on(s3: S3, videos_dir, on_disk, tmp_path, stage):
+def test_a_server_that_stops_is_worth_another_try_which_goes_on(
+    s3: S3, videos_dir, on_disk, tmp_path, temporary, stage
+):
     s3.upload(videos_dir, stage)
     shards = small_config(
         runtime__max_unreadable=0.5, runtime__index_shard_videos=7, runtime__cache_shard_videos=4
@@ -132,17 +133,17 @@ def test_a_server_that_stops_is_worth_another_try_which_goes_on(s3: S3, videos_d
     door = Door(s3)
     uri = s3.uri(stage, door.port)
     if stage == "cache":
-        index.index(uri, shards, Workspace(tmp_path))
+        index.index(uri, shards, Workspace(tmp_path / "workspace"))
     path = "shrinks/toy-0003.mp4" if stage == "index" else in_last_shard(*on_disk)
     door.shut_at = f"GET /bucket/{stage}/{quote(path)} ".encode()
     with s3.asked() as before, pytest.raises(RemoteError, match="cannot be reached now") as raised:
-        made(uri, tmp_path, shards)
+        made(uri, tmp_path / "workspace", shards)
     assert is_worth_retrying(raised.value)
-    assert list(Path(tempfile.gettempdir()).glob("nonlocal-fetched-*")) == []
+    assert list(temporary.iterdir()) == []
     door.shut_at = b"nothing"
     door.open()
     with s3.asked() as after:
-        _, manifest, cached = made(uri, tmp_path, shards)
+        _, manifest, cached = made(uri, tmp_path / "workspace", shards)
     door.shut()
     assert (manifest.digest, cached.digest) == (on_disk[1].digest, on_disk[2].digest)
     needed = 1 if stage == "cache" else 2  # index fetches a file, and cache does

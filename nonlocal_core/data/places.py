@@ -1,0 +1,115 @@
+"""Where a video lies, a path or a URI, and a file to read it from.
+
+What lies in object storage is fetched to a temporary file.  It is removed after use, and by `remove_orphans` if
+its process dies before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import posixpath
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from urllib.parse import quote
+
+from nonlocal_core import isolation
+from nonlocal_core.data import pictures
+from nonlocal_core.errors import WorkspaceError
+
+_PREFIX = "nonlocal-fetched-"
+_MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
+
+
+def is_uri(place: str | Path) -> bool:
+    """Whether a place is named by a URI, not by a path."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", str(place)) is not None
+
+
+def join(folder: str, path: str) -> str:
+    """Where a file below a folder lies, whichever way the folder is named."""
+    if not is_uri(folder):
+        return f"{folder}/{path}"
+    head, mark, query = folder.partition("?")
+    return f"{head}/{quote(path)}{mark}{query}" if path else folder
+
+
+@contextlib.contextmanager
+def fetched(place: str) -> Iterator[Path]:
+    """A file or a folder of pictures: itself if it is on a file system, else a copy that is removed afterwards.
+
+    Raises: FileNotFoundError if it is not there; WorkspaceError if the temporary folder is full; RemoteError and
+            InputError as `remote.chunks`.
+    """
+    if not is_uri(place):
+        yield Path(place)
+        return
+    with _temporary_folder() as folder:
+        # A store that does not answer is tried again for minutes: no fault of the video, which would be given up.
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(_fetch, place, folder)
+            while not wait([coming], isolation.BEAT_S).done:
+                isolation.alive()
+        yield coming.result()
+
+
+def remove_orphans() -> None:
+    """Remove what was fetched by processes that are dead."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if any(folder.iterdir()):  # one that was just made is about to be locked
+                shutil.rmtree(folder)
+
+
+def _fetch(place: str, folder: Path) -> Path:
+    from nonlocal_core.data import remote  # pyarrow, which a worker for files on a disk has no use for
+
+    storage, path = remote.resolve(place)
+    target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]
+    try:
+        _write(remote.chunks(storage, path), target)
+    except FileNotFoundError:
+        inside = remote.list_files(storage, path)
+        target.mkdir()
+        for name in inside:
+            if name.lower().endswith(pictures.SUFFIXES):
+                _write(remote.chunks(storage, f"{path}/{name}"), target / name)
+    return target
+
+
+def _write(content: Iterator[bytes], target: Path) -> None:
+    first = next(content, b"")
+    try:
+        with target.open("wb") as file:
+            file.write(first)
+            for chunk in content:
+                file.write(chunk)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise WorkspaceError(
+            f"{target.name} cannot be fetched to {tempfile.gettempdir()} ({error.strerror}): free some space there"
+            " or name another folder with the variable TMPDIR"
+        ) from None
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that is removed afterwards, and locked as long as its process lives."""
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _locked(Path(name), fcntl.LOCK_EX):
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
