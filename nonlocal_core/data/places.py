@@ -23,6 +23,7 @@ from nonlocal_core.data import pictures
 from nonlocal_core.errors import WorkspaceError
 
 _PREFIX = "nonlocal-fetched-"
+_WHAT_TO_DO = "free some space there, or name another folder with the variable TMPDIR"
 _MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
 
 
@@ -60,7 +61,11 @@ def fetched(place: str) -> Iterator[Path]:
 
 def remove_orphans() -> None:
     """Remove what was fetched by processes that are dead."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    try:
+        top = Path(tempfile.gettempdir())
+    except FileNotFoundError:  # where every disk is full
+        return
+    for folder in top.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if any(folder.iterdir()):  # one that was just made is about to be locked
                 shutil.rmtree(folder)
@@ -93,15 +98,18 @@ def _write(content: Iterator[bytes], target: Path) -> None:
         raise
     except OSError as error:
         raise WorkspaceError(
-            f"{target.name} cannot be fetched to {tempfile.gettempdir()} ({error.strerror}): free some space there"
-            " or name another folder with the variable TMPDIR"
+            f"{target.name} cannot be fetched to {tempfile.gettempdir()} ({error.strerror}): {_WHAT_TO_DO}"
         ) from None
 
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
     """A folder that is removed afterwards, and locked as long as its process lives."""
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _locked(Path(name), fcntl.LOCK_EX):
+    try:
+        made = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    except OSError as error:
+        raise WorkspaceError(f"no temporary folder can be made ({error.strerror}): {_WHAT_TO_DO}") from None
+    with made as name, _locked(Path(name), fcntl.LOCK_EX):
         yield Path(name)
 
 

@@ -105,7 +105,9 @@ def plan(
 
 def _frame(found: list[sources.Source], videos_dir: str) -> pd.DataFrame:
     listed = pd.DataFrame(found, columns=pd.Index(sources.Source._fields))
-    return listed.assign(place=[places.join(videos_dir, source.path) for source in found])
+    if places.is_uri(videos_dir):
+        return listed.assign(place=[places.join(videos_dir, source.path) for source in found])
+    return listed.assign(place=f"{videos_dir}/" + listed["path"])
 
 
 def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import tempfile
 import time
 
 import cv2
@@ -178,6 +179,14 @@ def test_a_full_temporary_folder_is_no_fault_of_the_video(s3: S3, temporary):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(temporary.iterdir()) == []
+
+
+def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypatch):
+    s3.write("small.mp4", b"x")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(WorkspaceError, match=r"no temporary folder can be made .*TMPDIR"):
+        probes.look(probes.Look(s3.uri("small.mp4")))
+    places.remove_orphans()
 
 
 @pytest.mark.parametrize(
