@@ -13,6 +13,7 @@ import posixpath
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -24,6 +25,7 @@ from nonlocal_core.errors import WorkspaceError
 
 _PREFIX = "nonlocal-fetched-"
 _WHAT_TO_DO = "free some space there, or name another folder with the variable TMPDIR"
+_JUST_MADE_S = 60.0
 _MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
 
 
@@ -67,7 +69,8 @@ def remove_orphans() -> None:
         return
     for folder in top.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if any(folder.iterdir()):  # one that was just made is about to be locked
+            # One that was just made is empty, and about to be locked.
+            if any(folder.iterdir()) or time.time() - folder.stat().st_mtime > _JUST_MADE_S:
                 shutil.rmtree(folder)
 
 

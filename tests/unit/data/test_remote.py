@@ -150,7 +150,12 @@ def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     process.kill()
     process.communicate()
     assert len(list(temporary.glob("*/x.mp4"))) == 1
+    for name, age_s in (("new", 0), ("old", 3600)):
+        (temporary / f"nonlocal-fetched-{name}").mkdir()
+        os.utime(temporary / f"nonlocal-fetched-{name}", (time.time() - age_s,) * 2)
     places.remove_orphans()
+    assert [path.name for path in temporary.iterdir()] == ["nonlocal-fetched-new"]
+    (temporary / "nonlocal-fetched-new").rmdir()
     assert list(temporary.iterdir()) == []
 
 
