@@ -35,7 +35,7 @@ class Drawn(Frozen):
     video_id: str
     title: str
     file: str
-    """name of a PNG in the folder that was asked for"""
+    """name of a JPEG in the folder that was asked for"""
 
 
 def draw_cached(
@@ -55,8 +55,8 @@ def draw_cached(
     for number, (row, view) in enumerate(zip(rows, views, strict=True)):
         looked = attention.look(net, view[0])
         scene = attention.scene(looked, view[0], net.model)
-        file = f"attention-{number}.png"
-        write_atomically(folder / file, movies.png(arrows.strip(scene)))
+        file = f"attention-{number}.jpg"
+        write_atomically(folder / file, movies.jpeg(arrows.strip(scene)))
         drawn.append(Drawn(video_id=str(reader.rows["video_id"].iloc[row]), title=scene.title, file=file))
     return drawn
 

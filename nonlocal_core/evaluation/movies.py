@@ -27,6 +27,13 @@ def png(frame_HWC: Frames) -> bytes:
     return content.getvalue()
 
 
+def jpeg(frame_HWC: Frames, quality: int = 82) -> bytes:
+    """The JPEG of a picture."""
+    content = io.BytesIO()
+    Image.fromarray(frame_HWC).save(content, "JPEG", quality=quality, optimize=True)
+    return content.getvalue()
+
+
 def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
     """Write an animated GIF that plays for ever."""
     first, *others = (Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames)
