@@ -24,11 +24,15 @@ from nonlocal_core.presets import PRESETS
 from nonlocal_core.progress import TICKS
 
 PARAMETERS = {
-    "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
+    "videos_dir": "folder of labelled videos; full.py tiny makes its own where none is given",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
     "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
 }
+Convert = Callable[[str], Any]
+Parameter = tuple[Convert, str]
+"""of a flow: what makes it of a word, and what it is"""
+CONVERT: dict[str, Convert] = {key: str if key == "runner" else Path for key in PARAMETERS}
 
 
 class Watch(logging.Handler):
@@ -111,14 +115,49 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     words = parser.parse_args()
     given = [words.preset, *words.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
-    watch = Watch()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
-    try:
+
+    def begin(watch: Watch) -> object:
         arguments = _split(given)
         resolve(preset, arguments["overrides"])
-        _quiet_prefect(watch)
-        _start_server()
-        summary = start(preset=preset, **arguments)
+        _ready(watch)
+        return start(preset=preset, **arguments)
+
+    _run_to_the_end(begin)
+
+
+def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[str, Parameter]) -> None:
+    """The same for a flow whose first argument is what it works on; it has parameters of its own."""
+    lines = [f"  {key + '=…':<20} {text}" for key, (_, text) in parameters.items()]
+    parser = argparse.ArgumentParser(
+        prog=f"python flows/{name}.py",
+        description=purpose,
+        epilog="\n".join(["parameters:", *lines, "", "and settings of evaluate.… and runtime.…, as in full.py"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path, help="a video, or a folder of videos")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="parameters and settings")
+    words = parser.parse_args()
+
+    def begin(watch: Watch) -> object:
+        arguments = _split(words.settings, {key: convert for key, (convert, _) in parameters.items()})
+        _ready(watch)
+        return start(words.source, **arguments)
+
+    _run_to_the_end(begin)
+
+
+def _ready(watch: Watch) -> None:
+    """Nothing, once the log is shown and a server runs."""
+    _quiet_prefect(watch)
+    _start_server()
+
+
+def _run_to_the_end(begin: Callable[[Watch], object]) -> None:
+    """Print what comes back, or the one line of what went wrong; ends the process in that case."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
+    watch = Watch()
+    try:
+        summary = begin(watch)
     except NonlocalError as error:
         watch.close()
         print(f"error: {error}", file=sys.stderr)
@@ -137,18 +176,22 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     print(summary)
 
 
-def _split(words: list[str]) -> dict[str, Any]:
+def _split(words: list[str], parameters: dict[str, Convert] = CONVERT) -> dict[str, Any]:
+    """The parameters among some words, and as `overrides` all others."""
     arguments: dict[str, Any] = {"overrides": {}}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-        if key in PARAMETERS and not value:
+            raise ConfigError(f"{word!r} is not of the form key=value; a preset, or the video, comes first")
+        if key in parameters and not value:
             raise ConfigError(f"{key}= names nothing")
-        if key in PARAMETERS:
-            arguments[key] = value if key == "runner" or "://" in value else Path(value)
-        else:
+        if key not in parameters:
             arguments["overrides"][key] = value
+            continue
+        try:
+            arguments[key] = parameters[key](value)
+        except ValueError:
+            raise ConfigError(f"{word} does not fit: name a number") from None
     return arguments
 
 

@@ -51,7 +51,7 @@ class Summary(Frozen):
                 f" ({scored.protocol})",
                 f"  top-5     {scored.top5:.2%}",
                 f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
-                f"  report    {self.workspace}/{scored.path}/report.md",
+                f"  report    {self.workspace}/reports/{self.entry.version}.html",
                 "  UI        prefect server start, then http://127.0.0.1:4200",
                 "",
             ]

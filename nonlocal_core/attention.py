@@ -1,9 +1,9 @@
 """Draw what a place of a video looks at, as the paper's figure 3 does.
 
-python -m nonlocal_core.attention VIDEO --workspace DIR [--entry champion] [--block res4.nl1] [--query t,y,x] --out DIR
+python -m nonlocal_core.attention VIDEO --workspace DIR --out DIR [--entry E] [--block res4.nl1] [--query t,y,x]
 
-Writes NAME.BLOCK.png (the frames with arrows across them), .gif and .mp4 (the clip, each frame with the arrows that
-end in it).  Without --query, the arrows start where the clip moves most.
+Writes NAME.BLOCK.png (the frames with arrows across them), .gif and .mp4 (the clip, each frame with the arrows
+that end in it).  Without --query, the arrows start where the clip moves most.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:
     except DecodeError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     frames = [kept[number] for number in indices.tolist()]
-    return transforms.test_views(frames, found.evaluate.crop_size, 1)[0]
+    views: NDArray[np.uint8] = transforms.test_views(frames, found.evaluate.crop_size, 1)
+    clip_CTHW: NDArray[np.uint8] = views[0]
+    return clip_CTHW
 
 
 def _place(text: str) -> attention.Place | None:
@@ -131,12 +133,16 @@ def main(words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of pictures")
-    parser.add_argument("--workspace", type=Path, default=Path("workspace"), metavar="DIR", help="default: workspace")
+    parser.add_argument(
+        "--workspace", type=Path, default=Path("workspace"), metavar="DIR", help="default: workspace"
+    )
     parser.add_argument(
         "--entry", default="champion", help="champion (default), an entry such as v0001, or a .safetensors file"
     )
     parser.add_argument("--block", default="", help="such as res4.nl1; default: the last one of the first stage")
-    parser.add_argument("--query", default="", metavar="t,y,x", help="where arrows start; default: what moves most")
+    parser.add_argument(
+        "--query", default="", metavar="t,y,x", help="where arrows start; default: what moves most"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the pictures")
     try:
         for line in run(parser.parse_args(words)):

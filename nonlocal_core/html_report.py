@@ -36,7 +36,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("entry", nargs="?", default="champion", help="champion (default), v0001, … or all")
     parser.add_argument(
-        "--attention", type=int, default=reports.VIDEOS, metavar="N", help="videos whose attention is drawn (default: 3)"
+        "--attention",
+        type=int,
+        default=reports.VIDEOS,
+        metavar="N",
+        help="videos whose attention is drawn (default: 3)",
     )
     try:
         for line in run(parser.parse_args(words)):

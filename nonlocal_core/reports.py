@@ -14,6 +14,7 @@ from nonlocal_core.artifacts import RecordCache, Workspace
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.evaluation import html, run_facts
 from nonlocal_core.evaluation.run_facts import Run
+from nonlocal_core.sections import RuntimeConfig
 
 if TYPE_CHECKING:
     from nonlocal_core.attention import Drawn
@@ -33,10 +34,10 @@ def write(workspace: Workspace, name: str, num_attention: int = VIDEOS) -> Path:
     return html.write(workspace, run, _attention(workspace, run, num_attention))
 
 
-def write_once(workspace: Workspace, version: str, num_attention: int = VIDEOS) -> Path:
+def write_once(workspace: Workspace, version: str, runtime: RuntimeConfig) -> Path:
     """The report of an entry that was just registered; one that is there stays as it is."""
     file = html.path(workspace, version)
-    return file if file.exists() else write(workspace, version, num_attention)
+    return file if file.exists() else write(workspace, version, runtime.attention_videos)
 
 
 def _attention(workspace: Workspace, run: Run, num_videos: int) -> list[html.Attention]:

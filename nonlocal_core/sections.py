@@ -113,3 +113,5 @@ class RuntimeConfig(Section):
     """newest checkpoints that are kept while a training runs; the older ones are there in case one is damaged"""
     keep_every_epochs: Annotated[int, Field(ge=0)] = 0
     """epochs between checkpoints that are kept for good (0: none)"""
+    attention_videos: Annotated[int, Field(ge=0)] = 3
+    """videos whose attention the HTML report of an entry draws (0: none)"""

@@ -33,6 +33,7 @@ RETRIES = {
     "train": Retry(2, [10, 60]),
     "evaluate": Retry(2, [10, 60]),
     "register": Retry(3, [2, 10, 30]),
+    "predict": Retry(2, [10, 60]),
 }
 
 

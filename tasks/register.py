@@ -18,4 +18,5 @@ def register(
     report.show_in_prefect()
     made = stage.register(checkpoint, evaluation, cache, config, workspace)
     report.table(made)
+    report.page_of_entry(workspace, made.version, config.runtime)
     return made

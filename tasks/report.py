@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -16,10 +17,17 @@ from prefect.artifacts import (
 )
 from prefect.context import TaskRunContext
 
-from nonlocal_core.artifacts import Reference
+from nonlocal_core import reports
+from nonlocal_core.artifacts import Reference, Workspace
+from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
+from nonlocal_core.sections import RuntimeConfig
+
+log = logging.getLogger(__name__)
 
 UPDATE_EVERY_S = 5.0
+MOST_ROWS = 1000
+"""of a table in the UI"""
 
 
 def table(reference: Reference) -> None:
@@ -37,6 +45,28 @@ def picture(key: str, file: Path) -> None:
     """Show a PNG file as a page of the running task."""
     data = base64.b64encode(file.read_bytes()).decode()
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
+
+
+def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
+    """Make the HTML report of an entry and link it; a report that cannot be made does not undo a registration."""
+    try:
+        file = reports.write_once(workspace, version, runtime)
+    except Exception:
+        log.warning(
+            "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True
+        )
+        return
+    create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=str(file))
+
+
+def predictions(made: Predictions) -> None:
+    """Show the first labels of the running task's videos as a table."""
+    rows = [
+        {"video": one.video, "label": guess.label, "score": f"{guess.score:.2%}", "status": one.status}
+        for one in made.videos[:MOST_ROWS]
+        for guess in one.guesses[:1] or [Guess(label=one.reason, score=0.0)]
+    ]
+    create_table_artifact(rows, key="predictions", description=f"{made.entry}, {made.protocol}")
 
 
 class ProgressArtifacts(logging.Handler):

@@ -121,7 +121,9 @@ def _canvas(wide_in: float, tall_in: float, head_in: float) -> tuple[Figure, Axe
 def _headline(figure: Figure, scene: Scene, caption: str, wide_in: float, tall_in: float) -> None:
     signs = ", blue where the weight is negative" if any(arrow.weight < 0 for arrow in scene.arrows) else ""
     first = f"{caption} · {scene.title}" if caption else scene.title
-    second = f"{len(scene.arrows)} strongest connections of the ringed place, {scene.share:.0%} of its weight{signs}"
+    second = (
+        f"{len(scene.arrows)} strongest connections of the ringed place, {scene.share:.0%} of its weight{signs}"
+    )
     figure.text(0.08 / wide_in, 1 - 0.2 / tall_in, first, fontsize=11, fontweight="bold", color=INK, va="center")
     figure.text(0.08 / wide_in, 1 - 0.43 / tall_in, second, fontsize=9, color=PALE, va="center")
 

@@ -183,7 +183,7 @@ class Grid(NamedTuple):
 def grid(model: ModelConfig, block: str) -> Grid:
     """Where the positions of a block's map lie in a clip."""
     stage = int(block[3])
-    time = [
+    time: list[tuple[int, int, int]] = [
         (model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2),
         (model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2),
     ]

@@ -52,8 +52,7 @@ def lines(title: str, curves: Sequence[Curve], percent: bool = False) -> str:
         if tick <= last:
             x = LEFT + tick * scale_x
             parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick:g}</text>')
-    for curve in drawn:
-        parts.append(_polyline(curve, scale_x, scale_y, floor))
+    parts += [_polyline(curve, scale_x, scale_y, floor) for curve in drawn]
     return "".join([*parts, "</svg>"])
 
 
@@ -96,19 +95,23 @@ def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
 
 
 def chances(bins: Sequence[tuple[float, float, int]]) -> str:
-    """A chart of how often the network was right where it was so sure: (mean score, share that was right, videos)."""
+    """A chart of how often a network is right where it is so sure, of (score, share right, videos)."""
     side, edge = 240, 34
     inner = side - 2 * edge
     most = max((count for _, _, count in bins), default=1)
     parts = [f'<svg class="square" viewBox="0 0 {side} {side}" role="img" aria-label="calibration">']
     for tick in (0.0, 0.5, 1.0):
         at = edge + tick * inner
-        parts.append(f'<line class="grid" x1="{edge}" x2="{side - edge}" y1="{side - at:.1f}" y2="{side - at:.1f}"/>')
+        parts.append(
+            f'<line class="grid" x1="{edge}" x2="{side - edge}" y1="{side - at:.1f}" y2="{side - at:.1f}"/>'
+        )
         parts.append(f'<text x="{edge - 6}" y="{side - at + 4:.1f}" text-anchor="end">{tick:.0%}</text>')
         parts.append(f'<text x="{at:.1f}" y="{side - edge + 18}" text-anchor="middle">{tick:.0%}</text>')
     parts.append(f'<line class="ideal" x1="{edge}" y1="{side - edge}" x2="{side - edge}" y2="{edge}"/>')
     for sure, right, count in bins:
         if count:
             x, y = edge + sure * inner, side - edge - right * inner
-            parts.append(f'<circle class="val" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 6 * math.sqrt(count / most):.1f}"/>')
+            parts.append(
+                f'<circle class="val" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 6 * math.sqrt(count / most):.1f}"/>'
+            )
     return "".join([*parts, "</svg>"])

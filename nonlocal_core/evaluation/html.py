@@ -71,7 +71,11 @@ def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -
 def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -> str:
     """The page of a run."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}%"
     environment.globals["picture"] = _data_uri
@@ -142,10 +146,10 @@ def _by_label(run: Run) -> list[Facts]:
     """A row a label that has videos, the worst first."""
     if run.scored is None:
         return []
-    rank_N = metrics.rank(run.scores_NK, run.label_N)
+    rank_N = metrics.rank(run.scores, run.label_ids)
     rows = []
-    for label_id in np.unique(run.label_N).tolist():
-        own = rank_N[run.label_N == label_id]
+    for label_id in np.unique(run.label_ids).tolist():
+        own = rank_N[run.label_ids == label_id]
         top1, top5 = float(np.mean(own < 1)), float(np.mean(own < 5))
         rows.append({"label": run.labels[label_id], "num": len(own), "top1": top1, "top5": top5})
     return sorted(rows, key=lambda row: row["top1"])
@@ -155,7 +159,7 @@ def _confusion(run: Run) -> Facts | None:
     """The matrix as rows of cells where there are few labels, else as a picture."""
     if run.scored is None:
         return None
-    counts_KK = metrics.confusion(run.scores_NK, run.label_N)
+    counts_KK = metrics.confusion(run.scores, run.label_ids)
     if len(run.labels) > FEW_LABELS:
         return {"rows": None, "picture": charts.heat_map(counts_KK)}
     shares_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
@@ -169,7 +173,7 @@ def _confusion(run: Run) -> Facts | None:
 def _confused(run: Run) -> list[Facts]:
     if run.scored is None:
         return []
-    counts_KK = metrics.confusion(run.scores_NK, run.label_N)
+    counts_KK = metrics.confusion(run.scores, run.label_ids)
     of_K = counts_KK.sum(axis=1)
     np.fill_diagonal(counts_KK, 0)
     order = np.argsort(-counts_KK, axis=None, kind="stable")[:SHOWN_PAIRS]
@@ -222,7 +226,7 @@ def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Facts], list[F
     """The videos whose own label got the highest scores and is first, and those whose got the lowest."""
     if run.scored is None:
         return [], []
-    scores_NK, label_N = run.scores_NK, run.label_N
+    scores_NK, label_N = run.scores, run.label_ids
     own_N = scores_NK[np.arange(len(label_N)), label_N]
     is_right_N = metrics.rank(scores_NK, label_N) == 0
     ascending = np.argsort(own_N, kind="stable")
@@ -244,7 +248,7 @@ def _reader(workspace: Workspace, run: Run) -> RecordReader | None:
 
 def _video(run: Run, reader: RecordReader | None, place: int) -> Facts:
     assert run.scored is not None
-    row, scores_K = run.scored.iloc[place], run.scores_NK[place]
+    row, scores_K = run.scored.iloc[place], run.scores[place]
     guesses = [
         (run.labels[label_id], float(scores_K[label_id]))
         for label_id in np.argsort(-scores_K, kind="stable")[:3].tolist()

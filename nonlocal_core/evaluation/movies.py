@@ -50,7 +50,9 @@ def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
         for frame_HWC in frames:
             height, width = (side - side % 2 for side in frame_HWC.shape[:2])
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20"})
+                stream = container.add_stream(
+                    "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20"}
+                )
                 stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             pixels = np.ascontiguousarray(frame_HWC[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))

@@ -1,8 +1,9 @@
-"""Everything that is known of a registered run, read from its workspace; what is not there any more is left out."""
+"""Everything that is known of a registered run, read from its workspace; what is gone is left out."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,16 +59,16 @@ class Run(NamedTuple):
     stages: list[Stage]
 
     @property
-    def scores_NK(self) -> NDArray[np.float64]:
+    def scores(self) -> NDArray[np.float64]:
         """Scores of the videos that were scored."""
         assert self.scored is not None
-        return np.stack(self.scored["scores"].to_list()).astype(np.float64)
+        return np.asarray(np.stack(self.scored["scores"].to_list()), np.float64)
 
     @property
-    def label_N(self) -> NDArray[np.int64]:
+    def label_ids(self) -> NDArray[np.int64]:
         """Their label ids."""
         assert self.scored is not None
-        return self.scored["label_id"].to_numpy(np.int64)
+        return np.asarray(self.scored["label_id"], np.int64)
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -87,9 +88,10 @@ class Run(NamedTuple):
         split = self.evaluation.protocol.split(",")[0]
         left = self.left_out
         quarantined = self.evaluation.num_videos - self.evaluation.num_scored
-        listed = left[left["split"] == split]["status"].value_counts().sort_index() if len(left) else {}
-        reasons = ", ".join(f"{count} {status}" for status, count in listed.items())
-        text = f"{self.evaluation.num_scored} of {self.evaluation.num_videos} videos scored, {quarantined} quarantined"
+        counts = Counter(left[left["split"] == split]["status"])
+        reasons = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        text = f"{self.evaluation.num_scored} of {self.evaluation.num_videos} videos scored"
+        text = f"{text}, {quarantined} quarantined"
         return f"{text}: {reasons}" if reasons and quarantined else text
 
 
@@ -120,7 +122,7 @@ def gather(workspace: Workspace, name: str) -> Run:
 
 def top(run: Run, k: int) -> float | None:
     """Share of the scored videos whose label is among the k best; None if the scores are gone."""
-    return None if run.scored is None else metrics.topk(run.scores_NK, run.label_N, k)
+    return None if run.scored is None else metrics.topk(run.scores, run.label_ids, k)
 
 
 def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -> list[Stage]:

@@ -21,7 +21,6 @@ from test_oracle import (
 
 from nonlocal_core.evaluation import attention
 
-
 SOME = slice(None, None, 11)  # of the queries, in every frame, row and column
 
 

@@ -31,6 +31,7 @@ SMALL = {
     "evaluate.num_clips": 1,
     "runtime.cache_shard_videos": 10,
     "runtime.max_unreadable": 0.3,
+    "runtime.attention_videos": 0,
 }
 
 
@@ -86,6 +87,8 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     scored = summary.evaluation
     assert f"{scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored" in text
     assert (workspace_dir / scored.path / "report.md").exists()
+    assert f"{workspace_dir}/reports/v0001.html" in text
+    assert "24 of 27 videos" in (workspace_dir / "reports/v0001.html").read_text(encoding="utf-8")
     assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
 
 

@@ -1,4 +1,4 @@
-"""One registered run that the tests of this folder share, with labels that a page must not take for its own words."""
+"""One registered run that the tests of this folder share, with labels that look like HTML."""
 
 from __future__ import annotations
 

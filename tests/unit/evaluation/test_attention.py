@@ -28,17 +28,17 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def clip_CTHW():
+def clip():
     """Grey noise with a bright square that moves in the lower right."""
-    clip = np.random.default_rng(0).integers(100, 104, (3, 8, 64, 64), dtype=np.uint8)
+    made = np.random.default_rng(0).integers(100, 104, (3, 8, 64, 64), dtype=np.uint8)
     for t in range(8):
-        clip[:, t, 40:52, 36 + 2 * t : 48 + 2 * t] = 250
-    return clip
+        made[:, t, 40:52, 36 + 2 * t : 48 + 2 * t] = 250
+    return made
 
 
-def test_look_is_a_row_of_the_block_in_the_network(net, clip_CTHW):
-    found = attention.look(net, clip_CTHW, "res3.nl0", (1, 2, 3))
-    x = attention.block_input(net, "res3.nl0", clip_CTHW)
+def test_look_is_a_row_of_the_block_in_the_network(net, clip):
+    found = attention.look(net, clip, "res3.nl0", (1, 2, 3))
+    x = attention.block_input(net, "res3.nl0", clip)
     assert x.shape[2:] == found.map_size == (4, 8, 8)
     matrix_PQ = attention.blocks(net)["res3.nl0"].weights(x).asnumpy()[0]
     row = matrix_PQ[1 * 64 + 2 * 8 + 3]
@@ -47,28 +47,30 @@ def test_look_is_a_row_of_the_block_in_the_network(net, clip_CTHW):
     assert [one.weight for one in found.strongest] == pytest.approx(np.sort(row)[::-1][:20], rel=1e-5)
 
 
-def test_the_block_in_the_network_gets_what_the_stage_gives_it(net, clip_CTHW):
+def test_the_block_in_the_network_gets_what_the_stage_gives_it(net, clip):
     """Recomputed by hand: the cells before the block, one after the other."""
-    x = attention.loader.normalise(ms.Tensor(clip_CTHW[None]), net.model)
+    x = attention.loader.normalise(ms.Tensor(clip[None]), net.model)
     x = net.pool2(net.res2(net.pool1(ms.ops.relu(net.stem(x)))))
     x = next(iter(net.res3.cell_list))(x)
-    np.testing.assert_allclose(attention.block_input(net, "res3.nl0", clip_CTHW).asnumpy(), x.asnumpy(), rtol=1e-5)
+    np.testing.assert_allclose(attention.block_input(net, "res3.nl0", clip).asnumpy(), x.asnumpy(), rtol=1e-5)
 
 
-def test_names_of_blocks_and_mistakes(net, clip_CTHW):
+def test_names_of_blocks_and_mistakes(net, clip):
     assert attention.find_block(net, "") == "res3.nl0"
     assert attention.find_block(net, "res4.0") == attention.find_block(net, "res4.nl0") == "res4.nl0"
     with pytest.raises(ConfigError, match=r"'res5\.1': this network has res3\.nl0, res4\.nl0"):
         attention.find_block(net, "res5.1")
-    with pytest.raises(ConfigError, match=r"no position 4,0,0: res3\.nl0 has 4 steps in time, 8 rows and 8 columns"):
-        attention.look(net, clip_CTHW, "res3.0", (4, 0, 0))
+    with pytest.raises(
+        ConfigError, match=r"no position 4,0,0: res3\.nl0 has 4 steps in time, 8 rows and 8 columns"
+    ):
+        attention.look(net, clip, "res3.0", (4, 0, 0))
     without = I3D(small_config(model__nl_res4=()).model, 4)
     with pytest.raises(ConfigError, match="no non-local block"):
         attention.find_block(without, "")
 
 
-def test_arrows_start_where_it_moves(net, clip_CTHW):
-    t, y, x = attention.look(net, clip_CTHW).query
+def test_arrows_start_where_it_moves(net, clip):
+    t, y, x = attention.look(net, clip).query
     at = attention.grid(net.model, "res3.nl0")
     frame = round(at.frame(t))
     assert abs(at.pixel(y) - 46) <= 8
@@ -87,7 +89,9 @@ def seen(layers, count):
     return spans[:count]
 
 
-@pytest.mark.parametrize("settings", [{}, {"pool1_pad": 0, "pool1_kernel_t": 3}, {"stem_stride_t": 1, "pool2_kernel_t": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"pool1_pad": 0, "pool1_kernel_t": 3}, {"stem_stride_t": 1, "pool2_kernel_t": 1}]
+)
 @pytest.mark.parametrize("stage", [2, 3, 4])
 def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     model = ModelConfig(**settings)
@@ -104,10 +108,10 @@ def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     assert at.frame(frames - 1) < 32
 
 
-def test_arrows_end_at_their_keys(net, clip_CTHW):
+def test_arrows_end_at_their_keys(net, clip):
     """The strip differs from one without arrows exactly where a key lies; red is the strongest."""
-    found = attention.look(net, clip_CTHW)
-    scene = attention.scene(found, clip_CTHW, net.model)
+    found = attention.look(net, clip)
+    scene = attention.scene(found, clip, net.model)
     assert len(scene.arrows) == 20
     assert scene.shown == [0, 2, 4, 6]
     strip, bare = arrows.strip(scene), arrows.strip(scene._replace(arrows=[scene.arrows[0]]))
@@ -121,8 +125,8 @@ def test_arrows_end_at_their_keys(net, clip_CTHW):
         assert changed[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5].any(), arrow
 
 
-def test_negative_weights_are_blue_and_said(net, clip_CTHW):
-    scene = attention.scene(attention.look(net, clip_CTHW), clip_CTHW, net.model)
+def test_negative_weights_are_blue_and_said(net, clip):
+    scene = attention.scene(attention.look(net, clip), clip, net.model)
     cold = scene._replace(arrows=[one._replace(weight=-one.weight) for one in scene.arrows])
     warm_sum, cold_sum = (arrows.strip(one).astype(int)[80:].sum((0, 1)) for one in (scene, cold))
     assert cold_sum[2] > warm_sum[2]
@@ -138,7 +142,9 @@ def test_command(registered, tmp_path, capsys):
     assert "query 0,1,2" in said
     assert len([line for line in said.splitlines() if line.startswith("  ")]) <= 20
     stem = f"{videos[0].stem}.res3.nl0"
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{stem}.{end}" for end in ("png", "gif", "mp4")}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"{stem}.{end}" for end in ("png", "gif", "mp4")
+    }
     with Image.open(tmp_path / "out" / f"{stem}.gif") as gif:
         assert gif.n_frames == registered.config.clip.clip_len
     probed = video.probe(tmp_path / "out" / f"{stem}.mp4")
@@ -162,7 +168,7 @@ def test_the_report_shows_what_the_network_looks_at(registered):
     """Drawn in a process of its own, for videos that were scored."""
     page = reports.write(registered.workspace, "v0001", num_attention=2).read_text(encoding="utf-8")
     scored = run_facts.gather(registered.workspace, "v0001").scored
-    pictures = [part for part in page.split('alt="attention in ')[1:]]
+    pictures = page.split('alt="attention in ')[1:]
     assert len(pictures) == 2
     assert all("res3.nl0, dot product" in part for part in pictures)
     assert page.count("data:image/jpeg") > 2

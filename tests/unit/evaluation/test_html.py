@@ -1,4 +1,4 @@
-"""The page says what the parquet files say, holds everything itself, and a real browser has nothing to complain of."""
+"""The page says what the parquet files say, holds everything itself, and a real browser shows it."""
 
 from __future__ import annotations
 
@@ -74,14 +74,20 @@ def expected(scored):
         for row in scored.itertuples()
     ]
     by_label = {
-        scored.label[scored.label_id == label].iloc[0]: np.mean([place == 1 for own, place, _ in places if own == label])
+        scored.label[scored.label_id == label].iloc[0]: np.mean(
+            [place == 1 for own, place, _ in places if own == label]
+        )
         for label in sorted({own for own, _, _ in places})
     }
-    return {
-        "top1": np.mean([place <= 1 for _, place, _ in places]),
-        "top5": np.mean([place <= 5 for _, place, _ in places]),
-        "mean_class_accuracy": np.mean(list(by_label.values())),
-    }, by_label, places
+    return (
+        {
+            "top1": np.mean([place <= 1 for _, place, _ in places]),
+            "top5": np.mean([place <= 5 for _, place, _ in places]),
+            "mean_class_accuracy": np.mean(list(by_label.values())),
+        },
+        by_label,
+        places,
+    )
 
 
 def test_figures_are_those_of_the_scores(page, scored, registered):
@@ -230,5 +236,5 @@ def test_command(registered, capsys):
 def test_a_report_that_is_there_is_not_made_again(registered):
     file = reports.write(registered.workspace, "v0001", num_attention=0)
     made = file.stat().st_mtime_ns
-    assert reports.write_once(registered.workspace, "v0001") == file
+    assert reports.write_once(registered.workspace, "v0001", registered.config.runtime) == file
     assert file.stat().st_mtime_ns == made

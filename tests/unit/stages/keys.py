@@ -42,6 +42,7 @@ OTHER: dict[str, object] = {
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,
+    "runtime.attention_videos": 1,
 }  # fmt: skip
 NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
     "model.block": {"model.inflate": "none"},
