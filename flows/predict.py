@@ -21,7 +21,6 @@ PARAMETERS: dict[str, command_line.Parameter] = {
     "draw": (Path, "folder that every video is written to with its labels on it (H.264), and its timeline"),
     "window_s": (float, "length of a sliding window (seconds); default: a video is one"),
     "hop_s": (float, "from one window to the next (seconds); default: half a window"),
-    "top": (int, "labels of a video; default: 5"),
 }
 
 
@@ -35,7 +34,6 @@ def predict(
     draw: Path | None = None,
     window_s: float | None = None,
     hop_s: float | None = None,
-    top: int = 5,
 ) -> Predictions:
     """Label videos.
 
@@ -48,14 +46,12 @@ def predict(
         draw: folder that every video is written to with its labels on it
         window_s: length of a sliding window (seconds); a video is one if there is none
         hop_s: from one window to the next (seconds); half a window if there is none
-        top: labels of a video
     """
     request = Request(
         source=source,
         workspace_dir=workspace_dir,
         entry=entry,
         overrides=overrides or {},
-        top=top,
         window_s=window_s,
         hop_s=hop_s,
         draw_dir=draw,

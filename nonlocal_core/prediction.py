@@ -20,7 +20,7 @@ from nonlocal_core.config import Config, resolve
 from nonlocal_core.data import pictures, sampling, sources, spool, transforms, video
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import inference, movies, timeline, trained, views
-from nonlocal_core.predictions import Guess, Prediction, Predictions, Request, Window, check
+from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.progress import Progress
 
 SECTIONS = ("evaluate", "runtime")
@@ -50,7 +50,7 @@ def predict(request: Request) -> Predictions:
     batches = Batches(inference.load(found.path, labels, config.runtime), config.evaluate.batch_clips)
     seen = _look(videos, batches, config, request)
     batches.finish()
-    made = [_prediction(one, batches, labels, request.top) for one in seen]
+    made = [_prediction(one, batches, labels) for one in seen]
     if request.draw_dir is not None:
         made = [_drawn(one, path, request.draw_dir) for one, (_, path) in zip(made, videos, strict=True)]
     return Predictions(entry=found.name, protocol=_protocol(config, request), videos=tuple(made))
@@ -157,23 +157,23 @@ def _views(spooled: spool.Spooled, file: Path, first: int, num_frames: int, conf
     return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])
 
 
-def _prediction(seen: Seen, batches: Batches, labels: list[str], top: int) -> Prediction:
+def _prediction(seen: Seen, batches: Batches, labels: list[str]) -> Prediction:
     if seen.status != "ok":
         return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
     scores = [views.average(np.stack(batches.logits[number])) for number in seen.parts]
     return Prediction(
         video=seen.name,
         status="ok",
-        guesses=_best(np.mean(scores, axis=0), labels, top),
+        guesses=_best(np.mean(scores, axis=0), labels),
         windows=tuple(
-            Window(start_s=round(start, 3), end_s=round(end, 3), guesses=_best(scores_K, labels, top))
+            Window(start_s=round(start, 3), end_s=round(end, 3), guesses=_best(scores_K, labels))
             for (start, end), scores_K in zip(seen.times_s, scores, strict=False)
         ),
     )
 
 
-def _best(scores_K: Scores, labels: list[str], top: int) -> tuple[Guess, ...]:
-    order = np.argsort(-scores_K, kind="stable")[:top].tolist()
+def _best(scores_K: Scores, labels: list[str]) -> tuple[Guess, ...]:
+    order = np.argsort(-scores_K, kind="stable")[:TOP].tolist()
     return tuple(Guess(label=labels[label_id], score=float(scores_K[label_id])) for label_id in order)
 
 

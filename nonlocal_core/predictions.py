@@ -13,6 +13,8 @@ from pydantic import Field
 from nonlocal_core.artifacts import Frozen, write_atomically, write_json
 from nonlocal_core.errors import ConfigError, InputError
 
+TOP = 5
+"""labels of a video"""
 SHOWN_VIDEOS = 40
 SHOWN_SPANS = 12
 """stretches of a video with the same first label that are printed"""
@@ -30,8 +32,6 @@ class Request(Frozen):
     entry: str = "champion"
     overrides: dict[str, Any] = Field(default_factory=dict)
     """of the sections evaluate and runtime"""
-    top: int = 5
-    """labels of a video"""
     window_s: float | None = None
     """length of a sliding window (seconds); None: a video is one"""
     hop_s: float | None = None
@@ -50,8 +50,6 @@ def check(request: Request) -> None:
     for key in request.overrides:
         if key.split(".")[0] not in SECTIONS:
             raise ConfigError(f"{key} comes with the network: a prediction takes evaluate.… and runtime.… alone")
-    if request.top < 1:
-        raise ConfigError(f"top={request.top}: ask for one label at least")
     if request.window_s is None and request.hop_s is not None:
         raise ConfigError("hop_s needs windows: name their length with window_s=SECONDS")
     folder = request.source if request.source.is_dir() else request.source.parent
