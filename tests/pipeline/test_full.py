@@ -141,6 +141,26 @@ def test_a_split_that_is_not_there_is_said_before_the_training(
     assert _written(workspace_dir / "train") == trained
 
 
+def test_predicts_from_the_command_line(
+    run: tuple[Summary, Path], environment: dict[str, str], videos_dir: Path, tmp_path: Path
+) -> None:
+    _, workspace_dir = run
+    command = [sys.executable, str(REPOSITORY / "flows" / "predict.py"), str(videos_dir / "falls")]
+    command += [f"workspace_dir={workspace_dir}", f"out={tmp_path / 'p.json'}", "evaluate.num_crops=3"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 7 predicted" in done.stdout
+    assert "  cut.mp4       unreadable: " in done.stdout
+    listed = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
+    assert (listed["entry"], listed["protocol"]) == ("v0001", "1 clips x 3 crops of 4x3, 32 px")
+    assert [one["status"] for one in listed["videos"]] == ["unreadable", *["ok"] * 6]
+    done = subprocess.run(
+        [*command, "window_s=often"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: window_s=often does not fit: name a number\n"
+
+
 def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:
     started_s = time.monotonic()
     (tmp_path / "empty").mkdir()
