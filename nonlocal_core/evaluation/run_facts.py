@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import ARTIFACT_FILE, Evaluation, RecordCache, Workspace
+from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Evaluation, RecordCache, Workspace
 from nonlocal_core.data import cached
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.evaluation import entries, metrics
@@ -104,7 +104,7 @@ def gather(workspace: Workspace, name: str) -> Run:
     evaluation = Evaluation.model_validate(entry["evaluation"])
     folder = workspace.path(evaluation)
     decision = read(workspace).decision(version)
-    trained = workspace.root / str(entry["checkpoint"]["path"])
+    trained = workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"])
     return Run(
         version=version,
         entry=entry,
@@ -134,7 +134,7 @@ def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -
     rows: list[tuple[str, Facts, str, Facts]] = [
         ("index", manifest, known, _made(workspace, manifest.get("path", ""))),
         ("cache", cached_as, frames, cache_made),
-        ("train", learnt, _training(entry, workspace.root / learnt["path"]), _made(workspace, learnt["path"])),
+        ("train", learnt, _training(entry, workspace), _made(workspace, f"{Checkpoint.stage}/{learnt['key']}")),
         ("evaluate", scored, scored["protocol"], _made(workspace, scored["path"])),
     ]
     found = [Stage("videos", "", cached_as["videos_dir"], f"{cached_as['num_videos']} videos", None, "")]
@@ -148,12 +148,12 @@ def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -
     return [*found, Stage("register", entry["key"], version, "", None, code.strip(" ·"))]
 
 
-def _training(entry: Facts, folder: Path) -> str:
+def _training(entry: Facts, workspace: Workspace) -> str:
     """What a training did, from which weights, and how fast."""
     init = entry.get("training", {}).get("init") or {}
     weights = f"first weights: {init['file']}" if init else "first weights drawn at random"
     parts = [f"{entry['checkpoint']['num_steps']:,} steps", weights]
-    if epochs := _lines(folder / EPOCHS_FILE):
+    if epochs := _lines(workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"]) / EPOCHS_FILE):
         speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))
         parts.append(f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips")
     return "; ".join(parts)
