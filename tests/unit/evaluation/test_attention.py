@@ -125,6 +125,18 @@ def test_arrows_end_at_their_keys(net, clip):
         assert changed[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5].any(), arrow
 
 
+def test_a_key_lies_between_the_positions_that_it_is_the_greatest_of(net, clip):
+    """res3 has a row every 8 pixels; key 1 is the greatest of rows 2 and 3, at pixels 16 and 24."""
+    weights = np.zeros((4, 4, 4), np.float32)
+    weights[3, 1, 2] = 1.0
+    found = attention.Attention(
+        "res3.nl0", "gaussian", (1, 5, 6), (4, 8, 8), weights, attention.strongest(weights)
+    )
+    scene = attention.scene(found, clip, net.model)
+    assert scene.arrows == [arrows.Arrow(3, 36.0, 20.0, 1.0)]
+    assert scene.start == arrows.Arrow(1, 48.0, 40.0, 1.0)
+
+
 def test_negative_weights_are_blue_and_said(net, clip):
     scene = attention.scene(attention.look(net, clip), clip, net.model)
     cold = scene._replace(arrows=[one._replace(weight=-one.weight) for one in scene.arrows])

@@ -103,6 +103,8 @@ def test_figures_are_those_of_the_scores(page, scored, registered):
         counts[own, taken] += 1
     cells = [int(word) for word in re.findall(r'--share: [0-9.]+">(\d+)</td>', page)]
     assert cells == counts.ravel().tolist()
+    labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
+    assert [one["title"] for one in parsed.of("th", scope="row")] == sorted(labels, key=labels.__getitem__)
     split = registered.evaluation
     left = split.num_videos - split.num_scored
     assert f"{len(scored)} of {split.num_videos} videos scored, {left} quarantined" in parsed.texts["coverage"]
