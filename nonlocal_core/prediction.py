@@ -1,7 +1,8 @@
 """Videos in, labels out: with the champion, another entry, or a checkpoint's file.
 
 A video is decoded in a process of its own, resized and compressed as the cache that the network was trained on, so
-that the network sees what it saw.  A broken one is a row with its reason.
+that the network sees what it saw.  A broken one is a row with its reason.  MindSpore is imported only where the
+network really runs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,16 @@ from nonlocal_core.artifacts import Workspace, write_atomically
 from nonlocal_core.config import Config, resolve
 from nonlocal_core.data import pictures, sampling, sources, spool, transforms, video
 from nonlocal_core.errors import InputError
-from nonlocal_core.evaluation import inference, movies, timeline, trained, views
+from nonlocal_core.evaluation import movies, timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.progress import Progress
 
 SECTIONS = ("evaluate", "runtime")
 """settings that a prediction may change; the others come with the network"""
+if TYPE_CHECKING:
+    from nonlocal_core.evaluation.inference import Network
+    from nonlocal_core.evaluation.trained import Trained
+
 PICTURES_FPS = 25.0
 """at which a folder of pictures is written as a video"""
 SMALL_PX, LINES = 240, 3
@@ -42,10 +47,13 @@ def predict(request: Request) -> Predictions:
             a setting does not fit; DamagedError if the checkpoint is not whole.
     """
     check(request)
+    given = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
+    cuda.load(resolve("tiny", given).runtime)
+    from nonlocal_core.evaluation import inference, trained
+
     found = trained.find(request.entry, Workspace(request.workspace_dir))
     config = settings(found, request)
     videos = find_videos(request.source)
-    cuda.load(config.runtime)
     labels = list(found.described.labels)
     batches = Batches(inference.load(found.path, labels, config.runtime), config.evaluate.batch_clips)
     seen = _look(videos, batches, config, request)
@@ -59,7 +67,7 @@ def predict(request: Request) -> Predictions:
 class Batches:
     """Views of many parts that go through the network together, in batches of one size."""
 
-    def __init__(self, network: inference.Network, size: int) -> None:
+    def __init__(self, network: Network, size: int) -> None:
         self.network, self.size = network, size
         self.logits: list[list[NDArray[np.float32]]] = []
         """of every part, a row a view"""
@@ -210,7 +218,7 @@ def _with_labels(one: Prediction, path: Path, fps: float) -> Iterator[NDArray[np
         yield movies.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
 
 
-def settings(found: trained.Trained, request: Request) -> Config:
+def settings(found: Trained, request: Request) -> Config:
     """The settings of a network, with what a person changes of its evaluation; a window is one clip.
 
     Raises: ConfigError if one does not exist or does not fit.

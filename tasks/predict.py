@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import task
 
-from nonlocal_core import child
+from nonlocal_core import child, prediction
 from nonlocal_core.predictions import Predictions, Request, check, check_out, write
 from tasks import policy, report
 
@@ -17,16 +17,9 @@ def predict(request: Request, out: Path | None = None) -> Predictions:
     report.show_in_prefect()
     check(request)
     check_out(out)
-    made = child.call(run, request)
+    made = child.call(prediction.predict, request)
     if out is not None:
         write(made, out)
         made = made.model_copy(update={"out": str(out)})
     report.predictions(made)
     return made
-
-
-def run(request: Request) -> Predictions:
-    """The library's prediction; it imports MindSpore, so only a process of its own calls this."""
-    from nonlocal_core import prediction
-
-    return prediction.predict(request)

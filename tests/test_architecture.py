@@ -28,7 +28,6 @@ NETWORK = (
     "nonlocal_core.attention",
     "nonlocal_core.evaluation.attention",
     "nonlocal_core.evaluation.trained",
-    "nonlocal_core.prediction",
 )
 DRAWING = tuple(f"nonlocal_core.evaluation.{room}" for room in ("arrows", "html", "movies", "timeline"))
 
@@ -62,7 +61,11 @@ LAYERS = (  # the first one that has the module counts
         ("nonlocal_core", *PURE_PACKAGES, "matplotlib", "PIL", "jinja2", "markupsafe"),
         ("nonlocal_core.stages", *NETWORK),
     ),
-    Layer(("nonlocal_core.reports",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
+    Layer(
+        ("nonlocal_core.reports", "nonlocal_core.prediction"),
+        ("nonlocal_core", *PURE_PACKAGES),
+        ("nonlocal_core.stages",),
+    ),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
 )
 
