@@ -29,7 +29,9 @@ NETWORK = (
     "nonlocal_core.evaluation.attention",
     "nonlocal_core.evaluation.trained",
 )
-DRAWING = tuple(f"nonlocal_core.evaluation.{room}" for room in ("arrows", "html", "movies", "timeline"))
+DRAWING = tuple(
+    f"nonlocal_core.evaluation.{room}" for room in ("arrows", "html", "lettering", "movies", "timeline")
+)
 
 
 class Layer(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core import isolation
 from nonlocal_core.data import encoding, transforms, video
-from nonlocal_core.errors import DecodeError
+from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
 from nonlocal_core.sections import CacheConfig
 
 
@@ -52,7 +52,10 @@ class Spooled(NamedTuple):
 
 
 def spool(job: Job) -> Spooled:
-    """Every frame of a video, decoded once, resized, compressed and written."""
+    """Every frame of a video, decoded once, resized, compressed and written.
+
+    Raises: WorkspaceError if the disk is full.
+    """
     cv2.setNumThreads(1)
     ends: list[int] = []
     height = width = 0
@@ -67,6 +70,10 @@ def spool(job: Job) -> Spooled:
                 ends.append(stream.tell())
     except DecodeError as error:
         return broken(error.status, str(error))
+    except OSError as error:
+        if is_full_disk(error):
+            raise WorkspaceError(FULL_DISK) from None
+        raise
     if not ends:
         return broken("unreadable", "no frames")
     return Spooled("ok", "", ends, height, width, fps)

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 
+from nonlocal_core.evaluation.lettering import letter
+
 ACROSS = 8
 """frames in a row of the strip"""
 GAP = 0.04
@@ -124,7 +126,8 @@ def _headline(figure: Figure, scene: Scene, caption: str, wide_in: float, tall_i
     second = (
         f"{len(scene.arrows)} strongest connections of the ringed place, {scene.share:.0%} of its weight{signs}"
     )
-    figure.text(0.08 / wide_in, 1 - 0.2 / tall_in, first, fontsize=11, fontweight="bold", color=INK, va="center")
+    at, lettered = (0.08 / wide_in, 1 - 0.2 / tall_in), letter(first)
+    figure.text(*at, lettered.text, font=lettered.properties(11, bold=True), color=INK, va="center")
     figure.text(0.08 / wide_in, 1 - 0.43 / tall_in, second, fontsize=9, color=PALE, va="center")
 
 

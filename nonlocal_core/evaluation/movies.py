@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import av
 import numpy as np
-from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.evaluation.lettering import letter
 
 Frames = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont
@@ -67,34 +66,19 @@ def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:
     picture = Image.fromarray(frame_HWC)
     size = max(9, min(height // 12, width // 16))
     draw = ImageDraw.Draw(picture, "RGBA")
-    fonts = [_fitting(text, size, width - size) for text in texts]
+    lettered = [letter(text) for text in texts]
+    fonts = [_fitting(one.font, one.text, size, width - size) for one in lettered]
     lines = [round(font.size * 1.35) for font in fonts]
     top = height - sum(lines) - size // 3
     draw.rectangle((0, top - size // 3, width, height), fill=(0, 0, 0, 150))
-    for text, font, line in zip(texts, fonts, lines, strict=True):
-        draw.text((size // 2, top), text, font=font, fill="white")
+    for one, font, line in zip(lettered, fonts, lines, strict=True):
+        draw.text((size // 2, top), one.text, font=font, fill="white")
         top += line
     return np.asarray(picture)
 
 
-def _fitting(text: str, size: int, width: int) -> Font:
+def _fitting(name: str, text: str, size: int, width: int) -> Font:
     """A font in which a text is not wider than `width` pixels."""
-    name = font_for(frozenset(text))
     while size > 6 and ImageFont.truetype(name, size).getlength(text) > width:
         size -= 1
     return ImageFont.truetype(name, size)
-
-
-@lru_cache(maxsize=256)
-def font_for(characters: frozenset[str]) -> str:
-    """The file of a font that has these characters, or most of them: DejaVu Sans where it has them all."""
-    usual = font_manager.findfont("DejaVu Sans")
-    wanted = {ord(character) for character in characters}
-
-    def missing(name: str) -> int:
-        return len(wanted - set(font_manager.get_font(name).get_charmap()))
-
-    if not missing(usual):
-        return usual
-    names = sorted({font.fname for font in font_manager.fontManager.ttflist})
-    return min([usual, *names], key=missing)

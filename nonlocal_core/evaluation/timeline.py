@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from nonlocal_core.evaluation.movies import font_for
+from nonlocal_core.evaluation.lettering import letter
 from nonlocal_core.predictions import Prediction
 
 MOST_LABELS = 8
@@ -34,10 +33,10 @@ def draw(one: Prediction) -> bytes:
     mesh = axes.pcolormesh(edges, rows, np.array(scores), cmap=BLUES, vmin=0, vmax=1)
     for row in rows[1:-1]:
         axes.axhline(row, color="white", linewidth=3)
-    fonts = [font_manager.FontProperties(fname=font_for(frozenset(label))) for label in labels]
-    axes.set_yticks(rows[:-1] + 0.5, labels)
-    for tick, font in zip(axes.get_yticklabels(), fonts, strict=True):
-        tick.set(fontproperties=font, fontsize=10)
+    lettered = [letter(label) for label in labels]
+    axes.set_yticks(rows[:-1] + 0.5, [one.text for one in lettered])
+    for tick, one_label in zip(axes.get_yticklabels(), lettered, strict=True):
+        tick.set(fontproperties=one_label.properties(10))
     axes.set(xlim=(0, end_s), ylim=(len(labels), 0), xlabel="seconds")
     axes.tick_params(length=0, colors="#444a55")
     axes.spines[:].set_visible(False)

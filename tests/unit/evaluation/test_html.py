@@ -16,6 +16,7 @@ import pytest
 from nonlocal_core import html_report, reports
 from nonlocal_core.artifacts import Workspace, write_json
 from nonlocal_core.evaluation import html, run_facts
+from tasks import report
 
 
 class Parsed(HTMLParser):
@@ -233,6 +234,13 @@ def test_command(registered, capsys):
     assert html_report.main([str(registered.workspace.root), "v0009"]) == 3
     assert "there is no entry 'v0009': there are v0001, and champion" in capsys.readouterr().err
     assert html_report.main([str(registered.videos_dir)]) == 3
+
+
+def test_a_report_that_cannot_be_made_is_no_failure_of_its_entry(registered, tmp_path, caplog):
+    shutil.copytree(registered.workspace.root / "registry", tmp_path / "registry")
+    (tmp_path / "reports").write_text("a file, where the folder has to be")
+    report.page_of_entry(Workspace(tmp_path), "v0001", registered.config.runtime)
+    assert "the report of v0001 could not be made" in caplog.text
 
 
 def test_a_report_that_is_there_is_not_made_again(registered):
