@@ -29,10 +29,8 @@ PARAMETERS = {
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
     "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
 }
-Convert = Callable[[str], Any]
-Parameter = tuple[Convert, str]
-"""of a flow: what makes it of a word, and what it is"""
-CONVERT: dict[str, Convert] = {key: str if key == "runner" else Path for key in PARAMETERS}
+Parameter = tuple[Callable[[str], Any], str]
+"""of a flow that `run_on` starts: what makes it of a word, and what it is"""
 
 
 class Watch(logging.Handler):
@@ -122,7 +120,7 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
         _ready(watch)
         return start(preset=preset, **arguments)
 
-    _run_to_the_end(begin)
+    _run_to_the_end(begin, "stopped; nothing is lost: the same command goes on from here")
 
 
 def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[str, Parameter]) -> None:
@@ -139,11 +137,26 @@ def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[
     words = parser.parse_args()
 
     def begin(watch: Watch) -> object:
-        arguments = _split(words.settings, {key: convert for key, (convert, _) in parameters.items()})
+        own = [word for word in words.settings if word.partition("=")[0] in parameters]
+        others = _split([word for word in words.settings if word not in own])
+        if foreign := others.keys() - {"overrides"}:
+            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
+        arguments = dict(_converted(word, parameters) for word in own)
         _ready(watch)
-        return start(words.source, **arguments)
+        return start(words.source, others["overrides"], **arguments)
 
-    _run_to_the_end(begin)
+    _run_to_the_end(begin, "stopped")
+
+
+def _converted(word: str, parameters: dict[str, Parameter]) -> tuple[str, Any]:
+    """The parameter and its value that a word stands for."""
+    key, _, value = word.partition("=")
+    if not value:
+        raise ConfigError(f"{key}= names nothing")
+    try:
+        return key, parameters[key][0](value)
+    except ValueError:
+        raise ConfigError(f"{word} does not fit: name a number") from None
 
 
 def _ready(watch: Watch) -> None:
@@ -152,7 +165,7 @@ def _ready(watch: Watch) -> None:
     _start_server()
 
 
-def _run_to_the_end(begin: Callable[[Watch], object]) -> None:
+def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     """Print what comes back, or the one line of what went wrong; ends the process in that case."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
     watch = Watch()
@@ -170,28 +183,24 @@ def _run_to_the_end(begin: Callable[[Watch], object]) -> None:
         sys.exit(WorkspaceError.exit_code)
     except KeyboardInterrupt:
         watch.close()
-        print("stopped; nothing is lost: the same command goes on from here", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         sys.exit(130)
     watch.close()
     print(summary)
 
 
-def _split(words: list[str], parameters: dict[str, Convert] = CONVERT) -> dict[str, Any]:
-    """The parameters among some words, and as `overrides` all others."""
+def _split(words: list[str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"overrides": {}}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; a preset, or the video, comes first")
-        if key in parameters and not value:
+            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+        if key in PARAMETERS and not value:
             raise ConfigError(f"{key}= names nothing")
-        if key not in parameters:
+        if key in PARAMETERS:
+            arguments[key] = value if key == "runner" else Path(value)
+        else:
             arguments["overrides"][key] = value
-            continue
-        try:
-            arguments[key] = parameters[key](value)
-        except ValueError:
-            raise ConfigError(f"{word} does not fit: name a number") from None
     return arguments
 
 
