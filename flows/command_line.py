@@ -24,7 +24,7 @@ from nonlocal_core.presets import PRESETS
 from nonlocal_core.progress import TICKS
 
 PARAMETERS = {
-    "videos_dir": "folder of labelled videos; full.py tiny makes its own where none is given",
+    "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
     "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
@@ -198,7 +198,7 @@ def _split(words: list[str]) -> dict[str, Any]:
         if key in PARAMETERS and not value:
             raise ConfigError(f"{key}= names nothing")
         if key in PARAMETERS:
-            arguments[key] = value if key == "runner" else Path(value)
+            arguments[key] = value if key == "runner" or "://" in value else Path(value)
         else:
             arguments["overrides"][key] = value
     return arguments
