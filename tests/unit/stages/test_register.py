@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from small import files_of, small_config
 
 from nonlocal_core import registry
@@ -9,27 +13,31 @@ from nonlocal_core.artifacts import Checkpoint, Evaluation
 from nonlocal_core.stages import register as stage
 
 
-def scored(toy, workspace, name, top1):
-    """A finished checkpoint and its evaluation."""
+def scored(toy, workspace, name, right, **training):
+    """A finished checkpoint and its evaluation: 100 videos, `right` of them right."""
     checkpoint = Checkpoint(
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
     )
     evaluation = Evaluation(
         key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s",
-        top1=top1, top5=1.0, num_scored=4, num_videos=4,
+        top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
     )  # fmt: skip
 
     def make(folder):
         (folder / "w.safetensors").write_text(name)
         return checkpoint
 
-    workspace.build(Checkpoint, name, make, {"made": "by hand"})
+    workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
+    rows = pd.DataFrame({"video_id": [f"v/{number}" for number in range(100)], "label": "grows", "label_id": 1})
+    rows["scores"] = [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
+    workspace.path(evaluation).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pandas(rows), workspace.path(evaluation) / "scores.parquet")
     return checkpoint, evaluation, toy.cache
 
 
 def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
-    entry = stage.register(*scored(toy, workspace, "a", 0.5), config, workspace)
+    entry = stage.register(*scored(toy, workspace, "a", 50), config, workspace)
     kept = json.loads((workspace.path(entry) / "entry.json").read_text())
     assert kept["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
     assert kept["manifest_digest"] == toy.manifest.digest
@@ -41,13 +49,13 @@ def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
 
 def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config(registry__min_gain=0.05)
-    first = scored(toy, workspace, "a", 0.5)
+    first = scored(toy, workspace, "a", 50)
     entry = stage.register(*first, config, workspace)
     before = files_of(tmp_path / "registry")
     assert stage.register(*first, config, workspace) == entry
     assert files_of(tmp_path / "registry") == before
-    little = stage.register(*scored(toy, workspace, "b", 0.54), config, workspace)
-    much = stage.register(*scored(toy, workspace, "c", 0.56), config, workspace)
+    little = stage.register(*scored(toy, workspace, "b", 54), config, workspace)
+    much = stage.register(*scored(toy, workspace, "c", 56), config, workspace)
     assert [entry.is_champion, little.is_champion, much.is_champion] == [True, False, True]
     assert registry.read(workspace).champion == "v0003"
     assert not stage.register(*first, config, workspace).is_champion
@@ -55,7 +63,7 @@ def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion
 
 def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
-    checkpoint, evaluation, cache = scored(toy, workspace, "a", 0.5)
+    checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
     first = stage.register(checkpoint, evaluation, cache, config, workspace)
     other = evaluation.model_copy(update={"protocol": "test"})
     second = stage.register(checkpoint, other, cache, config, workspace)

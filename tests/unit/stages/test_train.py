@@ -29,7 +29,9 @@ def registered(toy, tmp_path):
 
 
 def promote(workspace, version):
-    write_json(workspace.root / "registry/registry.json", registry.State(champion=version).model_dump())
+    write_json(
+        workspace.root / "registry/registry.json", registry.State(aliases={"champion": version}).model_dump()
+    )
 
 
 def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
