@@ -25,6 +25,9 @@ NETWORK = (
     "nonlocal_core.import_weights",
     "nonlocal_core.describe",
     "nonlocal_core.doctor",
+    "nonlocal_core.registry.export",
+    "nonlocal_core.registry.onnx_graph",
+    "nonlocal_core.registry.__main__",
 )
 
 
@@ -48,7 +51,10 @@ LAYERS = (  # the first one that has the module counts
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(
         NETWORK,
-        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib"),
+        (
+            *("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib"),
+            *("onnx", "onnxruntime"),
+        ),
         ("nonlocal_core.stages",),
     ),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
@@ -139,7 +145,7 @@ PLANTED = [
     ("nonlocal_core/config.py", "if True:\n    import mindspore"),
     ("nonlocal_core/artifacts.py", "from prefect import flow"),
     ("nonlocal_core/errors.py", "import torch"),
-    ("nonlocal_core/registry.py", "import nonlocal_core.stages.register"),
+    ("nonlocal_core/registry/aliases.py", "import nonlocal_core.stages.register"),
     ("nonlocal_core/models/i3d.py", "import prefect"),
     ("nonlocal_core/models/i3d.py", "from nonlocal_core.stages import train"),
     ("nonlocal_core/training/loop.py", "from tasks import train"),

@@ -25,7 +25,7 @@ from nonlocal_core.artifacts import Workspace
 from nonlocal_core.errors import DamagedError, InputError, NonlocalError
 from nonlocal_core.registry import aliases, deciding
 from nonlocal_core.registry.entries import entries, entry, line_of, verify
-from nonlocal_core.registry.lineage import lineage
+from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
 
 
@@ -112,10 +112,10 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     for step in lineage(workspace, version):
         yield step.name
         for name, value in step.facts.items():
-            yield f"  {name:24} {_text(value)}"
+            yield f"  {name:24} {text_of(value)}"
     yield "config (what differs from the defaults)"
     for name, value in _settings(facts.get("config", {})):
-        yield f"  {name:24} {_text(value)}"
+        yield f"  {name:24} {text_of(value)}"
 
 
 def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -126,14 +126,6 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for leaf, value in leaves.items():
             if value != usual.get(section, {}).get(leaf):
                 yield f"{section}.{leaf}", value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(part)}" for name, part in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:

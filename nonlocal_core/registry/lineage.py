@@ -97,3 +97,12 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
 
 def _chosen(facts: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: facts[name] for name in names if name in facts}
+
+
+def text_of(value: Any) -> str:
+    """A fact in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text_of(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
