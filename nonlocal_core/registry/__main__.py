@@ -15,7 +15,6 @@ An entry is named by its version or by an alias.  docs/registry.md says how entr
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -10,14 +10,8 @@ from registered import add, scored
 from small import python
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.sections import RegistryConfig
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path)
 
 
 def test_the_first_entry_is_the_champion(workspace):
