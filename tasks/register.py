@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 
 from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, RecordCache, Workspace
 from nonlocal_core.config import Config
+from nonlocal_core.registry import told
 from nonlocal_core.stages import register as stage
 from tasks import policy, report
 
@@ -18,4 +20,7 @@ def register(
     report.show_in_prefect()
     made = stage.register(checkpoint, evaluation, cache, config, workspace)
     report.table(made)
+    create_markdown_artifact(
+        told.decision(workspace, made.version), key="registry-decision", description=made.reason
+    )
     return made

@@ -203,7 +203,7 @@ def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     yield from wrong
     if wrong:
         raise DamagedError(f"{len(wrong)} of the things above are not as they were registered")
-    yield f"{len(versions)} entries are as they were registered"
+    yield f"as they were registered: {', '.join(versions)}"
 
 
 def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:

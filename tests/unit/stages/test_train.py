@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import numpy as np
@@ -139,6 +140,7 @@ def test_provenance_says_what_a_checkpoint_was_made_of(toy, tmp_path):
     assert said["config"] == {
         name: json.loads(getattr(config, name).model_dump_json()) for name in ("clip", "model", "train")
     }
+    assert (said["device"], said["packages"]["mindspore"]) == ("CPU", importlib.metadata.version("mindspore"))
     assert stage.train(toy.cache, config, workspace) == made
 
 
