@@ -73,10 +73,14 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{partial} cannot be made ({error.strerror}): name another folder") from None
+    device.use(RuntimeConfig(device="CPU"))
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling a graph takes longer than a few clips
     try:
         yield from _write(workspace, version, facts, partial, wanted, formats is not None)
         partial.rename(folder)
     finally:
+        ms.set_context(mode=mode)
         shutil.rmtree(partial, ignore_errors=True)
     yield f"written      {folder}"
 
@@ -105,7 +109,6 @@ def _write(
 
 
 def _original(workspace: Workspace, version: str, facts: dict[str, Any]) -> Original:
-    device.use(RuntimeConfig(device="CPU"))
     net, described = checkpoint.load_network(workspace.root / FOLDER / version / WEIGHTS_FILE)
     side = facts["config"]["evaluate"]["crop_size"]
     # The same clips for every export of a network of this size: noise uses all of its input.

@@ -15,7 +15,7 @@ from nonlocal_core.artifacts import Entry, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import RegistryConfig
-from nonlocal_core.training import checkpoint, device
+from nonlocal_core.training import checkpoint
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 
@@ -23,7 +23,6 @@ LABELS = ("falls", "grows", "rises", "shrinks")
 def add_network(workspace: Workspace, name: str, **settings: object) -> Entry:
     """The entry of a small network none of whose tensors is what it starts as."""
     config = small_config(**settings)
-    device.use(config.runtime)
     net, drawn = I3D(config.model, len(LABELS)), np.random.default_rng(len(name))
     for param in net.get_parameters():
         if not param.name.endswith("weight"):
