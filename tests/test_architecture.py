@@ -57,6 +57,7 @@ LAYERS = (  # the first one that has the module counts
         ),
         ("nonlocal_core.stages",),
     ),
+    Layer(("nonlocal_core.registry.tracker",), ("nonlocal_core", "mlflow"), ("nonlocal_core.stages", *NETWORK)),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
 )
 

@@ -8,6 +8,7 @@
     python -m nonlocal_core.registry WORKSPACE alias demo v0002
     python -m nonlocal_core.registry WORKSPACE verify
     python -m nonlocal_core.registry WORKSPACE export champion FOLDER
+    python -m nonlocal_core.registry WORKSPACE track --uri sqlite:///mlflow.db
 
 An entry is named by its version or by an alias.  docs/registry.md says how entries are decided on.
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 from nonlocal_core.artifacts import Workspace
 from nonlocal_core.errors import DamagedError, InputError, NonlocalError
-from nonlocal_core.registry import aliases, deciding
+from nonlocal_core.registry import aliases, deciding, tracker
 from nonlocal_core.registry.entries import entries, entry, line_of, verify
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
@@ -78,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     alias = expecting(command("alias", _alias, "[NAME]", "[ENTRY]"))
     alias.add_argument("--drop", action="store_true", help="forget the alias")
     command("verify", _verify, "[ENTRY]")
+    track = command("track", _track)
+    track.add_argument("--uri", help="of MLflow; default: MLFLOW_TRACKING_URI")
+    track.add_argument("--name", default=tracker.NAME, help="of its experiment and model; default: %(default)s")
     export = command("export", _export, "ENTRY", "FOLDER")
     export.add_argument(
         "--formats", metavar="F,F", help="ckpt, safetensors, mindir, onnx; default: all that can be"
@@ -212,6 +216,11 @@ def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
     version = resolve(read(workspace), given.entry)
     yield from export.export(workspace, version, Path(given.folder), given.formats)
+
+
+def _track(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Tell MLflow of the entries and aliases that it does not know."""
+    yield from tracker.track(workspace, given.uri, given.name)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read
 
 NOBODY = "none"
 """what `expected` says of a name that points nowhere"""
-_NAME = re.compile(r"(?!v\d+$)(?!none$)[a-z][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"(?!v\d+$)(?!none$)(?!latest$)[a-z][a-z0-9_-]{0,63}")
 
 
 def promote(workspace: Workspace, name: str, expected: str | None = None, reason: str = "by hand") -> State:
@@ -84,4 +84,6 @@ def _check_name(alias: str) -> None:
     if alias in (CHAMPION, PREVIOUS):
         raise InputError(f"{alias} is moved by promote and rollback only")
     if not _NAME.fullmatch(alias):
-        raise InputError(f"{alias!r} cannot be an alias: small letters, digits, - and _, and no version")
+        raise InputError(
+            f"{alias!r} cannot be an alias: small letters, digits, - and _, no version, none or latest"
+        )
