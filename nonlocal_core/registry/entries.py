@@ -121,10 +121,9 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
     except DamagedError:
         return [f"{version}/{ENTRY_FILE} cannot be read"]
     found = []
-    decision = state.decision(version)
-    if decision is None:
+    if state.decision(version) is None:
         found.append(f"{version} is not decided on: its process was killed; the same command again decides")
-    elif sha256_of(folder / ENTRY_FILE) != decision.entry_sha256:
+    elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
         found.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
     for name, digest in sorted(facts["files"].items()):
         if not (folder / name).is_file():

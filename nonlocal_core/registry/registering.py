@@ -52,7 +52,8 @@ def add(
         decision = state.decision(version)
         if decision is None:
             decision = _decide(workspace, version, known, state, rule)
-            state = _after(state, decision)
+            digest = sha256_of(workspace.root / FOLDER / version / ENTRY_FILE)
+            state = _after(state, decision, digest)
             write(workspace, state)
         return _reference(version, known[version], decision, state)
 
@@ -69,15 +70,16 @@ def _decide(
         reason=verdict.reason,
         champion_before=state.champion,
         rule=deciding.named(rule),
-        entry_sha256=sha256_of(workspace.root / FOLDER / version / ENTRY_FILE),
         decided_at=now(),
     )
 
 
-def _after(state: State, decision: Decision) -> State:
+def _after(state: State, decision: Decision, digest: str) -> State:
     """The state once a decision stands."""
     lines = {**state.lines, decision.line: decision.version} if decision.leads else state.lines
-    state = state.model_copy(update={"lines": lines, "decisions": (*state.decisions, decision)})
+    digests = {**state.digests, decision.version: digest}
+    decided = {"lines": lines, "digests": digests, "decisions": (*state.decisions, decision)}
+    state = state.model_copy(update=decided)
     return state.moved(CHAMPION, decision.version, decision.reason) if decision.promoted else state
 
 

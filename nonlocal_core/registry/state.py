@@ -30,8 +30,6 @@ class Decision(Frozen):
     champion_before: str | None
     rule: str
     """the settings that decided"""
-    entry_sha256: str
-    """of entry.json, which holds the digests of the other files"""
     decided_at: str
 
 
@@ -51,6 +49,8 @@ class State(Frozen):
     aliases: dict[str, str] = Field(default_factory=dict)
     lines: dict[str, str] = Field(default_factory=dict)
     """the best entry of each line"""
+    digests: dict[str, str] = Field(default_factory=dict)
+    """the SHA-256 of each entry.json, which holds those of the other files"""
     decisions: tuple[Decision, ...] = ()
     moves: tuple[Move, ...] = ()
 

@@ -75,7 +75,8 @@ def _training(checkpoint: Checkpoint, workspace: Workspace) -> dict[str, Any]:
         kept = registry.entries(workspace)[Path(checkpoint.path).name]
         return {name: kept[name] for name in ("training", "parent")}
     training = workspace.provenance(checkpoint)
-    return {"training": training, "parent": _parent(training.get("init"), workspace)}
+    taken = {"file": training["file"], "digest": ""} if "file" in training else None  # a file that somebody named
+    return {"training": training, "parent": _parent(training.get("init") or taken, workspace)}
 
 
 def _parent(init: dict[str, str] | None, workspace: Workspace) -> dict[str, str] | None:
@@ -85,7 +86,7 @@ def _parent(init: dict[str, str] | None, workspace: Workspace) -> dict[str, str]
     file = Path(init["file"])
     entry = re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / registry.FOLDER
     version = {"version": file.parent.name} if entry else {}
-    if not file.is_file() or digest_of(file.read_bytes()) != init["digest"]:
+    if not file.is_file() or init["digest"] not in ("", digest_of(file.read_bytes())):
         return {**init, **version}
     published = imported_from(file)
     return {**init, **version, **({"imported_from": published} if published else {})}
