@@ -163,7 +163,7 @@ def _safetensors(original: Original, file: Path) -> Array:
     try:
         net = weights.load_published(file, "mmaction2", **switches)
     except (InputError, ConfigError) as error:
-        raise InputError(f"mmaction2 has no such network: {error}") from None
+        raise InputError(f"mmaction2 has no such network: {str(error).rpartition(' as mmaction2: ')[2]}") from None
     return _run(lambda clip: net(ms.Tensor(clip)).asnumpy(), original.clips)
 
 

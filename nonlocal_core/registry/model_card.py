@@ -65,6 +65,7 @@ def text(workspace: Workspace, version: str, facts: Facts, made: dict[str, str],
     """The card of an entry as Markdown; `made` has the file of each format."""
     scored, model = facts["evaluation"], facts["config"]["model"]
     labels = sorted(facts["labels"], key=facts["labels"].__getitem__)
+    split = scored["protocol"].split(",")[0]
     left_out = f" ({scored['left_out']})" if scored.get("left_out") else ""
     clip, (frames, rows, columns) = facts["config"]["clip"], clip_THW
     places = {
@@ -79,7 +80,7 @@ def text(workspace: Workspace, version: str, facts: Facts, made: dict[str, str],
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
         f"- top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}\n"
-        f"- {scored['num_scored']} of {scored['num_videos']} videos of val scored{left_out}\n"
+        f"- {scored['num_scored']} of {scored['num_videos']} videos of {split} scored{left_out}\n"
         f"- protocol: {scored['protocol']}",
         "## Input",
         f"- RGB, float32, (1, 3, {places['shape']}): {frames} frames of a video, one every"
