@@ -65,18 +65,12 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(one.strip("[]").lower(), metavar=one.strip("[]"), nargs="?" if "[" in one else None)
         return made
 
-    def expecting(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        made.add_argument(
-            "--expect", metavar="VERSION", help="refuse if it points elsewhere by now (none: nowhere)"
-        )
-        return made
-
     command("list", _list)
     command("show", _show, "[ENTRY]")
     command("compare", _compare, "FIRST", "SECOND")
-    expecting(command("promote", _promote, "ENTRY"))
-    expecting(command("rollback", _rollback))
-    alias = expecting(command("alias", _alias, "[NAME]", "[ENTRY]"))
+    _expecting(command("promote", _promote, "ENTRY"))
+    _expecting(command("rollback", _rollback))
+    alias = _expecting(command("alias", _alias, "[NAME]", "[ENTRY]"))
     alias.add_argument("--drop", action="store_true", help="forget the alias")
     command("verify", _verify, "[ENTRY]")
     track = command("track", _track)
@@ -87,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         "--formats", metavar="F,F", help="ckpt, safetensors, mindir, onnx; default: all that can be"
     )
     return parser
+
+
+def _expecting(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made.add_argument("--expect", metavar="VERSION", help="refuse if it points elsewhere by now (none: nowhere)")
+    return made
 
 
 def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:

@@ -73,8 +73,8 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{partial} cannot be made ({error.strerror}): name another folder") from None
-    device.use(RuntimeConfig(device="CPU"))
     mode = ms.get_context("mode")
+    device.use(RuntimeConfig(device="CPU"))
     ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling a graph takes longer than a few clips
     try:
         yield from _write(workspace, version, facts, partial, wanted, formats is not None)
