@@ -48,27 +48,55 @@ def judge(
     if line_of(known[champion]) == line_of(mine):
         better, told = _better(workspace, version, champion, rule)
         return Verdict(better, better, told)
-    return _in_another_line(workspace, version, known, state, rule)
+    best = state.lines.get(line_of(mine))
+    if mine["checkpoint"]["digest"] == known[champion]["checkpoint"]["digest"]:
+        return _of_the_champion(workspace, version, known, champion, best, rule)
+    stand_in = _stand_in(line_of(mine), known, champion)
+    best = best if best in known else stand_in
+    if best is None:
+        how = "; ".join(differences(known[champion], mine))
+        return _beside(workspace, version, known, champion, f"starts the new line {line_of(mine)} ({how})")
+    better, told = _better(workspace, version, best, rule)
+    if not better:
+        return Verdict(False, False, f"{told}, the best of line {line_of(mine)}")
+    if stand_in is None:
+        return _beside(workspace, version, known, champion, told)
+    if best != stand_in:
+        better, told = _better(workspace, version, stand_in, rule)
+    return Verdict(True, better, f"{told}, which has the weights of the champion {champion}")
 
 
-def _in_another_line(
-    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
+def _stand_in(line: str, known: dict[str, Facts], champion: str) -> str | None:
+    """The newest entry of a line that has the weights of the champion, if there is one."""
+    weights = known[champion]["checkpoint"]["digest"]
+    found = [
+        one for one, facts in known.items() if facts["checkpoint"]["digest"] == weights and line_of(facts) == line
+    ]
+    return found[-1] if found else None
+
+
+def _of_the_champion(
+    workspace: Workspace,
+    version: str,
+    known: dict[str, Facts],
+    champion: str,
+    best: str | None,
+    rule: RegistryConfig,
 ) -> Verdict:
-    mine, champion = known[version], str(state.champion)
-    theirs, line = known[champion], line_of(mine)
-    how = "; ".join(differences(theirs, mine))
-    if mine["checkpoint"]["digest"] == theirs["checkpoint"]["digest"]:
-        return Verdict(True, True, f"the weights of the champion {champion}, scored in line {line} ({how})")
-    best = state.lines.get(line)
+    """What becomes of the champion's weights in another line: they stand for it there."""
+    line, how = line_of(known[version]), "; ".join(differences(known[champion], known[version]))
+    told = f"the weights of the champion {champion} in line {line} ({how})"
     if best in known:
-        leads, told = _better(workspace, version, str(best), rule)
-        told = f"line {line} is not that of the champion {champion} ({how}); {told}"
-    else:
-        leads, told = True, f"starts the new line {line} ({how})"
+        better, figures = _better(workspace, str(best), version, rule)
+        if better:
+            return Verdict(False, False, f"{told}; {best} is {figures}: `promote {best}` changes the champion")
+    return Verdict(True, False, f"{told}: later entries of the line are compared with it")
+
+
+def _beside(workspace: Workspace, version: str, known: dict[str, Facts], champion: str, told: str) -> Verdict:
+    """What becomes of the best entry of a line in which the champion was not scored."""
     stays = f"{told}; the champion {champion} stays"
-    if not leads:
-        return Verdict(False, False, stays)
-    if not _can_replace(mine, theirs):
+    if not _can_replace(known[version], known[champion]):
         return Verdict(True, False, f"{stays}, as the two cannot be compared: `promote {version}` changes it")
     found = compared(workspace, champion, version)
     figures = _figures(found, champion)
@@ -149,7 +177,7 @@ def differences(old: Facts, new: Facts) -> list[str]:
     if before["split_digest"] != after["split_digest"]:
         found.append("other val videos")
     if before["protocol"] != after["protocol"]:
-        found.append(f"protocol {after['protocol']}, not {before['protocol']}")
+        found.append(f"another protocol: {after['protocol']}, not {before['protocol']}")
     return found
 
 

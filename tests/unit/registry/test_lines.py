@@ -16,7 +16,7 @@ OTHER_LINES = {
     "labels added: rises; labels gone: grows": {"labels": {"falls": 0, "rises": 1}},
     "labels numbered anew": {"labels": {"grows": 0, "falls": 1}},
     "other val videos": {"split_digest": "others"},
-    "protocol val, 1 view, not val, 30 views": {"protocol": "val, 1 view"},
+    "another protocol: val, 1 view, not val, 30 views": {"protocol": "val, 1 view"},
     "labels added: jumps; other val videos": {"labels": MORE, "split_digest": "others"},
 }
 
@@ -87,14 +87,41 @@ def test_within_the_new_line_of_an_added_label_the_champion_moves_once_nothing_g
     assert add(workspace, "f", 0.51, labels=MORE).is_champion
 
 
-def test_the_champions_own_weights_take_it_to_another_line(workspace):
+def test_the_champions_own_weights_stand_for_it_in_another_line(workspace):
+    add(workspace, "a", 0.9, weights="w")
+    entry = add(workspace, "b", 0.3, split_digest="others", weights="w")
+    line = registry.read(workspace).decision("v0002").line
+    told = f"the weights of the champion v0001 in line {line} (other val videos)"
+    assert entry.reason == f"{told}: later entries of the line are compared with it"
+    assert (champion(workspace), registry.read(workspace).lines[line]) == ("v0001", "v0002")
+    assert add(workspace, "c", 0.3, split_digest="others").reason.startswith("not better: top-1 30.00% against")
+    assert champion(workspace) == "v0001"
+    better = add(workspace, "d", 0.4, split_digest="others")
+    assert (better.is_champion, better.reason) == (
+        True,
+        "better: top-1 40.00% against 30.00% of v0002, 100 videos, which has the weights of the champion v0001",
+    )
+
+
+def test_a_line_that_had_a_better_entry_before_the_champion_was_scored_there_says_so(workspace):
     add(workspace, "a", 0.9, weights="w")
     add(workspace, "b", 0.8, split_digest="others")
     entry = add(workspace, "c", 0.3, split_digest="others", weights="w")
-    assert entry.is_champion
-    assert entry.reason.startswith("the weights of the champion v0001, scored in line ")
-    assert not add(workspace, "d", 0.3, split_digest="others").is_champion
-    assert add(workspace, "e", 0.4, split_digest="others").is_champion
+    assert entry.reason.endswith(
+        "; v0002 is better: top-1 80.00% against 30.00% of v0003, 100 videos: `promote v0002` changes the champion"
+    )
+    assert not add(workspace, "d", 0.4, split_digest="others").is_champion  # v0002 is the one to beat
+    assert champion(workspace) == "v0001"
+    last = add(workspace, "e", 0.85, split_digest="others")
+    assert last.is_champion
+    assert last.reason.endswith("against 30.00% of v0003, 100 videos, which has the weights of the champion v0001")
+
+
+def test_a_champion_that_was_also_scored_otherwise_is_still_challenged_as_before(workspace):
+    add(workspace, "a", 0.5, weights="w")
+    add(workspace, "b", 0.4, protocol="val, 1 view", weights="w")
+    assert champion(workspace) == "v0001"
+    assert add(workspace, "c", 0.6).is_champion
 
 
 def test_after_a_rollback_the_challenger_is_compared_with_the_champion_of_today(workspace):
