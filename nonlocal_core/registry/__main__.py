@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import DamagedError, InputError, NonlocalError
+from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, NonlocalError, WorkspaceError, is_full_disk
 from nonlocal_core.registry import aliases, deciding, tracker
 from nonlocal_core.registry.entries import entries, entry, line_of, verify
 from nonlocal_core.registry.lineage import lineage, text_of
@@ -42,6 +42,11 @@ def main(words: list[str]) -> int:
         return error.exit_code
     except BrokenPipeError:  # of `| head`
         sys.stderr.close()
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"error: {FULL_DISK}", file=sys.stderr)
+        return WorkspaceError.exit_code
     return 0
 
 

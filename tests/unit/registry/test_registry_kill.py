@@ -34,12 +34,14 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts import Workspace
 from registered import add
 import nonlocal_core.data.tables, nonlocal_core.evaluation.comparison
-root = Path(sys.argv[1])
+root, what = Path(sys.argv[1]), sys.argv[2]
 kinds = ("open", "os.", "shutil.")
 number = 0
 while True:
     workspace = Workspace(root / str(number))
     add(workspace, "a", 0.5)
+    if what == "promote":
+        add(workspace, "b", 0.4)
     child = os.fork()
     if not child:
         left = number
@@ -50,7 +52,10 @@ while True:
                 if left == -1:  # os.kill is an event too
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(count)
-        add(workspace, "c", 0.7)
+        if what == "promote":
+            registry.promote(workspace, "v0002")
+        else:
+            add(workspace, "c", 0.7)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
@@ -62,17 +67,32 @@ print(number)
 """
 
 
-def test_killed_at_each_operation_on_files_the_next_call_finishes(tmp_path):
-    killed, said = python(AT_EACH_OPERATION, str(tmp_path)).communicate(timeout=120)
+def killed_at_each_operation(folder, what, at_least):
+    """A workspace for each operation on files before which a process was killed."""
+    killed, said = python(AT_EACH_OPERATION, str(folder), what).communicate(timeout=120)
     assert killed.strip().isdigit(), said
-    assert int(killed) > 30, "the walk kills nothing"
+    assert int(killed) > at_least, "the walk kills nothing"
+    return [Workspace(folder / str(number)) for number in range(int(killed))]
+
+
+def test_killed_at_each_operation_on_files_the_next_call_finishes(tmp_path):
     states = set()
-    for number in range(int(killed)):
-        workspace = Workspace(tmp_path / str(number))
+    for workspace in killed_at_each_operation(tmp_path, "add", at_least=30):
         states.add((len(registry.entries(workspace)), len(registry.read(workspace).decisions)))
         add(workspace, "c", NAMES["c"])
         check_whole(workspace, ["a", "c"])
     assert states == {(1, 1), (2, 1), (2, 2)}  # nothing yet; an entry that is not decided on; all
+
+
+def test_a_promotion_that_is_killed_is_done_or_not(tmp_path):
+    found = set()
+    for workspace in killed_at_each_operation(tmp_path, "promote", at_least=10):
+        found.add(tuple(registry.read(workspace).aliases.items()))
+        registry.promote(workspace, "v0002")
+        state = registry.read(workspace)
+        assert state.aliases == {"champion": "v0002", "previous": "v0001"}
+        assert [move.alias for move in state.moves] == ["champion", "champion", "previous"]
+    assert found == {(("champion", "v0001"),), (("champion", "v0002"), ("previous", "v0001"))}
 
 
 REGISTER = """
@@ -93,7 +113,7 @@ def test_two_processes_that_are_killed_again_and_again_register_everything_once(
     for name, top1 in NAMES.items():
         scored(workspace, name, top1)
     words = [f"{name}={top1}" for name, top1 in NAMES.items()]
-    for _ in range(4):
+    for _ in range(3):
         processes = [python(REGISTER, str(workspace.root), *order) for order in (words, words[::-1])]
         for process in processes:
             assert process.stdout.readline() == "ready\n", process.communicate()[1]
