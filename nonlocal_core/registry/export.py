@@ -34,8 +34,8 @@ from nonlocal_core.registry.state import FOLDER, read
 from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training import checkpoint, device
 
-TOLERANCE = 1e-4
-"""greatest difference of logits, relative to the greatest logit"""
+SAME_KERNELS, OTHER_KERNELS = 1e-6, 1e-3
+"""greatest difference of logits, relative to the greatest logit; other kernels round otherwise"""
 NUM_CLIPS = 2
 CARD_FILE = "model_card.md"
 
@@ -93,7 +93,7 @@ def _write(
     for name in wanted:
         file = folder / _MAKERS[name].file
         try:
-            apart = _apart(_MAKERS[name].make(original, file), original, name)
+            apart = _apart(_MAKERS[name].make(original, file), original, name, _MAKERS[name].tolerance)
         except NonlocalError as error:
             file.unlink(missing_ok=True)
             if asked:
@@ -122,7 +122,7 @@ def _run(network: Callable[[Array], Any], clips: Array) -> Array:
     return np.concatenate([np.asarray(network(clip[None]), np.float32) for clip in clips])
 
 
-def _apart(logits: Array, original: Original, name: str) -> float:
+def _apart(logits: Array, original: Original, name: str, tolerance: float) -> float:
     """How far exported logits are from the entry's.
 
     Raises: InputError if that is too far.
@@ -130,10 +130,10 @@ def _apart(logits: Array, original: Original, name: str) -> float:
     if logits.shape != original.logits.shape or not np.isfinite(logits).all():
         raise InputError(f"what was exported as {name} gives no logits like the entry's, so it was deleted")
     apart = float(np.abs(logits - original.logits).max() / max(np.abs(original.logits).max(), 1e-30))
-    if apart > TOLERANCE:
+    if apart > tolerance:
         raise InputError(
             f"what was exported as {name} differs from the entry by {apart:.1e} of its greatest logit, where"
-            f" {TOLERANCE:g} is allowed, so it was deleted"
+            f" {tolerance:g} is allowed, so it was deleted"
         )
     return apart
 
@@ -191,11 +191,12 @@ def _onnx(original: Original, file: Path) -> Array:
 class _Maker(NamedTuple):
     file: str
     make: Callable[[Original, Path], Array]
+    tolerance: float
 
 
 _MAKERS = {
-    "ckpt": _Maker("weights.ckpt", _ckpt),
-    "safetensors": _Maker("mmaction2.safetensors", _safetensors),
-    "mindir": _Maker("network.mindir", _mindir),
-    "onnx": _Maker("network.onnx", _onnx),
+    "ckpt": _Maker("weights.ckpt", _ckpt, SAME_KERNELS),
+    "safetensors": _Maker("mmaction2.safetensors", _safetensors, SAME_KERNELS),
+    "mindir": _Maker("network.mindir", _mindir, OTHER_KERNELS),
+    "onnx": _Maker("network.onnx", _onnx, OTHER_KERNELS),
 }

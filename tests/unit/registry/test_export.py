@@ -138,9 +138,9 @@ def test_a_network_that_mmaction2_has_not_is_refused(workspace, tmp_path, capsys
 def test_logits_that_differ_are_refused(logits):
     right = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
     original = export.Original(None, None, None, right)
-    assert export._apart(right + 1e-5, original, "x") == pytest.approx(2.5e-6, rel=0.1)
+    assert export._apart(right + 1e-5, original, "x", 1e-4) == pytest.approx(2.5e-6, rel=0.1)
     with pytest.raises(InputError, match=r"what was exported as x .*so it was deleted"):
-        export._apart(np.array(logits, np.float32), original, "x")
+        export._apart(np.array(logits, np.float32), original, "x", 1e-4)
 
 
 def test_onnx(workspace, original, tmp_path, monkeypatch):
