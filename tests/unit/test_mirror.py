@@ -202,6 +202,7 @@ def test_a_registry_is_never_copied_over_an_alias_that_was_moved_elsewhere(s3: S
     assert json.loads(s3.read("moved/registry/registry.json"))["aliases"]["champion"] == "v0002"
     registry.move(mine, "demo", "v0001")
     code, lines = run(capsys, mine.root, s3.uri("moved"))
+    assert (code, len(lines)) == (3, 1)
     assert "have moved demo each by itself: mirror to another URI" in lines[0]
 
 
