@@ -84,8 +84,12 @@ class EvaluateConfig(Section):
 class RegistryConfig(Section):
     """What register reads."""
 
+    rule: Literal["margin", "mcnemar"] = "margin"
+    """a challenger is better by a gain in top-1 alone, or by one that McNemar's test finds significant too"""
     min_gain: Fraction = 0.0
-    """top-1 that a challenger needs above the champion, which it must exceed (fraction)"""
+    """top-1 that a challenger needs above the champion, which it must exceed (fraction; both rules)"""
+    max_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    """greatest probability of such an uneven split if neither were better (0…1; rule=mcnemar)"""
 
 
 class RuntimeConfig(Section):

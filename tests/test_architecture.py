@@ -28,6 +28,9 @@ NETWORK = (
     "nonlocal_core.attention",
     "nonlocal_core.evaluation.attention",
     "nonlocal_core.evaluation.trained",
+    "nonlocal_core.registry.export",
+    "nonlocal_core.registry.onnx_graph",
+    "nonlocal_core.registry.__main__",
 )
 DRAWING = tuple(
     f"nonlocal_core.evaluation.{room}" for room in ("arrows", "html", "lettering", "movies", "timeline")
@@ -55,7 +58,10 @@ LAYERS = (  # the first one that has the module counts
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(
         NETWORK,
-        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib", "cv2"),
+        (
+            *("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib", "cv2"),
+            *("onnx", "onnxruntime"),
+        ),
         ("nonlocal_core.stages",),
     ),
     Layer(
@@ -68,6 +74,7 @@ LAYERS = (  # the first one that has the module counts
         ("nonlocal_core", *PURE_PACKAGES),
         ("nonlocal_core.stages",),
     ),
+    Layer(("nonlocal_core.registry.tracker",), ("nonlocal_core", "mlflow"), ("nonlocal_core.stages", *NETWORK)),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
 )
 
@@ -158,7 +165,7 @@ PLANTED = [
     ("nonlocal_core/config.py", "if True:\n    import mindspore"),
     ("nonlocal_core/artifacts.py", "from prefect import flow"),
     ("nonlocal_core/errors.py", "import torch"),
-    ("nonlocal_core/registry.py", "import nonlocal_core.stages.register"),
+    ("nonlocal_core/registry/aliases.py", "import nonlocal_core.stages.register"),
     ("nonlocal_core/models/i3d.py", "import prefect"),
     ("nonlocal_core/models/i3d.py", "from nonlocal_core.stages import train"),
     ("nonlocal_core/training/loop.py", "from tasks import train"),

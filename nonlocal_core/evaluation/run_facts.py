@@ -150,8 +150,10 @@ def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -
 
 def _training(entry: Facts, workspace: Workspace) -> str:
     """What a training did, from which weights, and how fast."""
-    init = entry.get("training", {}).get("init") or {}
-    weights = f"first weights: {init['file']}" if init else "first weights drawn at random"
+    parent = entry.get("parent") or {}
+    weights = (
+        f"first weights: {parent.get('version') or parent['file']}" if parent else "first weights drawn at random"
+    )
     parts = [f"{entry['checkpoint']['num_steps']:,} steps", weights]
     if epochs := _lines(workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"]) / EPOCHS_FILE):
         speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))

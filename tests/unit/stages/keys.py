@@ -36,7 +36,7 @@ OTHER: dict[str, object] = {
     "train.patience": 2,
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
     "evaluate.offsets": "paper", "evaluate.batch_clips": 3,
-    "registry.min_gain": 0.1,
+    "registry.rule": "mcnemar", "registry.min_gain": 0.1, "registry.max_p": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
     "runtime.max_unreadable": 0.5,
     "runtime.video_timeout_s": 9.0,
