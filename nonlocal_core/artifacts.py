@@ -111,6 +111,16 @@ class Evaluation(Reference):
     top5: float
     num_scored: int
     num_videos: int
+    left_out: str = ""
+    """what was not scored, and why: 3 quarantined: 1 empty, 2 unreadable"""
+    loss: float | None = None
+    mean_class_accuracy: float | None = None
+
+    @property
+    def coverage(self) -> str:
+        """What stands beside every figure: how many videos it is of."""
+        scored = f"{self.num_scored} of {self.num_videos} videos scored"
+        return f"{scored}, {self.left_out}" if self.left_out else scored
 
 
 class Entry(Reference):
