@@ -12,6 +12,15 @@ from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 
 
+@task(name="given-checkpoint", **policy.options("evaluate"))
+def given_checkpoint(name: str, workspace: Workspace) -> stage.Given:
+    """The checkpoint that a person names, with the settings that it brings along."""
+    report.show_in_prefect()
+    given = child.call(stage.given, name, workspace)
+    report.table(given.checkpoint)
+    return given
+
+
 @task(name="evaluate", **policy.options("evaluate"))
 def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
     """The scores of every video of a split."""

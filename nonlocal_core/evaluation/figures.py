@@ -24,6 +24,7 @@ Ids = NDArray[np.int64]
 def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> Figures:
     """The figures of some videos, each of whose rows has label id and scores.
 
+    `labels`       all of them, in the order of their ids
     `top`          one entry a k: the share, its Wilson interval, its bootstrap interval
     `calibration`  `metrics.Bin`s; `ece` is their error
     `by_label`     labels that have videos: their number, top-k, the Wilson interval of the first
@@ -38,6 +39,7 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
     bins = metrics.calibration(scores_NK, label_N)
     return {
         "num_scored": num,
+        "labels": labels,
         "top": {str(k): _share(rank_N < k) for k in ks},
         "mean_class_accuracy": metrics.mean_class_accuracy(is_right_N, label_N),
         "mean_class_accuracy_bootstrap": intervals.bootstrap(

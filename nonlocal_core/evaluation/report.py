@@ -19,13 +19,13 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
     parts = [
         "# Evaluation",
         f"- Protocol: {evaluation.protocol}",
-        f"- Scored: {evaluation.coverage}",
+        f"- {evaluation.coverage}",
         *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",
         f"Every figure is of these {evaluation.num_scored} videos. In brackets: 95 % confidence, by Wilson's"
         " formula for top-k and labels, by bootstrap for the others.",
         "## Labels",
-        _labels(figures["by_label"]),
+        labels(figures["by_label"]),
         "## Most confused",
         table(
             ["label", "taken for", "videos"],
@@ -85,7 +85,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in cells])
 
 
-def _labels(rows: Sequence[Figures]) -> str:
+def labels(rows: Sequence[Figures]) -> str:
+    """A row a label that has videos."""
     ks = [name for name in rows[0] if name.startswith("top")]
     return table(
         ["label", "videos", *(f"top-{name[3:]}" for name in ks), f"top-{ks[0][3:]} with 95 % confidence"],

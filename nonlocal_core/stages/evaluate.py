@@ -52,7 +52,6 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("scores", pa.list_(pa.float64())),
 ]
 SCORES_SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.scores": "1"})
-SETTINGS_FILE = "settings.json"
 DESCRIBED = ("cache", "clip", "model", "train")
 """sections that a checkpoint brings along"""
 
@@ -234,15 +233,56 @@ def _device_variables(rank: int) -> dict[str, str]:
     return variables
 
 
-def given(name: str, workspace: Workspace) -> Checkpoint:
+class Given(NamedTuple):
+    """A checkpoint that a person named, and what it brings along."""
+
+    checkpoint: Checkpoint
+    labels_path: Path
+    settings: dict[str, object]
+    """of `DESCRIBED`, with dotted keys"""
+
+
+def given(name: str, workspace: Workspace) -> Given:
     """The checkpoint that a person names: a file, a registry entry such as v0003, or champion.
 
     It is kept in the workspace, with its labels beside it.
 
     Raises: InputError if there is none, or it is not a checkpoint of ours.
     """
+    file = _file_of(name, workspace)
     from nonlocal_core.training import checkpoint
 
+    try:
+        described, _ = checkpoint.read_weights(file)
+    except DamagedError as error:
+        raise InputError(
+            f"checkpoint: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
+        ) from None
+    asked = key_of("given", VERSION, [], [described.content_digest])
+
+    def make(folder: Path) -> Checkpoint:
+        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
+        write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
+        return Checkpoint(
+            key=asked,
+            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
+            path=f"train/{asked}",
+            file=checkpoint.WEIGHTS_FILE,
+            num_steps=described.step,
+            num_clips=described.step * described.train.batch_size,
+            final_loss=float("nan"),
+        )
+
+    made = workspace.build(Checkpoint, asked, make, {"file": str(file)})
+    settings = {
+        f"{section}.{leaf}": value
+        for section in DESCRIBED
+        for leaf, value in getattr(described, section).model_dump(mode="json").items()
+    }
+    return Given(made, workspace.path(made) / RecordCache.LABELS, settings)
+
+
+def _file_of(name: str, workspace: Workspace) -> Path:
     version = registry.read(workspace).champion if name == "champion" else name
     if version is None:
         raise InputError("checkpoint=champion, but the registry has none yet: name a file or an entry")
@@ -251,28 +291,4 @@ def given(name: str, workspace: Workspace) -> Checkpoint:
         file = workspace.root / registry.FOLDER / version / "checkpoint.safetensors"
     if not file.is_file():
         raise InputError(f"checkpoint={name}: there is no file {file}")
-    try:
-        described, _ = checkpoint.read_weights(file)
-    except DamagedError as error:
-        raise InputError(
-            f"checkpoint: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
-        ) from None
-    digest = digest_of(described.weights_digest, described.model.model_dump_json())
-    asked = key_of("given", VERSION, [], [described.content_digest])
-
-    def make(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
-        write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
-        told = {section: getattr(described, section).model_dump(mode="json") for section in DESCRIBED}
-        write_json(folder / SETTINGS_FILE, told)
-        return Checkpoint(
-            key=asked,
-            digest=digest,
-            path=f"train/{asked}",
-            file=checkpoint.WEIGHTS_FILE,
-            num_steps=described.step,
-            num_clips=described.step * described.train.batch_size,
-            final_loss=float("nan"),
-        )
-
-    return workspace.build(Checkpoint, asked, make, {"file": str(file)})
+    return file

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
+from nonlocal_core import scores
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
 from nonlocal_core.data import loader, tables
 from nonlocal_core.data.records import RecordReader
@@ -143,6 +145,63 @@ def test_a_second_call_touches_nothing(toy, start, evaluated):
     assert stage.evaluate(checkpoint, toy.cache, CONFIG, workspace) == evaluated
     assert stage.find(checkpoint, toy.cache, CONFIG, workspace) == evaluated
     assert files_of(workspace.path(evaluated)) == before
+
+
+def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
+    """The views of 3 x 3 that 3 x 1 has too give its scores."""
+    workspace, checkpoint = start
+    settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
+    made = stage.evaluate(checkpoint, toy.cache, small_config(**settings, evaluate__num_crops=3), workspace)
+    folder = workspace.path(made)
+    again = stored.score(folder / stored.FILE, 3, 1)
+    run = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
+    expected = scores_of(workspace, run)
+    assert len(again) == len(expected) == 4
+    for row in again.itertuples():
+        np.testing.assert_allclose(row.scores, expected[row.video_id], rtol=1e-4, atol=1e-6)
+
+    capsys.readouterr()
+    assert scores.main([str(folder), "--json", "--k", "1", "2"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["coverage"] == "4 of 4 videos scored, 0 quarantined"
+    assert list(said["views"]) == [
+        "1 of 3 clips x 1 of 3 crops", "3 of 3 clips x 1 of 3 crops",
+        "1 of 3 clips x 3 of 3 crops", "3 of 3 clips x 3 of 3 crops",
+    ]  # fmt: skip
+    kept = json.loads((workspace.path(run) / figures.FILE).read_text())
+    assert said["views"]["3 of 3 clips x 1 of 3 crops"]["top"]["1"] == kept["top"]["1"]
+    assert said["views"]["3 of 3 clips x 1 of 3 crops"]["loss"] == pytest.approx(kept["loss"], rel=1e-4)
+    whole = json.loads((folder / figures.FILE).read_text())
+    assert said["views"]["3 of 3 clips x 3 of 3 crops"]["confusion"] == whole["confusion"]
+
+    assert scores.main([str(folder), "--clips", "2", "--crops", "1", "--labels"]) == 0
+    page = capsys.readouterr().out
+    assert "2 of 3 clips x 1 of 3 crops\n  top-1: " in page
+    assert "| falls | 1 | " in page
+    assert scores.main([str(folder), "--clips", "4"]) == 3
+    assert capsys.readouterr().err == "error: 4 clips cannot be taken from 3: 1 to 3 can\n"
+    assert scores.main([str(folder.parent)]) == 3
+    assert "is no finished evaluation: name a folder workspace/evaluate/KEY" in capsys.readouterr().err
+
+
+def test_metrics_are_those_of_the_artifact(start, evaluated):
+    workspace, _ = start
+    kept = json.loads((workspace.path(evaluated) / figures.FILE).read_text())
+    assert kept["top"]["1"]["value"] == evaluated.top1
+    assert (kept["loss"], kept["mean_class_accuracy"]) == (evaluated.loss, evaluated.mean_class_accuracy)
+    assert kept["coverage"] == evaluated.coverage == "4 of 4 videos scored, 0 quarantined"
+    scored = scores_of(workspace, evaluated)
+    ids = {video_id: LABELS.index(video_id.split("/")[0]) for video_id in scored}
+    assert kept["loss"] == pytest.approx(np.mean([-np.log(scored[name][ids[name]]) for name in scored]))
+    assert all(Path(one["path"]).exists() for one in kept["worst"])
+
+
+def test_every_video_of_all_splits_can_be_scored(toy, start):
+    workspace, checkpoint = start
+    made = stage.evaluate(checkpoint, toy.cache, small_config(evaluate__split="all"), workspace)
+    assert (made.num_scored, made.num_videos) == (12, 12)
+    assert made.protocol.startswith("all, 1 clips")
+    assert made.split_digest not in toy.cache.split_digests.values()
 
 
 def run_and_cut(toy, checkpoint, workspace, cut, **settings):
@@ -285,5 +344,5 @@ def test_videos_that_could_not_be_decoded_count_in_the_denominator(toy, start, t
     made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     assert (made.num_scored, made.num_videos) == (3, 4)
     page = (Workspace(tmp_path).path(made) / report.REPORT_FILE).read_text()
-    assert "Scored: 3 of 4 videos scored, 1 quarantined: 1 unreadable\n" in page
+    assert "- 3 of 4 videos scored, 1 quarantined: 1 unreadable\n" in page
     assert f"| {broken['video_id']} | {broken['label']} | unreadable | damaged: cut short |" in page
