@@ -119,8 +119,7 @@ class Evaluation(Reference):
     @property
     def coverage(self) -> str:
         """What stands beside every figure: how many videos it is of."""
-        scored = f"{self.num_scored} of {self.num_videos} videos scored"
-        return f"{scored}, {self.left_out}" if self.left_out else scored
+        return f"{self.num_scored} of {self.num_videos} videos scored, {self.left_out}".removesuffix(", ")
 
 
 class Entry(Reference):

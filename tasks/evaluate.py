@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import child
+from nonlocal_core import child, given
 from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.evaluation.report import REPORT_FILE
@@ -13,12 +13,12 @@ from tasks import policy, report
 
 
 @task(name="given-checkpoint", **policy.options("evaluate"))
-def given_checkpoint(name: str, workspace: Workspace) -> stage.Given:
+def given_checkpoint(name: str, workspace: Workspace) -> given.Given:
     """The checkpoint that a person names, with the settings that it brings along."""
     report.show_in_prefect()
-    given = child.call(stage.given, name, workspace)
-    report.table(given.checkpoint)
-    return given
+    taken = child.call(given.take, name, workspace)
+    report.table(taken.checkpoint)
+    return taken
 
 
 @task(name="evaluate", **policy.options("evaluate"))

@@ -16,6 +16,15 @@ REPORT_FILE = "report.md"
 def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.DataFrame) -> None:
     """Write the page: figures with their denominators, labels, confusions, calibration, and what was left out."""
     left_out = split.loc[split["status"] != "ok", ["video_id", "label", "status", "reason"]]
+    confused = ((one["label"], one["taken_for"], one["num"]) for one in figures["confused"])
+    worst = (
+        (one["path"], one["label"], f"{one['score']:.3f}", one["taken_for"], f"{one['other_score']:.3f}")
+        for one in figures["worst"]
+    )
+    bins = (
+        (f"{one['above']:.1%}", one["num"], f"{one['confidence']:.2%}", f"{one['accuracy']:.2%}")
+        for one in figures["calibration"]
+    )
     parts = [
         "# Evaluation",
         f"- Protocol: {evaluation.protocol}",
@@ -27,32 +36,11 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
         "## Labels",
         labels(figures["by_label"]),
         "## Most confused",
-        table(
-            ["label", "taken for", "videos"],
-            ((row["label"], row["taken_for"], row["num"]) for row in figures["confused"]),
-        ),
+        table(["label", "taken for", "videos"], confused),
         "## Worst videos",
-        table(
-            ["path", "label", "its score", "taken for", "with score"],
-            (
-                (
-                    row["path"],
-                    row["label"],
-                    f"{row['score']:.3f}",
-                    row["taken_for"],
-                    f"{row['other_score']:.3f}",
-                )
-                for row in figures["worst"]
-            ),
-        ),
+        table(["path", "label", "its score", "taken for", "with score"], worst),
         "## Calibration",
-        table(
-            ["confidence above", "videos", "mean confidence", "right"],
-            (
-                (f"{row['above']:.1%}", row["num"], f"{row['confidence']:.2%}", f"{row['accuracy']:.2%}")
-                for row in figures["calibration"]
-            ),
-        ),
+        table(["confidence above", "videos", "mean confidence", "right"], bins),
         "## Quarantined",
         table(list(left_out.columns), left_out.itertuples(index=False)),
     ]

@@ -12,8 +12,6 @@ import itertools
 import json
 import math
 import os
-import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nonlocal_core import child, cuda, registry
+from nonlocal_core import child, cuda
 from nonlocal_core.artifacts import (
     Checkpoint,
     Evaluation,
@@ -33,7 +31,7 @@ from nonlocal_core.artifacts import (
 )
 from nonlocal_core.config import Config
 from nonlocal_core.data import sampling, tables
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.progress import Progress
 from nonlocal_core.sections import EvaluateConfig
@@ -52,8 +50,6 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("scores", pa.list_(pa.float64())),
 ]
 SCORES_SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.scores": "1"})
-DESCRIBED = ("cache", "clip", "model", "train")
-"""sections that a checkpoint brings along"""
 
 
 class Chunk(NamedTuple):
@@ -103,26 +99,12 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         scored = stored.score(folder / stored.FILE)
         tables.write(tables.from_frame(scored, SCORES_SCHEMA), folder / SCORES_FILE)
         split = _split(reader.rows, config.evaluate.split)
-        reasons = figures.left_out(split)
-        place = (str(Path(cache.videos_dir, path)) for path in split["path"])
+        paths = (str(Path(cache.videos_dir, path)) for path in split["path"])
         found = figures.figures(scored, labels)
-        found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], place, strict=True)))
-        evaluation = Evaluation(
-            key=asked,
-            digest=_digest(scored),
-            path=f"evaluate/{asked}",
-            protocol=protocol(config),
-            split_digest=_split_digest(cache, config.evaluate.split),
-            top1=found["top"]["1"]["value"],
-            top5=found["top"]["5"]["value"],
-            num_scored=len(scored),
-            num_videos=len(split),
-            left_out=figures.in_words(reasons),
-            loss=found["loss"],
-            mean_class_accuracy=found["mean_class_accuracy"],
-        )
+        found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
+        evaluation = _evaluation(asked, cache, config, scored, found, split)
         said = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "num_videos": len(split)}
-        write_json(folder / figures.FILE, {**said, "left_out": reasons, **found})
+        write_json(folder / figures.FILE, {**said, "left_out": figures.left_out(split), **found})
         report.write(folder, evaluation, found, split)
         return evaluation
 
@@ -132,6 +114,30 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "evaluate")},
     }
     return workspace.build(Evaluation, asked, make, provenance)
+
+
+def _evaluation(
+    asked: str,
+    cache: RecordCache,
+    config: Config,
+    scored: pd.DataFrame,
+    found: figures.Figures,
+    split: pd.DataFrame,
+) -> Evaluation:
+    return Evaluation(
+        key=asked,
+        digest=_digest(scored),
+        path=f"evaluate/{asked}",
+        protocol=protocol(config),
+        split_digest=_split_digest(cache, config.evaluate.split),
+        top1=found["top"]["1"]["value"],
+        top5=found["top"]["5"]["value"],
+        num_scored=len(scored),
+        num_videos=len(split),
+        left_out=figures.in_words(figures.left_out(split)),
+        loss=found["loss"],
+        mean_class_accuracy=found["mean_class_accuracy"],
+    )
 
 
 def _labels(workspace: Workspace, cache: RecordCache) -> list[str]:
@@ -231,64 +237,3 @@ def _device_variables(rank: int) -> dict[str, str]:
         seen = os.environ.get(name, "").split(",")
         variables[name] = seen[rank] if rank < len(seen) and seen[rank] else str(rank)
     return variables
-
-
-class Given(NamedTuple):
-    """A checkpoint that a person named, and what it brings along."""
-
-    checkpoint: Checkpoint
-    labels_path: Path
-    settings: dict[str, object]
-    """of `DESCRIBED`, with dotted keys"""
-
-
-def given(name: str, workspace: Workspace) -> Given:
-    """The checkpoint that a person names: a file, a registry entry such as v0003, or champion.
-
-    It is kept in the workspace, with its labels beside it.
-
-    Raises: InputError if there is none, or it is not a checkpoint of ours.
-    """
-    file = _file_of(name, workspace)
-    from nonlocal_core.training import checkpoint
-
-    try:
-        described, _ = checkpoint.read_weights(file)
-    except DamagedError as error:
-        raise InputError(
-            f"checkpoint: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
-        ) from None
-    asked = key_of("given", VERSION, [], [described.content_digest])
-
-    def make(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
-        write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
-        return Checkpoint(
-            key=asked,
-            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
-            path=f"train/{asked}",
-            file=checkpoint.WEIGHTS_FILE,
-            num_steps=described.step,
-            num_clips=described.step * described.train.batch_size,
-            final_loss=float("nan"),
-        )
-
-    made = workspace.build(Checkpoint, asked, make, {"file": str(file)})
-    settings = {
-        f"{section}.{leaf}": value
-        for section in DESCRIBED
-        for leaf, value in getattr(described, section).model_dump(mode="json").items()
-    }
-    return Given(made, workspace.path(made) / RecordCache.LABELS, settings)
-
-
-def _file_of(name: str, workspace: Workspace) -> Path:
-    version = registry.read(workspace).champion if name == "champion" else name
-    if version is None:
-        raise InputError("checkpoint=champion, but the registry has none yet: name a file or an entry")
-    file = Path(version).expanduser()
-    if re.fullmatch(r"v\d{4,}", version):
-        file = workspace.root / registry.FOLDER / version / "checkpoint.safetensors"
-    if not file.is_file():
-        raise InputError(f"checkpoint={name}: there is no file {file}")
-    return file
