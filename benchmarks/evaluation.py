@@ -94,7 +94,7 @@ def loop(paths: list[Path], config: Config, network: inference.Network, at_a_tim
 def plain(file: Path, config: Config) -> inference.Network:
     """The network of a checkpoint, each of its convolutions MindSpore's own."""
     net, _ = checkpoint.load_network(file)
-    for _, cell in net.cells_and_names():
+    for _, cell in list(net.cells_and_names()):
         if isinstance(cell, ConvNorm):
             weight = cell.conv.weight
             out_channels, in_channels, *kernel = weight.shape
@@ -103,6 +103,7 @@ def plain(file: Path, config: Config) -> inference.Network:
                 in_channels, out_channels, tuple(kernel), cell.conv.stride, pad_mode="pad", padding=pad,
                 weight_init=ms.Tensor(weight.asnumpy()),
             )  # fmt: skip
+            cell.conv.weight.name = weight.name
     net.set_train(False)
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
