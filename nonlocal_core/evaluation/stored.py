@@ -58,7 +58,10 @@ def join(parts: Iterable[Path], path: Path) -> None:
     with partial.open("wb") as stream:
         with pq.ParquetWriter(stream, SCHEMA, write_page_checksum=True, compression="zstd") as writer:
             for part in parts:
-                writer.write_table(tables.read(part, SCHEMA))
+                try:
+                    writer.write_table(tables.read(part, SCHEMA))
+                except DamagedError as error:
+                    raise DamagedError(f"{error}: delete it and run again") from None
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)

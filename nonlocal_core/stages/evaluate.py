@@ -31,7 +31,7 @@ from nonlocal_core.artifacts import (
 )
 from nonlocal_core.config import Config
 from nonlocal_core.data import sampling, tables
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.progress import Progress
 from nonlocal_core.sections import EvaluateConfig
@@ -99,6 +99,8 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         scored = stored.score(folder / stored.FILE)
         tables.write(tables.from_frame(scored, SCORES_SCHEMA), folder / SCORES_FILE)
         split = _split(reader.rows, config.evaluate.split)
+        if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
+            raise DamagedError(f"{folder} has the views of other videos: delete it and run again")
         paths = (str(Path(cache.videos_dir, path)) for path in split["path"])
         found = figures.figures(scored, labels)
         found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
@@ -177,7 +179,8 @@ def _score(
             shares = [(*same, todo[rank::num_devices], rank, num_devices) for rank in range(num_devices)]
             child.call_all(score_chunks, shares, [_device_variables(rank) for rank in range(num_devices)])
         elif todo:
-            score_chunks(*same, todo, num_done=sum(len(chunk.rows) for chunk in chunks if chunk not in todo))
+            num_videos, num_left = (sum(len(chunk.rows) for chunk in some) for some in (chunks, todo))
+            score_chunks(*same, todo, num_done=num_videos - num_left)
         stored.join([chunk.file for chunk in chunks], folder / stored.FILE)
     for file in folder.glob("chunk-*"):
         file.unlink()

@@ -69,6 +69,15 @@ def test_more_views_than_there_are_cannot_be_taken(file):
         stored.score(file, 1, 0)
 
 
+def test_a_damaged_part_is_said_and_nothing_is_joined(file, tmp_path):
+    file.unlink()
+    part = tmp_path / "chunk-1"
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(DamagedError, match=r"chunk-1 is damaged .*: delete it and run again"):
+        stored.join([tmp_path / "chunk-0", part], file)
+    assert not file.exists()
+
+
 def test_a_file_that_is_damaged_or_missing_is_said(file, tmp_path):
     data = bytearray(file.read_bytes())
     for place in range(200, 1000, 7):

@@ -14,10 +14,10 @@ from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
 from nonlocal_core import scores
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
+from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
 from nonlocal_core.data import loader, tables
 from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import EvaluateConfig
@@ -317,6 +317,17 @@ def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_cro
         assert num_views % batch == 0
         assert stage.CHUNK_VIEWS <= num_views < stage.CHUNK_VIEWS + num_clips * num_crops * batch
     assert len({chunk.file for chunk in chunks}) == len(chunks)
+
+
+def test_views_of_other_videos_are_not_taken_for_these(toy, start, evaluated, tmp_path):
+    """An unfinished folder from before says nothing of videos that are there now."""
+    workspace, checkpoint = fresh(toy, start, tmp_path)
+    whole = start[0].path(evaluated) / stored.FILE
+    rows = pq.read_table(whole, use_threads=False).slice(3)
+    partial = workspace.partial(Evaluation, evaluated.key)
+    pq.write_table(rows, partial / stored.FILE)
+    with pytest.raises(DamagedError, match=r"partial has the views of other videos: delete it and run again"):
+        stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
 
 
 def test_a_checkpoint_of_other_labels_is_refused(toy, start, tmp_path):
