@@ -6,10 +6,11 @@ I3D ResNet-50 with random weights, crops of 112 pixels, 10 clips x 3 crops, on t
 the size, length and weight of Kinetics-400's 340x256 copies.
 
     ours        frames from the cache, each decoded once; batches of 8 views, one compiled graph
-    loop, 30    a video at a time (mmaction2's batch of 1): decord with one thread reads the frames of the 10 clips
-                in their order, OpenCV resizes them, and the 30 views go through the network together
-    loop, 1     the same, one view after the other (mmaction2's max_testing_views=1)
-    Conv3d, 30  as loop, 30, with the same weights in MindSpore's own Conv3d instead of our products
+    eager, 30   mmaction2's manner: a video at a time, decord with one thread reads the frames of the 10 clips in their
+                order, OpenCV resizes them, and the 30 views go through the network together, operator by operator
+    eager, 1    the same, one view after the other (mmaction2's max_testing_views=1)
+    graph, 30   as eager, 30, but with the network compiled as ours is: what is left is the data
+    graph, 1    as eager, 1, compiled
 
 The ways take turns on the same videos, so that other load meets all of them.  Figures are medians over the rounds.
 Decoding is everything before the network, in seconds of CPU time a video.  Bars: at least 2 times as many videos a
@@ -30,14 +31,13 @@ import cv2
 import mindspore as ms
 import numpy as np
 import videos
-from mindspore import nn
 
 from nonlocal_core.artifacts import Workspace
 from nonlocal_core.config import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.evaluation import inference, views
-from nonlocal_core.models.i3d import I3D, ConvNorm
+from nonlocal_core.models.i3d import I3D
 from nonlocal_core.progress import Progress
 from nonlocal_core.stages import cache, index
 from nonlocal_core.training import checkpoint
@@ -91,26 +91,17 @@ def loop(paths: list[Path], config: Config, network: inference.Network, at_a_tim
     return Turn(*(one / len(paths) for one in spent))
 
 
-def plain(file: Path, config: Config) -> inference.Network:
-    """The network of a checkpoint, each of its convolutions MindSpore's own."""
-    net, _ = checkpoint.load_network(file)
-    for _, cell in list(net.cells_and_names()):
-        if isinstance(cell, ConvNorm):
-            weight = cell.conv.weight
-            out_channels, in_channels, *kernel = weight.shape
-            pad = tuple(k // 2 for k in kernel for _ in range(2))
-            cell.conv = nn.Conv3d(
-                in_channels, out_channels, tuple(kernel), cell.conv.stride, pad_mode="pad", padding=pad,
-                weight_init=ms.Tensor(weight.asnumpy()),
-            )  # fmt: skip
-            cell.conv.weight.name = weight.name
-    net.set_train(False)
+def eager(net: I3D) -> inference.Network:
+    """The network as MindSpore calls it by default: operator by operator, as PyTorch does."""
 
-    def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        return net(loader.normalise(clip_NCTHW, net.model))
+    def network(clip_NCTHW: np.ndarray) -> np.ndarray:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+        try:
+            return np.asarray(net(loader.normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
+        finally:
+            ms.set_context(mode=ms.GRAPH_MODE)
 
-    compiled = ms.jit(forward)
-    return lambda clip_NCTHW: compiled(ms.Tensor(clip_NCTHW)).asnumpy()
+    return network
 
 
 def ours(reader: RecordReader, rows: list[int], config: Config, network: inference.Network) -> Turn:
@@ -184,14 +175,15 @@ def main() -> None:
         net = I3D(config.model, len(LABELS))
         checkpoint.save_weights(file, checkpoint.weights_of_network(net), described)
         network = inference.load(file, LABELS, config.clip, config.evaluate, config.runtime)
-        conv3d = plain(file, config)
+        operators = eager(checkpoint.load_network(file)[0])
         print(f"{words.preset}, {SIDE} px, 30 views, {len(paths)} videos a turn", flush=True)
         compare(
             {
                 "ours": lambda: ours(reader, rows, config, network),
-                "loop, 30": lambda: loop(paths, config, network, 30),
-                "loop, 1": lambda: loop(paths, config, network, 1),
-                "Conv3d, 30": lambda: loop(paths, config, conv3d, 30),
+                "eager, 30": lambda: loop(paths, config, operators, 30),
+                "eager, 1": lambda: loop(paths, config, operators, 1),
+                "graph, 30": lambda: loop(paths, config, network, 30),
+                "graph, 1": lambda: loop(paths, config, network, 1),
             },
             words.rounds,
         )
