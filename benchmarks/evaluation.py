@@ -6,8 +6,9 @@ I3D ResNet-50 with random weights, crops of 112 pixels, 10 clips x 3 crops, on t
 the size, length and weight of Kinetics-400's 340x256 copies.
 
     ours        frames from the cache, each decoded once; batches of 8 views, one compiled graph
-    eager, 30   mmaction2's manner: a video at a time, decord with one thread reads the frames of the 10 clips in their
-                order, OpenCV resizes them, and the 30 views go through the network together, operator by operator
+    eager, 30   mmaction2's manner: a video at a time, decord with one thread reads the frames of the 10 clips in
+                their order, OpenCV resizes them, and the 30 views go through the network together, each operator
+                called for itself
     eager, 1    the same, one view after the other (mmaction2's max_testing_views=1)
     graph, 30   as eager, 30, but with the network compiled as ours is: what is left is the data
     graph, 1    as eager, 1, compiled
