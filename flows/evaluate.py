@@ -49,7 +49,7 @@ def evaluate_checkpoint(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
     checkpoint: str = "champion",
-    videos_dir: Path | None = None,
+    videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
     runner: str = "threads",
@@ -63,7 +63,7 @@ def evaluate_checkpoint(
         preset: named settings
         overrides: settings that differ from the preset, such as {"evaluate.protocol": "10x3"}
         checkpoint: a file, a registry entry such as v0003, or champion
-        videos_dir: folder of labelled videos
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; those of the checkpoint if there is none
         runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786

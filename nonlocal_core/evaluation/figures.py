@@ -84,10 +84,12 @@ def left_out(split: pd.DataFrame) -> dict[str, int]:
     return {str(status): int(count) for status, count in counts.items()}
 
 
-def in_words(reasons: dict[str, int]) -> str:
-    """What was not scored and why: 3 quarantined: 1 empty, 2 unreadable."""
+def coverage(num_scored: int, split: pd.DataFrame) -> str:
+    """What figures are of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable."""
+    reasons = left_out(split)
     listed = ", ".join(f"{count} {status}" for status, count in reasons.items())
-    return f"{sum(reasons.values())} quarantined" + (f": {listed}" if listed else "")
+    scored = f"{num_scored} of {len(split)} videos scored, {sum(reasons.values())} quarantined"
+    return f"{scored}: {listed}" if listed else scored
 
 
 def _share(is_right_N: NDArray[np.bool_]) -> Figures:

@@ -30,7 +30,7 @@ from nonlocal_core.artifacts import (
     write_json,
 )
 from nonlocal_core.config import Config
-from nonlocal_core.data import sampling, tables
+from nonlocal_core.data import places, sampling, tables
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.progress import Progress
@@ -101,7 +101,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         split = _split(reader.rows, config.evaluate.split)
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
             raise DamagedError(f"{folder} has the views of other videos: delete it and run again")
-        paths = (str(Path(cache.videos_dir, path)) for path in split["path"])
+        paths = (places.join(cache.videos_dir, path) for path in split["path"])
         found = figures.figures(scored, labels)
         found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
         evaluation = _evaluation(asked, cache, config, scored, found, split)
@@ -136,7 +136,7 @@ def _evaluation(
         top5=found["top"]["5"]["value"],
         num_scored=len(scored),
         num_videos=len(split),
-        left_out=figures.in_words(figures.left_out(split)),
+        coverage=figures.coverage(len(scored), split),
         loss=found["loss"],
         mean_class_accuracy=found["mean_class_accuracy"],
     )

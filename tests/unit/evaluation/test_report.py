@@ -41,7 +41,7 @@ def page(found, tmp_path):
     made, split = found
     evaluation = Evaluation(
         key="k", digest="d", path="evaluate/k", protocol="val, 10 clips", split_digest="s",
-        top1=0.5, top5=1.0, num_scored=4, num_videos=7, left_out=figures.in_words(figures.left_out(split)),
+        top1=0.5, top5=1.0, num_scored=4, num_videos=7, coverage=figures.coverage(4, split),
     )  # fmt: skip
     report.write(tmp_path, evaluation, made, split)
     return (tmp_path / report.REPORT_FILE).read_text()
