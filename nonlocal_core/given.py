@@ -26,7 +26,7 @@ class Given(NamedTuple):
 
 
 def take(name: str, workspace: Workspace) -> Given:
-    """The checkpoint that a person names: a file, a registry entry such as v0003, or champion.
+    """The checkpoint that a person names: a file, a registry entry such as v0003, champion or another alias.
 
     It is kept in the workspace, with its labels beside it.
 
@@ -66,12 +66,12 @@ def take(name: str, workspace: Workspace) -> Given:
 
 
 def _file_of(name: str, workspace: Workspace) -> Path:
-    version = registry.read(workspace).champion if name == "champion" else name
-    if version is None:
+    version = registry.read(workspace).aliases.get(name, name)
+    if version == "champion":
         raise InputError("checkpoint=champion, but the registry has none yet: name a file or an entry")
     file = Path(version).expanduser()
     if re.fullmatch(r"v\d{4,}", version):
-        file = workspace.root / registry.FOLDER / version / "checkpoint.safetensors"
+        file = workspace.root / registry.FOLDER / version / registry.WEIGHTS_FILE
     if not file.is_file():
         raise InputError(f"checkpoint={name}: there is no file {file}")
     return file
