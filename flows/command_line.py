@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ PARAMETERS = {
     "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
+    "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
     "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
 }
 Parameter = tuple[Callable[[str], Any], str]
@@ -116,6 +118,8 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
 
     def begin(watch: Watch) -> object:
         arguments = _split(given)
+        if foreign := arguments.keys() - inspect.signature(start).parameters.keys():
+            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
         resolve(preset, arguments["overrides"])
         _ready(watch)
         return start(preset=preset, **arguments)
@@ -198,7 +202,8 @@ def _split(words: list[str]) -> dict[str, Any]:
         if key in PARAMETERS and not value:
             raise ConfigError(f"{key}= names nothing")
         if key in PARAMETERS:
-            arguments[key] = value if key == "runner" or "://" in value else Path(value)
+            is_text = key in ("runner", "checkpoint") or "://" in value
+            arguments[key] = value if is_text else Path(value)
         else:
             arguments["overrides"][key] = value
     return arguments

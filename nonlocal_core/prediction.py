@@ -55,7 +55,8 @@ def predict(request: Request) -> Predictions:
     config = settings(found, request)
     videos = find_videos(request.source)
     labels = list(found.described.labels)
-    batches = Batches(inference.load(found.path, labels, config.runtime), config.evaluate.batch_clips)
+    network = inference.load(found.path, labels, config.clip, config.evaluate, config.runtime)
+    batches = Batches(network, config.evaluate.batch_clips)
     seen = _look(videos, batches, config, request)
     batches.finish()
     made = [_prediction(one, batches, labels) for one in seen]
@@ -123,7 +124,7 @@ def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, requ
             times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
             whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
             parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
-            numbers = [batches.add(_views(outcome, file, *part, config)) for part in parts]
+            numbers = [batches.add(_views(outcome, file, _clips(name, *part, config), config)) for part in parts]
             seen.append(Seen(name, outcome.status, outcome.reason, times_s, numbers))
             progress.advance()
     return seen
@@ -156,10 +157,18 @@ def _frames(time_s: tuple[float, float], fps: float, num_frames: int) -> tuple[i
     return first, end - first
 
 
-def _views(spooled: spool.Spooled, file: Path, first: int, num_frames: int, config: Config) -> NDArray[np.uint8]:
-    """All views of a part of a video; each frame is read once."""
+def _clips(name: str, first: int, num_frames: int, config: Config) -> NDArray[np.int64]:
+    """The frames of the clips of a part of a video, as an evaluation takes them."""
     test, clip = config.evaluate, config.clip
-    indices = first + sampling.test_indices(num_frames, clip, test.num_clips, test.offsets)
+    if test.offsets != "random":
+        return first + sampling.test_indices(num_frames, clip, test.num_clips, test.offsets)
+    rng = sampling.generator(test.seed, 0, name, "test clip")
+    return first + np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(test.num_clips)])
+
+
+def _views(spooled: spool.Spooled, file: Path, indices: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
+    """All views of a part of a video; each frame is read once."""
+    test = config.evaluate
     frames = {number: spooled.frame(file, number) for number in np.unique(indices).tolist()}
     clips = ([frames[number] for number in row] for row in indices.tolist())
     return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])

@@ -23,6 +23,7 @@ NETWORK = (
     "nonlocal_core.data.loader",
     "nonlocal_core.evaluation.inference",
     "nonlocal_core.import_weights",
+    "nonlocal_core.given",
     "nonlocal_core.describe",
     "nonlocal_core.doctor",
     "nonlocal_core.attention",

@@ -46,4 +46,6 @@ def find(entry: str, workspace: Workspace) -> Trained:
     version, facts = entries.find(entry, workspace)
     path = workspace.root / registry.FOLDER / version / f"checkpoint{checkpoint.SUFFIX}"
     described, _ = checkpoint.read(path)
-    return Trained(version, path, described, EvaluateConfig.model_validate(facts["config"]["evaluate"]))
+    evaluate = EvaluateConfig.model_validate(facts["config"]["evaluate"])
+    # What its protocol means stands in the other settings, and a prediction may change each.
+    return Trained(version, path, described, evaluate.model_copy(update={"protocol": "own"}))
