@@ -20,6 +20,7 @@ from mindspore.nn.utils import no_init_parameters
 
 from nonlocal_core.config import Config, resolve
 from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D, BasicBlock, Bottleneck, ConvNorm
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 from nonlocal_core.presets import PRESETS
@@ -88,11 +89,17 @@ def _(cell: nn.Identity, shape: Shape) -> Cost:
 
 
 @walk.register
-def _(cell: nn.Conv3d, shape: Shape) -> Cost:
-    padding = cell.padding[::2] if isinstance(cell.padding, tuple) else (cell.padding,) * 3
-    sizes = _sizes(shape[1:], cell, padding)
+def _(cell: Convolution, shape: Shape) -> Cost:
+    sizes = _sizes(shape[1:], cell, cell.padding)
     cost = cell.weight.size * math.prod(sizes)
     return Cost((cell.out_channels, *sizes), cost, cost)
+
+
+@walk.register
+def _(cell: nn.Conv3d, shape: Shape) -> Cost:
+    """Those of the non-local blocks, whose kernels are single positions."""
+    cost = cell.weight.size * math.prod(shape[1:])
+    return Cost((cell.out_channels, *shape[1:]), cost, cost)
 
 
 @walk.register

@@ -112,7 +112,6 @@ def _mindspore(report: Report, config: Config) -> None:
     report.say("MindSpore", str(ms.__version__))
     for name in ("CPU", "GPU", "Ascend"):
         report.say(f"  {name}", "available" if ms.hal.is_available(name) else "not available")
-    report.say("ONEDNN_MAX_CPU_ISA", os.environ.get("ONEDNN_MAX_CPU_ISA", "not set"))
     blocking = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set; a training on the CPU sets it to 1")
     report.say("MS_DEV_HOST_BLOCKING_RUN", blocking)
     try:

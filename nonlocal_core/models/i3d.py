@@ -13,12 +13,11 @@ from collections import OrderedDict
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeNormal, Normal
+from mindspore.common.initializer import Normal
 
 from nonlocal_core.model_section import ModelConfig, looks_over_time
+from nonlocal_core.models.convolution import Convolution, Triple
 from nonlocal_core.models.nonlocal_block import NonlocalBlock, batch_norm
-
-Triple = tuple[int, int, int]
 
 
 class ConvNorm(nn.Cell):
@@ -34,15 +33,7 @@ class ConvNorm(nn.Cell):
         zero_gamma: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-            pad_mode="pad",
-            padding=tuple(k // 2 for k in kernel for _ in range(2)),
-            weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
-        )
+        self.conv = Convolution(in_channels, out_channels, kernel, stride)
         self.norm = batch_norm(out_channels, frozen, zero_gamma)
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:

@@ -12,6 +12,7 @@ from mindspore import nn
 
 from nonlocal_core import describe
 from nonlocal_core.config import resolve
+from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
@@ -53,11 +54,11 @@ class Counted(nn.Cell):
         self.convolutions = self.normalised = 0
         self.blocks = []
         for _, cell in net.cells_and_names():
-            if isinstance(cell, nn.Conv3d | nn.BatchNorm2d | NonlocalBlock):
+            if isinstance(cell, nn.Conv3d | Convolution | nn.BatchNorm2d | NonlocalBlock):
                 cell.register_forward_hook(self.count)
 
     def count(self, cell, inputs, output):
-        if isinstance(cell, nn.Conv3d):
+        if isinstance(cell, nn.Conv3d | Convolution):
             self.convolutions += cell.weight.size * int(np.prod(output.shape[2:]))
         elif isinstance(cell, nn.BatchNorm2d):
             self.normalised += int(np.prod(output.shape[1:]))

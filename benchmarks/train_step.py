@@ -1,0 +1,259 @@
+"""Inference and the training step of the whole network, ours beside PyTorch's mmaction2, time and memory.
+
+    python benchmarks/train_step.py --torch PYTHON [--nets i3d,dot_product,embedded_gaussian] [--sizes 112,224]
+                                    [--modes infer,train] [--steps 7] [--threads 2] [--batch 1] [--device CPU]
+
+PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  Each case (a ResNet-50
+network, clips of 8 frames) has two fresh processes.  They take steps in turn, the other one waiting; the first
+step of each, which compiles ours, does not count.  Printed: medians of the wall and of the CPU time of a step,
+medians of the ratios of neighbouring steps, the peak of the resident memory, that after the imports in brackets,
+and the number of parameters, which must agree.  On a machine that does other work, take --threads 1 and the CPU
+time: two threads that wait for each other measure the others.  With --device GPU both run there; the memory is the
+host's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+CLASSES = 400
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+RATE, MOMENTUM = 1e-3, 0.9
+
+Step = Callable[[], float]
+
+
+def main() -> None:
+    """Measure every case and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch", metavar="PYTHON", help="interpreter with torch and mmaction2")
+    parser.add_argument("--nets", default="i3d,dot_product,embedded_gaussian")
+    parser.add_argument("--sizes", default="112,224", help="pixels")
+    parser.add_argument("--modes", default="infer,train")
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--batch", type=int, default=1, help="clips")
+    parser.add_argument("--device", default="CPU", choices=("CPU", "GPU"))
+    asked = parser.parse_args()
+    theirs = asked.torch if asked.torch and has_torch(asked.torch) else None
+    if theirs is None:
+        print("No torch and mmaction2 (--torch PYTHON): ours alone.")
+    cores = sorted(os.sched_getaffinity(0))[: asked.threads]
+    os.sched_setaffinity(0, cores)  # the processes inherit it: MindSpore takes a thread a core
+    print(f"{asked.device}, {len(cores)} threads, {asked.batch} clips of 8 frames, {asked.steps} steps")
+    print("| network | pixels | | ours ms | torch ms | ratio | ours CPU ms | torch CPU ms | ratio "
+          "| ours MB (import) | torch MB (import) | ratio | compile s | parameters |")  # fmt: skip
+    print("|" + " --- |" * 14)
+    for net in asked.nets.split(","):
+        for size in asked.sizes.split(","):
+            for mode in asked.modes.split(","):
+                case = {
+                    "net": net,
+                    "size": int(size),
+                    "mode": mode,
+                    "threads": len(cores),
+                    "batch": asked.batch,
+                    "device": asked.device,
+                }
+                print(row(case, measure(case, theirs, asked.steps)), flush=True)
+
+
+def has_torch(python: str) -> bool:
+    """Whether an interpreter can import what the comparison needs."""
+    code = "import torch; from mmaction.models.backbones import ResNet3d"
+    return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
+
+
+def measure(case: dict[str, Any], theirs: str | None, steps: int) -> list[dict[str, Any]]:
+    """What the processes of a case say of themselves, with the times of their steps."""
+    servers = [Server(sys.executable, "ours", case)] + ([Server(theirs, "torch", case)] if theirs else [])
+    found = [server.ask() for server in servers]
+    for said in found:
+        said["wall"], said["cpu"] = [], []
+    for _ in range(steps):
+        for server, said in zip(servers, found, strict=True):
+            answer = server.ask()
+            said["wall"].append(answer["wall"])
+            said["cpu"].append(answer["cpu"])
+            said["peak"] = answer["peak"]
+    for server in servers:
+        server.end()
+    return found
+
+
+class Server:
+    """A process that takes one step when it is asked."""
+
+    def __init__(self, python: str, name: str, case: dict[str, Any]) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": str(case["threads"])}
+        self.process = subprocess.Popen(
+            [python, __file__, "serve", name, json.dumps(case)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self) -> dict[str, Any]:
+        """The answer: after the start, what the network is; then the times of a step."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return dict(json.loads(line))
+        raise SystemExit(f"{self.process.args} ended with code {self.process.wait()}")
+
+    def end(self) -> None:
+        """The process has gone."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def row(case: dict[str, Any], found: list[dict[str, Any]]) -> str:
+    """One line of the table."""
+    ours, theirs = found[0], found[1] if len(found) > 1 else None
+    cells = [case["net"], str(case["size"]), case["mode"]]
+    for key in ("wall", "cpu"):
+        cells.append(f"{1000 * statistics.median(ours[key]):.0f}")
+        cells.append(f"{1000 * statistics.median(theirs[key]):.0f}" if theirs else "")
+        pairs = zip(ours[key], theirs[key], strict=True) if theirs else ()
+        cells.append(f"{statistics.median([a / b for a, b in pairs]):.2f}" if theirs else "")
+    cells.append(f"{ours['peak']:.0f} ({ours['imported']:.0f})")
+    cells.append(f"{theirs['peak']:.0f} ({theirs['imported']:.0f})" if theirs else "")
+    cells.append(f"{ours['peak'] / theirs['peak']:.2f}" if theirs else "")
+    cells.append(f"{ours['first_s']:.0f}")
+    numbers = {said["parameters"] for said in found}
+    cells.append(f"{numbers.pop():,}" if len(numbers) == 1 else f"DIFFERENT: {sorted(numbers)}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def serve(name: str, case: dict[str, Any]) -> None:
+    """Take a step for every line that comes in."""
+    make = {"ours": make_ours, "torch": make_theirs}[name]
+    sys.stdin.readline()
+    step, parameters, imported = make(case)
+    started_s = time.perf_counter()
+    step()
+    first_s = time.perf_counter() - started_s
+    print(json.dumps({"parameters": parameters, "imported": imported, "first_s": first_s}), flush=True)
+    for _ in sys.stdin:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        step()
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        print(json.dumps({"wall": wall_s, "cpu": cpu_s, "peak": resident_mb()}), flush=True)
+
+
+def resident_mb() -> float:
+    """The peak of this process's resident memory."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
+    """A step of ours, the number of parameters, the memory after the imports."""
+    import mindspore as ms
+    import numpy as np
+
+    from nonlocal_core.config import resolve
+    from nonlocal_core.data.loader import normalise
+    from nonlocal_core.models.i3d import I3D
+    from nonlocal_core.training import device, optimizers, step
+
+    plain = case["net"] == "i3d"
+    chosen = {} if plain else {"model.pairwise": case["net"]}
+    preset = "i3d_r50_8x8" if plain else "nl_i3d_r50_8x8"
+    config = resolve(preset, {"runtime.device": case["device"], **chosen})
+    device.use(config.runtime)
+    imported = resident_mb()
+    net = I3D(config.model, CLASSES)
+    parameters = sum(param.size for param in net.trainable_params())
+    clip = clips(np, case)
+    if case["mode"] == "infer":
+        net.set_train(False)
+        network = ms.jit(lambda clip_NCTHW: net(normalise(clip_NCTHW, config.model)))
+        return lambda: float(network(ms.Tensor(clip)).asnumpy()[0, 0]), parameters, imported
+    rates = np.full(10000, RATE, np.float32)
+    take_step = step.make_step(net, optimizers.make_optimizer(net, rates, config.train), config.train)
+    numbers = np.arange(case["batch"], dtype=np.int32)
+    keep = np.ones((case["batch"], config.model.num_features), np.float32)
+    given = step.Inputs(clip, numbers % CLASSES, keep, numbers, np.array(1.0, np.float32))
+    return lambda: take_step(given)[0], parameters, imported
+
+
+def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
+    """The same of mmaction2's network: its strides, pools and blocks are those of our presets."""
+    import numpy as np
+    import torch
+    from mmaction.models.backbones import ResNet3d
+
+    torch.set_num_threads(case["threads"])
+    imported = resident_mb()
+    blocks: dict[str, Any] = {}
+    if case["net"] != "i3d":
+        norm = {"type": "BN3d", "requires_grad": True}
+        wanted = {"sub_sample": True, "use_scale": False, "norm_cfg": norm, "mode": case["net"]}
+        places = ((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0))
+        blocks = {"non_local": places, "non_local_cfg": wanted}
+    backbone = ResNet3d(
+        depth=50,
+        pretrained=None,
+        conv1_kernel=(5, 7, 7),
+        conv1_stride_t=1,
+        pool1_stride_t=1,
+        inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
+        **blocks,
+    )
+    backbone.init_weights()
+    device = torch.device("cuda" if case["device"] == "GPU" else "cpu")
+    net = torch.nn.ModuleList([backbone, torch.nn.Linear(2048, CLASSES)]).to(device)
+    parameters = sum(param.numel() for param in net.parameters())
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1, 1) for values in (MEAN, STD))
+    clip = torch.from_numpy(clips(np, case)).to(device)
+    label = torch.arange(case["batch"], device=device) % CLASSES
+
+    def forward() -> Any:
+        return net[1](net[0]((clip.float() - mean) / std).mean((2, 3, 4)))
+
+    def infer() -> float:
+        with torch.inference_mode():
+            return float(forward()[0, 0])
+
+    groups = [[p for p in net.parameters() if (p.ndim > 1) == decayed] for decayed in (True, False)]
+    optimizer = torch.optim.SGD(
+        [{"params": groups[0], "weight_decay": 1e-4}, {"params": groups[1]}], lr=RATE, momentum=MOMENTUM
+    )
+
+    def train() -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(forward(), label)
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    net.train(case["mode"] == "train")
+    return train if case["mode"] == "train" else infer, parameters, imported
+
+
+def clips(np: Any, case: dict[str, Any]) -> Any:
+    """Random clips, the same for both."""
+    shape = (case["batch"], 3, 8, case["size"], case["size"])
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(sys.argv[2], json.loads(sys.argv[3]))
+    else:
+        main()

@@ -1,0 +1,92 @@
+"""The forms of a convolution against MindSpore's own, and that none falls to oneDNN's reference code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from nonlocal_core.models import convolution
+from nonlocal_core.models.convolution import Convolution
+
+ONE, HALF = (1, 1, 1), (1, 2, 2)
+CASES = [  # kernel, stride, frames, rows, columns
+    ((1, 1, 1), ONE, 4, 5, 6),
+    ((1, 1, 1), HALF, 4, 5, 6),
+    ((3, 1, 1), ONE, 4, 5, 6),
+    ((3, 1, 1), ONE, 1, 5, 6),
+    ((5, 1, 1), ONE, 2, 5, 6),
+    ((1, 3, 3), ONE, 4, 5, 6),
+    ((1, 3, 3), HALF, 4, 6, 5),
+    ((1, 3, 3), HALF, 4, 5, 6),
+    ((3, 3, 3), ONE, 4, 5, 6),
+    ((1, 7, 7), HALF, 4, 9, 8),
+    ((5, 7, 7), HALF, 4, 10, 13),
+    ((5, 7, 7), (2, 2, 2), 5, 9, 8),
+]
+
+
+class Weighed(nn.Cell):
+    """A number whose gradient is known: the outputs times some weights."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.product = product
+
+    def construct(self, x, weight, dy):
+        return (self.product(x, weight) * dy).sum()
+
+
+@pytest.mark.parametrize("max_columns", [convolution.MAX_COLUMNS, 500])
+@pytest.mark.parametrize(("kernel", "stride", "frames", "rows", "columns"), CASES)
+def test_function_and_gradients_are_the_convolutions(
+    monkeypatch, kernel, stride, frames, rows, columns, max_columns
+):
+    monkeypatch.setattr(convolution, "MAX_COLUMNS", max_columns)
+    rng = np.random.default_rng(0)
+    ours = Convolution(3, 4, kernel, stride)
+    pad = tuple(k // 2 for k in kernel for _ in range(2))
+    theirs = ops.Conv3D(4, kernel, pad_mode="pad", pad=pad, stride=stride)
+    x = ms.Tensor(rng.normal(size=(2, 3, frames, rows, columns)).astype(np.float32))
+    y = theirs(x, ours.weight)
+    dy = ms.Tensor(rng.normal(size=y.shape).astype(np.float32))
+    np.testing.assert_allclose(ours(x).asnumpy(), y.asnumpy(), rtol=1e-5, atol=1e-5)
+    found, expected = (
+        ms.jit(ms.grad(Weighed(product), (0, 1)))(x, ours.weight, dy) for product in (ours.product, theirs)
+    )
+    for ours_, theirs_ in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours_.asnumpy(), theirs_.asnumpy(), rtol=1e-5, atol=1e-4)
+
+
+STEP = """
+import numpy as np
+from nonlocal_core.config import resolve
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.training import device, optimizers
+from nonlocal_core.training.step import Inputs, make_step
+config = resolve("tiny", {"runtime.device": "CPU"})
+device.use(config.runtime)
+net = I3D(config.model, 4)
+step = make_step(net, optimizers.make_optimizer(net, np.full(2, 0.01, np.float32), config.train), config.train)
+clip = np.zeros((2, 3, 8, 56, 56), np.uint8)
+keep = np.ones((2, config.model.num_features), np.float32)
+step(Inputs(clip, np.arange(2, dtype=np.int32), keep, np.arange(2, dtype=np.int32), np.array(1, np.float32)))
+"""
+
+
+def test_no_kernel_of_a_training_step_is_reference_code():
+    done = subprocess.run(
+        [sys.executable, "-c", STEP],
+        env={**os.environ, "ONEDNN_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kernels = [line.split(",") for line in done.stdout.splitlines() if ",primitive,exec,cpu," in line]
+    assert {kernel[5] for kernel in kernels} >= {"convolution", "matmul", "batch_normalization"}
+    assert [kernel[5:8] for kernel in kernels if kernel[6].endswith("ref:any")] == []
