@@ -93,7 +93,7 @@ class ShiftedSum(nn.Cell):
         Shape: (N, C / F, T, H, W) of (N, C, T, H, W).
         """
         N, C, T, H, W = maps_NCTHW.shape
-        zeros = self.zeros((N, C, self.num_maps // 2, H, W), ms.float32)
+        zeros = self.zeros((N, C, self.num_maps // 2, H, W), maps_NCTHW.dtype)
         maps = self.split(self.along_time((zeros, maps_NCTHW, zeros)))
         shape = (N, C // self.num_maps, T, H, W)
         total = self.slice(maps[0], (0, 0, 0, 0, 0), shape)
@@ -104,7 +104,8 @@ class ShiftedSum(nn.Cell):
     def bprop(self, maps_NCTHW: ms.Tensor, total_NCTHW: ms.Tensor, grad_NCTHW: ms.Tensor) -> tuple[ms.Tensor]:
         """The gradient, moved the other way for each map."""
         N, C, T, H, W = grad_NCTHW.shape
-        zeros = self.zeros((N, C, self.num_maps // 2, H, W), ms.float32)
+        grad_NCTHW = ops.cast(grad_NCTHW, maps_NCTHW.dtype)
+        zeros = self.zeros((N, C, self.num_maps // 2, H, W), grad_NCTHW.dtype)
         padded = self.along_time((zeros, grad_NCTHW, zeros))
         grads: tuple[ms.Tensor, ...] = ()
         for i in range(self.num_maps):
@@ -129,7 +130,7 @@ class SpatialProduct(nn.Cell):
         """
         if self.kernel_t > 1 or self.stride_t > 1:
             N, C, T, H, W = x_NCTHW.shape
-            zeros = self.zeros((N, C, self.kernel_t // 2, H, W), ms.float32)
+            zeros = self.zeros((N, C, self.kernel_t // 2, H, W), x_NCTHW.dtype)
             taps = _taps(T, self.kernel_t, self.stride_t)
             x_NCTHW = ops.gather(self.along_time((zeros, x_NCTHW, zeros)), taps, 2)
             x_NCTHW = ops.reshape(x_NCTHW, (N, C * self.kernel_t, -1, H, W))
@@ -189,10 +190,11 @@ class FrameProduct(nn.Cell):
         """The gradients of the input and of the weights."""
         starts, frames, zero_rows, rows, high, wide, size = _plan(x_NCTHW.shape, self.kernel, self.stride)
         N, C, T, H, W = x_NCTHW.shape
+        dy_NDTHW = ops.cast(dy_NDTHW, x_NCTHW.dtype)  # with half precision, primitives of a gradient stay as they are
         dweight = self.weight_gradient(x_NCTHW, dy_NDTHW, self.weight_shape)
         weight_DK111 = ops.reshape(ops.depend(weight, dy_NDTHW), (self.D, self.K, 1, 1, 1))
         if zero_rows > 0:
-            dy_NDTHW = self.along_rows((dy_NDTHW, self.zeros((N, self.D, T, high - rows, wide), ms.float32)))
+            dy_NDTHW = self.along_rows((dy_NDTHW, self.zeros((N, self.D, T, high - rows, wide), dy_NDTHW.dtype)))
         parts: tuple[ms.Tensor, ...] = ()
         for start in starts:
             dy = dy_NDTHW
@@ -215,7 +217,7 @@ class FrameProduct(nn.Cell):
         if frames < T:
             x_NCTHW = self.slice(x_NCTHW, (0, 0, start, 0, 0), (N, C, frames, H, W))
         if zero_rows > 0:
-            x_NCTHW = self.along_rows((x_NCTHW, self.zeros((N, C, frames, zero_rows, W), ms.float32)))
+            x_NCTHW = self.along_rows((x_NCTHW, self.zeros((N, C, frames, zero_rows, W), x_NCTHW.dtype)))
         return ops.reshape(x_NCTHW, (N, C, -1, W))
 
 
