@@ -182,7 +182,11 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     clip = clips(np, case)
     if case["mode"] == "infer":
         net.set_train(False)
-        network = ms.jit(lambda clip_NCTHW: net(normalise(clip_NCTHW, config.model)))
+
+        def logits(clip_NCTHW: ms.Tensor) -> ms.Tensor:
+            return net(normalise(clip_NCTHW, config.model))
+
+        network = ms.jit(logits)
         return lambda: float(network(ms.Tensor(clip)).asnumpy()[0, 0]), parameters, imported
     rates = np.full(10000, RATE, np.float32)
     take_step = step.make_step(net, optimizers.make_optimizer(net, rates, config.train), config.train)

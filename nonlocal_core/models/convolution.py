@@ -16,6 +16,8 @@ from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, initializer
 from mindspore.ops.operations._grad_ops import Conv3DBackpropFilter
 
+from nonlocal_core.models.stem import StemProduct
+
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 Shape = tuple[int, ...]
@@ -35,6 +37,8 @@ class Convolution(nn.Cell):
         if ms.get_context("device_target") != "CPU" or (kernel, stride) == ((1, 1, 1), (1, 1, 1)):
             pad = tuple(p for p in self.padding for _ in range(2))
             self.product = ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
+        elif kernel[1:] == (7, 7):
+            self.product = StemProduct(in_channels, out_channels, kernel, stride)
         elif kernel[1:] == (1, 1) and stride == (1, 1, 1):
             self.product = TemporalProduct(out_channels, kernel[0])
         else:
