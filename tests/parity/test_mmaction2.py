@@ -11,9 +11,11 @@ import pytest
 from nonlocal_core.models.weights import load_published
 
 FIXTURES = Path(__file__).parent / "fixtures"
-# With embedded_gaussian, what mmaction2 computed in float32 is itself 2.0e-4 from what it computes in float64, by
-# the rounding of its first convolution alone: see the fixtures' README.
-TOLERANCES = {"none": 1e-4, "dot_product": 1e-4, "embedded_gaussian": 4e-4}
+# The embedded Gaussian shows how the first convolution rounds: see the fixtures' README.  With AVX-512 ours rounds as
+# mmaction2's did, and both are as far from what mmaction2 computes in float64.
+ROUNDS_ALIKE = "avx512f" in Path("/proc/cpuinfo").read_text()
+SHOWN = 4e-4
+TOLERANCES = {"none": 1e-4, "dot_product": 1e-4, "embedded_gaussian": 1e-4 if ROUNDS_ALIKE else SHOWN}
 
 
 def apart(found, expected):
@@ -30,4 +32,5 @@ def test_logits_are_mmaction2s(name):
     logits_NK = net.classify(features_NC).asnumpy()
     assert apart(features_NC.asnumpy(), theirs["features"].mean((2, 3, 4))) <= TOLERANCES[name]
     assert apart(logits_NK, theirs["logits"]) <= TOLERANCES[name]
-    assert apart(logits_NK, np.load(FIXTURES / "mmaction2_float64.npz")[name]) <= 1e-4
+    exact = np.load(FIXTURES / "mmaction2_float64.npz")[name]
+    assert apart(logits_NK, exact) <= (SHOWN if name == "embedded_gaussian" else 1e-4)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn, ops
 
-from nonlocal_core.models import convolution
+from nonlocal_core.models import convolution, stem
 from nonlocal_core.models.convolution import Convolution
+from nonlocal_core.models.stem import StemProduct
 
 ONE, HALF = (1, 1, 1), (1, 2, 2)
 CASES = [  # kernel, stride, frames, rows, columns
@@ -25,9 +27,13 @@ CASES = [  # kernel, stride, frames, rows, columns
     ((1, 3, 3), HALF, 4, 6, 5),
     ((1, 3, 3), HALF, 4, 5, 6),
     ((3, 3, 3), ONE, 4, 5, 6),
+    ((3, 3, 3), HALF, 3, 7, 7),
+    ((3, 3, 3), (2, 2, 2), 5, 6, 3),
     ((1, 7, 7), HALF, 4, 9, 8),
+    ((3, 7, 7), HALF, 2, 7, 7),
     ((5, 7, 7), HALF, 4, 10, 13),
     ((5, 7, 7), (2, 2, 2), 5, 9, 8),
+    ((5, 7, 7), (4, 2, 2), 1, 8, 9),
 ]
 
 
@@ -42,12 +48,16 @@ class Weighed(nn.Cell):
         return (self.product(x, weight) * dy).sum()
 
 
-@pytest.mark.parametrize("max_columns", [convolution.MAX_COLUMNS, 500])
+@pytest.mark.parametrize("parts", ["whole", "parts"])
 @pytest.mark.parametrize(("kernel", "stride", "frames", "rows", "columns"), CASES)
 def test_function_and_gradients_are_the_convolutions(
-    monkeypatch, kernel, stride, frames, rows, columns, max_columns
+    monkeypatch, kernel, stride, frames, rows, columns, parts
 ):
-    monkeypatch.setattr(convolution, "MAX_COLUMNS", max_columns)
+    if parts == "parts":
+        monkeypatch.setattr(convolution, "MAX_COLUMNS", 500)
+        monkeypatch.setattr(stem, "MAX_COLUMNS", 500)
+        monkeypatch.setattr(stem, "MAX_UNFOLDED", 500)
+        monkeypatch.setattr(stem, "MAX_SUM", 200)
     rng = np.random.default_rng(0)
     ours = Convolution(3, 4, kernel, stride)
     pad = tuple(k // 2 for k in kernel for _ in range(2))
@@ -61,6 +71,24 @@ def test_function_and_gradients_are_the_convolutions(
     )
     for ours_, theirs_ in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours_.asnumpy(), theirs_.asnumpy(), rtol=1e-5, atol=1e-4)
+
+
+def test_the_stem_adds_one_product_after_the_other():
+    """In the order frame, row, column, channel, rounded each time, as PyTorch does with AVX-512."""
+    if "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("on this CPU the products add in another order")
+    rng = np.random.default_rng(0)
+    x_NCTHW = rng.normal(size=(2, 3, 4, 24, 32)).astype(np.float32)
+    weight_DCFHW = rng.normal(size=(8, 3, 5, 7, 7)).astype(np.float32)
+    padded = np.pad(x_NCTHW, ((0, 0), (0, 0), (2, 2), (3, 3), (3, 3))).astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 7, 7), (2, 3, 4))[:, :, ::2, ::2, ::2]
+    expected = np.zeros((2, 8, 2, 12, 16), np.float32)
+    for frame, row, column, channel in np.ndindex(5, 7, 7, 3):
+        weight_D111 = weight_DCFHW[:, channel, frame, row, column].reshape(8, 1, 1, 1).astype(np.float64)
+        product = windows[:, None, channel, ..., frame, row, column] * weight_D111  # exact
+        expected = (expected + product).astype(np.float32)
+    found = StemProduct(3, 8, (5, 7, 7), (2, 2, 2))(ms.Tensor(x_NCTHW), ms.Tensor(weight_DCFHW)).asnumpy()
+    assert np.mean(found == expected) > 0.999  # the sum in float64 here rounds twice
 
 
 STEP = """
