@@ -174,7 +174,8 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     plain = case["net"] == "i3d"
     chosen = {} if plain else {"model.pairwise": case["net"]}
     preset = "i3d_r50_8x8" if plain else "nl_i3d_r50_8x8"
-    config = resolve(preset, {"runtime.device": case["device"], **chosen})
+    alike = {"train.micro_batch": 0, "train.clip_norm": 0, "train.decayed": "kernels"}
+    config = resolve(preset, {"runtime.device": case["device"], **alike, **chosen})
     device.use(config.runtime)
     imported = resident_mb()
     net = I3D(config.model, CLASSES)

@@ -63,9 +63,9 @@ class NonlocalBlock(nn.Cell):
         Source: paper, equations 1 and 6, figure 2.
         """
         N, C, T, H, W = x_NCTHW.shape
-        theta_NPC, phi_NCQ, g_NQC = self.embed(x_NCTHW)
-        y_NPC = self.response(theta_NPC, phi_NCQ, g_NQC)
-        y_NCTHW = self._ungrouped(y_NPC, T, H, W)
+        theta_NCP, phi_NCQ, g_NCQ = self.embed(x_NCTHW)
+        y_NCP = self.response(theta_NCP, phi_NCQ, g_NCQ)
+        y_NCTHW = self._ungrouped(y_NCP, T, H, W)
         z_NCTHW = self.norm(self.out(y_NCTHW).reshape(N, C, T * H, W)).reshape(N, C, T, H, W)
         return x_NCTHW + z_NCTHW
 
@@ -74,19 +74,19 @@ class NonlocalBlock(nn.Cell):
 
         Shape: (N * G, P, Q).
         """
-        theta_NPC, phi_NCQ, _ = self.embed(x_NCTHW)
-        return self.response.weights(theta_NPC, phi_NCQ)
+        theta_NCP, phi_NCQ, _ = self.embed(x_NCTHW)
+        return self.response.weights(theta_NCP, phi_NCQ)
 
     def embed(self, x_NCTHW: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """theta, phi and g of all positions.
 
-        Shape: (N * G, P, C), (N * G, C, Q), (N * G, Q, C).
+        Shape: (N * G, C, P), (N * G, C, Q), (N * G, C, Q).
         """
         pooled_NCTHW = self.pool_before(x_NCTHW)
         theta_NCP = self._grouped(self.theta(x_NCTHW))
         phi_NCQ = self._grouped(self.pool_after(self.phi(pooled_NCTHW)))
         g_NCQ = self._grouped(self.pool_after(self.g(pooled_NCTHW)))
-        return theta_NCP.swapaxes(1, 2), phi_NCQ, g_NCQ.swapaxes(1, 2)
+        return theta_NCP, phi_NCQ, g_NCQ
 
     def _grouped(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The positions of each group, the groups of a clip one after the other: (N * G, C, P)."""
@@ -99,16 +99,16 @@ class NonlocalBlock(nn.Cell):
             return x_NCGTHW.transpose(0, 2, 4, 5, 1, 3).reshape(-1, C, frames)
         return x_NCGTHW.swapaxes(1, 2).reshape(-1, C, frames * H * W)
 
-    def _ungrouped(self, y_NPC: ms.Tensor, T: int, H: int, W: int) -> ms.Tensor:
+    def _ungrouped(self, y_NCP: ms.Tensor, T: int, H: int, W: int) -> ms.Tensor:
         """The positions back where `_grouped` took them from: (N, C, T, H, W)."""
-        C = y_NPC.shape[2]
+        C = y_NCP.shape[1]
         if self.one_group:
-            return y_NPC.swapaxes(1, 2).reshape(-1, C, T, H, W)
+            return y_NCP.reshape(-1, C, T, H, W)
         frames = self.group_frames or T
         if self.own_place:
-            y_NGHWTC = y_NPC.reshape(-1, T // frames, H, W, frames, C)
-            return y_NGHWTC.transpose(0, 5, 1, 4, 2, 3).reshape(-1, C, T, H, W)
-        y_NGCP = y_NPC.swapaxes(1, 2).reshape(-1, T // frames, C, frames * H * W)
+            y_NGHWCT = y_NCP.reshape(-1, T // frames, H, W, C, frames)
+            return y_NGHWCT.transpose(0, 4, 1, 5, 2, 3).reshape(-1, C, T, H, W)
+        y_NGCP = y_NCP.reshape(-1, T // frames, C, frames * H * W)
         return y_NGCP.swapaxes(1, 2).reshape(-1, C, T, H, W)
 
 

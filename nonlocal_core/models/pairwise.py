@@ -20,7 +20,11 @@ Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenatio
 
 
 class Response(nn.Cell):
-    """y_i = sum over j of f(theta_i, phi_j) g_j, divided by a normaliser."""
+    """y_i = sum over j of f(theta_i, phi_j) g_j, divided by a normaliser.
+
+    Positions lie along the last axis everywhere, as a convolution leaves them: on CPUs a transpose keeps 8 bytes a
+    number for good, and a product takes its factors either way for nothing.
+    """
 
     def __init__(self, pairwise: Pairwise, channels: int, scale: bool) -> None:
         super().__init__()
@@ -28,6 +32,8 @@ class Response(nn.Cell):
             self.f = nn.Dense(2 * channels, 1, weight_init=Normal(0.01), has_bias=False)
         self.temperature = channels**0.5 if scale else 1.0
         self.softmax_in_blocks = _SoftmaxInBlocks()
+        self.bmm_ta = ops.BatchMatMul(transpose_a=True)
+        self.bmm_tb = ops.BatchMatMul(transpose_b=True)
         self.weights_of, self.respond = {
             "gaussian": (self._softmax, self._softmax_response),
             "embedded_gaussian": (self._softmax, self._softmax_response),
@@ -35,69 +41,72 @@ class Response(nn.Cell):
             "concatenation": (self._concatenation, self._concatenation_response),
         }[pairwise]
 
-    def construct(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+    def construct(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """What every query position gathers.
 
-        Shape: (N, P, C), the channels of g.
+        Shape: (N, C, P), the channels of g.
         """
-        return self.respond(theta_NPC, phi_NCQ, g_NQC)
+        return self.respond(theta_NCP, phi_NCQ, g_NCQ)
 
-    def weights(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+    def weights(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """How much each query position takes from each key position: f over its normaliser.
 
         Shape: (N, P, Q).
         """
-        return self.weights_of(theta_NPC, phi_NCQ)
+        return self.weights_of(theta_NCP, phi_NCQ)
 
-    def _softmax(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+    def _softmax(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
-        return ops.softmax(ops.bmm(theta_NPC / self.temperature, phi_NCQ), -1)
+        return ops.softmax(self.bmm_ta(theta_NCP, self._scaled(phi_NCQ)), -1)
 
-    def _dot_product(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+    def _dot_product(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """theta_i . phi_j over the number of key positions (equation 4)."""
-        return ops.bmm(theta_NPC, phi_NCQ) / (phi_NCQ.shape[2] * self.temperature)
+        return self.bmm_ta(theta_NCP, phi_NCQ / (phi_NCQ.shape[2] * self.temperature))
 
-    def _concatenation(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
+    def _concatenation(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """ReLU(w_f . [theta_i, phi_j]) over the number of key positions (equation 5)."""
-        a_NP, b_NQ = self._halves(theta_NPC, phi_NCQ)
+        a_NP, b_NQ = self._halves(theta_NCP, phi_NCQ)
         return ops.relu(a_NP.expand_dims(2) + b_NQ.expand_dims(1)) / phi_NCQ.shape[2]
 
-    def _halves(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
+    def _scaled(self, phi_NCQ: ms.Tensor) -> ms.Tensor:
+        return phi_NCQ if self.temperature == 1.0 else phi_NCQ / self.temperature
+
+    def _halves(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """a and b of w_f . [theta_i, phi_j] = a_i + b_j: the weights of theta and of phi act alone."""
-        N, P, C = theta_NPC.shape
+        C = theta_NCP.shape[1]
         weight_1C = self.f.weight / self.temperature
-        a_NP = ops.matmul(theta_NPC.reshape(N * P, C), weight_1C[:, :C].reshape(C, 1)).reshape(N, P)
+        a_N1P = ops.matmul(weight_1C[:, :C], theta_NCP)
         b_N1Q = ops.matmul(weight_1C[:, C:], phi_NCQ)
-        return a_NP, b_N1Q.squeeze(1)
+        return a_N1P.squeeze(1), b_N1Q.squeeze(1)
 
-    def _softmax_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+    def _softmax_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """Whole where one block is all: its weights are small, and keeping them is faster."""
-        if _queries(theta_NPC, phi_NCQ) == theta_NPC.shape[1]:
-            return ops.bmm(self._softmax(theta_NPC, phi_NCQ), g_NQC)
-        return self.softmax_in_blocks(theta_NPC, phi_NCQ / self.temperature, g_NQC)
+        if _queries(theta_NCP, phi_NCQ) == theta_NCP.shape[2]:
+            return self.bmm_tb(g_NCQ, self._softmax(theta_NCP, phi_NCQ))
+        return self.softmax_in_blocks(theta_NCP, self._scaled(phi_NCQ), g_NCQ)
 
-    def _dot_product_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
-        """By the order that multiplies less: theta(phi g) or (theta phi)g."""
-        P, C, Q = theta_NPC.shape[1], phi_NCQ.shape[1], phi_NCQ.shape[2]
+    def _dot_product_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
+        """By the order that multiplies less: (g phi)theta or g(phi theta)."""
+        (C, P), Q = theta_NCP.shape[1:], phi_NCQ.shape[2]
         if (P + Q) * C < 2 * P * Q:
-            return ops.bmm(theta_NPC, ops.bmm(phi_NCQ, g_NQC) / (Q * self.temperature))
-        return ops.bmm(self._dot_product(theta_NPC, phi_NCQ), g_NQC)
+            return ops.bmm(self.bmm_tb(g_NCQ, phi_NCQ) / (Q * self.temperature), theta_NCP)
+        return self.bmm_tb(g_NCQ, self._dot_product(theta_NCP, phi_NCQ))
 
-    def _concatenation_response(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+    def _concatenation_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """By prefix sums over the keys, from the greatest b down.
 
         The keys with a_i + b_j > 0 come first in that order, so that only their number k depends on i:
         y_i = (a_i (g_1 + ... + g_k) + (b_1 g_1 + ... + b_k g_k)) / Q.
         """
-        a_NP, b_NQ = self._halves(theta_NPC, phi_NCQ)
-        Q, C = g_NQC.shape[1:]
+        a_NP, b_NQ = self._halves(theta_NCP, phi_NCQ)
+        C, Q = g_NCQ.shape[1:]
         minus_b_NQ, order_NQ = ops.sort(ops.stop_gradient(-b_NQ), -1)
         k_NP = ops.searchsorted(minus_b_NQ, ops.stop_gradient(a_NP))
-        g_NQC = _rows(g_NQC / Q, order_NQ)
+        g_NQC = _rows(g_NCQ.swapaxes(1, 2) / Q, order_NQ)
         bg_NQC = _repeat(_rows(b_NQ.expand_dims(2), order_NQ), C) * g_NQC
         g_NPC = _rows(_prefix_sums(g_NQC), k_NP)
         bg_NPC = _rows(_prefix_sums(bg_NQC), k_NP)
-        return _repeat(a_NP.expand_dims(2), C) * g_NPC + bg_NPC
+        return (_repeat(a_NP.expand_dims(2), C) * g_NPC + bg_NPC).swapaxes(1, 2)
 
 
 class _SoftmaxInBlocks(nn.Cell):
@@ -112,43 +121,43 @@ class _SoftmaxInBlocks(nn.Cell):
         self.bmm_ta = ops.BatchMatMul(transpose_a=True)
         self.bmm_tb = ops.BatchMatMul(transpose_b=True)
 
-    def construct(self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor) -> ms.Tensor:
+    def construct(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """What every query position gathers.
 
-        Shape: (N, P, C).
+        Shape: (N, C, P).
         """
-        P, block = theta_NPC.shape[1], _queries(theta_NPC, phi_NCQ)
+        P, block = theta_NCP.shape[2], _queries(theta_NCP, phi_NCQ)
         y: tuple[ms.Tensor, ...] = ()
         for start in range(0, P, block):
-            theta = theta_NPC[:, start : start + block]
+            theta = theta_NCP[:, :, start : start + block]
             if start > 0:
                 theta = ops.depend(theta, y[-1])
-            y += (ops.bmm(self.softmax(ops.bmm(theta, phi_NCQ)), g_NQC),)
-        return ops.concat(y, 1)
+            y += (self.bmm_tb(g_NCQ, self.softmax(self.bmm_ta(theta, phi_NCQ))),)
+        return ops.concat(y, 2)
 
     def bprop(
-        self, theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor, g_NQC: ms.Tensor, y_NPC: ms.Tensor, dy_NPC: ms.Tensor
+        self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor, y_NCP: ms.Tensor, dy_NCP: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """Gradients of theta, phi and g: ds = w (dy g - dy y) is that of the scores s = theta phi."""
-        P, block = theta_NPC.shape[1], _queries(theta_NPC, phi_NCQ)
-        N, Q, C = g_NQC.shape
-        ones_NC1 = ops.ones((N, C, 1), g_NQC.dtype)
-        g1_NQC = ops.concat((g_NQC, ops.ones((N, Q, 1), g_NQC.dtype)), 2)
-        dphi_NCQ, dg_NQC = ops.zeros_like(phi_NCQ), ops.zeros_like(g_NQC)
+        P, block = theta_NCP.shape[2], _queries(theta_NCP, phi_NCQ)
+        N, C, Q = g_NCQ.shape
+        ones_N1C = ops.ones((N, 1, C), g_NCQ.dtype)
+        g1_NCQ = ops.concat((g_NCQ, ops.ones((N, 1, Q), g_NCQ.dtype)), 1)
+        dphi_NCQ, dg_NCQ = ops.zeros_like(phi_NCQ), ops.zeros_like(g_NCQ)
         dtheta: tuple[ms.Tensor, ...] = ()
         for start in range(0, P, block):
             stop = start + block
-            theta, y, dy = theta_NPC[:, start:stop], y_NPC[:, start:stop], dy_NPC[:, start:stop]
+            theta, y, dy = theta_NCP[:, :, start:stop], y_NCP[:, :, start:stop], dy_NCP[:, :, start:stop]
             if start > 0:
                 theta = ops.depend(theta, dphi_NCQ)
-            w = self.softmax(ops.bmm(theta, phi_NCQ))
-            dg_NQC = dg_NQC + self.bmm_ta(w, dy)
-            dy = ops.depend(dy, dg_NQC)
-            dy1 = ops.concat((dy, -ops.bmm(dy * y, ones_NC1)), 2)  # a product subtracts what a broadcast would
-            ds = w * self.bmm_tb(dy1, g1_NQC)
-            dtheta += (self.bmm_tb(ds, phi_NCQ),)
-            dphi_NCQ = dphi_NCQ + self.bmm_ta(theta, ds)
-        return ops.concat(dtheta, 1), dphi_NCQ, dg_NQC
+            w = self.softmax(self.bmm_ta(theta, phi_NCQ))
+            dg_NCQ = dg_NCQ + ops.bmm(dy, w)
+            dy = ops.depend(dy, dg_NCQ)
+            dy1 = ops.concat((dy, -ops.bmm(ones_N1C, dy * y)), 1)  # a product subtracts what a broadcast would
+            ds = w * self.bmm_ta(dy1, g1_NCQ)
+            dtheta += (self.bmm_tb(phi_NCQ, ds),)
+            dphi_NCQ = dphi_NCQ + ops.bmm(theta, ds)
+        return ops.concat(dtheta, 2), dphi_NCQ, dg_NCQ
 
 
 BLOCK_WEIGHTS = 2**22
@@ -157,9 +166,9 @@ MAX_BLOCKS = 32
 """so that the compiled graph stays short"""
 
 
-def _queries(theta_NPC: ms.Tensor, phi_NCQ: ms.Tensor) -> int:
+def _queries(theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> int:
     """Number of queries in a block."""
-    N, P, _ = theta_NPC.shape
+    N, _, P = theta_NCP.shape
     blocks = -(-N * P * phi_NCQ.shape[2] // BLOCK_WEIGHTS)
     if blocks > MAX_BLOCKS:  # in a `bprop`, the graph's parser takes no `min`
         blocks = MAX_BLOCKS

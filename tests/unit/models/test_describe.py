@@ -129,7 +129,7 @@ def test_what_is_counted_is_what_a_running_network_does(settings):
     parts = describe.parts(config, 400)
     pairs = sum(
         groups * queries * (keys * compared + keys * gathered)
-        for (groups, queries, compared), (_, _, keys), (_, _, gathered) in counted.blocks
+        for (groups, compared, queries), (_, _, keys), (_, gathered, _) in counted.blocks
     )
     places = 1 if config.model.head == "pooled" else (parts[-2].shape[2] - 1) * (parts[-2].shape[3] - 1)
     head = places * config.model.num_features * 400

@@ -26,7 +26,8 @@ SHAPES = [  # N, P, Q, C; MindSpore rounds a scale to float32, so C are squares
 
 
 def plain(kind, scale, theta, phi, g, dy, f):
-    """y and the gradients of theta, phi, g and f where dy is that of y."""
+    """y and the gradients of theta, phi, g and f where dy is that of y, positions along the last axis."""
+    theta, g, dy = (x.swapaxes(1, 2) for x in (theta, g, dy))
     Q, C = phi.shape[2], phi.shape[1]
     root = C**0.5 if scale else 1.0
     if kind == "concatenation":
@@ -47,7 +48,8 @@ def plain(kind, scale, theta, phi, g, dy, f):
             dscores = weights * (dweights - (weights * dweights).sum(2, keepdims=True))
         dtheta, dphi = dscores @ phi.swapaxes(1, 2) / root, theta.swapaxes(1, 2) @ dscores / root
         df = None
-    return weights @ g, dtheta, dphi, weights.swapaxes(1, 2) @ dy, df
+    y, dg = weights @ g, weights.swapaxes(1, 2) @ dy
+    return y.swapaxes(1, 2), dtheta.swapaxes(1, 2), dphi, dg.swapaxes(1, 2), df
 
 
 def drawn(shape, kind, scale, dtype, numbers="normal"):
@@ -55,11 +57,11 @@ def drawn(shape, kind, scale, dtype, numbers="normal"):
     N, P, Q, C = shape
     rng = np.random.default_rng(0)
     if numbers == "normal":
-        theta, phi, g, dy = (rng.normal(size=size) for size in ((N, P, C), (N, C, Q), (N, Q, C), (N, P, C)))
+        theta, phi, g, dy = (rng.normal(size=size) for size in ((N, C, P), (N, C, Q), (N, C, Q), (N, C, P)))
         f = rng.normal(size=(1, 2 * C))
     else:  # small whole numbers: many pairs are equal, and many are 0
         theta, phi, g, dy = (
-            rng.integers(-2, 3, size).astype(float) for size in ((N, P, C), (N, C, Q), (N, Q, C), (N, P, C))
+            rng.integers(-2, 3, size).astype(float) for size in ((N, C, P), (N, C, Q), (N, C, Q), (N, C, P))
         )
         f = rng.integers(-1, 2, (1, 2 * C)).astype(float)
     response = Response(kind, C, scale)
@@ -93,7 +95,8 @@ def assert_as_plain(shape, kind, scale, dtype, tolerance, numbers="normal", jit=
             ours, theirs, rtol=0, atol=tolerance * max(np.abs(theirs).max(), 1.0), err_msg=name
         )
     weights = response.weights(*map(ms.Tensor, inputs[:2])).asnumpy()
-    np.testing.assert_allclose(weights @ inputs[2], expected[0], rtol=tolerance, atol=20 * tolerance)
+    y = inputs[2] @ weights.swapaxes(1, 2)
+    np.testing.assert_allclose(y, expected[0], rtol=tolerance, atol=20 * tolerance)
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def resident_mib(field):
 def print_peaks():
     """Of each kind in turn, what a step holds at most above what the process held before."""
     P, C = 6144, 8
-    inputs = [ms.Tensor(np.ones(shape, np.float32)) for shape in ((1, P, C), (1, C, P), (1, P, C), (1, P, C))]
+    inputs = [ms.Tensor(np.ones(shape, np.float32)) for shape in [(1, C, P)] * 4]
     for kind in ("dot_product", "concatenation", "embedded_gaussian"):
         before = resident_mib("VmRSS")
         differentiated(Response(kind, C, False), [x.asnumpy() for x in inputs], jit=True)
