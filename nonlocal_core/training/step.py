@@ -92,9 +92,9 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: 
         if num_ranks > 1:
             grads = averaged(grads)
         if divisor != 1.0:
-            grads = tuple([grad / divisor for grad in grads])
+            grads = ops.HyperMap()(ops.partial(ops.mul, 1.0 / divisor), grads)
         if train.clip_norm:
-            grads = ops.clip_by_global_norm(grads, train.clip_norm)
+            grads = _clipped(grads, train.clip_norm)
         return optimizer(grads)
 
     if num_parts > 1:
@@ -144,6 +144,20 @@ def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[
     return automatic
 
 
+def _clipped(grads: Any, most: float) -> Any:
+    """Gradients whose norm, that of all of them together, is at most so large.
+
+    On CPUs a division keeps 16 bytes for every number that it divides, a product by one number nothing.
+    """
+    each = ops.HyperMap()
+    norm = ops.sqrt(ops.addn(each(_square_sum, grads)))
+    return each(ops.partial(ops.mul, most / ops.maximum(norm, most)), grads)
+
+
+def _square_sum(grad: Tensor) -> Tensor:
+    return 2.0 * ops.L2Loss()(grad)
+
+
 def _accumulating(
     gradients: Callable[..., Any],
     update: Callable[[Any, float], Tensor],
@@ -159,7 +173,7 @@ def _accumulating(
         """The first argument is 0 for the first part, which forgets the sums of the step before, then 1."""
         (loss, logits_NK), grads = gradients(*given[1:])
         for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign(total, given[0] * total + grad / (scale * num_parts))
+            ops.assign(total, given[0] * total + grad * (1.0 / (scale * num_parts)))
         return loss, logits_NK
 
     def finish() -> Tensor:
