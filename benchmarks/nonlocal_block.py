@@ -1,15 +1,17 @@
-"""Forward and backward of the non-local block: the plain formula, ours, and PyTorch's (mmcv's NonLocal3d).
+"""Forward and backward of the non-local block: the plain formula, ours, and two of PyTorch's.
 
     python benchmarks/nonlocal_block.py [--torch PYTHON] [--sizes res3x4 ...] [--rounds 15]
 
-PYTHON is an interpreter that imports torch and mmcv; without it there is no PyTorch column.  mmcv's concatenation
+PYTHON is an interpreter that imports torch, mmcv (mmaction2's NonLocal3d) and pytorchvideo (the whole block, no
+concatenation); without it there is no PyTorch column.  mmcv's concatenation
 has no gradient (it changes the output of its ReLU in place), so it is left out.  A size is a stage and
 its number of frames T, batch 1, 28 x 28 (res3, 512 channels) or 14 x 14 (res4, 1024 channels), with spatial
 sub-sampling: T = 4 is 32x2 and 8x8; T = 16 is the seed's 32x6, and 128x1.
 
 `pairwise` is the response alone (theta, phi, g to y), `block` the whole block with its 1x1x1 convolutions and its
 batch norm.  Every figure comes from a process of its own.  The processes of a row take turns, one step each: ms is
-the median of their steps, MiB the peak resident memory above what the process held before its first step.
+the median of their steps, MiB the peak resident memory above what the process held before its first step: tensors,
+what kernels hold, and for MindSpore the compiled graph.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 CHANNELS = {"res3": 512, "res4": 1024}
 SIDE = {"res3": 28, "res4": 14}
 KINDS = ("dot_product", "embedded_gaussian", "concatenation")
+LIBRARIES = ("mmcv", "pytorchvideo")
 CPUS = len(os.sched_getaffinity(0))
 
 
@@ -43,7 +46,7 @@ def drawn(part: str, size: str) -> list[object]:
     P, Q = T * H * W, T * H * W // 4
     rng = np.random.default_rng(0)
     of_block = [(1, C, T, H, W)] * 2
-    of_pairwise = [(1, P, C // 2), (1, C // 2, Q), (1, Q, C // 2), (1, P, C // 2)]
+    of_pairwise = [(1, C // 2, P), (1, C // 2, Q), (1, C // 2, Q), (1, C // 2, P)]
     return [rng.normal(size=shape).astype(np.float32) for shape in (of_block if part == "block" else of_pairwise)]
 
 
@@ -64,7 +67,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
             self.response = response
 
         def construct(self, theta: ms.Tensor, phi: ms.Tensor, g: ms.Tensor) -> ms.Tensor:
-            return ops.bmm(self.response.weights(theta, phi), g)
+            return ops.bmm(g, self.response.weights(theta, phi).swapaxes(1, 2))
 
     ms.set_context(mode=ms.GRAPH_MODE)
     block = NonlocalBlock(CHANNELS[size.split("x")[0]], ModelConfig(pairwise=kind))
@@ -74,13 +77,16 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     *inputs, dy = map(ms.Tensor, drawn(part, size))
     params = net.trainable_params() or None
 
-    def loss(dy: ms.Tensor, *inputs: ms.Tensor) -> ms.Tensor:
-        return (net(*inputs) * dy).sum()
+    gradients = ops.GradOperation(get_all=True, get_by_list=params is not None, sens_param=True)
+    gradient = gradients(net, params) if params else gradients(net)
 
-    step = ms.jit(ms.value_and_grad(loss, tuple(range(1, 1 + len(inputs))), params))
+    def step(*given: ms.Tensor) -> object:
+        return net(*given[:-1]), gradient(*given)
+
+    step = ms.jit(step)
 
     def run() -> None:
-        found = step(dy, *inputs)
+        found = step(*inputs, dy)
         while isinstance(found, tuple):
             found = found[-1]
         found.asnumpy()
@@ -88,15 +94,24 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     return run
 
 
-def torch_step(part: str, kind: str, size: str) -> Callable[[], object]:
-    """One forward and backward of mmcv's block, or of its pairwise function and the product with g."""
+def torch_step(part: str, kind: str, size: str, library: str) -> Callable[[], object]:
+    """One forward and backward of a library's block, or of mmcv's pairwise function and the product with g."""
     import torch
-    from mmcv.cnn.bricks.non_local import NonLocal3d
 
     torch.set_num_threads(CPUS)
     C = CHANNELS[size.split("x")[0]]
-    config = {"conv_cfg": {"type": "Conv3d"}, "norm_cfg": {"type": "BN3d"}, "use_scale": False}
-    block = NonLocal3d(C, mode=kind, sub_sample=True, **config)
+    if library == "mmcv":
+        from mmcv.cnn.bricks.non_local import NonLocal3d
+
+        config = {"conv_cfg": {"type": "Conv3d"}, "norm_cfg": {"type": "BN3d"}, "use_scale": False}
+        block = NonLocal3d(C, mode=kind, sub_sample=True, **config)
+    else:
+        from pytorchvideo.layers.nonlocal_net import create_nonlocal
+
+        names = {"dot_product": "dot_product", "embedded_gaussian": "softmax"}
+        block = create_nonlocal(
+            dim_in=C, dim_inner=C // 2, pool_size=(1, 2, 2), instantiation=names[kind], norm=torch.nn.BatchNorm3d
+        )
     *inputs, dy = map(torch.from_numpy, drawn(part, size))
     for leaf in inputs:
         leaf.requires_grad_(True)
@@ -108,7 +123,7 @@ def torch_step(part: str, kind: str, size: str) -> Callable[[], object]:
             out = block(inputs[0])
         else:
             theta, phi, g = inputs
-            out = torch.matmul(getattr(block, kind)(theta, phi), g)
+            out = torch.matmul(getattr(block, kind)(theta.transpose(1, 2), phi), g.transpose(1, 2)).transpose(1, 2)
         out.backward(dy)
 
     return run
@@ -123,8 +138,8 @@ def resident_mib(field: str) -> float:
 def work(part: str, kind: str, size: str, variant: str) -> None:
     """Take steps as asked on the standard input: each line is answered by seconds and by the peak memory."""
     run = (
-        torch_step(part, kind, size)
-        if variant == "torch"
+        torch_step(part, kind, size, variant)
+        if variant in LIBRARIES
         else mindspore_step(part, kind, size, variant == "plain")
     )
     before = resident_mib("VmRSS")
@@ -203,24 +218,31 @@ def main() -> None:
     if not chosen.torch:
         print("No PyTorch: name an interpreter that imports torch and mmcv with --torch PYTHON.\n")
     print(f"{CPUS} CPUs, load {os.getloadavg()[0]:.1f} at the start, {chosen.rounds} rounds\n")
-    head = ["part", "size", "pairwise", "plain ms, MiB", "ours", "PyTorch", "plain / ours", "PyTorch / ours"]
+    head = ["part", "size", "pairwise", "plain ms, MiB", "ours", *LIBRARIES]
+    head += [f"{name} / ours" for name in ("plain", *LIBRARIES)]
     print(f"| {' | '.join(head)} |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("|" + " --- |" * len(head))
     for part in chosen.parts:
         for size in chosen.sizes:
             for kind in chosen.kinds:
                 variants = {"plain": sys.executable, "ours": sys.executable}
                 if chosen.torch and kind != "concatenation":
-                    variants["torch"] = chosen.torch
+                    variants |= dict.fromkeys(LIBRARIES if part == "block" else LIBRARIES[:1], chosen.torch)
                 found = measure(part, kind, size, variants, chosen.rounds)
-                cells = [f"{ms:.1f}, {mib:.0f}" for ms, mib in found.values()]
-                ratios = [
-                    f"{found[name][0] / found['ours'][0]:.2f}x, {found[name][1] / found['ours'][1]:.1f}x"
-                    for name in ("plain", "torch")
-                    if name in found
-                ]
-                blank = ["not run"] * (3 - len(cells))
-                print("| " + " | ".join([part, size, kind, *cells, *blank, *ratios, *blank]) + " |", flush=True)
+                print(row([part, size, kind], found), flush=True)
+
+
+def row(case: list[str], found: dict[str, tuple[float, float]]) -> str:
+    """One line of the table."""
+    ms, mib = found["ours"]
+    columns = ("plain", "ours", *LIBRARIES)
+    cells = [f"{found[name][0]:.1f}, {found[name][1]:.0f}" if name in found else "" for name in columns]
+    ratios = [
+        f"{found[name][0] / ms:.2f}x, {found[name][1] / mib:.1f}x" if name in found else ""
+        for name in columns
+        if name != "ours"
+    ]
+    return f"| {' | '.join([*case, *cells, *ratios])} |"
 
 
 if __name__ == "__main__":

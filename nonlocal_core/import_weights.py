@@ -132,6 +132,11 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
         raise InputError(f"{reference} cannot be read as an .npz file: {error}") from None
     if "clip" not in theirs:
         raise InputError(f"{reference} has no array named clip, the normalised input")
+    if not np.issubdtype(theirs["clip"].dtype, np.floating):
+        raise InputError(
+            f"clip in {reference} holds {theirs['clip'].dtype}, and the network takes the normalised clip:"
+            " subtract the mean, divide by the deviation and store floats"
+        )
     ours = layers.activations(imported.net, ms.Tensor(theirs["clip"].astype(np.float32)))
     found = layers.differences(ours, theirs)
     if not every:

@@ -162,6 +162,46 @@ def c2d_r50_8x8() -> Preset:
     return {**EIGHT, **c2d_r50_32x2()}
 
 
+def i3d_r18_32x2() -> Preset:
+    """I3D ResNet-18: basic blocks, inflated to 3x3x3.
+
+    Command:  python flows/full.py i3d_r18_32x2 videos_dir=DIR
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: not published (23.4 M parameters)
+    """
+    return {**nl2_i3d_r18_32x2(), **NO_BLOCKS}
+
+
+def nl2_i3d_r18_32x2() -> Preset:
+    """Non-local I3D ResNet-18: a block after the last residual block of res3 and of res4.
+
+    Command:  python flows/full.py nl2_i3d_r18_32x2 videos_dir=DIR
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: not published (23.5 M parameters)
+    """
+    return {**nl_i3d_r34_32x2(), "model.stage_blocks": (2, 2, 2, 2), "model.nl_res3": (1,), "model.nl_res4": (1,)}
+
+
+def i3d_r34_32x2() -> Preset:
+    """I3D ResNet-34: basic blocks, inflated to 3x3x3.
+
+    Command:  python flows/full.py i3d_r34_32x2 videos_dir=DIR
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: not published (38.9 M parameters)
+    """
+    return {**nl_i3d_r34_32x2(), **NO_BLOCKS}
+
+
+def nl_i3d_r34_32x2() -> Preset:
+    """Non-local I3D ResNet-34, with the blocks of the ResNet-50.
+
+    Command:  python flows/full.py nl_i3d_r34_32x2 videos_dir=DIR
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: not published (39.4 M parameters)
+    """
+    return {**nl_i3d_r50_32x2(), "model.block": "basic", "model.inflate": "3x3x3"}
+
+
 PRESETS: dict[str, Callable[[], Preset]] = {
     name: preset
     for room in (globals(), vars(paper_presets), vars(repository_presets))

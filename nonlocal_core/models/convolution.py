@@ -194,7 +194,9 @@ class FrameProduct(nn.Cell):
         """The gradients of the input and of the weights."""
         starts, frames, zero_rows, rows, high, wide, size = _plan(x_NCTHW.shape, self.kernel, self.stride)
         N, C, T, H, W = x_NCTHW.shape
-        dy_NDTHW = ops.cast(dy_NDTHW, x_NCTHW.dtype)  # with half precision, primitives of a gradient stay as they are
+        dy_NDTHW = ops.cast(
+            dy_NDTHW, x_NCTHW.dtype
+        )  # with half precision, primitives of a gradient stay as they are
         dweight = self.weight_gradient(x_NCTHW, dy_NDTHW, self.weight_shape)
         weight_DK111 = ops.reshape(ops.depend(weight, dy_NDTHW), (self.D, self.K, 1, 1, 1))
         if zero_rows > 0:

@@ -1,9 +1,9 @@
 """The first convolution as matrix products on CPUs, rounded as PyTorch rounds it.
 
-With AVX-512 and so few channels PyTorch adds one product after the other, in the order frame, row, column, channel of
-the kernel, and rounds each time.  A product of oneDNN does the same while it adds at most 512 of them.  So a longer
-sum takes several products: each one but the first begins with the sums so far, times 1.  Then every number is the
-same as there, and weights from there give the same logits.  docs/speed.md has the figures.
+With AVX-512 and so few channels PyTorch adds one product after the other, in the order frame, row, column, channel
+of the kernel, and rounds each time.  A product of oneDNN does the same while it adds at most 512 of them.  So a
+longer sum takes several products: each one but the first begins with the sums so far, times 1.  Then every number
+is the same as there, and weights from there give the same logits.  docs/speed.md has the figures.
 
 Shapes: N batch, C channels, T frames, H W pixels, D channels that come out, F frames of the kernel, S positions of
 one frame of the kernel and their channels, R rows, K rows of one product, P places of a frame.
@@ -41,7 +41,12 @@ class StemProduct(nn.Cell):
         self.weight_gradient = Conv3DBackpropFilter(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
         self.input_gradient = Conv3DBackpropInput(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
         self.one_after_another, self.along_channels, self.along_time = ops.Concat(0), ops.Concat(1), ops.Concat(2)
-        self.zeros, self.slice, self.gather, self.transpose = ops.Zeros(), ops.Slice(), ops.Gather(), ops.Transpose()
+        self.zeros, self.slice, self.gather, self.transpose = (
+            ops.Zeros(),
+            ops.Slice(),
+            ops.Gather(),
+            ops.Transpose(),
+        )
 
     def construct(self, x_NCTHW: ms.Tensor, weight_DCFHW: ms.Tensor) -> ms.Tensor:
         """The convolution.
@@ -62,7 +67,9 @@ class StemProduct(nn.Cell):
                 self.unfold(ops.reshape(some_NCTHW, (clips * C * (T + F - 1), 1, H, W))), (-1, H_out * W_out)
             )
             for frame in range(0, T_out, frames):
-                part = self.some_frames(windows_RP, weight_DFS, (clips, frame, frames, C * (T + F - 1)), (H_out, W_out))
+                part = self.some_frames(
+                    windows_RP, weight_DFS, (clips, frame, frames, C * (T + F - 1)), (H_out, W_out)
+                )
                 parts += (part,)
                 windows_RP = ops.depend(windows_RP, part)
             x_NCTHW = ops.depend(x_NCTHW, parts[-1])
@@ -114,8 +121,9 @@ def _sums(frames: int, per_frame: int, out_channels: int) -> tuple[tuple[int, in
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _plan(shape: Shape, kernel: Triple, stride: Triple) -> tuple[int, int, int, int, int]:
-    """How many clips are unfolded at a time, and how many of their frames go into a product; frames, rows and columns
-    that come out."""
+    """How many clips are unfolded at a time, and how many of their frames go into a product; the frames, rows and
+    columns that come out.
+    """
     N, C, T, H, W = shape
     T_out, H_out, W_out = ((size - 1) // step + 1 for size, step in zip((T, H, W), stride, strict=True))
     per_frame = C * kernel[1] * kernel[2] * H_out * W_out
@@ -129,8 +137,10 @@ def _divisor(number: int, most: int) -> int:
 
 
 @ops.constexpr  # type: ignore[untyped-decorator]
-def _rows(part: tuple[int, int, int, int], kernel: Triple, stride_t: int, S: int, taps: tuple[int, int]) -> ms.Tensor:
-    """Where the rows of a product lie among the windows, which are in the order clip, channel, frame, row, column."""
+def _rows(
+    part: tuple[int, int, int, int], kernel: Triple, stride_t: int, S: int, taps: tuple[int, int]
+) -> ms.Tensor:
+    """Where the rows of a product lie among the windows: their order is clip, channel, frame, row, column."""
     clips, start, frames, maps = part
     places = kernel[1] * kernel[2]
     C = S // places
@@ -141,6 +151,6 @@ def _rows(part: tuple[int, int, int, int], kernel: Triple, stride_t: int, S: int
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _in_order(N: int, clips: int, T: int, frames: int, D: int) -> ms.Tensor:
-    """Where the maps that come out lie: they are in the order group of clips, part of the frames, clip, frame, D."""
+    """Where the maps that come out lie: their order is group of clips, part of the frames, clip, frame, D."""
     made = np.arange(N * T * D).reshape(N // clips, T // frames, clips, frames, D)
     return ms.Tensor(made.transpose(0, 2, 4, 1, 3).ravel(), ms.int32)

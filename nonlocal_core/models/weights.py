@@ -106,6 +106,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     file = published.read(path)
     try:
         _check_name(path, known)
+        _check_pairwise(path, known, choice)
         return _import(file, known, choice)
     except (InputError, ConfigError) as error:
         raise type(error)(f"{path} as {profile}: {error}") from None
@@ -143,6 +144,18 @@ def _check_name(path: Path, profile: Profile) -> None:
         raise InputError(
             f"its name says {' and '.join(sorted(said))}, and this profile is for clips of {profile.clip}:"
             " take the other profile, or rename the file"
+        )
+
+
+def _check_pairwise(path: Path, profile: Profile, choice: Choice) -> None:
+    """Raise InputError if a file's name says another pairwise function than the profile's usual one."""
+    usual = profile.usual.get("pairwise")
+    words = {"dot_product": "dot.?product", "concatenation": "concat", "embedded_gaussian": "embedded|softmax"}
+    said = {name for name, word in words.items() if re.search(word, path.name, re.IGNORECASE)}
+    if usual and said - {usual} and "pairwise" not in choice.switches:
+        raise InputError(
+            f"its name says {' and '.join(sorted(said))}, and this profile's blocks are usually {usual}:"
+            " say pairwise=…"
         )
 
 

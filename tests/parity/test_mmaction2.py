@@ -11,8 +11,8 @@ import pytest
 from nonlocal_core.models.weights import load_published
 
 FIXTURES = Path(__file__).parent / "fixtures"
-# The embedded Gaussian shows how the first convolution rounds: see the fixtures' README.  With AVX-512 ours rounds as
-# mmaction2's did, and both are as far from what mmaction2 computes in float64.
+# The embedded Gaussian shows how the first convolution rounds: see the fixtures' README.  With AVX-512 ours rounds
+# as mmaction2's did, and both are as far from what mmaction2 computes in float64.
 ROUNDS_ALIKE = "avx512f" in Path("/proc/cpuinfo").read_text()
 SHOWN = 4e-4
 TOLERANCES = {"none": 1e-4, "dot_product": 1e-4, "embedded_gaussian": 1e-4 if ROUNDS_ALIKE else SHOWN}

@@ -136,6 +136,16 @@ def test_activations_have_the_names_of_the_parts(reference):
     np.testing.assert_allclose(arrays["features"], net.features(clip).asnumpy(), rtol=1e-5)
 
 
+def test_a_clip_of_whole_numbers_is_one_line(tmp_path, capsys, reference):
+    _, arrays = reference
+    path = tmp_path / "whole.npz"
+    np.savez(path, clip=np.zeros(arrays["clip"].shape, np.uint8), logits=arrays["logits"])
+    code, _, err = said(capsys, FILE, *WINDOW, "--compare", path)
+    assert (code, err.count("\n")) == (3, 1)
+    assert "clip in " in err
+    assert "holds uint8, and the network takes the normalised clip" in err
+
+
 def test_a_report_names_the_first_part_that_differs(tmp_path, capsys, reference):
     path, arrays = reference
     code, out, _ = said(capsys, FILE, *WINDOW, "--report", path)

@@ -28,16 +28,17 @@ def test_a_name_says_network_and_clip(name):
     config = resolve(name, {})
     model = config.model
     blocks, net, depth, clip, suffix = re.fullmatch(
-        r"(?:nl(\d*)_)?(c2d|i3d)_r(50|101)_(\d+x\d+)((?:_[a-z0-9]+)*)", name
+        r"(?:nl(\d*)_)?(c2d|i3d)_r(18|34|50|101)_(\d+x\d+)((?:_[a-z0-9]+)*)", name
     ).groups()
     assert f"{config.clip.clip_len}x{config.clip.frame_interval}" == clip
     found = sum(len(model.nl_blocks(stage)) for stage in (2, 3, 4, 5))
     assert found == (0 if blocks is None else int(blocks or 5))
-    widened = {"c2d": "none", "i3d": "3x3x3" if suffix.endswith("3x3x3") else "3x1x1"}
+    basic = depth in ("18", "34")
+    widened = {"c2d": "none", "i3d": "3x3x3" if basic or suffix.endswith("3x3x3") else "3x1x1"}
     assert model.inflate == widened[net]
     assert model.stem_kernel_t == (1 if net == "c2d" else 5)
-    assert model.block == "bottleneck"
-    assert model.stage_blocks == {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}[depth]
+    assert model.block == ("basic" if basic else "bottleneck")
+    assert model.stage_blocks == {"18": (2, 2, 2, 2), "101": (3, 4, 23, 3)}.get(depth, (3, 4, 6, 3))
     assert model.width == 64
     assert (config.train.crop_size, model.dropout) == (224, 0.5)
 

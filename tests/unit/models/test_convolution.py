@@ -50,9 +50,7 @@ class Weighed(nn.Cell):
 
 @pytest.mark.parametrize("parts", ["whole", "parts"])
 @pytest.mark.parametrize(("kernel", "stride", "frames", "rows", "columns"), CASES)
-def test_function_and_gradients_are_the_convolutions(
-    monkeypatch, kernel, stride, frames, rows, columns, parts
-):
+def test_function_and_gradients_are_the_convolutions(monkeypatch, kernel, stride, frames, rows, columns, parts):
     if parts == "parts":
         monkeypatch.setattr(convolution, "MAX_COLUMNS", 500)
         monkeypatch.setattr(stem, "MAX_COLUMNS", 500)

@@ -113,6 +113,13 @@ def test_a_file_whose_name_says_another_clip_is_refused(tmp_path):
         load_published(path, "caffe2_8x8")
 
 
+def test_a_file_whose_name_says_another_pairwise_is_asked_about(tmp_path):
+    path = save_blobs(tmp_path / "nl_dot_product.pkl", state_of(drawn(CAFFE2), caffe2_name))
+    with pytest.raises(InputError, match=r"its name says dot_product, and .* usually embedded_gaussian"):
+        load_published(path, "caffe2_8x8")
+    assert load_published(path, "caffe2_8x8", pairwise="dot_product").model.pairwise == "dot_product"
+
+
 def affine_blobs():
     blobs = state_of(drawn(CAFFE2.model_copy(update={"nl_norm": "none"})), caffe2_name)
     return {name: value for name, value in blobs.items() if not name.endswith(("_rm", "_riv"))}
