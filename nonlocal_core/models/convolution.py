@@ -34,9 +34,10 @@ class Convolution(nn.Cell):
         self.padding = tuple(k // 2 for k in kernel)
         drawn = HeNormal(mode="fan_out", nonlinearity="relu")
         self.weight = ms.Parameter(initializer(drawn, (out_channels, in_channels, *kernel)), name="weight")
+        pad = tuple(p for p in self.padding for _ in range(2))
+        self.operator = ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
         if ms.get_context("device_target") != "CPU" or (kernel, stride) == ((1, 1, 1), (1, 1, 1)):
-            pad = tuple(p for p in self.padding for _ in range(2))
-            self.product = ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
+            self.product = self.operator
         elif kernel[1:] == (7, 7):
             self.product = StemProduct(in_channels, out_channels, kernel, stride)
         elif kernel[1:] == (1, 1) and stride == (1, 1, 1):
@@ -50,6 +51,17 @@ class Convolution(nn.Cell):
         Shape: (N, D, T, H, W), strided, of (N, C, T, H, W).
         """
         return self.product(x_NCTHW, self.weight)
+
+
+def use_operators(net: nn.Cell) -> None:
+    """Nothing; from now on a network computes its convolutions by MindSpore's operator.
+
+    That is what a graph for other machines needs.
+    """
+    for _, cell in net.cells_and_names():
+        if isinstance(cell, Convolution):
+            del cell.product
+            cell.product = cell.operator
 
 
 class TemporalProduct(nn.Cell):

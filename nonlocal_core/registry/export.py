@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts import Workspace, write_atomically
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
 from nonlocal_core.models import weights
+from nonlocal_core.models.convolution import use_operators
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.theirs import mmaction2_name
 from nonlocal_core.registry import model_card
@@ -169,6 +170,7 @@ def _safetensors(original: Original, file: Path) -> Array:
 
 def _mindir(original: Original, file: Path) -> Array:
     """Write MindSpore's graph; what comes back are its logits."""
+    use_operators(original.net)
     ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=str(file), file_format="MINDIR")
     graph = nn.GraphCell(ms.load(str(file)))
     return _run(lambda clip: graph(ms.Tensor(clip)).asnumpy(), original.clips)
@@ -182,6 +184,7 @@ def _onnx(original: Original, file: Path) -> Array:
         from nonlocal_core.registry import onnx_graph
     except ImportError:
         raise InputError("onnx and onnxruntime are not installed: pip install -e '.[onnx]'") from None
+    use_operators(original.net)
     onnx_graph.write(original.net, ms.Tensor(original.clips[:1]), file)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name

@@ -1,8 +1,8 @@
 """The first losses of `tiny`, on 40 of its toy videos: sampling, crops, network, gradients and schedule in one.
 
-Made by this test's own lines with MindSpore 2.10.0, with AVX2 and ordinary convolutions.  Products with AVX-512, and
-kernels for other CPUs (ONEDNN_MAX_CPU_ISA=AVX or SSE41), differ from it by rounding alone.  Numbers may only change
-with `tiny`, the toy videos or a decision that is written down.
+Made by this test's own lines with MindSpore 2.10.0, with AVX2 and ordinary convolutions.  Products with AVX-512,
+and kernels for other CPUs (ONEDNN_MAX_CPU_ISA=AVX or SSE41), differ from it by rounding alone.  Numbers may only
+change with `tiny`, the toy videos or a decision that is written down.
 """
 
 from __future__ import annotations
