@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from prefect import Task, unmapped
+from prefect import Task, runtime, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
@@ -40,6 +40,12 @@ def may_end_better(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     """Whether to try a failed task again: not after a person's mistake, a diverged loss or a mistake of ours."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and is_worth_retrying(error)
+
+
+def run_name() -> str:
+    """The name of the running flow's run: flow, preset and date."""
+    run = runtime.flow_run
+    return f"{run.flow_name} {run.parameters['preset']} {run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
 
 
 def num_shard_workers() -> int:

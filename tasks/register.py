@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
+from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.stages import register as stage
@@ -16,6 +17,8 @@ def register(
 ) -> Entry:
     """The registry entry of a scored checkpoint."""
     report.show_in_prefect()
+    before = registry.read(workspace).champion
     made = stage.register(checkpoint, evaluation, cache, config, workspace)
     report.table(made)
+    report.decision(made, workspace, is_new=made.is_champion and made.version != before)
     return made

@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a stage: tables, and how far it is."""
+"""What the Prefect UI shows of a stage: tables, pages, how far it is; and the event of a new champion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -15,11 +16,14 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import TaskRunContext
+from prefect.events import emit_event
 
-from nonlocal_core.artifacts import Reference
+from nonlocal_core.artifacts import Entry, Reference, Workspace
 from nonlocal_core.progress import TICKS
 
 UPDATE_EVERY_S = 5.0
+NEW_CHAMPION = "nonlocal.registry.new-champion"
+"""event whose payload has `version` and `text`"""
 
 
 def table(reference: Reference) -> None:
@@ -39,6 +43,18 @@ def picture(key: str, file: Path) -> None:
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
 
 
+def decision(entry: Entry, workspace: Workspace, *, is_new: bool) -> None:
+    """Show what the registry decided, and tell Prefect's automations if it is a new champion."""
+    now = "the champion" if entry.is_champion else "not the champion"
+    text = f"{entry.version} is {now}: {entry.reason}"
+    create_markdown_artifact(
+        f"# {entry.version}\n\n{text}\n\nIt lies in `{workspace.path(entry)}`.", key="decision", description=text
+    )
+    if is_new:
+        resource = {"prefect.resource.id": f"nonlocal.registry.{workspace.root}"}
+        emit_event(NEW_CHAMPION, resource, payload={"version": entry.version, "text": text})
+
+
 class ProgressArtifacts(logging.Handler):
     """Turns progress records into Prefect's progress bars, at most one update in `UPDATE_EVERY_S`."""
 
@@ -54,7 +70,7 @@ class ProgressArtifacts(logging.Handler):
             return
         name = (context.task_run.id, progress["what"])
         percent = 100.0 * progress["done"] / max(progress["total"], 1)
-        text = f"{progress['done']} of {progress['total']} {progress['unit']} {progress['figures']}"
+        text = _how_far(progress)
         try:
             if name not in self.shown:
                 made = create_progress_artifact(percent, key=f"{progress['stage']}-progress", description=text)
@@ -65,6 +81,15 @@ class ProgressArtifacts(logging.Handler):
                 self.shown[name] = (self.shown[name][0], time.monotonic())
         except Exception:
             self.handleError(record)  # a bar that cannot be drawn must not stop the work
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    """The counts, the time that is left, and the figures of a progress record."""
+    parts = [f"{progress['done']} of {progress['total']} {progress['unit']}"]
+    if progress["done"] < progress["total"]:
+        left_s = progress["eta_s"]
+        parts.append(f"about {left_s:.0f} s left" if left_s < 120 else f"about {left_s / 60:.0f} min left")
+    return ", ".join([*parts, progress["figures"]] if progress["figures"] else parts)
 
 
 def show_in_prefect() -> None:

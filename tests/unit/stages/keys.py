@@ -10,7 +10,7 @@ from nonlocal_core.config import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
-    "index.min_frames": 3, "index.duplicates": "keep",
+    "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
