@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from prefect.automations import Automation, EventTrigger, Posture, ResourceSpecification
+from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
@@ -39,7 +39,7 @@ def watch_for_dead_runs() -> None:
     action = ChangeFlowRunState(
         name="Crashed", state=StateType.CRASHED, message=f"no sign of life for {SILENT_S} s", force=False
     )
-    _put(Automation(name="nonlocal: a run whose process is gone", trigger=trigger, actions=[action]))
+    _put(AutomationCore(name="nonlocal: a run whose process is gone", trigger=trigger, actions=[action]))
 
 
 def tell(url: str) -> None:
@@ -63,12 +63,12 @@ def tell(url: str) -> None:
     _put(_call("nonlocal: a new champion", promoted, str(block), text))
 
 
-def _call(name: str, trigger: EventTrigger, block_id: str, payload: str) -> Automation:
+def _call(name: str, trigger: EventTrigger, block_id: str, payload: str) -> AutomationCore:
     action = CallWebhook.model_validate({"block_document_id": block_id, "payload": payload})
-    return Automation(name=name, trigger=trigger, actions=[action])
+    return AutomationCore(name=name, trigger=trigger, actions=[action])
 
 
-def _put(automation: Automation) -> None:
+def _put(automation: AutomationCore) -> None:
     with get_client(sync_client=True) as client:
         for old in client.read_automations_by_name(automation.name):
             client.delete_automation(old.id)
