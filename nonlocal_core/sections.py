@@ -95,6 +95,8 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
+    slots_dir: str = ""
+    """folder of the locks that keep two runs off one device (empty: one a host, and no lock for the CPU)"""
     num_devices: Positive = 1
     """devices that share each batch of a training; docs/several_devices.md says where BN then depends on it"""
     hosts: str = ""

@@ -127,7 +127,7 @@ def test_a_run_that_asks_for_news_trains_nothing_on_the_same_videos(
     run: tuple[Summary, Path], videos_dir: Path
 ) -> None:
     """Also where its training would be another one, because the champion that it starts from is."""
-    summary, workspace_dir = run
+    _, workspace_dir = run
     nightly = {**SMALL, "train.init": "champion_if_any"}
     full("tiny", nightly, videos_dir, workspace_dir)
     before = _written(workspace_dir)

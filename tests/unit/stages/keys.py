@@ -38,7 +38,7 @@ OTHER: dict[str, object] = {
     "evaluate.offsets": "paper", "evaluate.batch_clips": 3,
     "registry.min_gain": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
-    "runtime.max_unreadable": 0.5,
+    "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots",
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,
