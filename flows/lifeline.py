@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-WATCHER = 'cat; kill -TERM -- "$1"'
+WATCHER = 'cat; kill -TERM "$1"'
 
 
 def end_with_us(process_id: int) -> None:

@@ -46,7 +46,12 @@ def call(function: Callable[..., T], *arguments: Any) -> T:
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()]
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # what a terminal sends to all is the parent's to pass on
         )
         theirs.close()
         try:

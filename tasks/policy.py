@@ -21,18 +21,31 @@ DASK_PORT = 8786
 
 
 class Retry(NamedTuple):
-    """Tries after the first one, and the wait before each."""
+    """Tries of a task after the first one."""
 
     tries: int
-    delays_s: list[float]
+    first_delay_s: float
+    """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
+    timeout_s: float | None
+    """seconds after which a try is ended; a single video has runtime.video_timeout_s besides"""
+
+    @property
+    def delays_s(self) -> list[float]:
+        """The wait before each try."""
+        return [self.first_delay_s * DELAY_FACTOR**number for number in range(self.tries)]
 
 
+DELAY_FACTOR = 5
+JITTER = 0.2
+HOUR_S = 3600.0
 RETRIES = {
-    "index": Retry(3, [5, 30, 120]),
-    "cache": Retry(3, [5, 30, 120]),
-    "train": Retry(2, [10, 60]),
-    "evaluate": Retry(2, [10, 60]),
-    "register": Retry(3, [2, 10, 30]),
+    "index": Retry(3, 5, 6 * HOUR_S),
+    "cache": Retry(3, 5, 24 * HOUR_S),
+    "train": Retry(
+        2, 10, None
+    ),  # it may take weeks; a batch that is too large is halved (nonlocal_core/memory.py)
+    "evaluate": Retry(2, 10, None),
+    "register": Retry(3, 2, 600),
 }
 
 
@@ -107,7 +120,8 @@ def options(stage: str) -> dict[str, Any]:
     return {
         "retries": retry.tries,
         "retry_delay_seconds": retry.delays_s,
-        "retry_jitter_factor": 0.2,
+        "retry_jitter_factor": JITTER,
+        "timeout_seconds": retry.timeout_s,
         "retry_condition_fn": may_end_better,
         "cache_policy": NO_CACHE,
         "persist_result": False,
