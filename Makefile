@@ -10,10 +10,10 @@ run: .venv/installed
 	@$(BIN)/python flows/full.py
 
 serve: .venv/installed
-	@$(BIN)/python -m flows.serve $(PORT)
+	@$(BIN)/python -m flows.serve start $(PORT)
 
 stop:
-	@$(BIN)/python -m flows.serve stop
+	@$(BIN)/python -m flows.serve stop $(PORT)
 
 test: .venv/installed
 	@$(BIN)/python -m pytest

@@ -1,6 +1,7 @@
 """Prefect's server, the work pools, the deployments and a worker for each pool, on this machine.
 
-python -m flows.serve [PORT]    until Ctrl-C or `python -m flows.serve stop`
+python -m flows.serve start PORT    until Ctrl-C
+python -m flows.serve stop PORT     or this
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from flows import alerts
-from flows.lifeline import end_with_us
+from flows.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 
 HOME = Path(__file__).parents[1]
-FOLDER = HOME / ".serve"
 PREFECT = Path(sys.executable).with_name("prefect")
 POOLS = ("cpu", "gpu")
 START_S = 120.0
 STOP_S = 60.0
-"""seconds that a worker gets for its runs to keep their work"""
+"""seconds that the runs of a worker get to keep their work"""
+END_S = 15.0
 TOO_SOON_S = 30.0
 """a process that ends sooner after its start would end again"""
 
@@ -37,10 +38,11 @@ class Service(NamedTuple):
     name: str
     process: subprocess.Popen[bytes]
     started_s: float
+    log: Path
 
 
-def serve(port: int) -> None:
-    """Nothing; everything runs until this process is told to end.
+def serve(port: int, folder: Path) -> None:
+    """Nothing; everything runs until this process is told to end.  The folder gets the logs.
 
     Raises: ConfigError if the port is taken; ChildError if something does not start or keep running.
     """
@@ -55,23 +57,23 @@ def serve(port: int) -> None:
     services: list[Service] = []
     try:
         print("starting Prefect's server, some 20 s at first ...", flush=True)
-        services.append(_start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port)))
+        services.append(_start(folder, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port)))
         _wait_for(url, services[0])
         for pool in POOLS:
             _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
         _prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         _prefect("--no-prompt", "deploy", "--all")
         alerts.watch_for_dead_runs()
-        services += [_worker(pool) for pool in POOLS]
-        print(_what_to_type(url), flush=True)
+        services += [_worker(folder, pool) for pool in POOLS]
+        print(_what_to_type(port, folder), flush=True)
         _keep_running(services)
     finally:
         for service in reversed(services):  # the server last: it hears how the runs end
             _end(service)
 
 
-def _what_to_type(url: str) -> str:
-    prefect = os.path.relpath(PREFECT)
+def _what_to_type(port: int, folder: Path) -> str:
+    prefect, url = os.path.relpath(PREFECT), f"http://127.0.0.1:{port}"
     return "\n".join(
         [
             "",
@@ -79,16 +81,16 @@ def _what_to_type(url: str) -> str:
             "  a night   in another terminal:",
             f"              export PREFECT_API_URL={url}/api",
             f"              {prefect} deployment run nightly-train    (everywhere: full/nightly-train)",
-            f"  logs      {os.path.relpath(FOLDER)}/*.log",
-            "  end       Ctrl-C here, or make stop",
+            f"  logs      {os.path.relpath(folder)}/*.log",
+            f"  end       Ctrl-C here, or make stop PORT={port}",
         ]
     )
 
 
-def _start(name: str, *words: str) -> Service:
+def _start(folder: Path, name: str, *words: str) -> Service:
     # Plug-ins serve the command line alone.  Ctrl-C is for this process, which ends the others in order.
     environment = {**os.environ, "PREFECT_PLUGINS_ENABLED": "false"}
-    with (FOLDER / f"{name}.log").open("ab") as log:
+    with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [PREFECT, *words],
             cwd=HOME,
@@ -98,12 +100,14 @@ def _start(name: str, *words: str) -> Service:
             stderr=log,
             start_new_session=True,
         )
-    end_with_us(-process.pid)
-    return Service(name, process, time.monotonic())
+    end_with_us(process.pid)
+    return Service(name, process, time.monotonic(), folder / f"{name}.log")
 
 
-def _worker(pool: str) -> Service:
-    return _start(f"worker-{pool}", "worker", "start", "--pool", pool, "--name", f"{pool}-{socket.gethostname()}")
+def _worker(folder: Path, pool: str) -> Service:
+    return _start(
+        folder, f"worker-{pool}", "worker", "start", "--pool", pool, "--name", f"{pool}-{socket.gethostname()}"
+    )
 
 
 def _prefect(*words: str) -> None:
@@ -120,7 +124,7 @@ def _wait_for(url: str, server: Service) -> None:
         except OSError:
             time.sleep(0.3)
         if server.process.poll() is not None or time.monotonic() - server.started_s > START_S:
-            raise ChildError(f"Prefect's server did not start: {FOLDER}/{server.name}.log says why")
+            raise ChildError(f"Prefect's server did not start: {server.log} says why")
 
 
 def _keep_running(services: list[Service]) -> None:
@@ -132,28 +136,35 @@ def _keep_running(services: list[Service]) -> None:
                 continue
             soon = time.monotonic() - service.started_s < TOO_SOON_S
             if soon or service.name == "server":
-                raise ChildError(f"{service.name} has ended: {FOLDER}/{service.name}.log says why")
+                raise ChildError(f"{service.name} has ended: {service.log} says why")
             print(f"{service.name} has died; it is started again", flush=True)
-            services[number] = _worker(service.name.removeprefix("worker-"))
+            services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
 
 
 def _end(service: Service) -> None:
+    """Nothing; a worker would wait for its runs, so these are told to end first, and keep their work."""
+    runs = children(service.process.pid)
+    for run in runs:
+        os.kill(run, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_S
+    while set(runs) & set(children(service.process.pid)) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
     service.process.terminate()
     try:
-        service.process.wait(STOP_S)
+        service.process.wait(END_S)
     except subprocess.TimeoutExpired:
         os.killpg(service.process.pid, signal.SIGKILL)
         service.process.wait()
 
 
-def stop() -> None:
+def stop(folder: Path) -> None:
     """Nothing; what runs in the background has ended."""
-    with (FOLDER / "pid").open("a+") as file:
+    with (folder / "pid").open("a+") as file:
         if _is_free(file.fileno()):
             print("nothing is running")
             return
         file.seek(0)
-        os.kill(int(file.read().split()[0]), signal.SIGTERM)
+        os.kill(int(file.read()), signal.SIGTERM)
         fcntl.flock(file, fcntl.LOCK_EX)
         print("ended")
 
@@ -170,24 +181,34 @@ def _told_to_end(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def start(port: int, folder: Path) -> None:
+    """Nothing, if it runs already; else everything runs until this process is told to end.
+
+    Raises: as `serve`.
+    """
+    with (folder / "pid").open("a+") as file:  # the lock on it dies with this process
+        if not _is_free(file.fileno()):
+            print(f"it runs already:\n{_what_to_type(port, folder)}")
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        serve(port, folder)
+
+
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
-    FOLDER.mkdir(exist_ok=True)
-    if words == ["stop"]:
-        stop()
-        return 0
-    signal.signal(signal.SIGTERM, _told_to_end)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what runs in the background ignore Ctrl-C
+        signal.signal(number, _told_to_end)
     try:
-        port = int(words[0]) if words else 4200
-        with (FOLDER / "pid").open("a+") as file:  # the lock on it dies with this process
-            if not _is_free(file.fileno()):
-                file.seek(0)
-                print(f"it runs already:\n{_what_to_type(file.read().split()[1])}")
-                return 0
-            file.truncate(0)
-            file.write(f"{os.getpid()} http://127.0.0.1:{port}\n")
-            file.flush()
-            serve(port)
+        if len(words) != 2 or words[0] not in ("start", "stop") or not words[1].isdigit():
+            raise ConfigError("say `make serve` or `make stop`, or python -m flows.serve start|stop PORT")
+        folder = HOME / ".serve" / words[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        if words[0] == "stop":
+            stop(folder)
+        else:
+            start(int(words[1]), folder)
     except NonlocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
