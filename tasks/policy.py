@@ -27,7 +27,7 @@ class Retry(NamedTuple):
     first_delay_s: float
     """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
     timeout_s: float | None
-    """seconds after which a try is ended; a single video has runtime.video_timeout_s besides"""
+    """seconds after which a try is ended, where Python gets to run; a video has runtime.video_timeout_s besides"""
 
     @property
     def delays_s(self) -> list[float]:

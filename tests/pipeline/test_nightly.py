@@ -1,4 +1,4 @@
-"""`make serve` and a night by hand: server, pools, deployments, workers, and a worker that is killed in training."""
+"""`make serve`, a night that is started by hand, and a worker that is killed in training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
 import pytest
@@ -27,8 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 SMALL = {
     "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
-    "train.epochs": 60, "train.crop_size": 32, "evaluate.crop_size": 32, "evaluate.num_clips": 1, "train.val_epochs": 0,
-    "runtime.checkpoint_steps": 5, "runtime.device": "CPU",
+    "train.epochs": 60, "train.crop_size": 32, "train.val_epochs": 0,
+    "evaluate.crop_size": 32, "evaluate.num_clips": 1, "runtime.checkpoint_steps": 5, "runtime.device": "CPU",
     "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
 }  # fmt: skip
 
@@ -110,6 +112,36 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
 
 
+class Hook(BaseHTTPRequestHandler):
+    """A webhook that keeps what it is told."""
+
+    told: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def told(served: Served) -> Iterator[list[str]]:
+    """What the automations of `flows.alerts` say."""
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{hook.server_port}/hook"
+        subprocess.run(
+            [sys.executable, "-m", "flows.alerts", url],
+            cwd=REPOSITORY,
+            env={**served.environment, "PREFECT_API_URL": served.api},
+            check=True,
+        )
+        yield Hook.told
+        hook.shutdown()
+
+
 def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
     started_s = time.monotonic()
     while not condition():
@@ -126,7 +158,7 @@ def steps(workspace_dir: Path) -> list[int]:
     return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
 
 
-def test_a_night_whose_worker_is_killed(served: Served, tmp_path: Path) -> None:
+def test_a_night_whose_worker_is_killed(served: Served, told: list[str], tmp_path: Path) -> None:
     videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 16), tmp_path / "workspace"
     asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]
     asked.append(f"overrides={json.dumps(SMALL)}")
@@ -146,15 +178,19 @@ def test_a_night_whose_worker_is_killed(served: Served, tmp_path: Path) -> None:
     assert served.state(run) == "Running", "nobody is left to say that it has ended"
     cut = steps(workspace_dir)
     wait_for(lambda: served.state(run) == "Crashed", 180, served)  # no sign of life for 100 s
+    wait_for(lambda: told, 30, served)
+    assert told == [f"{name}: Crashed, no sign of life for 100 s"]
     served.prefect("flow-run", "retry", run)
     wait_for(lambda: served.state(run) == "Completed", 120, served)
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
     assert len(cut) < len(steps(workspace_dir))
     assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
-    assert served.finished(run, "cache-shard") == 1, "its retry found nothing to decode"
+    assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     for task in ("train", "evaluate", "register"):
         assert served.finished(run, task) == 1, task
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
+    wait_for(lambda: len(told) > 1, 30, served)
+    assert told[1:] == ["new champion: v0001 is the champion: the first entry"]
 
     served.prefect("deployment", "run", "full/nightly-train", *words, "--watch", "--watch-timeout", "100")
     (last,) = served.ask("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
