@@ -3,8 +3,8 @@
     python benchmarks/orchestration.py [--rounds 3]
 
 Wall seconds, medians.  The run that has nothing to do is `python flows/full.py tiny` over a finished workspace,
-from the start of the process to its end, with a server of its own.  The share compares a first run with the same stages
-called without Prefect, in turns, each in a workspace of its own that has the videos.
+from the start of the process to its end, with a server of its own.  The share compares a first run with the same
+stages called without Prefect, in turns, each in a workspace of its own that has the videos.
 Bars: 15 s for the run with nothing to do, 0.5 s a stage apart from the start, 10 % of a run of 4 minutes.
 """
 

@@ -178,7 +178,7 @@ def test_a_night_whose_worker_is_killed(served: Served, told: list[str], tmp_pat
     assert served.state(run) == "Running", "nobody is left to say that it has ended"
     cut = steps(workspace_dir)
     wait_for(lambda: served.state(run) == "Crashed", 180, served)  # no sign of life for 100 s
-    wait_for(lambda: told, 30, served)
+    wait_for(lambda: told, 90, served)
     assert told == [f"{name}: Crashed, no sign of life for 100 s"]
     served.prefect("flow-run", "retry", run)
     wait_for(lambda: served.state(run) == "Completed", 120, served)
@@ -189,7 +189,7 @@ def test_a_night_whose_worker_is_killed(served: Served, told: list[str], tmp_pat
     for task in ("train", "evaluate", "register"):
         assert served.finished(run, task) == 1, task
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
-    wait_for(lambda: len(told) > 1, 30, served)
+    wait_for(lambda: len(told) > 1, 90, served)
     assert told[1:] == ["new champion: v0001 is the champion: the first entry"]
 
     served.prefect("deployment", "run", "full/nightly-train", *words, "--watch", "--watch-timeout", "100")
