@@ -28,7 +28,7 @@ START_S = 120.0
 STOP_S = 60.0
 """seconds that the runs of a worker get to keep their work"""
 END_S = 15.0
-TOO_SOON_S = 30.0
+TOO_SOON_S = 10.0
 """a process that ends sooner after its start would end again"""
 
 
