@@ -21,7 +21,7 @@ def toy_videos(workspace: Workspace) -> Path:
         return toy.make_toy_videos(workspace.root / "toy-videos")
 
 
-def videos(videos_dir: Path | None, preset: str, workspace: Workspace) -> Path:
+def videos(videos_dir: Path | str | None, preset: str, workspace: Workspace) -> Path | str:
     """The folder of videos to use; called from a flow.
 
     Raises: InputError if none is named, and the preset makes none.
