@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from flows import alerts
+from flows import alerts, dead_runs
 from flows.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 
@@ -129,15 +129,19 @@ def _wait_for(url: str, server: Service) -> None:
 
 def _keep_running(services: list[Service]) -> None:
     """Nothing; a worker that died is started again."""
+    runs: dict[str, set[int]] = {}
     while True:
         time.sleep(0.5)
         for number, service in enumerate(services):
             if service.process.poll() is None:
+                runs[service.name] = set(children(service.process.pid)) or runs.get(service.name, set())
                 continue
             soon = time.monotonic() - service.started_s < TOO_SOON_S
             if soon or service.name == "server":
                 raise ChildError(f"{service.name} has ended: {service.log} says why")
             print(f"{service.name} has died; it is started again", flush=True)
+            for name in dead_runs.mark(runs[service.name]):
+                print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
             services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
 
 
