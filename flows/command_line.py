@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import logging
 import os
@@ -28,8 +29,11 @@ PARAMETERS = {
     "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
+    "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
     "runner": "where shards of index and cache run: threads (default), processes, dask, or tcp://HOST:8786",
 }
+Parameter = tuple[Callable[[str], Any], str]
+"""of a flow that `run_on` starts: what makes it of a word, and what it is"""
 
 
 class Watch(logging.Handler):
@@ -112,14 +116,66 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     words = parser.parse_args()
     given = [words.preset, *words.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
-    watch = Watch()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
-    try:
+
+    def begin(watch: Watch) -> object:
         arguments = _split(given)
+        if foreign := arguments.keys() - inspect.signature(start).parameters.keys():
+            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
         resolve(preset, arguments["overrides"])
-        _quiet_prefect(watch)
-        _start_server()
-        summary = start(preset=preset, **arguments)
+        _ready(watch)
+        return start(preset=preset, **arguments)
+
+    _run_to_the_end(begin, "stopped; nothing is lost: the same command goes on from here")
+
+
+def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[str, Parameter]) -> None:
+    """The same for a flow whose first argument is what it works on; it has parameters of its own."""
+    lines = [f"  {key + '=…':<20} {text}" for key, (_, text) in parameters.items()]
+    parser = argparse.ArgumentParser(
+        prog=f"python flows/{name}.py",
+        description=purpose,
+        epilog="\n".join(["parameters:", *lines, "", "and settings of evaluate.… and runtime.…, as in full.py"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path, help="a video, or a folder of videos")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="parameters and settings")
+    words = parser.parse_args()
+
+    def begin(watch: Watch) -> object:
+        own = [word for word in words.settings if word.partition("=")[0] in parameters]
+        others = _split([word for word in words.settings if word not in own])
+        if foreign := others.keys() - {"overrides"}:
+            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
+        arguments = dict(_converted(word, parameters) for word in own)
+        _ready(watch)
+        return start(words.source, others["overrides"], **arguments)
+
+    _run_to_the_end(begin, "stopped")
+
+
+def _converted(word: str, parameters: dict[str, Parameter]) -> tuple[str, Any]:
+    """The parameter and its value that a word stands for."""
+    key, _, value = word.partition("=")
+    if not value:
+        raise ConfigError(f"{key}= names nothing")
+    try:
+        return key, parameters[key][0](value)
+    except ValueError:
+        raise ConfigError(f"{word} does not fit: name a number") from None
+
+
+def _ready(watch: Watch) -> None:
+    """Nothing, once the log is shown and a server runs."""
+    _quiet_prefect(watch)
+    _start_server()
+
+
+def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
+    """Print what comes back, or the one line of what went wrong; ends the process in that case."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
+    watch = Watch()
+    try:
+        summary = begin(watch)
     except NonlocalError as error:
         watch.close()
         print(f"error: {error}", file=sys.stderr)
@@ -132,7 +188,7 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
         sys.exit(WorkspaceError.exit_code)
     except KeyboardInterrupt:
         watch.close()
-        print("stopped; nothing is lost: the same command goes on from here", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         sys.exit(130)
     watch.close()
     print(summary)
@@ -151,7 +207,8 @@ def _split(words: list[str]) -> dict[str, Any]:
         if key in PARAMETERS and not value:
             raise ConfigError(f"{key}= names nothing")
         if key in PARAMETERS:
-            arguments[key] = value if key == "runner" or "://" in value else Path(value)
+            is_text = key in ("runner", "checkpoint") or "://" in value
+            arguments[key] = value if is_text else Path(value)
         else:
             arguments["overrides"][key] = value
     return arguments

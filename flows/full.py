@@ -63,11 +63,10 @@ class Summary(Frozen):
                 "",
                 f"  time      {took}",
                 f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
-                f"  top-1     {scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored"
-                f" ({scored.protocol})",
+                f"  top-1     {scored.top1:.2%}, {scored.coverage} ({scored.protocol})",
                 f"  top-5     {scored.top5:.2%}",
                 f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
-                f"  report    {self.workspace}/{scored.path}/report.md",
+                f"  report    {self.workspace}/reports/{self.entry.version}.html",
                 "  UI        prefect server start, then http://127.0.0.1:4200",
                 "",
             ]

@@ -35,6 +35,7 @@ from nonlocal_core.sections import CacheConfig
 log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "artifact.json"
+R = TypeVar("R", bound="Reference")
 
 
 class Frozen(BaseModel):
@@ -110,6 +111,10 @@ class Evaluation(Reference):
     top5: float
     num_scored: int
     num_videos: int
+    coverage: str = ""
+    """what every figure is of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
+    loss: float | None = None
+    mean_class_accuracy: float | None = None
 
 
 class Entry(Reference):
@@ -119,9 +124,6 @@ class Entry(Reference):
     version: str
     is_champion: bool
     reason: str
-
-
-R = TypeVar("R", bound=Reference)
 
 
 def digest_of(*parts: object) -> str:

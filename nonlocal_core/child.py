@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import IO, Any, NamedTuple, TypeVar
 
 from nonlocal_core.errors import (
     FULL_DISK,
@@ -37,36 +38,72 @@ STOP_S = 30.0
 """seconds that a child gets to keep its work when it is told to stop"""
 
 
+class _Child(NamedTuple):
+    """A process with a call in it."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    """what its libraries print"""
+
+
 def call(function: Callable[..., T], *arguments: Any) -> T:
     """What `function(*arguments)` returns, computed in a process of its own.
 
     Raises: the NonlocalError that the function raised; ChildError for anything else that ended the process.
     """
+    return call_all(function, [arguments], [{}])[0]
+
+
+def call_all(
+    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], variables: Sequence[dict[str, str]]
+) -> list[T]:
+    """What `function` returns for each of some calls, computed at the same time, each in a process of its own.
+
+    Each process has environment variables of its own.  The first one that fails ends the others.
+
+    Raises: as `call`.
+    """
+    children: dict[Connection, _Child] = {}
+    results: dict[Connection, T] = {}
+    try:
+        for arguments, own in zip(calls, variables, strict=True):
+            connection, child = _start({**os.environ, **own})
+            children[connection] = child
+            connection.send((function.__module__, function.__qualname__, arguments))
+        while waiting := [connection for connection in children if connection not in results]:
+            for connection in [one for one in wait(waiting) if isinstance(one, Connection)]:
+                outcome = _hear(connection)
+                if outcome is None:
+                    raise ChildError(_how_it_died(function, children[connection]))
+                if outcome[0] != "log":
+                    results[connection] = result_of(*outcome)
+        for child in children.values():
+            child.process.wait()
+    except BaseException:
+        _stop([child.process for child in children.values()])
+        raise
+    finally:
+        for connection, child in children.items():
+            connection.close()
+            child.output.close()
+    return [results[connection] for connection in children]
+
+
+def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
     ours, theirs = Pipe()
-    with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # what a terminal sends to all is the parent's to pass on
-        )
-        theirs.close()
-        try:
-            ours.send((function.__module__, function.__qualname__, arguments))
-            outcome = _listen(ours)
-            process.wait()
-        except BaseException:
-            _stop(process)
-            raise
-        if outcome is None:
-            output.seek(0)
-            last = output.read().decode(errors="replace").strip().splitlines()[-12:]
-            raise ChildError(_how_it_died(function, process.returncode, last))
-    result: T = result_of(*outcome)
-    return result
+    output = tempfile.TemporaryFile()  # noqa: SIM115 (call_all closes it)
+    command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,  # what a terminal sends to all is the parent's to pass on
+    )
+    theirs.close()
+    return ours, _Child(process, output)
 
 
 def result_of(kind: str, value: Any) -> Any:
@@ -81,16 +118,15 @@ def result_of(kind: str, value: Any) -> Any:
     return value
 
 
-def _listen(connection: Connection) -> tuple[str, Any] | None:
-    """Pass on what the child logs, until its outcome comes or it is gone."""
-    while True:
-        try:
-            kind, value = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return None
-        if kind != "log":
-            return kind, value
+def _hear(connection: Connection) -> tuple[str, Any] | None:
+    """What a child says next; None if it is gone.  What it logs is shown."""
+    try:
+        kind, value = connection.recv()
+    except (EOFError, ConnectionResetError):
+        return None
+    if kind == "log":
         show(value)
+    return kind, value
 
 
 def show(value: dict[str, Any]) -> None:
@@ -101,16 +137,23 @@ def show(value: dict[str, Any]) -> None:
         logger.handle(record)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what still runs; all of them together get `STOP_S` to keep their work."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    deadline_s = time.monotonic() + STOP_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def _how_it_died(function: Callable[..., Any], returncode: int, last_lines: list[str]) -> str:
+def _how_it_died(function: Callable[..., Any], child: _Child) -> str:
+    returncode = child.process.wait()
+    child.output.seek(0)
+    last_lines = child.output.read().decode(errors="replace").strip().splitlines()[-12:]
     stage = function.__module__.rsplit(".", 1)[-1]
     how = (
         f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
+from nonlocal_core import protocols
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.model_section import ModelConfig, check_clip
 from nonlocal_core.presets import PRESETS
@@ -86,7 +87,7 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
     defaults = {key: default for key, _, default in settings()}
     known = list(defaults)
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
-    for key, value in {**PRESETS[preset](), **_flatten(overrides)}.items():
+    for key, value in protocols.fill(PRESETS[preset](), _flatten(overrides)).items():
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}: {_near(key, known)}")
         section, name = key.split(".")

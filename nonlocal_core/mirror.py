@@ -88,7 +88,7 @@ def mirror(workspace: Workspace, uri: str, *, pull: bool) -> Iterator[str]:
     if not any(units.values()):
         raise InputError(f"there is nothing finished in {source.name}: is this the right place?")
     lock = workspace.locked if pull else lambda _: contextlib.nullcontext()
-    decided = {decision.version for decision in _shared(source, target)}
+    decided = {decision.version for decision in _shared(source, target).decisions}
     for kind in KINDS:
         todo = [unit for unit in units[kind] if not _is_there(unit, source, target, decided)]
         if not units[kind]:
@@ -151,16 +151,22 @@ def _is_there(unit: Unit, source: Side, target: Side, decided: set[str]) -> bool
     return all(target.sizes.get(f"{posixpath.dirname(counts)}/{name}") == size for name, size in files.items())
 
 
-def _shared(source: Side, target: Side) -> tuple[registry.Decision, ...]:
-    """The decisions of the target.
+def _shared(source: Side, target: Side) -> registry.State:
+    """The registry of the target.
 
-    Raises: InputError if each side has decisions that the other one has not.
+    Raises: InputError if each side has decisions, or moves of an alias, that the other one has not.
     """
-    mine, theirs = source.decisions().decisions, target.decisions().decisions
-    for ours, other in zip(mine, theirs, strict=False):
+    mine, theirs = source.decisions(), target.decisions()
+    for ours, other in zip(mine.decisions, theirs.decisions, strict=False):
         if ours != other:
             raise InputError(
                 f"the registries in {source.name} and {target.name} have decided on {ours.version} each by itself:"
+                f" mirror to another URI, or delete {registry.FOLDER}/ on one side"
+            )
+    for step, step_there in zip(mine.moves, theirs.moves, strict=False):
+        if step != step_there:
+            raise InputError(
+                f"the registries in {source.name} and {target.name} have moved {step.alias} each by itself:"
                 f" mirror to another URI, or delete {registry.FOLDER}/ on one side"
             )
     return theirs
@@ -179,10 +185,12 @@ def _copy(unit: Unit, source: Side, target: Side) -> None:
 
 
 def _copy_decisions(source: Side, target: Side) -> Iterator[str]:
-    mine = source.decisions().decisions
+    mine = source.decisions()
     theirs = _shared(source, _listed(target.name, target.storage))  # somebody may have registered meanwhile
-    if ahead := [decision.version for decision in theirs[len(mine) :]]:
+    if ahead := [decision.version for decision in theirs.decisions[len(mine.decisions) :]]:
         yield f"registry  {target.name} has decided on {', '.join(ahead)} too, so its registry.json stays"
+    elif len(theirs.moves) > len(mine.moves):
+        yield f"registry  {target.name} has moved {theirs.moves[-1].alias} since, so its registry.json stays"
     elif _REGISTRY in source.sizes:
         content = source.read(_REGISTRY)
         _write(target, _REGISTRY, iter([content]), len(content))

@@ -131,6 +131,11 @@ class ModelConfig(Section):
         return self
 
 
+def looks_over_time(stage: int, block: int) -> bool:
+    """Whether a block of a stage is inflated, where any is: all of res2, then every second block."""
+    return stage == 2 or block % 2 == (1 if stage == 5 else 0)
+
+
 def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[str, int, int]]:
     """Each part of the network with the frames and rows that it leaves of a square clip."""
 

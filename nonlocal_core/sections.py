@@ -69,16 +69,22 @@ class ClipConfig(Section):
 class EvaluateConfig(Section):
     """What evaluate reads."""
 
-    split: Literal["val", "test"] = "val"
-    """split that is scored"""
+    split: Literal["val", "test", "train", "all"] = "val"
+    """split that is scored; all takes every video"""
+    protocol: Literal["own", "1x1", "10x1", "10x3", "mmaction2", "paper", "seed"] = "own"
+    """a name for clips, offsets, crops and head (docs/evaluation.md), or own: each is set for itself"""
     num_clips: Positive = 10
-    """evenly spread clips of a video"""
-    offsets: Literal["spread", "paper"] = "spread"
-    """clips start from the first to the last possible frame, or at k/num_clips of the video and wrap at its end"""
+    """clips of a video"""
+    offsets: Literal["spread", "paper", "random"] = "spread"
+    """clips start from the first to the last possible frame; at k/num_clips of the video; or as in training"""
+    seed: int = 0
+    """seed of random offsets"""
     num_crops: Literal[1, 3] = 3
     """crops of a clip: 1 centre, or 3 along the longer side"""
     crop_size: Annotated[int, Field(ge=32)] = 256
     """side of a test crop (pixels)"""
+    head: Literal["trained", "pooled", "fully_conv"] = "trained"
+    """the checkpoint's own, or the mean of the map is classified, or each window as large as a training clip's"""
     batch_clips: Positive = 8
     """views that go through the network together; the last digits of a score depend on it"""
 
@@ -86,8 +92,12 @@ class EvaluateConfig(Section):
 class RegistryConfig(Section):
     """What register reads."""
 
+    rule: Literal["margin", "mcnemar"] = "margin"
+    """a challenger is better by a gain in top-1 alone, or by one that McNemar's test finds significant too"""
     min_gain: Fraction = 0.0
-    """top-1 that a challenger needs above the champion, which it must exceed (fraction)"""
+    """top-1 that a challenger needs above the champion, which it must exceed (fraction; both rules)"""
+    max_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    """greatest probability of such an uneven split if neither were better (0…1; rule=mcnemar)"""
 
 
 class RuntimeConfig(Section):
@@ -117,3 +127,5 @@ class RuntimeConfig(Section):
     """newest checkpoints that are kept while a training runs; the older ones are there in case one is damaged"""
     keep_every_epochs: Annotated[int, Field(ge=0)] = 0
     """epochs between checkpoints that are kept for good (0: none)"""
+    attention_videos: Annotated[int, Field(ge=0)] = 3
+    """videos whose attention the HTML report of an entry draws (0: none)"""

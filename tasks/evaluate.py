@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import child
+from nonlocal_core import child, given
 from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.evaluation.report import REPORT_FILE
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
+
+
+@task(name="given-checkpoint", **policy.options("evaluate"))
+def given_checkpoint(name: str, workspace: Workspace) -> given.Given:
+    """The checkpoint that a person names, with the settings that it brings along."""
+    report.show_in_prefect()
+    taken = child.call(given.take, name, workspace)
+    report.table(taken.checkpoint)
+    return taken
 
 
 @task(name="evaluate", **policy.options("evaluate"))

@@ -41,11 +41,10 @@ HOUR_S = 3600.0
 RETRIES = {
     "index": Retry(3, 5, 6 * HOUR_S),
     "cache": Retry(3, 5, 24 * HOUR_S),
-    "train": Retry(
-        2, 10, None
-    ),  # it may take weeks; a batch that is too large is halved (nonlocal_core/memory.py)
+    "train": Retry(2, 10, None),  # it may take weeks; a batch that is too large is halved by memory.py
     "evaluate": Retry(2, 10, None),
-    "register": Retry(3, 2, 600),
+    "register": Retry(3, 2, HOUR_S),
+    "predict": Retry(2, 10, None),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -18,12 +19,19 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
+from nonlocal_core import reports
 from nonlocal_core.artifacts import Entry, Reference, Workspace
+from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
+from nonlocal_core.sections import RuntimeConfig
+
+log = logging.getLogger(__name__)
 
 UPDATE_EVERY_S = 5.0
 NEW_CHAMPION = "nonlocal.registry.new-champion"
 """event whose payload has `version` and `text`"""
+MOST_ROWS = 1000
+"""of a table in the UI"""
 
 
 def table(reference: Reference) -> None:
@@ -43,16 +51,33 @@ def picture(key: str, file: Path) -> None:
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
 
 
-def decision(entry: Entry, workspace: Workspace, *, is_new: bool) -> None:
-    """Show what the registry decided, and tell Prefect's automations if it is a new champion."""
-    now = "the champion" if entry.is_champion else "not the champion"
-    text = f"{entry.version} is {now}: {entry.reason}"
-    create_markdown_artifact(
-        f"# {entry.version}\n\n{text}\n\nIt lies in `{workspace.path(entry)}`.", key="decision", description=text
-    )
-    if is_new:
-        resource = {"prefect.resource.id": f"nonlocal.registry.{workspace.root}"}
-        emit_event(NEW_CHAMPION, resource, payload={"version": entry.version, "text": text})
+def new_champion(entry: Entry, workspace: Workspace) -> None:
+    """Tell Prefect's automations of a new champion."""
+    resource = {"prefect.resource.id": f"nonlocal.registry.{workspace.root}"}
+    text = f"{entry.version} is the champion: {entry.reason}"
+    emit_event(NEW_CHAMPION, resource, payload={"version": entry.version, "text": text})
+
+
+def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
+    """Make the HTML report of an entry and link it; a report that cannot be made does not undo a registration."""
+    try:
+        file = reports.write_once(workspace, version, runtime)
+    except Exception:
+        log.warning(
+            "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True
+        )
+        return
+    create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=str(file))
+
+
+def predictions(made: Predictions) -> None:
+    """Show the first labels of the running task's videos as a table."""
+    rows = [
+        {"video": one.video, "label": guess.label, "score": f"{guess.score:.2%}", "status": one.status}
+        for one in made.videos[:MOST_ROWS]
+        for guess in one.guesses[:1] or [Guess(label=one.reason, score=0.0)]
+    ]
+    create_table_artifact(rows, key="predictions", description=f"{made.entry}, {made.protocol}")
 
 
 class ProgressArtifacts(logging.Handler):

@@ -23,8 +23,18 @@ NETWORK = (
     "nonlocal_core.data.loader",
     "nonlocal_core.evaluation.inference",
     "nonlocal_core.import_weights",
+    "nonlocal_core.given",
     "nonlocal_core.describe",
     "nonlocal_core.doctor",
+    "nonlocal_core.attention",
+    "nonlocal_core.evaluation.attention",
+    "nonlocal_core.evaluation.trained",
+    "nonlocal_core.registry.export",
+    "nonlocal_core.registry.onnx_graph",
+    "nonlocal_core.registry.__main__",
+)
+DRAWING = tuple(
+    f"nonlocal_core.evaluation.{room}" for room in ("arrows", "html", "lettering", "movies", "timeline")
 )
 
 
@@ -42,15 +52,30 @@ LAYERS = (  # the first one that has the module counts
         (
             *("flows", "tasks", "prefect", "rich", "nonlocal_core.config", "nonlocal_core.presets"),
             *("nonlocal_core.artifacts", "nonlocal_core.errors", "nonlocal_core.progress"),
+            "nonlocal_core.predictions",
         ),
     ),
     Layer(("tasks",), ("tasks", "prefect", "prefect_dask", "nonlocal_core")),
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(
         NETWORK,
-        ("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib"),
+        (
+            *("nonlocal_core", "mindspore", "numpy", "pydantic", "safetensors", "yaml", "matplotlib", "cv2"),
+            *("onnx", "onnxruntime"),
+        ),
         ("nonlocal_core.stages",),
     ),
+    Layer(
+        DRAWING,
+        ("nonlocal_core", *PURE_PACKAGES, "matplotlib", "PIL", "jinja2", "markupsafe"),
+        ("nonlocal_core.stages", *NETWORK),
+    ),
+    Layer(
+        ("nonlocal_core.reports", "nonlocal_core.prediction"),
+        ("nonlocal_core", *PURE_PACKAGES),
+        ("nonlocal_core.stages",),
+    ),
+    Layer(("nonlocal_core.registry.tracker",), ("nonlocal_core", "mlflow"), ("nonlocal_core.stages", *NETWORK)),
     Layer(("nonlocal_core",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages", *NETWORK)),
 )
 
@@ -136,10 +161,12 @@ PLANTED = [
     ("nonlocal_core/evaluation/metrics.py", "import mindspore"),
     ("nonlocal_core/evaluation/views.py", "from nonlocal_core.training import loop"),
     ("nonlocal_core/evaluation/report.py", "import prefect"),
+    ("nonlocal_core/evaluation/html.py", "import mindspore"),
+    ("nonlocal_core/evaluation/metrics.py", "import jinja2"),
     ("nonlocal_core/config.py", "if True:\n    import mindspore"),
     ("nonlocal_core/artifacts.py", "from prefect import flow"),
     ("nonlocal_core/errors.py", "import torch"),
-    ("nonlocal_core/registry.py", "import nonlocal_core.stages.register"),
+    ("nonlocal_core/registry/aliases.py", "import nonlocal_core.stages.register"),
     ("nonlocal_core/models/i3d.py", "import prefect"),
     ("nonlocal_core/models/i3d.py", "from nonlocal_core.stages import train"),
     ("nonlocal_core/training/loop.py", "from tasks import train"),

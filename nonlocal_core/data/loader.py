@@ -117,17 +117,23 @@ def train_batches(
 
 def video_views(
     reader: RecordReader, rows: list[int], clip: ClipConfig, evaluate: EvaluateConfig, num_workers: int
-) -> Iterator[NDArray[np.uint8]]:
+) -> Generator[NDArray[np.uint8], None, None]:
     """All views of each video, in the order of `rows`; every frame of a video is decoded once.
 
     Shape:  (num_clips * num_crops, 3, T, crop, crop) uint8.
     Raises: DamagedError if a record does not match its checksum.
     """
-    part_of = _parts(reader)
+    part_of, video_ids = _parts(reader), reader.rows["video_id"].tolist()
+
+    def starts(row: int, num_frames: int) -> NDArray[np.int64]:
+        if evaluate.offsets != "random":
+            return sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
+        rng = sampling.generator(evaluate.seed, 0, video_ids[row], "test clip")
+        return np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(evaluate.num_clips)])
 
     def views(row: int) -> NDArray[np.uint8]:
         first, num_frames = part_of[row]
-        indices = first + sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
+        indices = first + starts(row, num_frames)
         frames = reader.frames(row, indices.ravel())
         clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
         made = [transforms.test_views(one, evaluate.crop_size, evaluate.num_crops) for one in clips]

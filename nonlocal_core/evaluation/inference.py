@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,14 +12,20 @@ from numpy.typing import NDArray
 
 from nonlocal_core.data import loader
 from nonlocal_core.errors import InputError
+from nonlocal_core.model_section import map_sizes
+from nonlocal_core.models.i3d import I3D
 from nonlocal_core.progress import Progress
-from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.training import checkpoint, device
+
+log = logging.getLogger(__name__)
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def load(path: Path, labels: list[str], runtime: RuntimeConfig) -> Network:
+def load(
+    path: Path, labels: list[str], clip: ClipConfig, evaluate: EvaluateConfig, runtime: RuntimeConfig
+) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
     Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels.
@@ -30,6 +37,12 @@ def load(path: Path, labels: list[str], runtime: RuntimeConfig) -> Network:
             f"{path} was trained on other labels than those of the videos ({_list(described.labels)} against"
             f" {_list(labels)}): index the videos with labels_path=FILE, in the order of the checkpoint"
         )
+    if described.clip != clip:
+        log.warning(
+            "the network was trained on clips of %dx%d and is evaluated on %dx%d",
+            *(described.clip.clip_len, described.clip.frame_interval, clip.clip_len, clip.frame_interval),
+        )
+    net = with_head(net, described, evaluate)
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
         return net(loader.normalise(clip_NCTHW, net.model))
@@ -40,6 +53,18 @@ def load(path: Path, labels: list[str], runtime: RuntimeConfig) -> Network:
         return np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
 
     return network
+
+
+def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateConfig) -> I3D:
+    """The network with the head that is asked for; its window is what a training clip leaves of itself."""
+    if evaluate.head == "trained":
+        return net
+    *_, (_, frames, rows) = map_sizes(described.model, described.clip.clip_len, described.train.crop_size)
+    model = described.model.model_copy(update={"head": evaluate.head, "head_window": (frames, rows, rows)})
+    changed = I3D(model, len(described.labels))
+    checkpoint.assign(changed, checkpoint.weights_of_network(net), Path("the checkpoint"))
+    changed.set_train(False)
+    return changed
 
 
 def _list(labels: Sequence[str]) -> str:

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+
+BINS = 15
+"""of confidence"""
+
+
+class Bin(NamedTuple):
+    """The videos whose best score lies above `above` and not above the next bin's."""
+
+    above: float
+    num: int
+    confidence: float
+    """mean of their best scores"""
+    accuracy: float
 
 
 def rank(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -34,3 +49,39 @@ def confusion(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDA
     num_classes = scores_NK.shape[1]
     pairs = label_N * num_classes + scores_NK.argmax(axis=1)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def losses(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The negative logarithm of each video's score for its label.
+
+    Shape:  (N,)
+    """
+    right_N = np.take_along_axis(scores_NK, label_N[:, None], axis=1)[:, 0]
+    return np.asarray(-np.log(np.maximum(right_N, np.finfo(np.float64).tiny)))
+
+
+def mean_class_accuracy(is_right_N: NDArray[np.bool_], label_N: NDArray[np.int64]) -> float:
+    """The mean of the labels' accuracies, over the labels that have videos."""
+    num_K = np.bincount(label_N)
+    right_K = np.bincount(label_N, weights=is_right_N)
+    return float(np.mean(right_K[num_K > 0] / num_K[num_K > 0]))
+
+
+def calibration(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> list[Bin]:
+    """How often the network is right beside how sure it is, for each bin of confidence that has videos.
+
+    Source: Guo et al. 2017, section 2.
+    """
+    sure_N, is_right_N = scores_NK.max(axis=1), rank(scores_NK, label_N) == 0
+    bin_N = np.clip(np.ceil(sure_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return [
+        Bin(number / BINS, int(own.sum()), float(sure_N[own].mean()), float(is_right_N[own].mean()))
+        for number in range(BINS)
+        if (own := bin_N == number).any()
+    ]
+
+
+def calibration_error(bins: list[Bin]) -> float:
+    """The expected calibration error: the mean distance of accuracy and confidence over all videos."""
+    num = sum(one.num for one in bins)
+    return sum(one.num * abs(one.accuracy - one.confidence) for one in bins) / num

@@ -2,71 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import Evaluation, write_atomically
-from nonlocal_core.evaluation import metrics
-
-Scores = NDArray[np.float64]
-Ids = NDArray[np.int64]
+from nonlocal_core.evaluation.figures import Figures
 
 REPORT_FILE = "report.md"
-MOST_CONFUSED = 10
 
 
-def write(
-    folder: Path, evaluation: Evaluation, labels: list[str], scored: pd.DataFrame, split: pd.DataFrame
-) -> None:
-    """Write the page: figures with their denominators, a row a label, confusions, and what was left out."""
-    scores_NK = np.stack(scored["scores"].to_list())
-    label_N = scored["label_id"].to_numpy(np.int64)
-    left_out = split[split["status"] != "ok"]
+def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.DataFrame) -> None:
+    """Write the page: figures with their denominators, labels, confusions, calibration, and what was left out."""
+    left_out = split.loc[split["status"] != "ok", ["video_id", "label", "status", "reason"]]
+    confused = ((one["label"], one["taken_for"], one["num"]) for one in figures["confused"])
+    worst = (
+        (one["path"], one["label"], f"{one['score']:.3f}", one["taken_for"], f"{one['other_score']:.3f}")
+        for one in figures["worst"]
+    )
+    bins = (
+        (f"{one['above']:.1%}", one["num"], f"{one['confidence']:.2%}", f"{one['accuracy']:.2%}")
+        for one in figures["calibration"]
+    )
     parts = [
         "# Evaluation",
         f"- Protocol: {evaluation.protocol}",
-        f"- Scored: {evaluation.num_scored} of {evaluation.num_videos} videos, {len(left_out)} quarantined",
-        f"- top-1: {evaluation.top1:.2%}",
-        f"- top-5: {evaluation.top5:.2%}" + (" (of 5 labels or fewer)" if len(labels) <= 5 else ""),
+        f"- {evaluation.coverage}",
+        *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",
+        f"Every figure is of these {evaluation.num_scored} videos. In brackets: 95 % confidence, by Wilson's"
+        " formula for top-k and labels, by bootstrap for the others.",
         "## Labels",
-        _table(_by_label(scores_NK, label_N, labels)),
+        labels(figures["by_label"]),
         "## Most confused",
-        _table(_confused(scores_NK, label_N, labels)),
+        table(["label", "taken for", "videos"], confused),
+        "## Worst videos",
+        table(["path", "label", "its score", "taken for", "with score"], worst),
+        "## Calibration",
+        table(["confidence above", "videos", "mean confidence", "right"], bins),
         "## Quarantined",
-        _table(left_out[["video_id", "label", "status", "reason"]]),
+        table(list(left_out.columns), left_out.itertuples(index=False)),
     ]
     write_atomically(folder / REPORT_FILE, ("\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n").encode())
 
 
-def _by_label(scores_NK: Scores, label_N: Ids, labels: list[str]) -> pd.DataFrame:
-    ranks = metrics.rank(scores_NK, label_N)
-    rows = []
-    for label_id, label in enumerate(labels):
-        own = ranks[label_N == label_id]
-        if len(own):
-            rows.append((label, len(own), f"{np.mean(own < 1):.2%}", f"{np.mean(own < 5):.2%}"))
-    table: pd.DataFrame = pd.DataFrame(rows, columns=["label", "videos", "top-1", "top-5"])
-    return table
+def summary(figures: Figures) -> list[str]:
+    """The figures in one line each."""
+    num_labels = len(figures["by_label"])
+    lines = []
+    for k, share in figures["top"].items():
+        few = f", of only {num_labels} labels with videos" if num_labels <= int(k) else ""
+        lines.append(f"top-{k}: {share['value']:.2%} ({_range(share['wilson'])}{few})")
+    accuracy, loss = figures["mean_class_accuracy"], figures["loss"]
+    lines += [
+        f"mean class accuracy: {accuracy:.2%} ({_range(figures['mean_class_accuracy_bootstrap'])},"
+        f" of {num_labels} labels with videos)",
+        f"loss: {loss:.3f} ({figures['loss_bootstrap'][0]:.3f} to {figures['loss_bootstrap'][1]:.3f})",
+        f"calibration error (ECE): {figures['ece']:.2%}",
+    ]
+    return lines
 
 
-def _confused(scores_NK: Scores, label_N: Ids, labels: list[str]) -> pd.DataFrame:
-    counts = metrics.confusion(scores_NK, label_N)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [np.unravel_index(place, counts.shape) for place in order if counts.flat[place]]
-    rows = [(labels[right], labels[taken], counts[right, taken]) for right, taken in pairs]
-    table: pd.DataFrame = pd.DataFrame(rows, columns=["label", "taken for", "videos"])
-    return table
-
-
-def _table(rows: pd.DataFrame) -> str:
-    if rows.empty:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, or that there is nothing to show."""
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    if not cells:
         return "None."
-    lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
-    cells = ([str(cell).replace("|", "\\|") for cell in row] for row in rows.itertuples(index=False))
-    lines += ["| " + " | ".join(row) + " |" for row in cells]
-    return "\n".join(lines)
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in cells])
+
+
+def labels(rows: Sequence[Figures]) -> str:
+    """A row a label that has videos."""
+    ks = [name for name in rows[0] if name.startswith("top")]
+    return table(
+        ["label", "videos", *(f"top-{name[3:]}" for name in ks), f"top-{ks[0][3:]} with 95 % confidence"],
+        ((row["label"], row["num"], *(f"{row[name]:.2%}" for name in ks), _range(row["wilson"])) for row in rows),
+    )
+
+
+def _range(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.2%} to {ends[1]:.2%}"

@@ -15,7 +15,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.model_section import ModelConfig, looks_over_time
 from nonlocal_core.models.nonlocal_block import NonlocalBlock, batch_norm
 
 Triple = tuple[int, int, int]
@@ -186,7 +186,7 @@ def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
         cells[str(block)] = make(
             in_channels,
             model.width << (stage - 2),
-            inflate=model.inflate if _inflated(stage, block) else "none",
+            inflate=model.inflate if looks_over_time(stage, block) else "none",
             stride=2 if block == 0 and stage > 2 else 1,
             model=model,
         )
@@ -194,11 +194,6 @@ def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
         if block in model.nl_blocks(stage):
             cells[f"nl{block}"] = NonlocalBlock(in_channels, model, model.nl_group_frames[stage - 2])
     return nn.SequentialCell(cells)
-
-
-def _inflated(stage: int, block: int) -> bool:
-    """Whether a block looks over time: all of res2, then every second block."""
-    return stage == 2 or block % 2 == (1 if stage == 5 else 0)
 
 
 def _projection(in_channels: int, out_channels: int, stride: int, frozen: bool) -> nn.Cell:

@@ -3,28 +3,90 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, RecordCache, Workspace, code_version, key_of
+from nonlocal_core.artifacts import (
+    Checkpoint,
+    Entry,
+    Evaluation,
+    RecordCache,
+    Workspace,
+    code_version,
+    digest_of,
+    key_of,
+)
 from nonlocal_core.config import Config
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.registry.lineage import imported_from, packages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VERSION = 1
+SCORES_FILE = "scores.parquet"
 
 
 def register(
     checkpoint: Checkpoint, evaluation: Evaluation, cache: RecordCache, config: Config, workspace: Workspace
 ) -> Entry:
-    """The registry entry of a scored checkpoint; calling it again changes nothing."""
+    """The registry entry of a scored checkpoint; calling it again changes nothing.
+
+    Raises: DamagedError if the registry, the scores or the weights cannot be read.
+    """
     key = key_of("register", VERSION, [], [checkpoint.digest, evaluation.digest, evaluation.protocol])
     if found := registry.find(workspace, key):
         return found
-    facts = {
-        "checkpoint": checkpoint.model_dump(mode="json"),
+    facts: registry.Facts = {
         "labels": json.loads((workspace.path(cache) / RecordCache.LABELS).read_text()),
         "manifest_digest": cache.manifest_digest,
         "cache": cache.model_dump(mode="json"),
         "config": config.model_dump(mode="json"),
+        **_training(checkpoint, workspace),
         "code": code_version(),
-        "training": workspace.provenance(checkpoint),
+        "python": platform.python_version(),
+        "host": socket.gethostname(),
+        "packages": packages(),
     }
-    return registry.add(workspace, key, checkpoint, evaluation, facts, config.registry.min_gain)
+    return registry.add(
+        workspace, key, checkpoint, evaluation, _ranks(evaluation, workspace), facts, config.registry
+    )
+
+
+def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
+    from nonlocal_core.evaluation import comparison
+
+    file = workspace.path(evaluation) / SCORES_FILE
+    try:
+        return comparison.ranks_of(file)
+    except (OSError, ValueError):  # not there, or damaged
+        raise DamagedError(
+            f"{file} cannot be read: delete {file.parent} and run again, which scores the videos anew"
+        ) from None
+
+
+def _training(checkpoint: Checkpoint, workspace: Workspace) -> dict[str, Any]:
+    """How the weights were made, and what they started from."""
+    if checkpoint.path.startswith(f"{registry.FOLDER}/"):  # an entry that is scored in another way
+        kept = registry.entries(workspace)[Path(checkpoint.path).name]
+        return {name: kept[name] for name in ("training", "parent")}
+    training = workspace.provenance(checkpoint)
+    taken = {"file": training["file"], "digest": ""} if "file" in training else None  # a file that somebody named
+    return {"training": training, "parent": _parent(training.get("init") or taken, workspace)}
+
+
+def _parent(init: dict[str, str] | None, workspace: Workspace) -> dict[str, str] | None:
+    """The weights that a training started from: the file, its digest, and the entry or published file it was."""
+    if init is None:
+        return None
+    file = Path(init["file"])
+    entry = re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / registry.FOLDER
+    version = {"version": file.parent.name} if entry else {}
+    if not file.is_file() or init["digest"] not in ("", digest_of(file.read_bytes())):
+        return {**init, **version}
+    published = imported_from(file)
+    return {**init, **version, **({"imported_from": published} if published else {})}

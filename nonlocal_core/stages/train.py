@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nonlocal_core import cuda, registry
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
+from nonlocal_core.registry.lineage import packages
 
 if TYPE_CHECKING:
     from nonlocal_core.training.checkpoint import Description
@@ -53,7 +54,7 @@ def first_weights(config: Config, workspace: Workspace) -> Path | None:
         raise InputError("train.init=champion, but the registry has none yet: train one without train.init first")
     file = Path(version).expanduser()
     if re.fullmatch(r"v\d{4,}", version):
-        file = workspace.root / registry.FOLDER / version / "checkpoint.safetensors"
+        file = workspace.root / registry.FOLDER / version / registry.WEIGHTS_FILE
     if not file.is_file():
         raise InputError(f"train.init={init}: there is no file {file}")
     return file
@@ -69,9 +70,10 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
 
     def make(folder: Path) -> Checkpoint:
         cuda.load(config.runtime)
-        from nonlocal_core.training import checkpoint, watching
+        from nonlocal_core.training import checkpoint, device, watching
 
         _learn(cache, config, workspace, folder, init)
+        provenance["device"] = device.use(config.runtime)
         described, _ = checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)
         lines = watching.read_log(folder)
         return Checkpoint(
@@ -84,10 +86,11 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
             final_loss=next((line["loss"] for line in lines if line["step"] == described.step), float("nan")),
         )
 
-    provenance = {
+    provenance: dict[str, Any] = {
         "cache": cache.model_dump(mode="json"),
         "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "model", "train")},
         "init": {"file": str(init), "digest": digest_of(init.read_bytes())} if init else None,
+        "packages": packages(),
     }
     return workspace.build(Checkpoint, asked, make, provenance)
 

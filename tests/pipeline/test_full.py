@@ -31,6 +31,7 @@ SMALL = {
     "evaluate.num_clips": 1,
     "runtime.cache_shard_videos": 10,
     "runtime.max_unreadable": 0.3,
+    "runtime.attention_videos": 0,
 }
 
 
@@ -86,6 +87,8 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     scored = summary.evaluation
     assert f"{scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored" in text
     assert (workspace_dir / scored.path / "report.md").exists()
+    assert f"{workspace_dir}/reports/v0001.html" in text
+    assert "24 of 27 videos" in (workspace_dir / "reports/v0001.html").read_text(encoding="utf-8")
     assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
 
 
@@ -105,7 +108,9 @@ def test_a_mirrored_run_is_finished_elsewhere(run: tuple[Summary, Path], videos_
         subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     before = _written(tmp_path / "elsewhere")
     again = full("tiny", SMALL, videos_dir, tmp_path / "elsewhere")
-    assert _written(tmp_path / "elsewhere") == before
+    after = _written(tmp_path / "elsewhere")
+    assert after.pop(str(tmp_path / "elsewhere/reports/v0001.html")), "made from the others, so no mirror has it"
+    assert after == before
     assert again.entry == summary.entry
     assert again.evaluation == summary.evaluation
     assert again.cache == summary.cache
@@ -152,6 +157,26 @@ def test_a_split_that_is_not_there_is_said_before_the_training(
     with pytest.raises(InputError, match="there is no split test: these videos have train, val"):
         full("tiny", {**SMALL, "evaluate.split": "test", "train.seed": 7}, videos_dir, workspace_dir)
     assert _written(workspace_dir / "train") == trained
+
+
+def test_predicts_from_the_command_line(
+    run: tuple[Summary, Path], environment: dict[str, str], videos_dir: Path, tmp_path: Path
+) -> None:
+    _, workspace_dir = run
+    command = [sys.executable, str(REPOSITORY / "flows" / "predict.py"), str(videos_dir / "falls")]
+    command += [f"workspace_dir={workspace_dir}", f"out={tmp_path / 'p.json'}", "evaluate.num_crops=3"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 7 predicted" in done.stdout
+    assert "  cut.mp4       unreadable: " in done.stdout
+    listed = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
+    assert (listed["entry"], listed["protocol"]) == ("v0001", "1 clips x 3 crops of 4x3, 32 px")
+    assert [one["status"] for one in listed["videos"]] == ["unreadable", *["ok"] * 6]
+    done = subprocess.run(
+        [*command, "window_s=often"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: window_s=often does not fit: name a number\n"
 
 
 def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:

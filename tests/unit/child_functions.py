@@ -72,3 +72,18 @@ def wait(started: Path, interrupted: Path) -> None:
         time.sleep(0.3)  # it has time to keep its work
         interrupted.write_text("kept")
         raise
+
+
+def variable(name: str, wait_s: float) -> str:
+    time.sleep(wait_s)
+    return os.environ[name]
+
+
+def fail_or_wait(how: str, file: Path) -> None:
+    """Wait for ever, or fail once the other one waits."""
+    file.write_text(str(os.getpid()))
+    while how == "wait" or not (file.parent / "b").exists() or not (file.parent / "b").read_text():
+        time.sleep(0.02)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise errors.DamagedError("what is wrong")

@@ -49,11 +49,12 @@ class Toy(NamedTuple):
         return Workspace(folder)
 
 
-def python(code: str) -> subprocess.Popen[str]:
+def python(code: str, *words: str) -> subprocess.Popen[str]:
     """A Python process that can import what the tests can."""
     path = str(Path(__file__).parent)
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.append({path!r})\n{code}"],
+        [sys.executable, "-c", f"import sys; sys.path.append({path!r})\n{code}", *words],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -105,6 +105,23 @@ def test_calls_from_threads_do_not_mix():
     assert sums == list(range(1, 9))
 
 
+def test_several_calls_at_a_time_each_with_its_own_environment():
+    calls = [("NUMBER", 0.2), ("NUMBER", 0.0), ("NUMBER", 0.0)]
+    found = child.call_all(functions.variable, calls, [{"NUMBER": str(number)} for number in range(3)])
+    assert found == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("how", ["signal", "raise"])
+def test_the_first_of_several_calls_that_fails_ends_the_others(how, tmp_path):
+    calls = [(how, tmp_path / "a"), ("wait", tmp_path / "b")]
+    words = {"signal": "was killed by SIGKILL: run again", "raise": "what is wrong"}
+    started_s = time.monotonic()
+    with pytest.raises((ChildError, DamagedError), match=words[how]):
+        child.call_all(functions.fail_or_wait, calls, [{}, {}])
+    assert time.monotonic() - started_s < 20
+    assert is_gone(int((tmp_path / "b").read_text()), within_s=1)
+
+
 def test_damage_in_the_child_is_damage_here():
     with pytest.raises(DamagedError):
         child.call(functions.raise_ours, "DamagedError", "x")

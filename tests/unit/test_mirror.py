@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from registered import LABELS, ranks
 from s3_server import S3, Door
 from small import Toy, files_of, small_config
 
@@ -17,6 +18,7 @@ from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCach
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import RemoteError, WorkspaceError
 from nonlocal_core.mirror import main, mirror
+from nonlocal_core.sections import RegistryConfig
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
@@ -38,7 +40,8 @@ def trained(workspace: Workspace, name: str, top1: float = 0.5, weights: bytes =
 
     checkpoint = workspace.build(Checkpoint, name, make_checkpoint, {})
     evaluation = workspace.build(Evaluation, name, make_evaluation, {})
-    registry.add(workspace, name, checkpoint, evaluation, {}, 0.0)
+    right = ranks([number < 100 * top1 for number in range(100)])
+    registry.add(workspace, name, checkpoint, evaluation, right, {"labels": LABELS}, RegistryConfig())
 
 
 def finished(workspace: Workspace) -> dict[str, bytes]:
@@ -73,7 +76,7 @@ def test_what_is_pushed_and_pulled_is_finished_elsewhere(s3: S3, toy: Toy, tmp_p
     assert lines[8].startswith("train     1 of 1 to copy, 0.0001 GB")
     assert lines[9].startswith("train     1 copied and compared in ")
     here = finished(workspace)
-    not_copied = ("checkpoint.safetensors", "entry.json")
+    not_copied = ("checkpoint.safetensors", "ranks.parquet", "entry.json")
     for path in ("train/cc/w.safetensors", "notes.txt", *(f"registry/v0002/{name}" for name in not_copied)):
         del here[path]
     assert s3.files("mirror") == {f"mirror/{path}": len(content) for path, content in here.items()}
@@ -123,7 +126,7 @@ def test_what_makes_something_count_is_copied_last_and_a_broken_transfer_goes_on
     assert puts == [
         *("broken/train/aa/w.safetensors", "broken/train/aa/artifact.json"),
         *("broken/evaluate/aa/report.md", "broken/evaluate/aa/artifact.json"),
-        *("broken/registry/v0001/checkpoint.safetensors", "broken/registry/v0001/entry.json"),
+        *(f"broken/registry/v0001/{name}" for name in ("checkpoint.safetensors", "ranks.parquet", "entry.json")),
         "broken/registry/registry.json",
     ]
 
@@ -173,7 +176,7 @@ def test_a_registry_is_never_copied_over_decisions_that_it_does_not_have(s3: S3,
     assert code == 0
     assert lines[-1].startswith("registry  s3://bucket/decided")
     assert lines[-1].endswith(" has decided on v0002 too, so its registry.json stays")
-    assert json.loads(s3.read("decided/registry/registry.json"))["champion"] == "v0002"
+    assert json.loads(s3.read("decided/registry/registry.json"))["aliases"]["champion"] == "v0002"
 
     trained(mine, "cc", top1=0.7)  # parted
     before = s3.files("decided")
@@ -183,6 +186,24 @@ def test_a_registry_is_never_copied_over_decisions_that_it_does_not_have(s3: S3,
         assert "have decided on v0002 each by itself: mirror to another URI, or delete registry/" in lines[0]
     assert s3.files("decided") == before
     assert registry.read(mine).decisions[1].reason.startswith("better: top-1 70.00%")
+
+
+def test_a_registry_is_never_copied_over_an_alias_that_was_moved_elsewhere(s3: S3, tmp_path, capsys):
+    mine, theirs = Workspace(tmp_path / "mine"), Workspace(tmp_path / "theirs")
+    trained(mine, "aa")
+    trained(mine, "bb", top1=0.4)
+    assert run(capsys, mine.root, s3.uri("moved"))[0] == 0
+    assert run(capsys, theirs.root, s3.uri("moved"), "--pull")[0] == 0
+    registry.promote(theirs, "v0002")
+    assert run(capsys, theirs.root, s3.uri("moved"))[0] == 0
+
+    code, lines = run(capsys, mine.root, s3.uri("moved"))
+    assert (code, lines[-1].endswith(" has moved previous since, so its registry.json stays")) == (0, True)
+    assert json.loads(s3.read("moved/registry/registry.json"))["aliases"]["champion"] == "v0002"
+    registry.move(mine, "demo", "v0001")
+    code, lines = run(capsys, mine.root, s3.uri("moved"))
+    assert (code, len(lines)) == (3, 1)
+    assert "have moved demo each by itself: mirror to another URI" in lines[0]
 
 
 def test_a_person_s_mistakes_are_one_clear_line(s3: S3, tmp_path, capsys):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +60,36 @@ def test_a_score_that_is_no_number_is_refused(bad):
     scores[1, 2] = bad
     with pytest.raises(ValueError, match="not finite"):
         metrics.topk(scores, np.array([0, 1]), 1)
+
+
+def test_the_loss_is_the_log_of_the_right_score():
+    scores = np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1.0, 0.0, 0.0]])
+    found = metrics.losses(scores, np.array([0, 2, 1]))
+    assert found[0] == pytest.approx(math.log(2))
+    assert found[1] == pytest.approx(math.log(10))
+    assert 700 < found[2] < 750, "a score of 0 is no infinite loss"
+
+
+def test_the_mean_class_accuracy_counts_each_label_that_has_videos_once():
+    label = np.array([0] * 8 + [1] * 2 + [3])
+    is_right = np.array([True] * 6 + [False] * 2 + [True, False] + [False])
+    assert metrics.mean_class_accuracy(is_right, label) == pytest.approx((6 / 8 + 1 / 2 + 0) / 3)
+
+
+def test_the_calibration_error_by_hand():
+    """Three bins of fifteenths: (5/15, 6/15], (9/15, 10/15] and the last one."""
+    sure = [0.35, 0.40, 0.62, 10 / 15, 0.98]
+    right = [True, False, True, True, False]
+    scores = np.array([[one, *[(1 - one) / 4] * 4] for one in sure])
+    bins = metrics.calibration(scores, np.array([0 if one else 1 for one in right]))
+    assert [one.num for one in bins] == [2, 2, 1]
+    assert [one.above for one in bins] == pytest.approx([5 / 15, 9 / 15, 14 / 15])
+    assert [one.accuracy for one in bins] == [0.5, 1.0, 0.0]
+    assert [one.confidence for one in bins] == pytest.approx([0.375, (0.62 + 10 / 15) / 2, 0.98])
+    by_hand = (2 * abs(0.5 - 0.375) + 2 * abs(1 - (0.62 + 10 / 15) / 2) + 0.98) / 5
+    assert metrics.calibration_error(bins) == pytest.approx(by_hand)
+
+
+def test_a_network_that_is_always_sure_and_right_is_calibrated():
+    assert metrics.calibration_error(metrics.calibration(np.eye(4), np.arange(4))) == 0.0
+    assert metrics.calibration_error(metrics.calibration(np.eye(4), (np.arange(4) + 1) % 4)) == 1.0

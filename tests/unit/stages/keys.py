@@ -35,13 +35,15 @@ OTHER: dict[str, object] = {
     "train.precision": "bf16", "train.precise_bn_batches": 2, "train.val_epochs": 2, "train.select": "best",
     "train.patience": 2,
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
-    "evaluate.offsets": "paper", "evaluate.batch_clips": 3,
-    "registry.min_gain": 0.1,
+    "evaluate.offsets": "paper", "evaluate.batch_clips": 3, "evaluate.protocol": "seed", "evaluate.seed": 1,
+    "evaluate.head": "fully_conv",
+    "registry.rule": "mcnemar", "registry.min_gain": 0.1, "registry.max_p": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
     "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots",
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,
+    "runtime.attention_videos": 1,
 }  # fmt: skip
 NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
     "model.block": {"model.inflate": "none"},

@@ -2,26 +2,32 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
-from nonlocal_core.data import loader
+from nonlocal_core import scores
+from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.data import loader, tables
 from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import InputError
-from nonlocal_core.evaluation import report
+from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.stages import evaluate as stage
 from nonlocal_core.training import checkpoint as checkpoints
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
+
+FILES = ["artifact.json", figures.FILE, report.REPORT_FILE, stage.SCORES_FILE, stored.FILE]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,8 @@ def test_other_ways_to_take_clips_are_other_protocols():
         {"clip__sampling": "average"},
         {"clip__short_videos": "loop"},
         {"evaluate__offsets": "paper", "clip__sampling": "part"},
+        {"evaluate__offsets": "random", "evaluate__seed": 7, "evaluate__head": "pooled"},
+        {"evaluate__protocol": "seed"},
     ]
     assert [stage.protocol(small_config(**way)) for way in ways] == [
         "val, 1 clips x 1 crops of 4x3, 32 px of 36",
@@ -115,6 +123,8 @@ def test_other_ways_to_take_clips_are_other_protocols():
         "val, 1 clips x 1 crops of 4x3, 32 px of 36, sampling average",
         "val, 1 clips x 1 crops of 4x3, 32 px of 36, short videos loop",
         "val, 1 clips x 1 crops of 4x1, 32 px of 36, sampling part, offsets paper",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36, offsets random 7, head pooled",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36, offsets random 0, head pooled",
     ]
 
 
@@ -122,7 +132,7 @@ def test_the_artifact_says_what_was_scored_and_how(toy, start, evaluated):
     workspace, checkpoint = start
     assert evaluated.protocol == "val, 3 clips x 1 crops of 4x3, 32 px of 36"
     assert evaluated.split_digest == toy.cache.split_digests["val"]
-    assert sorted(files_of(workspace.path(evaluated))) == ["artifact.json", report.REPORT_FILE, stage.SCORES_FILE]
+    assert sorted(files_of(workspace.path(evaluated))) == FILES
     said = workspace.provenance(evaluated)
     assert Checkpoint.model_validate(said["checkpoint"]) == checkpoint
     assert RecordCache.model_validate(said["cache"]) == toy.cache
@@ -137,45 +147,187 @@ def test_a_second_call_touches_nothing(toy, start, evaluated):
     assert files_of(workspace.path(evaluated)) == before
 
 
-def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, evaluated, tmp_path, monkeypatch):
-    workspace, checkpoint = fresh(toy, start, tmp_path)
+def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
+    """The views of 3 x 3 that 3 x 1 has too give its scores."""
+    workspace, checkpoint = start
+    settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
+    made = stage.evaluate(checkpoint, toy.cache, small_config(**settings, evaluate__num_crops=3), workspace)
+    folder = workspace.path(made)
+    again = stored.score(folder / stored.FILE, 3, 1)
+    run = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
+    expected = scores_of(workspace, run)
+    assert len(again) == len(expected) == 4
+    for row in again.itertuples():
+        np.testing.assert_allclose(row.scores, expected[row.video_id], rtol=1e-4, atol=1e-6)
+
+    capsys.readouterr()
+    assert scores.main([str(folder), "--json", "--k", "1", "2"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["coverage"] == "4 of 4 videos scored, 0 quarantined"
+    assert list(said["views"]) == [
+        "1 of 3 clips x 1 of 3 crops", "3 of 3 clips x 1 of 3 crops",
+        "1 of 3 clips x 3 of 3 crops", "3 of 3 clips x 3 of 3 crops",
+    ]  # fmt: skip
+    kept = json.loads((workspace.path(run) / figures.FILE).read_text())
+    assert said["views"]["3 of 3 clips x 1 of 3 crops"]["top"]["1"] == kept["top"]["1"]
+    assert said["views"]["3 of 3 clips x 1 of 3 crops"]["loss"] == pytest.approx(kept["loss"], rel=1e-4)
+    whole = json.loads((folder / figures.FILE).read_text())
+    assert said["views"]["3 of 3 clips x 3 of 3 crops"]["confusion"] == whole["confusion"]
+
+    assert scores.main([str(folder), "--clips", "2", "--crops", "1", "--labels"]) == 0
+    page = capsys.readouterr().out
+    assert "2 of 3 clips x 1 of 3 crops\n  top-1: " in page
+    assert "| falls | 1 | " in page
+    assert scores.main([str(folder), "--clips", "4"]) == 3
+    assert capsys.readouterr().err == "error: 4 clips cannot be taken from 3: 1 to 3 can\n"
+    assert scores.main([str(folder.parent)]) == 3
+    assert "is no finished evaluation: name a folder workspace/evaluate/KEY" in capsys.readouterr().err
+
+
+def test_metrics_are_those_of_the_artifact(start, evaluated):
+    workspace, _ = start
+    kept = json.loads((workspace.path(evaluated) / figures.FILE).read_text())
+    assert kept["top"]["1"]["value"] == evaluated.top1
+    assert (kept["loss"], kept["mean_class_accuracy"]) == (evaluated.loss, evaluated.mean_class_accuracy)
+    assert kept["coverage"] == evaluated.coverage == "4 of 4 videos scored, 0 quarantined"
+    scored = scores_of(workspace, evaluated)
+    ids = {video_id: LABELS.index(video_id.split("/")[0]) for video_id in scored}
+    assert kept["loss"] == pytest.approx(np.mean([-np.log(scored[name][ids[name]]) for name in scored]))
+    assert all(Path(one["path"]).exists() for one in kept["worst"])
+
+
+def test_every_video_of_all_splits_can_be_scored(toy, start):
+    workspace, checkpoint = start
+    made = stage.evaluate(checkpoint, toy.cache, small_config(evaluate__split="all"), workspace)
+    assert (made.num_scored, made.num_videos) == (12, 12)
+    assert made.protocol.startswith("all, 1 clips")
+    assert made.split_digest not in toy.cache.split_digests.values()
+
+
+def run_and_cut(toy, checkpoint, workspace, cut, **settings):
+    """What a process with the stage says, in which `cut` is called with the progress of each video."""
     process = python(f"""
 import logging, os, signal
 from pathlib import Path
 from small import small_config
 from nonlocal_core import progress
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
+from nonlocal_core.errors import ChildError
 from nonlocal_core.stages import evaluate
 
 class Cut(logging.Handler):
     def emit(self, record):
-        if record.progress["done"] == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
+        done = record.progress["done"]
+        {cut}
 
 progress.TICK_EVERY_S = 0.0
 logging.getLogger(progress.TICKS).addHandler(Cut())
-evaluate.CHUNK_VIDEOS = 1
-config = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)
+evaluate.CHUNK_VIEWS = 1
 checkpoint = Checkpoint.model_validate_json({checkpoint.model_dump_json()!r})
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
-evaluate.evaluate(checkpoint, cache, config, Workspace(Path({str(workspace.root)!r})))
+try:
+    evaluate.evaluate(checkpoint, cache, small_config(**{settings!r}), Workspace(Path({str(workspace.root)!r})))
+except ChildError as error:
+    print(error.worth_retrying, error)
 """)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, said
-    partial = workspace.root / f"{evaluated.path}.partial"
-    assert sorted(files_of(partial)) == ["scores-00000.parquet", "scores-00001.parquet"]
-    chunk = partial / "scores-00000.parquet"
-    (row,) = pq.read_table(chunk, use_threads=False).to_pylist()
-    first, row["scores"] = row["video_id"], [0.1, 0.2, 0.3, 0.4]
-    pq.write_table(pa.Table.from_pylist([row], schema=pq.read_schema(chunk)), chunk)
-    monkeypatch.setattr(stage, "CHUNK_VIDEOS", 1)
-    made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
-    scores, expected = scores_of(workspace, made), scores_of(start[0], evaluated)
-    assert scores.pop(first).tolist() == [0.1, 0.2, 0.3, 0.4], "it was scored again"
-    assert scores.keys() == expected.keys() - {first}
-    for video_id, score in scores.items():
-        np.testing.assert_allclose(score, expected[video_id], rtol=1e-5)
-    assert sorted(files_of(workspace.path(made))) == ["artifact.json", report.REPORT_FILE, stage.SCORES_FILE]
+    said, problems = process.communicate(timeout=100)
+    return process.returncode, said, problems
+
+
+def written(workspace, evaluation):
+    """The files of an evaluation, without the one that tells the time."""
+    folder = workspace.path(evaluation)
+    return {name: (folder / name).read_bytes() for name in FILES if name != "artifact.json"}
+
+
+def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, tmp_path, monkeypatch):
+    workspace, checkpoint = fresh(toy, start, tmp_path / "cut")
+    settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 3}
+    cut = "done == 3 and os.kill(os.getpid(), signal.SIGKILL)"
+    code, _, problems = run_and_cut(toy, checkpoint, workspace, cut, **settings)
+    assert code == -signal.SIGKILL, problems
+    config = small_config(**settings)
+    partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
+    assert sorted(files_of(partial)) == ["chunk-000000.parquet", "chunk-000001.parquet"]
+    chunk = partial / "chunk-000000.parquet"
+    rows = pq.read_table(chunk, use_threads=False).to_pylist()
+    first = {row["video_id"] for row in rows}
+    assert len(rows) == 3
+    assert len(first) == 1
+    for row in rows:
+        row["logits"] = [0.0, 0.0, 0.0, 9.0]
+    tables.write(pa.Table.from_pylist(rows, schema=stored.SCHEMA), chunk)
+    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    made = stage.evaluate(checkpoint, toy.cache, config, workspace)
+    other, _ = fresh(toy, start, tmp_path / "uncut")
+    uncut = stage.evaluate(checkpoint, toy.cache, config, other)
+    scores, expected = scores_of(workspace, made), scores_of(other, uncut)
+    assert scores.pop(first.pop())[3] > 0.99, "it was scored again"
+    assert len(scores) == len(expected) - 1
+    assert all(scores[video_id].tolist() == expected[video_id].tolist() for video_id in scores)
+    assert sorted(files_of(workspace.path(made))) == FILES
+
+
+def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp_path, monkeypatch):
+    """Each video once, and byte for byte what one process makes."""
+    workspace, checkpoint = fresh(toy, start, tmp_path / "two")
+    settings = {
+        "evaluate__num_clips": 10, "evaluate__num_crops": 3, "evaluate__batch_clips": 1, "runtime__num_devices": 2,
+    }  # fmt: skip
+    cut = (
+        "[own] = [f for f in Path('/proc/self/task').glob('*/children') if f.read_text()][:1] or [None];"
+        "own and os.kill(int(own.read_text().split()[0]), signal.SIGKILL)"
+    )
+    code, said, problems = run_and_cut(toy, checkpoint, workspace, cut, **settings)
+    assert (code, problems) == (0, "")
+    assert said.startswith("True the process of evaluate was killed by SIGKILL: run again")
+    config = small_config(**settings)
+    partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
+    assert len(files_of(partial)) < 4
+
+    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    made = stage.evaluate(checkpoint, toy.cache, config, workspace)
+    other, _ = fresh(toy, start, tmp_path / "one")
+    alone = stage.evaluate(checkpoint, toy.cache, small_config(**{**settings, "runtime__num_devices": 1}), other)
+    assert (made.num_scored, made.num_videos) == (4, 4)
+    assert made == alone
+    assert written(workspace, made) == written(other, alone)
+    views = pq.read_table(workspace.path(made) / stored.FILE, use_threads=False).to_pandas()
+    assert len(views) == 120
+    assert not views.duplicated(["video_id", "clip", "crop"]).any()
+
+
+def test_each_device_is_seen_by_one_process(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
+    found = [stage._device_variables(rank) for rank in range(3)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "GPU-7", "2"]
+    assert [one["ASCEND_RT_VISIBLE_DEVICES"] for one in found] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5, 8, 64, 100])
+@pytest.mark.parametrize(("num_clips", "num_crops"), [(1, 1), (10, 1), (10, 3), (7, 3)])
+def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_crops, tmp_path):
+    rows = pd.DataFrame({"split": ["train", "val", "val", "val"] * 90, "status": ["ok", "ok", "empty", "ok"] * 90})
+    test = EvaluateConfig(num_clips=num_clips, num_crops=num_crops, batch_clips=batch)
+    chunks = stage._chunks(rows, test, tmp_path)
+    assert [row for chunk in chunks for row in chunk.rows] == [4 * i + k for i in range(90) for k in (1, 3)]
+    for chunk in chunks[:-1]:
+        num_views = len(chunk.rows) * num_clips * num_crops
+        assert num_views % batch == 0
+        assert stage.CHUNK_VIEWS <= num_views < stage.CHUNK_VIEWS + num_clips * num_crops * batch
+    assert len({chunk.file for chunk in chunks}) == len(chunks)
+
+
+def test_views_of_other_videos_are_not_taken_for_these(toy, start, evaluated, tmp_path):
+    """An unfinished folder from before says nothing of videos that are there now."""
+    workspace, checkpoint = fresh(toy, start, tmp_path)
+    whole = start[0].path(evaluated) / stored.FILE
+    rows = pq.read_table(whole, use_threads=False).slice(3)
+    partial = workspace.partial(Evaluation, evaluated.key)
+    pq.write_table(rows, partial / stored.FILE)
+    with pytest.raises(DamagedError, match=r"partial has the views of other videos: delete it and run again"):
+        stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
 
 
 def test_a_checkpoint_of_other_labels_is_refused(toy, start, tmp_path):
@@ -203,5 +355,5 @@ def test_videos_that_could_not_be_decoded_count_in_the_denominator(toy, start, t
     made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     assert (made.num_scored, made.num_videos) == (3, 4)
     page = (Workspace(tmp_path).path(made) / report.REPORT_FILE).read_text()
-    assert "Scored: 3 of 4 videos, 1 quarantined" in page
+    assert "- 3 of 4 videos scored, 1 quarantined: 1 unreadable\n" in page
     assert f"| {broken['video_id']} | {broken['label']} | unreadable | damaged: cut short |" in page

@@ -2,34 +2,46 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
 from small import files_of, small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Evaluation
+from nonlocal_core.artifacts import Checkpoint, Evaluation, digest_of
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage
 
 
-def scored(toy, workspace, name, top1):
-    """A finished checkpoint and its evaluation."""
+def scored(toy, workspace, name, right, **training):
+    """A finished checkpoint and its evaluation: 100 videos, `right` of them right."""
     checkpoint = Checkpoint(
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
     )
     evaluation = Evaluation(
         key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s",
-        top1=top1, top5=1.0, num_scored=4, num_videos=4,
+        top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
     )  # fmt: skip
 
     def make(folder):
         (folder / "w.safetensors").write_text(name)
         return checkpoint
 
-    workspace.build(Checkpoint, name, make, {"made": "by hand"})
+    workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
+    rows = pd.DataFrame({"video_id": [f"v/{number}" for number in range(100)], "label": "grows", "label_id": 1})
+    rows["scores"] = [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
+    workspace.path(evaluation).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pandas(rows), workspace.path(evaluation) / "scores.parquet")
     return checkpoint, evaluation, toy.cache
 
 
 def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
-    entry = stage.register(*scored(toy, workspace, "a", 0.5), config, workspace)
+    entry = stage.register(*scored(toy, workspace, "a", 50), config, workspace)
     kept = json.loads((workspace.path(entry) / "entry.json").read_text())
     assert kept["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
     assert kept["manifest_digest"] == toy.manifest.digest
@@ -41,13 +53,13 @@ def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
 
 def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config(registry__min_gain=0.05)
-    first = scored(toy, workspace, "a", 0.5)
+    first = scored(toy, workspace, "a", 50)
     entry = stage.register(*first, config, workspace)
     before = files_of(tmp_path / "registry")
     assert stage.register(*first, config, workspace) == entry
     assert files_of(tmp_path / "registry") == before
-    little = stage.register(*scored(toy, workspace, "b", 0.54), config, workspace)
-    much = stage.register(*scored(toy, workspace, "c", 0.56), config, workspace)
+    little = stage.register(*scored(toy, workspace, "b", 54), config, workspace)
+    much = stage.register(*scored(toy, workspace, "c", 56), config, workspace)
     assert [entry.is_champion, little.is_champion, much.is_champion] == [True, False, True]
     assert registry.read(workspace).champion == "v0003"
     assert not stage.register(*first, config, workspace).is_champion
@@ -55,8 +67,77 @@ def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion
 
 def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
-    checkpoint, evaluation, cache = scored(toy, workspace, "a", 0.5)
+    checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
     first = stage.register(checkpoint, evaluation, cache, config, workspace)
     other = evaluation.model_copy(update={"protocol": "test"})
     second = stage.register(checkpoint, other, cache, config, workspace)
     assert (first.version, second.version, second.is_champion) == ("v0001", "v0002", False)
+
+
+def lineage_of(workspace, version):
+    return [(step.name, step.facts) for step in lineage(workspace, version)]
+
+
+def test_the_lineage_leads_back_to_the_videos_and_the_environment(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    training = {"device": "CPU", "packages": {"mindspore": "2.10.0"}, "init": None}
+    entry = stage.register(*scored(toy, workspace, "a", 50, **training), config, workspace)
+    said = dict(lineage_of(workspace, entry.version))
+    assert list(said) == [
+        "entry v0001", "evaluation", "checkpoint", "training", "environment", "parent weights", "cache",
+        "manifest", "videos",
+    ]  # fmt: skip
+    assert said["entry v0001"]["decision"] == "the first entry"
+    assert (said["checkpoint"]["digest"], said["evaluation"]["protocol"]) == ("a", "val")
+    assert said["cache"]["digest"] == toy.cache.digest
+    assert said["manifest"] == {"digest": toy.manifest.digest, "splits": toy.cache.split_digests}
+    assert said["videos"] == {"videos_dir": str(toy.videos_dir)}
+    assert said["training"]["code"] == workspace.provenance(toy.cache)["code"]
+    assert (said["training"]["device"], said["environment"]["mindspore"]) == ("CPU", "2.10.0")
+    assert said["parent weights"] == {"from": "random weights"}
+
+
+def test_the_lineage_goes_on_with_the_parents(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    published = tmp_path / "start.safetensors"
+    description = json.dumps({"imported_from": "mmaction2 0123"})
+    safetensors.numpy.save_file({"w": np.zeros(1)}, published, {"description": description})
+
+    def init(file):
+        return {"init": {"file": str(file), "digest": digest_of(file.read_bytes())}}
+
+    first = stage.register(*scored(toy, workspace, "a", 50, **init(published)), config, workspace)
+    weights = workspace.path(first) / "checkpoint.safetensors"
+    second = stage.register(*scored(toy, workspace, "b", 60, **init(weights)), config, workspace)
+    steps = lineage_of(workspace, second.version)
+    assert [name for name, _ in steps if name.startswith("entry")] == ["entry v0002", "entry v0001"]
+    parents = [facts for name, facts in steps if name == "parent weights"]
+    assert parents == [
+        {**init(weights)["init"], "version": "v0001"},
+        {**init(published)["init"], "imported_from": "mmaction2 0123"},
+    ]
+
+
+def test_an_entry_that_is_scored_anew_keeps_its_training(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    first = stage.register(*scored(toy, workspace, "a", 50), config, workspace)
+    _, evaluation, cache = scored(toy, workspace, "again", 10)
+    checkpoint = registry.checkpoint_of(workspace, first.version)
+    assert (workspace.path(checkpoint) / checkpoint.file).read_text() == "a"
+    other = evaluation.model_copy(update={"protocol": "val, otherwise"})
+    second = stage.register(checkpoint, other, cache, config, workspace)
+    assert not second.is_champion
+    assert second.reason.startswith("the weights of the champion v0001 in line ")
+    kept = [json.loads((workspace.path(entry) / "entry.json").read_text()) for entry in (first, second)]
+    assert kept[0]["training"] == kept[1]["training"]
+    assert (workspace.path(second) / "checkpoint.safetensors").read_text() == "a"
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"PAR1")])
+def test_without_readable_scores_nothing_is_registered(toy, tmp_path, damage):
+    workspace = toy.workspace(tmp_path)
+    made = scored(toy, workspace, "a", 50)
+    damage(tmp_path / "evaluate/a/scores.parquet")
+    with pytest.raises(DamagedError, match=r"scores.parquet cannot be read: delete .*evaluate/a and run again"):
+        stage.register(*made, small_config(), workspace)
+    assert registry.entries(workspace) == {}

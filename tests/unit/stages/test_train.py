@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import numpy as np
@@ -29,7 +30,9 @@ def registered(toy, tmp_path):
 
 
 def promote(workspace, version):
-    write_json(workspace.root / "registry/registry.json", registry.State(champion=version).model_dump())
+    write_json(
+        workspace.root / "registry/registry.json", registry.State(aliases={"champion": version}).model_dump()
+    )
 
 
 def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
@@ -146,6 +149,7 @@ def test_provenance_says_what_a_checkpoint_was_made_of(toy, tmp_path):
     assert said["config"] == {
         name: json.loads(getattr(config, name).model_dump_json()) for name in ("clip", "model", "train")
     }
+    assert (said["device"], said["packages"]["mindspore"]) == ("CPU", importlib.metadata.version("mindspore"))
     assert stage.train(toy.cache, config, workspace) == made
 
 

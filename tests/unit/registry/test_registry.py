@@ -6,34 +6,12 @@ import os
 import shutil
 
 import pytest
+from registered import add, scored
 from small import python
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Workspace
 from nonlocal_core.errors import DamagedError
-
-
-def scored(workspace, name, top1, **overrides):
-    """A checkpoint on disk and its evaluation."""
-    checkpoint = Checkpoint(
-        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=1, final_loss=0.5
-    )
-    workspace.path(checkpoint).mkdir(parents=True, exist_ok=True)
-    (workspace.path(checkpoint) / "w.safetensors").write_text(f"weights of {name}")
-    facts = {"protocol": "val, 30 views", "split_digest": "videos", "top5": 1.0, "num_scored": 9, "num_videos": 9}
-    evaluation = Evaluation(
-        **{"key": name, "digest": f"{name}-scores", "path": f"evaluate/{name}", "top1": top1, **facts, **overrides}
-    )
-    return checkpoint, evaluation
-
-
-def add(workspace, name, top1, min_gain=0.0, **overrides) -> Entry:
-    return registry.add(workspace, name, *scored(workspace, name, top1, **overrides), {"code": "abc"}, min_gain)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path)
+from nonlocal_core.sections import RegistryConfig
 
 
 def test_the_first_entry_is_the_champion(workspace):
@@ -41,7 +19,7 @@ def test_the_first_entry_is_the_champion(workspace):
     assert (entry.version, entry.is_champion, entry.reason) == ("v0001", True, "the first entry")
     assert (entry.key, entry.path, entry.digest) == ("a", "registry/v0001", "a-scores")
     folder = workspace.path(entry)
-    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "entry.json"]
+    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "entry.json", "ranks.parquet"]
     assert (folder / "checkpoint.safetensors").read_text() == "weights of a"
     kept = json.loads((folder / "entry.json").read_text())
     assert (kept["key"], kept["code"], kept["evaluation"]["top1"]) == ("a", "abc", 0.1)
@@ -51,13 +29,11 @@ def test_the_first_entry_is_the_champion(workspace):
 @pytest.mark.parametrize(
     ("top1", "settings", "promoted", "reason"),
     [
-        (0.51, {}, True, "better: top-1 51.00% against 50.00% of v0001"),
+        (0.51, {}, True, "better: top-1 51.00% against 50.00% of v0001, 100 videos"),
         (0.5, {}, False, "not better: top-1 50.00% against 50.00% of v0001"),
         (0.4, {}, False, "not better: top-1 40.00% against 50.00% of v0001"),
-        (0.51, {"min_gain": 0.02}, False, "not better: .*, which needs a gain above 2.00%"),
-        (0.53, {"min_gain": 0.02}, True, "better: "),
-        (0.9, {"split_digest": "others"}, False, "scored on other videos than v0001, so not compared"),
-        (0.9, {"protocol": "val, 1 view"}, False, "scored by another protocol than v0001, so not compared"),
+        (0.51, {"rule": RegistryConfig(min_gain=0.02)}, False, "not better: .*, which needs a gain above 2.00%"),
+        (0.53, {"rule": RegistryConfig(min_gain=0.02)}, True, "better: "),
     ],
 )
 def test_a_challenger_must_be_better_on_the_same_videos_and_views(workspace, top1, settings, promoted, reason):
@@ -107,7 +83,7 @@ def test_a_half_copied_entry_is_copied_anew(workspace):
     entry = add(workspace, "a", 0.5)
     assert entry.version == "v0001"
     assert sorted(os.listdir(workspace.root / "registry")) == ["registry.json", "v0001"]
-    assert sorted(os.listdir(workspace.path(entry))) == ["checkpoint.safetensors", "entry.json"]
+    assert sorted(os.listdir(workspace.path(entry))) == ["checkpoint.safetensors", "entry.json", "ranks.parquet"]
 
 
 def test_a_number_is_never_given_twice(workspace):
@@ -127,7 +103,7 @@ def test_two_processes_that_add_at_once_give_two_versions_and_one_decision_each(
         python(f"""
 from pathlib import Path
 from nonlocal_core.artifacts import Workspace
-from test_registry import add
+from registered import add
 add(Workspace(Path({str(workspace.root)!r})), {name!r}, {top1})
 """)
         for name, top1 in names.items()

@@ -1,0 +1,93 @@
+"""A checkpoint that is there already, scored on a folder of labelled videos.
+
+python flows/evaluate.py [PRESET] checkpoint=FILE|v0001|champion videos_dir=DIR [key=value ...]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import command_line
+from nonlocal_core.artifacts import Checkpoint, Evaluation, Frozen, RecordCache, Workspace
+from nonlocal_core.config import resolve
+from nonlocal_core.errors import ConfigError, InputError
+from tasks.cache import cache
+from tasks.evaluate import evaluate, given_checkpoint
+from tasks.index import index
+from tasks.policy import check_runner
+
+
+class Scored(Frozen):
+    """How well a checkpoint knows the videos of a folder."""
+
+    checkpoint: Checkpoint
+    cache: RecordCache
+    evaluation: Evaluation
+    workspace: str
+
+    def __str__(self) -> str:
+        """A few lines for a person."""
+        made = self.evaluation
+        return "\n".join(
+            [
+                "",
+                f"  scored    {made.coverage} ({made.protocol})",
+                f"  top-1     {made.top1:.2%}",
+                f"  top-5     {made.top5:.2%}",
+                f"  report    {self.workspace}/{made.path}/report.md",
+                f"  more      python -m nonlocal_core.scores {self.workspace}/{made.path}",
+                "",
+            ]
+        )
+
+
+@flow(name="evaluate", flow_run_name="evaluate-{checkpoint}")
+def evaluate_checkpoint(
+    preset: str = "tiny",
+    overrides: dict[str, Any] | None = None,
+    checkpoint: str = "champion",
+    videos_dir: Path | str | None = None,
+    workspace_dir: Path = Path("workspace"),
+    labels_path: Path | None = None,
+    runner: str = "threads",
+) -> Scored:
+    """Index, cache and evaluate.
+
+    Clips, frames and network are those of the checkpoint, unless `overrides` has others.  The preset says how to
+    index and evaluate.
+
+    Args:
+        preset: named settings
+        overrides: settings that differ from the preset, such as {"evaluate.protocol": "10x3"}
+        checkpoint: a file, a registry entry such as v0003, or champion
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
+        workspace_dir: folder that all results live in
+        labels_path: JSON file of label ids; those of the checkpoint if there is none
+        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+    """
+    given_overrides = overrides or {}
+    resolve(preset, given_overrides)
+    check_runner(runner)
+    if videos_dir is None:
+        raise InputError("evaluate needs videos: name their folder with videos_dir=DIR")
+    workspace = Workspace(workspace_dir)
+    given = given_checkpoint(checkpoint, workspace)
+    config = resolve(preset, {**given.settings, **given_overrides})
+    if config.evaluate.crop_size < config.train.crop_size:
+        raise ConfigError(
+            f"evaluate.crop_size={config.evaluate.crop_size} is smaller than the crops of"
+            f" {config.train.crop_size} that the network was trained on: name the preset of its training, or"
+            " evaluate.protocol=10x3"
+        )
+    manifest = index(videos_dir, config, workspace, labels_path or given.labels_path, runner)
+    cached = cache(manifest, config, workspace, runner)
+    evaluation = evaluate(given.checkpoint, cached, config, workspace)
+    return Scored(checkpoint=given.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))
+
+
+if __name__ == "__main__":
+    purpose = "A checkpoint and a folder of labelled videos in, scores out."
+    command_line.run("evaluate", purpose, evaluate_checkpoint)

@@ -1,0 +1,63 @@
+"""Videos in, their best labels out.
+
+python flows/predict.py VIDEO_OR_DIR [key=value ...]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import command_line
+from nonlocal_core.predictions import Predictions, Request
+from tasks.predict import predict as task
+
+PARAMETERS: dict[str, command_line.Parameter] = {
+    "workspace_dir": (Path, "folder of the workspace whose registry is used; default: workspace"),
+    "entry": (str, "champion (default), an entry such as v0001, or a .safetensors checkpoint"),
+    "out": (Path, "FILE.parquet or FILE.json that everything is written to"),
+    "draw": (Path, "folder that every video is written to with its labels on it (H.264), and its timeline"),
+    "window_s": (float, "length of a sliding window (seconds); default: a video is one"),
+    "hop_s": (float, "from one window to the next (seconds); default: half a window"),
+}
+
+
+@flow(name="predict", flow_run_name="predict-{entry}")
+def predict(
+    source: Path,
+    overrides: dict[str, Any] | None = None,
+    workspace_dir: Path = Path("workspace"),
+    entry: str = "champion",
+    out: Path | None = None,
+    draw: Path | None = None,
+    window_s: float | None = None,
+    hop_s: float | None = None,
+) -> Predictions:
+    """Label videos.
+
+    Args:
+        source: a video, or a folder with videos anywhere below it
+        overrides: settings of evaluate and runtime that differ from the entry's
+        workspace_dir: folder of the workspace whose registry is used
+        entry: champion, an entry such as v0001, or a .safetensors checkpoint
+        out: FILE.parquet or FILE.json that everything is written to
+        draw: folder that every video is written to with its labels on it
+        window_s: length of a sliding window (seconds); a video is one if there is none
+        hop_s: from one window to the next (seconds); half a window if there is none
+    """
+    request = Request(
+        source=source,
+        workspace_dir=workspace_dir,
+        entry=entry,
+        overrides=overrides or {},
+        window_s=window_s,
+        hop_s=hop_s,
+        draw_dir=draw,
+    )
+    return task(request, out)
+
+
+if __name__ == "__main__":
+    command_line.run_on("predict", "Videos in, their best labels out.", predict, PARAMETERS)

@@ -1,0 +1,84 @@
+"""A video's frames in a file, as a cache would keep them: what a worker process does before a prediction.
+
+Only places in the file are handed on, so an hour of video takes no more memory than a second of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nonlocal_core import isolation
+from nonlocal_core.data import encoding, transforms, video
+from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
+from nonlocal_core.sections import CacheConfig
+
+
+class Job(NamedTuple):
+    """A video, and where its frames go."""
+
+    path: Path
+    file: Path
+    settings: CacheConfig
+
+
+class Spooled(NamedTuple):
+    """What came out of a video."""
+
+    status: str
+    """ok, or what is wrong with it as in a manifest"""
+    reason: str
+    ends: list[int]
+    """where each frame ends in the file (bytes)"""
+    height: int
+    width: int
+    fps: float
+    """0 if the file does not say"""
+
+    def frame(self, file: Path, number: int) -> NDArray[np.uint8]:
+        """One frame of the file.
+
+        Shape:  (height, width, 3), RGB.
+        """
+        start = self.ends[number - 1] if number else 0
+        with file.open("rb") as stream:
+            stream.seek(start)
+            jpeg = np.frombuffer(stream.read(self.ends[number] - start), np.uint8)
+        return encoding.decode(jpeg, self.height, self.width)
+
+
+def spool(job: Job) -> Spooled:
+    """Every frame of a video, decoded once, resized, compressed and written.
+
+    Raises: WorkspaceError if the disk is full.
+    """
+    cv2.setNumThreads(1)
+    ends: list[int] = []
+    height = width = 0
+    try:
+        fps = video.probe(job.path).fps
+        with job.file.open("wb") as stream:
+            for frame in video.read_frames(job.path):
+                isolation.alive()
+                small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
+                height, width = small.shape[:2]
+                stream.write(encoding.encode(small, job.settings.jpeg_quality))
+                ends.append(stream.tell())
+    except DecodeError as error:
+        return broken(error.status, str(error))
+    except OSError as error:
+        if is_full_disk(error):
+            raise WorkspaceError(FULL_DISK) from None
+        raise
+    if not ends:
+        return broken("unreadable", "no frames")
+    return Spooled("ok", "", ends, height, width, fps)
+
+
+def broken(status: str, reason: str) -> Spooled:
+    """What comes out of a video that cannot be read."""
+    return Spooled(status, reason, [], 0, 0, 0.0)

@@ -1,0 +1,117 @@
+"""Charts of a report: SVG and pictures without a word of script; colours are those of the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 400, 190  # of a chart's own coordinates; the page scales it
+LEFT, RIGHT, TOP, BOTTOM = 42, 8, 8, 24
+MOST_POINTS = 400
+"""of a curve; more of them look the same"""
+DEEP_RGB = (37, 99, 235)
+"""of a confusion matrix, on light and dark pages"""
+
+Counts = NDArray[np.int64]
+
+
+class Curve(NamedTuple):
+    """Points of one curve."""
+
+    name: str
+    """class of the style sheet, and of the legend"""
+    x: Sequence[float]
+    y: Sequence[float]
+    dots: bool = False
+
+
+def lines(title: str, curves: Sequence[Curve], percent: bool = False) -> str:
+    """A chart of some curves over the steps, as SVG."""
+    drawn = [curve for curve in curves if len(curve.x)]
+    if not drawn:
+        return ""
+    last = max(max(curve.x) for curve in drawn)
+    highest = 1.0 if percent else max(max(curve.y) for curve in drawn)
+    ticks = _ticks(highest)
+    scale_x = (WIDTH - LEFT - RIGHT) / max(last, 1)
+    scale_y = (HEIGHT - TOP - BOTTOM) / (ticks[-1] or 1)
+    floor = HEIGHT - BOTTOM
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
+    for tick in ticks:
+        y = floor - tick * scale_y
+        text = f"{tick:.0%}" if percent else f"{tick:.3g}"
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for tick in _ticks(last):
+        if tick <= last:
+            x = LEFT + tick * scale_x
+            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick:g}</text>')
+    parts += [_polyline(curve, scale_x, scale_y, floor) for curve in drawn]
+    return "".join([*parts, "</svg>"])
+
+
+def _polyline(curve: Curve, scale_x: float, scale_y: float, floor: float) -> str:
+    step = len(curve.x) // MOST_POINTS + 1
+    pairs = list(zip(curve.x, curve.y, strict=True))
+    places = [(LEFT + x * scale_x, floor - y * scale_y) for x, y in (*pairs[:-1:step], pairs[-1])]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    drawn = f'<polyline class="{curve.name}" points="{path}"/>'
+    if curve.dots and len(places) <= 120:
+        drawn += "".join(f'<circle class="{curve.name}" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places)
+    return drawn
+
+
+def _ticks(highest: float) -> list[float]:
+    """Four to eight round numbers from 0 to at least `highest`."""
+    if not highest > 0:
+        return [0.0]
+    step = 10.0 ** math.floor(math.log10(highest / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if highest / (step * factor) <= 6)
+    return [step * number for number in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
+    """A confusion matrix as a picture: a label's row, coloured by the share that was taken for each class.
+
+    Classes without a video are transparent.  It is a PNG.
+    """
+    total_K1 = counts_KK.sum(axis=1, keepdims=True)
+    share_KK = counts_KK / np.maximum(total_K1, 1)
+    alpha_KK = np.where(share_KK > 0, 30 + 225 * np.sqrt(share_KK), 0)  # a single mistake is seen too
+    picture = np.empty((*counts_KK.shape, 4), np.uint8)
+    picture[..., :3] = DEEP_RGB[::-1]
+    picture[..., 3] = np.rint(alpha_KK)
+    times = max(1, least_px // len(counts_KK))
+    picture = picture.repeat(times, axis=0).repeat(times, axis=1)
+    done, png = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert done
+    return bytes(png)
+
+
+def chances(bins: Sequence[tuple[float, float, int]]) -> str:
+    """A chart of how often a network is right where it is so sure, of (score, share right, videos)."""
+    side, edge = 240, 34
+    inner = side - 2 * edge
+    most = max((count for _, _, count in bins), default=1)
+    parts = [f'<svg class="square" viewBox="0 0 {side} {side}" role="img" aria-label="calibration">']
+    for tick in (0.0, 0.5, 1.0):
+        at = edge + tick * inner
+        parts.append(
+            f'<line class="grid" x1="{edge}" x2="{side - edge}" y1="{side - at:.1f}" y2="{side - at:.1f}"/>'
+        )
+        parts.append(f'<text x="{edge - 6}" y="{side - at + 4:.1f}" text-anchor="end">{tick:.0%}</text>')
+        parts.append(f'<text x="{at:.1f}" y="{side - edge + 18}" text-anchor="middle">{tick:.0%}</text>')
+    parts.append(f'<line class="ideal" x1="{edge}" y1="{side - edge}" x2="{side - edge}" y2="{edge}"/>')
+    for sure, right, count in bins:
+        if count:
+            x, y = edge + sure * inner, side - edge - right * inner
+            parts.append(
+                f'<circle class="val" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 6 * math.sqrt(count / most):.1f}"/>'
+            )
+    return "".join([*parts, "</svg>"])

@@ -1,0 +1,87 @@
+"""Two networks on the same videos: which of them is right where the other one is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nonlocal_core.data import tables
+from nonlocal_core.evaluation import metrics
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("video_id", pa.string()),
+    ("label_id", pa.int32()),
+    ("rank", pa.int32()),
+]
+RANKS = pa.schema(_COLUMNS, metadata={"nonlocal_core.ranks": "1"})
+"""a row a video: how many classes came before the right one"""
+
+
+class Paired(NamedTuple):
+    """How often each of two networks was right on videos that both scored."""
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+    p_value: float
+    """of McNemar's exact test, two-sided"""
+
+    @property
+    def num_videos(self) -> int:
+        """Videos that both scored."""
+        return self.both + self.first_only + self.second_only + self.neither
+
+    @property
+    def first_top1(self) -> float:
+        """Share of them on which the first network is right."""
+        return (self.both + self.first_only) / self.num_videos
+
+    @property
+    def second_top1(self) -> float:
+        """Share of them on which the second network is right."""
+        return (self.both + self.second_only) / self.num_videos
+
+
+def ranks_of(scores: Path) -> pa.Table:
+    """The ranks of the right classes, from a table of scores with a row a video."""
+    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+    table = pq.read_table(scores, columns=["video_id", "label_id", "scores"], use_threads=False)
+    rows: pd.DataFrame = table.to_pandas(use_threads=False)
+    scores_NK, label_N = np.stack(rows["scores"].to_list()), rows["label_id"].to_numpy(np.int64)
+    return tables.from_frame(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
+    """Two networks compared on the videos that both scored, given a row a video with `video_id` and `rank`."""
+    both = first.merge(second, on="video_id", suffixes=("_first", "_second"), validate="one_to_one")
+    return mcnemar(both["rank_first"].to_numpy() == 0, both["rank_second"].to_numpy() == 0)
+
+
+def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> Paired:
+    """The counts of who is right where, and how likely a split at least as uneven is if neither is better.
+
+    Only the videos count on which one of the two is right: under the null hypothesis, which one it is falls like
+    a fair coin.
+
+    Source: McNemar 1947, with the binomial distribution itself in place of its chi-square approximation.
+    """
+    first_only, second_only = int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
+    total = first_only + second_only
+    tail, term = 0, 1  # whole numbers: no rounding before the end, however many videos
+    for k in range(min(first_only, second_only) + 1):
+        tail += term
+        term = term * (total - k) // (k + 1)
+    return Paired(
+        both=int((first_N & second_N).sum()),
+        first_only=first_only,
+        second_only=second_only,
+        neither=int((~first_N & ~second_N).sum()),
+        p_value=min(1.0, 2 * tail / 2**total),
+    )

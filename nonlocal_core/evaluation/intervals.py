@@ -1,0 +1,40 @@
+"""How far a figure of so many videos may be off: intervals with 95 % confidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+
+
+def wilson(num_right: int, num: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Lower and upper end for a share of `num` videos.
+
+    Source: Wilson 1927, the score interval without correction for continuity.
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = num_right / num
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def bootstrap(
+    figure: Callable[[NDArray[np.int64]], float], num: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Lower and upper end of a figure over videos drawn again, with replacement; always the same draws.
+
+    `figure` gives the figure of some of the videos, whose numbers may repeat.
+
+    Source: Efron 1979, percentiles of 1000 resamples.
+    """
+    rng = np.random.default_rng(0)
+    found = [figure(rng.integers(num, size=num)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)

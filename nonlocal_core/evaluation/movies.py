@@ -1,0 +1,84 @@
+"""Pictures and videos that are written, and texts on them; `data/video.py` reads them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.evaluation.lettering import letter
+
+Frames = NDArray[np.uint8]
+Font = ImageFont.FreeTypeFont
+
+
+def png(frame_HWC: Frames) -> bytes:
+    """The PNG of a picture."""
+    content = io.BytesIO()
+    Image.fromarray(frame_HWC).save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def jpeg(frame_HWC: Frames, quality: int = 82) -> bytes:
+    """The JPEG of a picture."""
+    content = io.BytesIO()
+    Image.fromarray(frame_HWC).save(content, "JPEG", quality=quality, optimize=True)
+    return content.getvalue()
+
+
+def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
+    """Write an animated GIF that plays for ever."""
+    first, *others = (Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames)
+    content = io.BytesIO()
+    first.save(content, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+    write_atomically(path, content.getvalue())
+
+
+def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
+    """Write an H.264 video that every browser plays; a last odd row or column is left out."""
+    unfinished = path.with_name(f".{path.name}")  # FFmpeg takes the container from the ending
+    stream = None
+    with av.open(unfinished, "w", options={"movflags": "+faststart"}) as container:
+        for frame_HWC in frames:
+            height, width = (side - side % 2 for side in frame_HWC.shape[:2])
+            if stream is None:
+                stream = container.add_stream(
+                    "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20"}
+                )
+                stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            pixels = np.ascontiguousarray(frame_HWC[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        if stream is not None:
+            container.mux(stream.encode(None))
+    unfinished.replace(path)
+
+
+def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:
+    """The picture with lines of text on a dark band at its lower edge, as large as it has room for."""
+    height, width = frame_HWC.shape[:2]
+    picture = Image.fromarray(frame_HWC)
+    size = max(9, min(height // 12, width // 16))
+    draw = ImageDraw.Draw(picture, "RGBA")
+    lettered = [letter(text) for text in texts]
+    fonts = [_fitting(one.font, one.text, size, width - size) for one in lettered]
+    lines = [round(font.size * 1.35) for font in fonts]
+    top = height - sum(lines) - size // 3
+    draw.rectangle((0, top - size // 3, width, height), fill=(0, 0, 0, 150))
+    for one, font, line in zip(lettered, fonts, lines, strict=True):
+        draw.text((size // 2, top), one.text, font=font, fill="white")
+        top += line
+    return np.asarray(picture)
+
+
+def _fitting(name: str, text: str, size: int, width: int) -> Font:
+    """A font in which a text is not wider than `width` pixels."""
+    while size > 6 and ImageFont.truetype(name, size).getlength(text) > width:
+        size -= 1
+    return ImageFont.truetype(name, size)

@@ -1,0 +1,204 @@
+"""Everything that is known of a registered run, read from its workspace; what is gone is left out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.data import cached
+from nonlocal_core.errors import NonlocalError
+from nonlocal_core.evaluation import entries, metrics
+from nonlocal_core.registry import read
+
+SCORES_FILE = "scores.parquet"
+METRICS_FILE = "metrics.json"
+LOG_FILE, EPOCHS_FILE = "log.jsonl", "epochs.jsonl"
+
+Facts = dict[str, Any]
+
+
+class Stage(NamedTuple):
+    """One link of the chain from the videos to the entry."""
+
+    name: str
+    key: str
+    digest: str
+    text: str
+    seconds: float | None
+    made: str
+    """when, where and by which code"""
+
+
+class Run(NamedTuple):
+    """A registered run."""
+
+    version: str
+    entry: Facts
+    decision: Facts
+    """empty if the entry was not decided on"""
+    evaluation: Evaluation
+    labels: list[str]
+    scored: pd.DataFrame | None
+    """one row a video: video_id, label, label_id, scores; None if the evaluation's folder is gone"""
+    metrics: Facts
+    """the content of metrics.json, if there is one"""
+    videos: pd.DataFrame | None
+    """the cache's table; None if it is gone"""
+    steps: list[Facts]
+    """a line a training step"""
+    epochs: list[Facts]
+    stages: list[Stage]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Scores of the videos that were scored."""
+        assert self.scored is not None
+        return np.asarray(np.stack(self.scored["scores"].to_list()), np.float64)
+
+    @property
+    def label_ids(self) -> NDArray[np.int64]:
+        """Their label ids."""
+        assert self.scored is not None
+        return np.asarray(self.scored["label_id"], np.int64)
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """The videos of all splits that were not used, with their reasons."""
+        if self.videos is None:
+            return pd.DataFrame(columns=["video_id", "path", "label", "split", "status", "reason"])
+        return self.videos[self.videos["status"] != "ok"]
+
+    @property
+    def cache(self) -> RecordCache:
+        """The cache that was trained on."""
+        return RecordCache.model_validate(self.entry["cache"])
+
+    @property
+    def coverage(self) -> str:
+        """What stands beside every figure: how many videos it is of."""
+        split = self.evaluation.protocol.split(",")[0]
+        left = self.left_out
+        quarantined = self.evaluation.num_videos - self.evaluation.num_scored
+        counts = Counter(left[left["split"] == split]["status"])
+        reasons = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        text = f"{self.evaluation.num_scored} of {self.evaluation.num_videos} videos scored"
+        text = f"{text}, {quarantined} quarantined"
+        return f"{text}: {reasons}" if reasons and quarantined else text
+
+
+def gather(workspace: Workspace, name: str) -> Run:
+    """What is known of `champion` or of an entry such as v0001.
+
+    Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
+    """
+    version, entry = entries.find(name, workspace)
+    evaluation = Evaluation.model_validate(entry["evaluation"])
+    folder = workspace.path(evaluation)
+    decision = read(workspace).decision(version)
+    trained = workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"])
+    return Run(
+        version=version,
+        entry=entry,
+        decision=decision.model_dump() if decision else {},
+        evaluation=evaluation,
+        labels=sorted(entry["labels"], key=entry["labels"].__getitem__),
+        scored=_scored(folder / SCORES_FILE),
+        metrics=_json(folder / METRICS_FILE),
+        videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
+        steps=_lines(trained / LOG_FILE),
+        epochs=_lines(trained / EPOCHS_FILE),
+        stages=_stages(workspace, version, entry, decision.decided_at if decision else ""),
+    )
+
+
+def top(run: Run, k: int) -> float | None:
+    """Share of the scored videos whose label is among the k best; None if the scores are gone."""
+    return None if run.scored is None else metrics.topk(run.scores, run.label_ids, k)
+
+
+def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -> list[Stage]:
+    cached_as, learnt, scored = entry["cache"], entry["checkpoint"], entry["evaluation"]
+    cache_made = _made(workspace, cached_as["path"])
+    manifest = cache_made.get("manifest", {})
+    known = f"{manifest.get('num_ok', cached_as['num_ok'])} of {cached_as['num_videos']} videos can be used"
+    frames = f"{cached_as['num_frames']:,} frames, {cached_as['num_bytes'] / 1e6:,.1f} MB"
+    rows: list[tuple[str, Facts, str, Facts]] = [
+        ("index", manifest, known, _made(workspace, manifest.get("path", ""))),
+        ("cache", cached_as, frames, cache_made),
+        ("train", learnt, _training(entry, workspace), _made(workspace, f"{Checkpoint.stage}/{learnt['key']}")),
+        ("evaluate", scored, scored["protocol"], _made(workspace, scored["path"])),
+    ]
+    found = [Stage("videos", "", cached_as["videos_dir"], f"{cached_as['num_videos']} videos", None, "")]
+    for name, reference, text, made in rows:
+        digest = str(reference.get("digest", entry["manifest_digest"] if name == "index" else ""))
+        words = [str(made[part]) for part in ("created_at", "host", "code") if made.get(part)]
+        # Shards of index and cache are built before their last step, which is all that is timed.
+        seconds = made.get("seconds") if name in ("train", "evaluate") else None
+        found.append(Stage(name, str(reference.get("key", "")), digest, text, seconds, " · ".join(words)))
+    code = f"{decided_at} · {entry.get('code', '')}"
+    return [*found, Stage("register", entry["key"], version, "", None, code.strip(" ·"))]
+
+
+def _training(entry: Facts, workspace: Workspace) -> str:
+    """What a training did, from which weights, and how fast."""
+    parent = entry.get("parent") or {}
+    weights = (
+        f"first weights: {parent.get('version') or parent['file']}" if parent else "first weights drawn at random"
+    )
+    parts = [f"{entry['checkpoint']['num_steps']:,} steps", weights]
+    if epochs := _lines(workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"]) / EPOCHS_FILE):
+        speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))
+        parts.append(f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips")
+    return "; ".join(parts)
+
+
+def _made(workspace: Workspace, path: str) -> Facts:
+    """How an artifact was made; nothing if its folder is gone."""
+    provenance: Facts = _json(workspace.root / path / ARTIFACT_FILE).get("provenance", {}) if path else {}
+    return provenance
+
+
+def _json(file: Path) -> Facts:
+    try:
+        content: Facts = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def _lines(file: Path) -> list[Facts]:
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+
+
+def _scored(file: Path) -> pd.DataFrame | None:
+    if not file.is_file():
+        return None
+    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+    scored: pd.DataFrame = pq.read_table(file, use_threads=False).to_pandas(use_threads=False)
+    return scored
+
+
+def _videos(file: Path) -> pd.DataFrame | None:
+    try:
+        return cached.read(file)
+    except NonlocalError:
+        return None
+
+
+def row_numbers(run: Run, video_ids: Sequence[str]) -> list[int]:
+    """The rows of the cache's table that hold these videos."""
+    assert run.videos is not None
+    place = {video_id: number for number, video_id in enumerate(run.videos["video_id"])}
+    return [place[video_id] for video_id in video_ids]

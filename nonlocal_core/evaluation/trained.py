@@ -1,0 +1,51 @@
+"""A network that was trained, named by its registry entry or its file, with what it needs to be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation import entries
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.sections import EvaluateConfig
+from nonlocal_core.training import checkpoint
+
+
+class Trained(NamedTuple):
+    """Weights, and how they are used."""
+
+    name: str
+    """v0001, or the name of a file"""
+    path: Path
+    described: checkpoint.Description
+    evaluate: EvaluateConfig
+    """the entry's; of a file: 10 clips and 3 crops as large as the shorter side of a cached frame"""
+
+    def network(self) -> I3D:
+        """The network itself.
+
+        Raises: DamagedError if the checkpoint is not whole.
+        """
+        return checkpoint.load_network(self.path)[0]
+
+
+def find(entry: str, workspace: Workspace) -> Trained:
+    """The network of `champion`, of an entry such as v0001, or of a checkpoint's file.
+
+    Raises: InputError if there is no such entry or file; DamagedError if it is not whole.
+    """
+    file = Path(entry).expanduser()
+    if file.suffix == checkpoint.SUFFIX:
+        if not file.is_file():
+            raise InputError(f"entry={entry}: there is no such file")
+        described, _ = checkpoint.read(file)
+        return Trained(file.name, file, described, EvaluateConfig(crop_size=described.cache.short_side))
+    version, facts = entries.find(entry, workspace)
+    path = workspace.root / registry.FOLDER / version / f"checkpoint{checkpoint.SUFFIX}"
+    described, _ = checkpoint.read(path)
+    evaluate = EvaluateConfig.model_validate(facts["config"]["evaluate"])
+    # What its protocol means stands in the other settings, and a prediction may change each.
+    return Trained(version, path, described, evaluate.model_copy(update={"protocol": "own"}))

@@ -1,0 +1,77 @@
+"""A checkpoint that a person names becomes one of the workspace, with its labels and settings beside it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of, write_json
+from nonlocal_core.errors import DamagedError, InputError
+
+VERSION = 1
+DESCRIBED = ("cache", "clip", "model", "train")
+"""sections of the settings that a checkpoint has"""
+
+
+class Given(NamedTuple):
+    """A checkpoint that a person named, and what it brings along."""
+
+    checkpoint: Checkpoint
+    labels_path: Path
+    settings: dict[str, object]
+    """of `DESCRIBED`, with dotted keys"""
+
+
+def take(name: str, workspace: Workspace) -> Given:
+    """The checkpoint that a person names: a file, a registry entry such as v0003, champion or another alias.
+
+    It is kept in the workspace, with its labels beside it.
+
+    Raises: InputError if there is none, or it is not a checkpoint of ours.
+    """
+    file = _file_of(name, workspace)
+    from nonlocal_core.training import checkpoint
+
+    try:
+        described, _ = checkpoint.read_weights(file)
+    except DamagedError as error:
+        raise InputError(
+            f"checkpoint: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
+        ) from None
+    asked = key_of("given", VERSION, [], [described.content_digest])
+
+    def make(folder: Path) -> Checkpoint:
+        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
+        write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
+        return Checkpoint(
+            key=asked,
+            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
+            path=f"train/{asked}",
+            file=checkpoint.WEIGHTS_FILE,
+            num_steps=described.step,
+            num_clips=described.step * described.train.batch_size,
+            final_loss=float("nan"),
+        )
+
+    made = workspace.build(Checkpoint, asked, make, {"file": str(file)})
+    settings = {
+        f"{section}.{leaf}": value
+        for section in DESCRIBED
+        for leaf, value in getattr(described, section).model_dump(mode="json").items()
+    }
+    return Given(made, workspace.path(made) / RecordCache.LABELS, settings)
+
+
+def _file_of(name: str, workspace: Workspace) -> Path:
+    version = registry.read(workspace).aliases.get(name, name)
+    if version == "champion":
+        raise InputError("checkpoint=champion, but the registry has none yet: name a file or an entry")
+    file = Path(version).expanduser()
+    if re.fullmatch(r"v\d{4,}", version):
+        file = workspace.root / registry.FOLDER / version / registry.WEIGHTS_FILE
+    if not file.is_file():
+        raise InputError(f"checkpoint={name}: there is no file {file}")
+    return file

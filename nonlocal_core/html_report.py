@@ -1,0 +1,55 @@
+"""Make the HTML report of a registered run: WORKSPACE/reports/VERSION.html, one file that needs nothing else.
+
+python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attention 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nonlocal_core import registry, reports
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import InputError, NonlocalError
+
+
+def run(given: argparse.Namespace) -> Iterator[str]:
+    """Make reports as a command line asks, line by line of what was made.
+
+    Raises: InputError if there is no such workspace or entry.
+    """
+    if not (given.workspace / registry.FOLDER).is_dir():
+        raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
+    workspace = Workspace(given.workspace)
+    names = list(registry.entries(workspace)) if given.entry == "all" else [given.entry]
+    for name in names:
+        yield str(reports.write(workspace, name, given.attention))
+
+
+def main(words: list[str]) -> int:
+    """Make reports as a command line asks; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nonlocal_core.html_report", description=(__doc__ or "").partition("\n\n")[0]
+    )
+    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    parser.add_argument("entry", nargs="?", default="champion", help="champion (default), v0001, … or all")
+    parser.add_argument(
+        "--attention",
+        type=int,
+        default=reports.VIDEOS,
+        metavar="N",
+        help="videos whose attention is drawn (default: 3)",
+    )
+    try:
+        for line in run(parser.parse_args(words)):
+            print(line)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

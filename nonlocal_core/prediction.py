@@ -1,0 +1,255 @@
+"""Videos in, labels out: with the champion, another entry, or a checkpoint's file.
+
+A video is decoded in a process of its own, resized and compressed as the cache that the network was trained on, so
+that the network sees what it saw.  A broken one is a row with its reason.  MindSpore is imported only where the
+network really runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonlocal_core import cuda, isolation
+from nonlocal_core.artifacts import Workspace, write_atomically
+from nonlocal_core.config import Config, resolve
+from nonlocal_core.data import pictures, sampling, sources, spool, transforms, video
+from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation import movies, timeline, views
+from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
+from nonlocal_core.progress import Progress
+
+SECTIONS = ("evaluate", "runtime")
+"""settings that a prediction may change; the others come with the network"""
+if TYPE_CHECKING:
+    from nonlocal_core.evaluation.inference import Network
+    from nonlocal_core.evaluation.trained import Trained
+
+PICTURES_FPS = 25.0
+"""at which a folder of pictures is written as a video"""
+SMALL_PX, LINES = 240, 3
+"""height of a video below which one label is drawn on it, and how many are on others"""
+LEAST_SCORE = 0.005
+"""of a label that is drawn"""
+
+Scores = NDArray[np.float64]
+
+
+def predict(request: Request) -> Predictions:
+    """The best labels of every video.
+
+    Raises: InputError if there is no such video, folder or entry, or no video in it; ConfigError if the request or
+            a setting does not fit; DamagedError if the checkpoint is not whole.
+    """
+    check(request)
+    given = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
+    cuda.load(resolve("tiny", given).runtime)
+    from nonlocal_core.evaluation import inference, trained
+
+    found = trained.find(request.entry, Workspace(request.workspace_dir))
+    config = settings(found, request)
+    videos = find_videos(request.source)
+    labels = list(found.described.labels)
+    network = inference.load(found.path, labels, config.clip, config.evaluate, config.runtime)
+    batches = Batches(network, config.evaluate.batch_clips)
+    seen = _look(videos, batches, config, request)
+    batches.finish()
+    made = [_prediction(one, batches, labels) for one in seen]
+    if request.draw_dir is not None:
+        made = [_drawn(one, path, request.draw_dir) for one, (_, path) in zip(made, videos, strict=True)]
+    return Predictions(entry=found.name, protocol=_protocol(config, request), videos=tuple(made))
+
+
+class Batches:
+    """Views of many parts that go through the network together, in batches of one size."""
+
+    def __init__(self, network: Network, size: int) -> None:
+        self.network, self.size = network, size
+        self.logits: list[list[NDArray[np.float32]]] = []
+        """of every part, a row a view"""
+        self.held: list[tuple[int, NDArray[np.uint8]]] = []
+
+    def add(self, views_VCTHW: NDArray[np.uint8]) -> int:
+        """The number of a part whose views are taken in."""
+        number = len(self.logits)
+        self.logits.append([])
+        self.held += [(number, view) for view in views_VCTHW]
+        while len(self.held) >= self.size:
+            self._run(self.size)
+        return number
+
+    def finish(self) -> None:
+        """Compute what is left, filled up with zeros, so that one graph is compiled."""
+        if self.held:
+            self._run(len(self.held))
+
+    def _run(self, count: int) -> None:
+        chosen, self.held = self.held[:count], self.held[count:]
+        padding = [np.zeros_like(chosen[0][1])] * (self.size - count)
+        logits = self.network(np.stack([view for _, view in chosen] + padding))
+        for (number, _), row in zip(chosen, logits, strict=False):
+            self.logits[number].append(row)
+
+
+class Seen(NamedTuple):
+    """A video whose parts were taken in, or why there is none."""
+
+    name: str
+    status: str
+    reason: str
+    times_s: list[tuple[float, float]]
+    """of its windows; none where the whole video is one part"""
+    parts: list[int]
+    """their numbers among the batches"""
+
+
+def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, request: Request) -> list[Seen]:
+    """Decode one video after the other, and take in the views of its parts."""
+    seen = []
+    progress = Progress("predict", request.source.name, len(videos), "videos")
+    with tempfile.TemporaryDirectory(prefix="frames-") as folder:
+        file = Path(folder) / "frames"
+        jobs = [spool.Job(path, file, config.cache) for _, path in videos]
+        outcomes = isolation.each(spool.spool, jobs, config.runtime.video_timeout_s, "frame")
+        for (name, _), outcome in zip(videos, outcomes, strict=True):
+            if isinstance(outcome, isolation.Lost):
+                outcome = spool.broken("unreadable", outcome.reason)
+            if outcome.status == "ok" and request.window_s is not None and not outcome.fps:
+                outcome = spool.broken("no_time", "it has no frame rate, and a window is so many seconds")
+            times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
+            whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
+            parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
+            numbers = [batches.add(_views(outcome, file, _clips(name, *part, config), config)) for part in parts]
+            seen.append(Seen(name, outcome.status, outcome.reason, times_s, numbers))
+            progress.advance()
+    return seen
+
+
+def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
+    """Start and end of the sliding windows of a video; none where none were asked for.
+
+    The last one ends with the video, and a video shorter than a window is one.
+
+    Units:  seconds.
+    """
+    if request.window_s is None:
+        return []
+    length, hop = request.window_s, request.hop_s or request.window_s / 2
+    duration = num_frames / fps
+    if duration <= length:
+        return [(0.0, duration)]
+    count = int((duration - length) / hop + 1e-9) + 1
+    starts = [number * hop for number in range(count)]
+    if duration - length - starts[-1] > 1e-6 * duration:
+        starts.append(duration - length)
+    return [(start, start + length) for start in starts]
+
+
+def _frames(time_s: tuple[float, float], fps: float, num_frames: int) -> tuple[int, int]:
+    """The first frame of a window, and how many it has."""
+    first = min(int(time_s[0] * fps + 0.5), num_frames - 1)
+    end = min(max(int(time_s[1] * fps + 0.5), first + 1), num_frames)
+    return first, end - first
+
+
+def _clips(name: str, first: int, num_frames: int, config: Config) -> NDArray[np.int64]:
+    """The frames of the clips of a part of a video, as an evaluation takes them."""
+    test, clip = config.evaluate, config.clip
+    if test.offsets != "random":
+        return first + sampling.test_indices(num_frames, clip, test.num_clips, test.offsets)
+    rng = sampling.generator(test.seed, 0, name, "test clip")
+    return first + np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(test.num_clips)])
+
+
+def _views(spooled: spool.Spooled, file: Path, indices: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
+    """All views of a part of a video; each frame is read once."""
+    test = config.evaluate
+    frames = {number: spooled.frame(file, number) for number in np.unique(indices).tolist()}
+    clips = ([frames[number] for number in row] for row in indices.tolist())
+    return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])
+
+
+def _prediction(seen: Seen, batches: Batches, labels: list[str]) -> Prediction:
+    if seen.status != "ok":
+        return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
+    scores = [views.average(np.stack(batches.logits[number])) for number in seen.parts]
+    return Prediction(
+        video=seen.name,
+        status="ok",
+        guesses=_best(np.mean(scores, axis=0), labels),
+        windows=tuple(
+            Window(start_s=round(start, 3), end_s=round(end, 3), guesses=_best(scores_K, labels))
+            for (start, end), scores_K in zip(seen.times_s, scores, strict=False)
+        ),
+    )
+
+
+def _best(scores_K: Scores, labels: list[str]) -> tuple[Guess, ...]:
+    order = np.argsort(-scores_K, kind="stable")[:TOP].tolist()
+    return tuple(Guess(label=labels[label_id], score=float(scores_K[label_id])) for label_id in order)
+
+
+def _protocol(config: Config, request: Request) -> str:
+    test, clip = config.evaluate, config.clip
+    text = f"{test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{sampling.step(clip)}"
+    return f"{text}, {test.crop_size} px" + (f", windows of {request.window_s:g} s" if request.window_s else "")
+
+
+def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
+    """The prediction, once its video is written with its labels on it, and its timeline beside it."""
+    if one.status != "ok":
+        return one
+    out = folder / (one.video if path.suffix == ".mp4" else f"{one.video}.mp4")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fps = video.probe(path).fps or PICTURES_FPS
+        movies.write_mp4(out, _with_labels(one, path, fps), fps)
+        if one.windows:
+            write_atomically(out.with_suffix(".png"), timeline.draw(one))
+    except OSError as error:
+        raise InputError(f"draw={folder} cannot be written: {error.strerror}") from None
+    return one.model_copy(update={"drawn": str(out)})
+
+
+def _with_labels(one: Prediction, path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
+    middles = np.array([(window.start_s + window.end_s) / 2 for window in one.windows])
+    for number, frame in enumerate(video.read_frames(path)):
+        nearest = int(np.abs(middles - number / fps).argmin()) if len(middles) else -1
+        guesses = one.windows[nearest].guesses if nearest >= 0 else one.guesses
+        likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
+        shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
+        yield movies.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
+
+
+def settings(found: Trained, request: Request) -> Config:
+    """The settings of a network, with what a person changes of its evaluation; a window is one clip.
+
+    Raises: ConfigError if one does not exist or does not fit.
+    """
+    described = found.described
+    own = {name: getattr(described, name).model_dump() for name in ("cache", "clip", "model", "train")}
+    test = found.evaluate.model_dump() | ({"num_clips": 1} if request.window_s is not None else {})
+    return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
+
+
+def find_videos(source: Path) -> list[tuple[str, Path]]:
+    """The videos of a source, by their names relative to it.
+
+    Raises: InputError if there is none.
+    """
+    if source.is_file():
+        return [(source.name, source)]
+    found = sorted(file.path for file in sources.walk(source))
+    if not found and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
+        return [(source.name, source)]
+    if not found:
+        raise InputError(
+            f"no videos in {source}: looked for {', '.join(sources.SUFFIXES)} and folders of pictures"
+        )
+    return [(name, source / name) for name in found]

@@ -1,0 +1,182 @@
+"""What is asked of a network, and what it says of videos: as text for a person, as parquet and as JSON."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from nonlocal_core.artifacts import Frozen, write_atomically, write_json
+from nonlocal_core.errors import ConfigError, InputError
+
+TOP = 5
+"""labels of a video"""
+SHOWN_VIDEOS = 40
+SHOWN_SPANS = 12
+"""stretches of a video with the same first label that are printed"""
+SUFFIXES = (".parquet", ".json")
+SECTIONS = ("evaluate", "runtime")
+"""settings that a prediction may change; the others come with the network"""
+
+
+class Request(Frozen):
+    """What is to be predicted, and how."""
+
+    source: Path
+    """a video, or a folder with videos anywhere below it"""
+    workspace_dir: Path
+    entry: str = "champion"
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """of the sections evaluate and runtime"""
+    window_s: float | None = None
+    """length of a sliding window (seconds); None: a video is one"""
+    hop_s: float | None = None
+    """from one window to the next (seconds); None: half a window"""
+    draw_dir: Path | None = None
+    """where videos are written with their labels on them"""
+
+
+def check(request: Request) -> None:
+    """Nothing, if a request makes sense before anything is looked at.
+
+    Raises: ConfigError that says what does not; InputError if there is no such video or folder.
+    """
+    if not request.source.exists():
+        raise InputError(f"there is no video or folder {request.source}")
+    for key in request.overrides:
+        if key.split(".")[0] not in SECTIONS:
+            raise ConfigError(f"{key} comes with the network: a prediction takes evaluate.… and runtime.… alone")
+    if request.window_s is None and request.hop_s is not None:
+        raise ConfigError("hop_s needs windows: name their length with window_s=SECONDS")
+    folder = request.source if request.source.is_dir() else request.source.parent
+    if request.draw_dir is not None and request.draw_dir.resolve() == folder.resolve():
+        raise ConfigError(f"draw={request.draw_dir} is where the videos lie: name another folder")
+    for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name}={value:g}: name seconds above 0")
+
+
+class Guess(Frozen):
+    """A label and its score (0…1)."""
+
+    label: str
+    score: float
+
+
+class Window(Frozen):
+    """The best labels of a part of a video."""
+
+    start_s: float
+    end_s: float
+    guesses: tuple[Guess, ...]
+
+
+class Prediction(Frozen):
+    """What the network says of one video, or why it says nothing."""
+
+    video: str
+    """path, relative to the folder that was asked for"""
+    status: str
+    """ok, or why there is nothing: unreadable, empty, no_time, …"""
+    reason: str = ""
+    guesses: tuple[Guess, ...] = ()
+    """the best labels of the whole video, the best first"""
+    windows: tuple[Window, ...] = ()
+    """in the order of time, where windows were asked for"""
+    drawn: str = ""
+    """the video with its label on it, where that was asked for"""
+
+
+class Predictions(Frozen):
+    """What one network says of some videos."""
+
+    entry: str
+    protocol: str
+    """clips and crops of what is averaged"""
+    videos: tuple[Prediction, ...]
+    out: str = ""
+    """the file that all of it was written to"""
+
+    def __str__(self) -> str:
+        """A table for a person."""
+        good = [one for one in self.videos if one.status == "ok"]
+        wide = max((len(one.video) for one in self.videos[:SHOWN_VIDEOS]), default=0)
+        lines = ["", f"  network   {self.entry}, {self.protocol}"]
+        lines += [f"  videos    {len(good)} of {len(self.videos)} predicted", ""]
+        for one in self.videos[:SHOWN_VIDEOS]:
+            said = _in_words(one.guesses) if one.status == "ok" else f"{one.status}: {one.reason}"
+            lines.append(f"  {one.video:<{wide}}  {said}")
+            lines += [f"  {'':<{wide}}  {span}" for span in _spans(one.windows)]
+        if len(self.videos) > SHOWN_VIDEOS:
+            hint = "" if self.out else ": out=FILE.parquet or FILE.json keeps all of them"
+            lines.append(f"  … and {len(self.videos) - SHOWN_VIDEOS} more{hint}")
+        lines += ["", f"  written   {self.out}"] if self.out else []
+        return "\n".join([*lines, ""])
+
+
+def check_out(path: Path | None) -> None:
+    """Nothing, if predictions can be written as that file's name asks.
+
+    Raises: ConfigError that says which endings there are.
+    """
+    if path is not None and path.suffix not in SUFFIXES:
+        raise ConfigError(f"out={path}: name a file that ends with {' or '.join(SUFFIXES)}")
+
+
+def write(predictions: Predictions, path: Path) -> None:
+    """Write all predictions, as the ending of the name says.
+
+    JSON has a video an object.  Parquet has a row a video and, below it, a row a window: only those have times.
+
+    Raises: InputError if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            write_json(path, predictions.model_dump(mode="json"))
+            return
+        buffer = pa.BufferOutputStream()
+        pq.write_table(_table(predictions), buffer)
+        write_atomically(path, buffer.getvalue().to_pybytes())
+    except OSError as error:
+        raise InputError(f"out={path} cannot be written: {error.strerror}") from None
+
+
+def _table(predictions: Predictions) -> pa.Table:
+    rows: list[dict[str, object]] = []
+    for one in predictions.videos:
+        same = {"video": one.video, "status": one.status, "reason": one.reason}
+        rows.append({**same, **_columns(one.guesses)})
+        rows += [
+            {**same, "start_s": window.start_s, "end_s": window.end_s, **_columns(window.guesses)}
+            for window in one.windows
+        ]
+    texts: list[tuple[str, pa.DataType]] = [(name, pa.string()) for name in ("video", "status", "reason")]
+    times: list[tuple[str, pa.DataType]] = [(name, pa.float64()) for name in ("start_s", "end_s")]
+    best: list[tuple[str, pa.DataType]] = [("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float64()))]
+    metadata: dict[bytes | str, bytes | str] = {"entry": predictions.entry, "protocol": predictions.protocol}
+    return pa.Table.from_pylist(rows, pa.schema([*texts, *times, *best], metadata=metadata))
+
+
+def _columns(guesses: tuple[Guess, ...]) -> dict[str, list[str] | list[float]]:
+    return {"labels": [one.label for one in guesses], "scores": [one.score for one in guesses]}
+
+
+def _in_words(guesses: tuple[Guess, ...]) -> str:
+    return "  ".join(f"{one.label} {one.score:.1%}" for one in guesses)
+
+
+def _spans(windows: tuple[Window, ...]) -> list[str]:
+    """Stretches of windows with the same first label, as lines."""
+    found = []
+    for label, group in groupby(windows, key=lambda window: window.guesses[0].label):
+        same = list(group)
+        best = max(window.guesses[0].score for window in same)
+        found.append(f"{same[0].start_s:7.1f} … {same[-1].end_s:.1f} s  {label}, up to {best:.1%}")
+    if len(found) > SHOWN_SPANS:
+        return [*found[:SHOWN_SPANS], f"        … and {len(found) - SHOWN_SPANS} more stretches"]
+    return found

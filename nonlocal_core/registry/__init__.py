@@ -1,0 +1,36 @@
+"""The registry: numbered entries that never change, and names that point to them.
+
+    WORKSPACE/registry/v0001/         weights, ranks and entry.json, written before the folder is renamed once
+    WORKSPACE/registry/registry.json  names, lines, every decision and every move; the only file that changes
+
+An entry counts once its decision stands in registry.json.  A process that is killed anywhere before leaves an
+entry that the next call finds by its key and decides on.  docs/registry.md explains it to a person.
+"""
+
+from nonlocal_core.registry.aliases import drop, move, promote, rollback
+from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, Facts, checkpoint_of, entries, verify
+from nonlocal_core.registry.registering import add, find
+from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, REGISTRY_FILE, Decision, Move, State, read
+
+__all__ = [
+    "CHAMPION",
+    "ENTRY_FILE",
+    "FOLDER",
+    "PREVIOUS",
+    "REGISTRY_FILE",
+    "WEIGHTS_FILE",
+    "Decision",
+    "Facts",
+    "Move",
+    "State",
+    "add",
+    "checkpoint_of",
+    "drop",
+    "entries",
+    "find",
+    "move",
+    "promote",
+    "read",
+    "rollback",
+    "verify",
+]

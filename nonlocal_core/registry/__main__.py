@@ -1,0 +1,231 @@
+"""Look at the registry of a workspace, and change what its names point to.
+
+    python -m nonlocal_core.registry WORKSPACE list
+    python -m nonlocal_core.registry WORKSPACE show champion
+    python -m nonlocal_core.registry WORKSPACE compare v0001 v0002
+    python -m nonlocal_core.registry WORKSPACE promote v0002 --expect v0001
+    python -m nonlocal_core.registry WORKSPACE rollback
+    python -m nonlocal_core.registry WORKSPACE alias demo v0002
+    python -m nonlocal_core.registry WORKSPACE verify
+    python -m nonlocal_core.registry WORKSPACE export champion FOLDER
+    python -m nonlocal_core.registry WORKSPACE track --uri sqlite:///mlflow.db
+
+An entry is named by its version or by an alias.  docs/registry.md says how entries are decided on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, NonlocalError, WorkspaceError, is_full_disk
+from nonlocal_core.registry import aliases, deciding, tracker
+from nonlocal_core.registry.entries import entries, entry, line_of, verify
+from nonlocal_core.registry.lineage import lineage, text_of
+from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
+
+
+def main(words: list[str]) -> int:
+    """The command: its lines, and its exit code."""
+    given = _parser().parse_args(words)
+    try:
+        if not (given.workspace / FOLDER).is_dir():
+            raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
+        for line in given.run(Workspace(given.workspace), given):
+            print(line)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # of `| head`
+        sys.stderr.close()
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"error: {FULL_DISK}", file=sys.stderr)
+        return WorkspaceError.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    purpose, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "python -m nonlocal_core.registry",
+        description=purpose,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[Workspace, Any], Iterator[str]], *entries: str
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run)
+        for one in entries:
+            made.add_argument(one.strip("[]").lower(), metavar=one.strip("[]"), nargs="?" if "[" in one else None)
+        return made
+
+    command("list", _list)
+    command("show", _show, "[ENTRY]")
+    command("compare", _compare, "FIRST", "SECOND")
+    _expecting(command("promote", _promote, "ENTRY"))
+    _expecting(command("rollback", _rollback))
+    alias = _expecting(command("alias", _alias, "[NAME]", "[ENTRY]"))
+    alias.add_argument("--drop", action="store_true", help="forget the alias")
+    command("verify", _verify, "[ENTRY]")
+    track = command("track", _track)
+    track.add_argument("--uri", help="of MLflow; default: MLFLOW_TRACKING_URI")
+    track.add_argument("--name", default=tracker.NAME, help="of its experiment and model; default: %(default)s")
+    export = command("export", _export, "ENTRY", "FOLDER")
+    export.add_argument(
+        "--formats", metavar="F,F", help="ckpt, safetensors, mindir, onnx; default: all that can be"
+    )
+    return parser
+
+
+def _expecting(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made.add_argument("--expect", metavar="VERSION", help="refuse if it points elsewhere by now (none: nowhere)")
+    return made
+
+
+def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Every entry: figures, line, names, and why it became the champion or not."""
+    state = read(workspace)
+    yield f"{'':6} {'top-1':>7} {'top-5':>7} {'scored':>11}  {'line':8}  names; decision"
+    for version, facts in entries(workspace).items():
+        scored, decision = facts["evaluation"], state.decision(version)
+        names = ", ".join(state.names(version))
+        reason = decision.reason if decision else "not decided on: run the same command again"
+        yield (
+            f"{version:6} {scored['top1']:7.2%} {scored['top5']:7.2%} {scored['num_scored']:>5} of"
+            f" {scored['num_videos']:<3} {line_of(facts):8}  {names + '; ' if names else ''}{reason}"
+        )
+
+
+def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """One entry (the champion, if none is named): figures, decision, labels, and where it comes from."""
+    version = resolve(read(workspace), given.entry or CHAMPION)
+    facts = entry(workspace, version)
+    scored, labels = facts["evaluation"], sorted(facts["labels"], key=facts["labels"].__getitem__)
+    yield f"{version}, {workspace.root / FOLDER / version}"
+    yield f"  top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}"
+    yield f"  {scored['num_scored']} of {scored['num_videos']} videos scored ({scored['protocol']})"
+    yield f"  {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
+    for step in lineage(workspace, version):
+        yield step.name
+        for name, value in step.facts.items():
+            yield f"  {name:24} {text_of(value)}"
+    yield "config (what differs from the defaults)"
+    for name, value in _settings(facts.get("config", {})):
+        yield f"  {name:24} {text_of(value)}"
+
+
+def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from nonlocal_core.config import Config
+
+    usual = Config().model_dump(mode="json")
+    for section, leaves in config.items():
+        for leaf, value in leaves.items():
+            if value != usual.get(section, {}).get(leaf):
+                yield f"{section}.{leaf}", value
+
+
+def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Two entries on the videos that were scored for both, with McNemar's test."""
+    state = read(workspace)
+    first, second = (resolve(state, name) for name in (given.first, given.second))
+    facts = [entry(workspace, version) for version in (first, second)]
+    found = deciding.compared(workspace, first, second)
+    if apart := deciding.differences(*facts):
+        yield f"not of one line: {'; '.join(apart)}"
+    scored = " and ".join(str(one["evaluation"]["num_scored"]) for one in facts)
+    if not found.num_videos:
+        raise InputError(
+            f"{first} and {second} have no video in common: there is nothing to compare ({scored} scored)"
+        )
+    yield f"videos        {found.num_videos} in both, of {scored} scored"
+    yield f"top-1         {first} {found.first_top1:.2%}, {second} {found.second_top1:.2%}"
+    yield f"both right    {found.both}"
+    yield f"only {first}    {found.first_only}"
+    yield f"only {second}    {found.second_only}"
+    yield f"none right    {found.neither}"
+    yield f"McNemar       p = {found.p_value:.3g} (exact, two-sided)"
+
+
+def _promote(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Make an entry the champion, and the best of its line."""
+    before = read(workspace).champion
+    yield from _said(before, aliases.promote(workspace, given.entry, given.expect))
+
+
+def _rollback(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Make the previous champion the champion again."""
+    before = read(workspace).champion
+    yield from _said(before, aliases.rollback(workspace, given.expect))
+
+
+def _said(before: str | None, state: State) -> Iterator[str]:
+    if state.champion == before:
+        yield f"{before} is the champion already: nothing was changed"
+    else:
+        yield f"{CHAMPION} {state.champion}, {PREVIOUS} {state.aliases.get(PREVIOUS, 'none')}"
+
+
+def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Every alias; or one with its history; or let one point to an entry."""
+    if given.drop and given.entry is None and given.name:
+        aliases.drop(workspace, given.name, given.expect)
+        yield f"{given.name} is forgotten"
+    elif given.drop:
+        raise InputError("--drop takes one alias: alias NAME --drop")
+    elif given.entry:
+        state = aliases.move(workspace, given.name, given.entry, given.expect)
+        yield f"{given.name} {state.aliases[given.name]}"
+    else:
+        state = read(workspace)
+        shown = {name: to for name, to in sorted(state.aliases.items()) if given.name in (None, name)}
+        steps = [step for step in state.moves if step.alias == given.name]
+        if given.name and not steps:
+            resolve(state, given.name)
+        yield from (f"{name:12} {version}" for name, version in shown.items())
+        yield from (
+            f"  {step.moved_at}  {step.before or 'none'} -> {step.after or 'none'}: {step.reason}"
+            for step in steps
+        )
+
+
+def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Compute the digests of all files anew, of one entry or of every one."""
+    state = read(workspace)
+    known = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
+    versions = [resolve(state, given.entry)] if given.entry else known
+    wrong = [line for version in versions for line in verify(workspace, version, state)]
+    if not given.entry:
+        lost = {decision.version for decision in state.decisions} - set(known)
+        wrong += [f"{version} was decided on, and its folder is gone" for version in sorted(lost)]
+    yield from wrong
+    if wrong:
+        raise DamagedError(f"{len(wrong)} of the things above are not as they were registered")
+    yield f"as they were registered: {', '.join(versions)}"
+
+
+def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Write an entry for other programs to a new folder, each file compared with the entry."""
+    from nonlocal_core.registry import export  # imports mindspore
+
+    version = resolve(read(workspace), given.entry)
+    yield from export.export(workspace, version, Path(given.folder), given.formats)
+
+
+def _track(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+    """Tell MLflow of the entries and aliases that it does not know."""
+    yield from tracker.track(workspace, given.uri, given.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,155 @@
+"""The entries: folders that are written once and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nonlocal_core.artifacts import Checkpoint, Evaluation, Workspace, digest_of, write_json
+from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.registry.state import FOLDER, State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENTRY_FILE = "entry.json"
+WEIGHTS_FILE = "checkpoint.safetensors"
+RANKS_FILE = "ranks.parquet"
+BLOCK_BYTES = 1 << 20
+
+Facts = dict[str, Any]
+
+
+def entries(workspace: Workspace) -> dict[str, Facts]:
+    """Every entry by its version, oldest first.
+
+    Raises: DamagedError if one cannot be read.
+    """
+    files = sorted(
+        (workspace.root / FOLDER).glob(f"v*[0-9]/{ENTRY_FILE}"), key=lambda file: number(file.parent.name)
+    )
+    return {file.parent.name: _read(file) for file in files}
+
+
+def entry(workspace: Workspace, version: str) -> Facts:
+    """One entry.
+
+    Raises: InputError if there is none of this version; DamagedError if it cannot be read.
+    """
+    file = workspace.root / FOLDER / version / ENTRY_FILE
+    if not file.exists():
+        known = ", ".join(sorted(folder.parent.name for folder in file.parents[1].glob(f"v*[0-9]/{ENTRY_FILE}")))
+        raise InputError(f"there is no entry {version}: there are {known or 'none yet'}")
+    return _read(file)
+
+
+def _read(file: Path) -> Facts:
+    try:
+        facts: Facts = json.loads(file.read_bytes())
+        Evaluation.model_validate(facts["evaluation"])
+        Checkpoint.model_validate(facts["checkpoint"])
+        dict(facts["files"]), dict(facts["labels"]), str(facts["key"])
+    except (ValueError, KeyError, TypeError):
+        raise DamagedError(f"{file} is damaged: restore it, or delete {file.parent}") from None
+    return facts
+
+
+def number(version: str) -> int:
+    """The number of a version."""
+    return int(version[1:])
+
+
+def line_of(facts: Facts) -> str:
+    """The name of the line of an entry: same labels and ids, same videos, same protocol."""
+    scored = facts["evaluation"]
+    labels = json.dumps(facts["labels"], sort_keys=True)
+    return digest_of(labels, scored["split_digest"], scored["protocol"])[:8]
+
+
+def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
+    """Make the folder of an entry; it is there whole or not at all.
+
+    Raises: DamagedError if the weights are not there.
+    """
+    from nonlocal_core.data import tables  # pandas takes a second to import, and few commands need it
+
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        shutil.copyfile(weights, partial / WEIGHTS_FILE)
+    except FileNotFoundError:
+        raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
+    _sync(partial / WEIGHTS_FILE)
+    tables.write(ranks, partial / RANKS_FILE)
+    files = {name: sha256_of(partial / name) for name in (WEIGHTS_FILE, RANKS_FILE)}
+    write_json(partial / ENTRY_FILE, {**facts, "files": files})
+    partial.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would be there after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file's content."""
+    content = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            content.update(block)
+    return content.hexdigest()
+
+
+def verify(workspace: Workspace, version: str, state: State) -> list[str]:
+    """What differs between an entry's files and their digests, a line each; nothing if it is whole.
+
+    Raises: InputError if there is no entry of this version.
+    """
+    folder = workspace.root / FOLDER / version
+    try:
+        facts = entry(workspace, version)
+    except DamagedError:
+        return [f"{version}/{ENTRY_FILE} cannot be read"]
+    found = []
+    if state.decision(version) is None:
+        found.append(f"{version} is not decided on: its process was killed; the same command again decides")
+    elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
+        found.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
+    for name, digest in sorted(facts["files"].items()):
+        if not (folder / name).is_file():
+            found.append(f"{version}/{name} is missing")
+        elif sha256_of(folder / name) != digest:
+            found.append(f"{version}/{name} differs from its digest")
+    known = {ENTRY_FILE, *facts["files"]}
+    found += [
+        f"{version}/{file.name} is no part of the entry" for file in folder.iterdir() if file.name not in known
+    ]
+    return found
+
+
+def check(workspace: Workspace, version: str, state: State) -> None:
+    """Nothing, if an entry is whole.
+
+    Raises: InputError if there is none of this version; DamagedError that names what differs.
+    """
+    if found := verify(workspace, version, state):
+        raise DamagedError(f"{'; '.join(found)}: restore the folder registry/{version}, or take another entry")
+
+
+def checkpoint_of(workspace: Workspace, version: str) -> Checkpoint:
+    """The checkpoint that lies in an entry, as a reference that stages take.
+
+    Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
+    """
+    made = Checkpoint.model_validate(entry(workspace, version)["checkpoint"])
+    return made.model_copy(update={"path": f"{FOLDER}/{version}", "file": WEIGHTS_FILE})

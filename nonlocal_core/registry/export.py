@@ -1,0 +1,202 @@
+"""An entry as files for other programs, each run on a clip and compared with the entry before it counts.
+
+    weights.ckpt               MindSpore's checkpoint, our names
+    mmaction2.safetensors      the names and shapes of mmaction2, for PyTorch
+    network.mindir             MindSpore's graph with the weights
+    network.onnx               the same for onnxruntime
+    model_card.md              what it is, what it can do, how to load it
+
+All take normalised clips (1, 3, T, H, W) and give logits (1, K).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mindspore as ms
+import numpy as np
+import safetensors.numpy
+from mindspore import nn
+from numpy.typing import NDArray
+
+from nonlocal_core.artifacts import Workspace, write_atomically
+from nonlocal_core.errors import ConfigError, InputError, NonlocalError
+from nonlocal_core.models import weights
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.theirs import mmaction2_name
+from nonlocal_core.registry import model_card
+from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
+from nonlocal_core.registry.state import FOLDER, read
+from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.training import checkpoint, device
+
+SAME_KERNELS, OTHER_KERNELS = 1e-6, 1e-3
+"""greatest difference of logits, relative to the greatest logit; other kernels round otherwise"""
+NUM_CLIPS = 2
+CARD_FILE = "model_card.md"
+
+Array = NDArray[np.float32]
+
+
+class Original(NamedTuple):
+    """The network of an entry, and what it says of some clips."""
+
+    net: I3D
+    described: checkpoint.Description
+    clips: Array
+    """(NUM_CLIPS, 3, T, H, W), normalised"""
+    logits: Array
+    """(NUM_CLIPS, K)"""
+
+
+def export(workspace: Workspace, version: str, folder: Path, formats: str | None) -> Iterator[str]:
+    """Write an entry to a new folder, line by line of what was made; without `formats`, all that can be made.
+
+    Raises: InputError if the folder is there already, there is no such entry, or a format that was asked for
+        cannot be made or differs from the entry; ConfigError if there is no such format; DamagedError if the entry
+        is not whole.
+    """
+    wanted = formats.split(",") if formats else list(_MAKERS)
+    if odd := [name for name in wanted if name not in _MAKERS]:
+        raise ConfigError(f"there is no format {odd[0]!r}: there are {', '.join(_MAKERS)}")
+    if folder.exists():
+        raise InputError(f"{folder} is there already: name a new folder")
+    check(workspace, version, read(workspace))
+    facts = entry(workspace, version)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{partial} cannot be made ({error.strerror}): name another folder") from None
+    mode = ms.get_context("mode")
+    device.use(RuntimeConfig(device="CPU"))
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling a graph takes longer than a few clips
+    try:
+        yield from _write(workspace, version, facts, partial, wanted, formats is not None)
+        partial.rename(folder)
+    finally:
+        ms.set_context(mode=mode)
+        shutil.rmtree(partial, ignore_errors=True)
+    yield f"written      {folder}"
+
+
+def _write(
+    workspace: Workspace, version: str, facts: dict[str, Any], folder: Path, wanted: list[str], asked: bool
+) -> Iterator[str]:
+    original = _original(workspace, version, facts)
+    made: dict[str, str] = {}
+    for name in wanted:
+        file = folder / _MAKERS[name].file
+        try:
+            apart = _apart(_MAKERS[name].make(original, file), original, name, _MAKERS[name].tolerance)
+        except NonlocalError as error:
+            file.unlink(missing_ok=True)
+            if asked:
+                raise
+            yield f"{name:12} not made: {error}"
+            continue
+        file.chmod(0o644)  # MindSpore lets the owner alone read what it writes
+        made[name] = file.name
+        yield f"{name:12} {file.name}, its logits differ by {apart:.1e} of the greatest"
+    card = model_card.text(workspace, version, facts, made, original.clips.shape[2:])
+    write_atomically(folder / CARD_FILE, card.encode())
+    yield f"{'card':12} {CARD_FILE}"
+
+
+def _original(workspace: Workspace, version: str, facts: dict[str, Any]) -> Original:
+    net, described = checkpoint.load_network(workspace.root / FOLDER / version / WEIGHTS_FILE)
+    side = facts["config"]["evaluate"]["crop_size"]
+    # The same clips for every export of a network of this size: noise uses all of its input.
+    drawn = np.random.default_rng(0).standard_normal((NUM_CLIPS, 3, described.clip.clip_len, side, side))
+    clips = drawn.astype(np.float32)
+    return Original(net, described, clips, _run(lambda clip: net(ms.Tensor(clip)).asnumpy(), clips))
+
+
+def _run(network: Callable[[Array], Any], clips: Array) -> Array:
+    """The logits of clips that go through one by one."""
+    return np.concatenate([np.asarray(network(clip[None]), np.float32) for clip in clips])
+
+
+def _apart(logits: Array, original: Original, name: str, tolerance: float) -> float:
+    """How far exported logits are from the entry's.
+
+    Raises: InputError if that is too far.
+    """
+    if logits.shape != original.logits.shape or not np.isfinite(logits).all():
+        raise InputError(f"what was exported as {name} gives no logits like the entry's, so it was deleted")
+    apart = float(np.abs(logits - original.logits).max() / max(np.abs(original.logits).max(), 1e-30))
+    if apart > tolerance:
+        raise InputError(
+            f"what was exported as {name} differs from the entry by {apart:.1e} of its greatest logit, where"
+            f" {tolerance:g} is allowed, so it was deleted"
+        )
+    return apart
+
+
+def _ckpt(original: Original, file: Path) -> Array:
+    """Write MindSpore's checkpoint; what comes back are the logits of a network that read it."""
+    ms.save_checkpoint(original.net, str(file))
+    net = I3D(original.net.model, len(original.described.labels))
+    missing, _ = ms.load_param_into_net(net, ms.load_checkpoint(str(file)), strict_load=True)
+    if missing:
+        raise InputError(f"the checkpoint lacks {', '.join(missing[:5])}")
+    net.set_train(False)
+    return _run(lambda clip: net(ms.Tensor(clip)).asnumpy(), original.clips)
+
+
+def _safetensors(original: Original, file: Path) -> Array:
+    """Write mmaction2's tensors; what comes back are the logits of what is read from them as its file."""
+    model = original.net.model
+    tensors = checkpoint.weights_of_network(original.net)
+    named = {mmaction2_name(name, model): np.ascontiguousarray(array) for name, array in tensors.items()}
+    told = {"labels": json.dumps(original.described.labels), "model": model.model_dump_json()}
+    write_atomically(file, safetensors.numpy.save(named, metadata={"format": "pt", **told}))
+    switches = {
+        name: getattr(model, name)
+        for name in ("pairwise", "nl_scale", "input_mean", "input_std", "stem_stride_t", "pool1_stride_t")
+    }
+    try:
+        net = weights.load_published(file, "mmaction2", **switches)
+    except (InputError, ConfigError) as error:
+        raise InputError(f"mmaction2 has no such network: {str(error).rpartition(' as mmaction2: ')[2]}") from None
+    return _run(lambda clip: net(ms.Tensor(clip)).asnumpy(), original.clips)
+
+
+def _mindir(original: Original, file: Path) -> Array:
+    """Write MindSpore's graph; what comes back are its logits."""
+    ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=str(file), file_format="MINDIR")
+    graph = nn.GraphCell(ms.load(str(file)))
+    return _run(lambda clip: graph(ms.Tensor(clip)).asnumpy(), original.clips)
+
+
+def _onnx(original: Original, file: Path) -> Array:
+    """Write an ONNX graph; what comes back are its logits by onnxruntime."""
+    try:
+        import onnxruntime
+
+        from nonlocal_core.registry import onnx_graph
+    except ImportError:
+        raise InputError("onnx and onnxruntime are not installed: pip install -e '.[onnx]'") from None
+    onnx_graph.write(original.net, ms.Tensor(original.clips[:1]), file)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return _run(lambda clip: session.run(None, {name: clip})[0], original.clips)
+
+
+class _Maker(NamedTuple):
+    file: str
+    make: Callable[[Original, Path], Array]
+    tolerance: float
+
+
+_MAKERS = {
+    "ckpt": _Maker("weights.ckpt", _ckpt, SAME_KERNELS),
+    "safetensors": _Maker("mmaction2.safetensors", _safetensors, SAME_KERNELS),
+    "mindir": _Maker("network.mindir", _mindir, OTHER_KERNELS),
+    "onnx": _Maker("network.onnx", _onnx, OTHER_KERNELS),
+}

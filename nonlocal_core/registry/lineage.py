@@ -1,0 +1,108 @@
+"""Where an entry comes from: its figures, its source videos, and the weights that it started from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.registry.entries import Facts, entry, line_of
+from nonlocal_core.registry.state import FOLDER, read
+
+PACKAGES = (
+    *("mindspore", "numpy", "pandas", "pyarrow", "opencv-python-headless", "av", "decord"),
+    *("safetensors", "pydantic", "prefect"),
+)
+
+
+class Step(NamedTuple):
+    """One thing that an entry was made from."""
+
+    name: str
+    facts: dict[str, Any]
+
+
+def packages() -> dict[str, str]:
+    """The versions of the packages that compute something."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def imported_from(file: Path) -> str:
+    """The profile and digest of the published file that a checkpoint's weights are from; empty if from none."""
+    try:
+        with file.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        return str(json.loads(header["__metadata__"]["description"]).get("imported_from", ""))
+    except (OSError, ValueError, KeyError, OverflowError, MemoryError):
+        return ""
+
+
+def lineage(workspace: Workspace, version: str) -> list[Step]:
+    """The steps from an entry back to its videos, the nearest first; then its parents, each with its own steps.
+
+    Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
+    """
+    found: list[Step] = []
+    seen: set[str] = set()
+    following: str | None = version
+    while following and following not in seen:
+        seen.add(following)
+        facts = entry(workspace, following)
+        found += _steps(workspace, following, facts)
+        parent = facts.get("parent") or {}
+        following = parent.get("version")
+        if following and not (workspace.root / FOLDER / following).is_dir():
+            break
+    return found
+
+
+def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
+    state = read(workspace)
+    decision = state.decision(version)
+    scored, made, cache = facts["evaluation"], facts["checkpoint"], facts.get("cache", {})
+    training, parent = facts.get("training", {}), facts.get("parent") or {}
+    steps = [
+        Step(
+            f"entry {version}",
+            {
+                "line": line_of(facts),
+                "aliases": state.names(version),
+                "decision": decision.reason if decision else "not decided on yet",
+                "decided_at": decision.decided_at if decision else "",
+            },
+        ),
+        Step(
+            "evaluation", _chosen(scored, "key", "digest", "protocol", "split_digest", "num_scored", "num_videos")
+        ),
+        Step("checkpoint", _chosen(made, "key", "digest", "num_steps", "num_clips", "final_loss")),
+        Step("training", _chosen(training, "created_at", "host", "device", "seconds", "code", "version")),
+        Step(
+            "environment", {**_chosen(facts, "python"), **(training.get("packages") or facts.get("packages", {}))}
+        ),
+        Step("parent weights", parent or {"from": "random weights"}),
+        Step("cache", _chosen(cache, "key", "digest", "settings", "num_videos", "num_ok", "num_frames")),
+        Step("manifest", {"digest": facts.get("manifest_digest", ""), "splits": cache.get("split_digests", {})}),
+        Step("videos", _chosen(cache, "videos_dir")),
+    ]
+    return [step for step in steps if step.facts]
+
+
+def _chosen(facts: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: facts[name] for name in names if name in facts}
+
+
+def text_of(value: Any) -> str:
+    """A fact in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text_of(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,151 @@
+"""What goes with exported weights: what they are, what they can do, and how to load them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.model_section import looks_over_time
+from nonlocal_core.registry.entries import Facts
+from nonlocal_core.registry.lineage import lineage, text_of
+
+_MINDSPORE = """\
+```python
+import mindspore as ms
+from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.models.i3d import I3D
+
+net = I3D(ModelConfig.model_validate_json('''{model}'''), num_classes={num_classes})
+ms.load_param_into_net(net, ms.load_checkpoint("{file}"))
+net.set_train(False)
+logits = net(clip)  # clip: ms.Tensor, float32, (1, 3, {shape})
+```
+"""
+_PYTORCH = """\
+```python
+from mmaction.models import I3DHead, ResNet3d
+from safetensors.torch import load_file
+
+backbone = ResNet3d({backbone})
+head = I3DHead(num_classes={num_classes}, in_channels={channels})
+tensors = load_file("{file}")
+for name, part in (("backbone.", backbone), ("cls_head.", head)):
+    part.load_state_dict({{key[len(name):]: value for key, value in tensors.items() if key.startswith(name)}})
+    part.eval()
+logits = head(backbone(clip))  # clip: torch.Tensor, float32, (1, 3, {shape})
+```
+"""
+_MINDIR = """\
+```python
+import mindspore as ms
+
+net = ms.nn.GraphCell(ms.load("{file}"))
+logits = net(clip)  # clip: ms.Tensor, float32, (1, 3, {shape})
+```
+"""
+_ONNX = """\
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+(logits,) = session.run(None, {{session.get_inputs()[0].name: clip}})  # clip: NumPy, float32, (1, 3, {shape})
+```
+"""
+_LOADING = {
+    "ckpt": ("MindSpore", _MINDSPORE),
+    "safetensors": ("PyTorch, with mmaction2", _PYTORCH),
+    "mindir": ("MindSpore, without this project", _MINDIR),
+    "onnx": ("ONNX", _ONNX),
+}
+
+
+def text(workspace: Workspace, version: str, facts: Facts, made: dict[str, str], clip_THW: Sequence[int]) -> str:
+    """The card of an entry as Markdown; `made` has the file of each format."""
+    scored, model = facts["evaluation"], facts["config"]["model"]
+    labels = sorted(facts["labels"], key=facts["labels"].__getitem__)
+    split = scored["protocol"].split(",")[0]
+    left_out = f" ({scored['left_out']})" if scored.get("left_out") else ""
+    clip, (frames, rows, columns) = facts["config"]["clip"], clip_THW
+    places = {
+        "model": json.dumps(model),
+        "num_classes": len(labels),
+        "channels": model["width"] * (32 if model["block"] == "bottleneck" else 8),
+        "shape": f"{frames}, {rows}, {columns}",
+        "backbone": _backbone(model),
+    }
+    parts = [
+        f"# Non-local I3D, entry {version}",
+        "An action recogniser: a clip of a video in, a score for each label out.",
+        "## Figures",
+        f"- top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}\n"
+        f"- {scored['num_scored']} of {scored['num_videos']} videos of {split} scored{left_out}\n"
+        f"- protocol: {scored['protocol']}",
+        "## Input",
+        f"- RGB, float32, (1, 3, {places['shape']}): {frames} frames of a video, one every"
+        f" {clip['frame_interval']} ({clip['sampling']}), resized to a shorter side of"
+        f" {facts['config']['cache']['short_side']} pixels and cropped\n"
+        f"- normalised: minus {_list(model['input_mean'])}, divided by {_list(model['input_std'])} (0…255)\n"
+        "- of several clips and crops of a video, average the soft-max of the logits",
+        f"## Labels ({len(labels)})",
+        "\n".join(f"{number}. {label}" for number, label in enumerate(labels)),
+        "## Training data and lineage",
+        _lineage(workspace, version),
+        "## Licence",
+        "TO BE FILLED IN by who publishes these weights. The licences of the training videos, and of the weights"
+        " that the training started from, bind you too.",
+        "## How to load it",
+        *(
+            f"### {_LOADING[name][0]}\n\n{_LOADING[name][1].format(file=file, **places).rstrip()}"
+            for name, file in made.items()
+        ),
+    ]
+    return "\n\n".join(parts).rstrip() + "\n"
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _lineage(workspace: Workspace, version: str) -> str:
+    hidden = ("videos_dir", "aliases", "file", "host")  # of no use elsewhere
+    steps = [
+        (
+            step.name,
+            "; ".join(f"{name} {text_of(value)}" for name, value in step.facts.items() if name not in hidden),
+        )
+        for step in lineage(workspace, version)
+    ]
+    return "\n".join(f"- **{name}**: {said}" for name, said in steps if said)
+
+
+def _backbone(model: dict[str, Any]) -> str:
+    """The arguments of mmaction2's ResNet3d, as Python text."""
+    stages = list(zip((2, 3, 4, 5), model["stage_blocks"], strict=True))
+
+    def each(wanted: Callable[[int, int], bool]) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(int(wanted(stage, block)) for block in range(blocks)) for stage, blocks in stages)
+
+    style = model["inflate"]
+    arguments: dict[str, Any] = {
+        "depth": 50 if model["block"] == "bottleneck" else 34,
+        "stage_blocks": tuple(model["stage_blocks"]),
+        "pretrained": None,
+        "pretrained2d": False,
+        "base_channels": model["width"],
+        "conv1_kernel": (model["stem_kernel_t"], 7, 7),
+        "conv1_stride_t": model["stem_stride_t"],
+        "pool1_stride_t": model["pool1_stride_t"],
+        "inflate": each(lambda stage, block: style != "none" and looks_over_time(stage, block)),
+        "inflate_style": style if style != "none" else "3x3x3",
+        "non_local": each(lambda stage, block: block in model[f"nl_res{stage}"]),
+        "non_local_cfg": {
+            "mode": model["pairwise"],
+            "use_scale": model["nl_scale"],
+            "sub_sample": model["nl_sub_sample"] == "after_conv",
+            "norm_cfg": {"type": "BN3d"},
+        },
+        "zero_init_residual": False,
+    }
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -1,0 +1,96 @@
+"""A scored checkpoint becomes an entry, and is decided on, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Workspace
+from nonlocal_core.registry import deciding
+from nonlocal_core.registry.entries import ENTRY_FILE, Facts, entries, keep, line_of, number, sha256_of
+from nonlocal_core.registry.state import CHAMPION, FOLDER, Decision, State, now, read, write
+from nonlocal_core.sections import RegistryConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def find(workspace: Workspace, key: str) -> Entry | None:
+    """The decided entry of this key, if there is one."""
+    state = read(workspace)
+    for version, facts in entries(workspace).items():
+        if facts["key"] == key and (decision := state.decision(version)):
+            return _reference(version, facts, decision, state)
+    return None
+
+
+def add(
+    workspace: Workspace,
+    key: str,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    ranks: pa.Table,
+    facts: Facts,
+    rule: RegistryConfig,
+) -> Entry:
+    """The entry of a scored checkpoint, registered and decided on once, however often this is called.
+
+    Raises: DamagedError if the registry or an entry cannot be read, or the weights are gone.
+    """
+    with workspace.locked(FOLDER):
+        known, state = entries(workspace), read(workspace)
+        version = next((version for version, entry in known.items() if entry["key"] == key), None)
+        if version is None:
+            used = [*known, *(decision.version for decision in state.decisions)]
+            version = f"v{max(map(number, used), default=0) + 1:04d}"
+            scored = {
+                "evaluation": evaluation.model_dump(mode="json"),
+                "checkpoint": checkpoint.model_dump(mode="json"),
+            }
+            weights = workspace.path(checkpoint) / checkpoint.file
+            keep(workspace.root / FOLDER / version, weights, ranks, {"key": key, **scored, **facts})
+            known = entries(workspace)
+        decision = state.decision(version)
+        if decision is None:
+            decision = _decide(workspace, version, known, state, rule)
+            digest = sha256_of(workspace.root / FOLDER / version / ENTRY_FILE)
+            state = _after(state, decision, digest)
+            write(workspace, state)
+        return _reference(version, known[version], decision, state)
+
+
+def _decide(
+    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
+) -> Decision:
+    verdict = deciding.judge(workspace, version, known, state, rule)
+    return Decision(
+        version=version,
+        line=line_of(known[version]),
+        leads=verdict.leads,
+        promoted=verdict.promoted,
+        reason=verdict.reason,
+        champion_before=state.champion,
+        rule=deciding.named(rule),
+        decided_at=now(),
+    )
+
+
+def _after(state: State, decision: Decision, digest: str) -> State:
+    """The state once a decision stands."""
+    lines = {**state.lines, decision.line: decision.version} if decision.leads else state.lines
+    digests = {**state.digests, decision.version: digest}
+    decided = {"lines": lines, "digests": digests, "decisions": (*state.decisions, decision)}
+    state = state.model_copy(update=decided)
+    return state.moved(CHAMPION, decision.version, decision.reason) if decision.promoted else state
+
+
+def _reference(version: str, facts: Facts, decision: Decision, state: State) -> Entry:
+    is_champion = state.champion == version
+    replaced = "" if is_champion or not decision.promoted else f"; since then replaced by {state.champion}"
+    return Entry(
+        key=facts["key"],
+        digest=facts["evaluation"]["digest"],
+        path=f"{FOLDER}/{version}",
+        version=version,
+        is_champion=is_champion,
+        reason=decision.reason + replaced,
+    )

@@ -1,0 +1,139 @@
+"""The registry in MLflow: a run and a version of a model for each entry, and the same aliases.
+
+The workspace decides; MLflow is told.  What it knows already is not sent again, so a call that was cut or a server
+that was away costs nothing but another call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import ConfigError, WorkspaceError
+from nonlocal_core.registry.entries import Facts, entries, line_of
+from nonlocal_core.registry.state import FOLDER, State, read
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+NAME = "nonlocal-i3d"
+"""of the experiment and of the model, where no other is given"""
+KEY_TAG, ENTRY_TAG = "nonlocal_i3d.key", "nonlocal_i3d.entry"
+MAX_TEXT = 250
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # 7 of them take minutes where no server answers
+}
+
+
+def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[str]:
+    """Tell MLflow of every entry that it does not know, and move its aliases, line by line of what changed.
+
+    Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow refuses.
+    """
+    uri = uri or os.environ.get(VARIABLE)
+    if not uri:
+        raise ConfigError(f"no MLflow is named: set {VARIABLE}, or give --uri, such as sqlite:///mlflow.db")
+    for setting, value in _SETTINGS.items():
+        os.environ.setdefault(setting, value)
+    try:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+    except ImportError:
+        raise ConfigError("MLflow is not installed: pip install -e '.[mlflow]'") from None
+    with workspace.locked("mlflow"):
+        state, known = read(workspace), entries(workspace)
+        try:
+            client = MlflowClient(tracking_uri=uri)
+            experiment = _experiment(client, name)
+            versions = _versions(client, name)
+            for version, facts in known.items():
+                if facts["key"] not in versions and state.decision(version):
+                    versions[facts["key"]] = _tell(client, experiment, name, workspace, version, facts, state)
+                    yield f"{version} is version {versions[facts['key']]} of {name}"
+            yield from _move(
+                client, name, {v: versions[f["key"]] for v, f in known.items() if f["key"] in versions}, state
+            )
+        except MlflowException as error:
+            raise WorkspaceError(f"MLflow at {uri} refuses: {str(error).splitlines()[0][:200]}") from None
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
+
+
+def _versions(client: MlflowClient, name: str) -> dict[str, str]:
+    """The versions of the model by the keys of their entries; the model is made if there is none."""
+    if not client.search_registered_models(filter_string=f"name='{name}'"):
+        client.create_registered_model(name, description="Non-local I3D action recognisers")
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(f"name='{name}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return {one.tags[KEY_TAG]: str(one.version) for one in found if KEY_TAG in one.tags}
+
+
+def _tell(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    workspace: Workspace,
+    version: str,
+    facts: Facts,
+    state: State,
+) -> str:
+    """The version of the model that an entry becomes; a run of a call that was cut is used again."""
+    decision, tags = state.decision(version), {KEY_TAG: facts["key"], ENTRY_TAG: version, "line": line_of(facts)}
+    runs = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{facts['key']}'")
+    run = runs[0] if runs else client.create_run(experiment, run_name=version, tags=tags)
+    run_id, scored = run.info.run_id, facts["evaluation"]
+    for key, value in _parameters(facts).items():
+        client.log_param(run_id, key, value)
+    for metric in ("top1", "top5", "num_scored", "num_videos"):
+        client.log_metric(run_id, metric, scored[metric], step=facts["checkpoint"]["num_steps"])
+    for step, loss in _losses(workspace.root / facts["checkpoint"]["path"] / "log.jsonl"):
+        client.log_metric(run_id, "loss", loss, step=step)
+    client.log_artifacts(run_id, str(workspace.root / FOLDER / version), "entry")
+    client.set_terminated(run_id)
+    made = client.create_model_version(
+        name,
+        source=f"{run.info.artifact_uri}/entry",
+        run_id=run_id,
+        tags=tags,
+        description=decision.reason if decision else "",
+    )
+    return str(made.version)
+
+
+def _parameters(facts: Facts) -> dict[str, str]:
+    config: dict[str, dict[str, Any]] = facts.get("config", {})
+    settings = {f"{section}.{leaf}": value for section, leaves in config.items() for leaf, value in leaves.items()}
+    more = {"protocol": facts["evaluation"]["protocol"], "manifest_digest": facts.get("manifest_digest", "")}
+    return {key: str(value)[:MAX_TEXT] for key, value in {**settings, **more}.items()}
+
+
+def _losses(log: Path) -> list[tuple[int, float]]:
+    """A loss every so many steps, at most a thousand, if the training is still there."""
+    if not log.is_file():
+        return []
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines[:: len(lines) // 1000 + 1]]
+
+
+def _move(client: MlflowClient, name: str, versions: dict[str, str], state: State) -> Iterator[str]:
+    theirs = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    for alias, version in sorted(state.aliases.items()):
+        if version in versions and theirs.get(alias) != versions[version]:
+            client.set_registered_model_alias(name, alias, versions[version])
+            yield f"{alias} is version {versions[version]} of {name}"
+    for alias in sorted(theirs.keys() - state.aliases.keys()):
+        client.delete_registered_model_alias(name, alias)
+        yield f"{alias} is forgotten"

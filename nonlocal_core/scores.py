@@ -1,0 +1,90 @@
+"""A command that scores an evaluation again from its views, by other protocols and figures, without the network.
+
+    python -m nonlocal_core.scores workspace/evaluate/KEY --clips 1 10 --crops 1 3 --k 1 5 --labels
+
+docs/evaluation.md says which views a smaller protocol takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nonlocal_core.artifacts import ARTIFACT_FILE, Evaluation
+from nonlocal_core.errors import InputError, NonlocalError
+from nonlocal_core.evaluation import figures, report, stored
+
+
+def main(words: list[str]) -> int:
+    """Score as a command line asks; gives the exit status."""
+    try:
+        for line in run(_parser().parse_args(words)):
+            print(line)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(given: argparse.Namespace) -> Iterator[str]:
+    """The lines to print.
+
+    Raises: InputError if the folder holds no evaluation, or fewer views than are asked for.
+    """
+    evaluation, labels = _read(given.folder)
+    num_clips, num_crops = _views(given.folder)
+    found = {}
+    for crops in given.crops or sorted({1, num_crops}):
+        for clips in given.clips or sorted({1, num_clips}):
+            scored = stored.score(given.folder / stored.FILE, clips, crops)
+            found[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
+                scored, labels, given.k
+            )
+    if given.json:
+        whole = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "views": found}
+        yield json.dumps(whole, indent=2, ensure_ascii=False)
+        return
+    yield f"protocol: {evaluation.protocol}"
+    yield f"{evaluation.coverage}; in brackets: 95 % confidence"
+    for views, one in found.items():
+        yield f"\n{views}"
+        yield from (f"  {line}" for line in report.summary(one))
+        if given.labels:
+            yield "\n" + report.labels(one["by_label"])
+
+
+def _read(folder: Path) -> tuple[Evaluation, list[str]]:
+    """What an evaluation says of itself, and the labels in the order of their ids."""
+    try:
+        artifact: dict[str, Any] = json.loads((folder / ARTIFACT_FILE).read_text())
+        evaluation = Evaluation.model_validate(artifact["reference"])
+        labels: list[str] = json.loads((folder / figures.FILE).read_text())["labels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder} is no finished evaluation: name a folder workspace/evaluate/KEY") from None
+    return evaluation, labels
+
+
+def _views(folder: Path) -> tuple[int, int]:
+    _, _, _, logits = next(stored.videos(folder / stored.FILE))
+    return logits.shape[0], logits.shape[1]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nonlocal_core.scores", description="score an evaluation again from the logits of its views"
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="workspace/evaluate/KEY")
+    parser.add_argument("--clips", type=int, nargs="+", metavar="N", help="clips of a video; default: 1 and all")
+    parser.add_argument("--crops", type=int, nargs="+", metavar="N", help="crops of a clip; default: 1 and all")
+    parser.add_argument("--k", type=int, nargs="+", default=figures.KS, metavar="K", help="default: 1 5")
+    parser.add_argument("--labels", action="store_true", help="a row a label, too")
+    parser.add_argument("--json", action="store_true", help="all figures, as metrics.json has them")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

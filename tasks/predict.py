@@ -1,0 +1,25 @@
+"""predict as a Prefect task, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+
+from nonlocal_core import child, prediction
+from nonlocal_core.predictions import Predictions, Request, check, check_out, write
+from tasks import policy, report
+
+
+@task(name="predict", **policy.options("predict"))
+def predict(request: Request, out: Path | None = None) -> Predictions:
+    """The best labels of every video, written to a file where one is named."""
+    report.show_in_prefect()
+    check(request)
+    check_out(out)
+    made = child.call(prediction.predict, request)
+    if out is not None:
+        write(made, out)
+        made = made.model_copy(update={"out": str(out)})
+    report.predictions(made)
+    return made

@@ -1,0 +1,121 @@
+"""A checkpoint that is there already, scored on a folder of videos, by the flow and from the command line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.evaluate import Scored, evaluate_checkpoint
+from nonlocal_core import scores
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.config import resolve
+from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.errors import InputError
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.stages import register
+from nonlocal_core.training import checkpoint as checkpoints
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = {"model.width": 2, "clip.clip_len": 4, "cache.short_side": 40, "train.crop_size": 32}
+EVALUATED = {"evaluate.crop_size": 40, "evaluate.num_clips": 1}
+LABELS = ("falls", "grows", "rises", "shrinks")
+
+
+class Start(NamedTuple):
+    """A network that nobody trained, as a file and as the champion, and the videos that it was scored on."""
+
+    file: Path
+    workspace: Workspace
+    videos_dir: Path
+    scored: Scored
+
+
+@pytest.fixture(scope="module")
+def start(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Start:
+    folder = tmp_path_factory.mktemp("start")
+    config = resolve("tiny", SMALL | EVALUATED)
+    described = checkpoints.Description(
+        step=0, labels=LABELS, model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    net = I3D(config.model, len(LABELS))
+    checkpoints.save_weights(folder / "w.safetensors", checkpoints.weights_of_network(net), described)
+    videos_dir = make_toy_videos(folder / "videos", num_videos=8)
+    workspace = Workspace(folder / "workspace")
+    scored = evaluate_checkpoint("tiny", EVALUATED, str(folder / "w.safetensors"), videos_dir, workspace.root)
+    register.register(scored.checkpoint, scored.evaluation, scored.cache, config, workspace)
+    return Start(folder / "w.safetensors", workspace, videos_dir, scored)
+
+
+def test_a_file_is_scored_with_its_own_clips_and_frames(start: Start) -> None:
+    assert start.scored.evaluation.protocol == "val, 1 clips x 1 crops of 4x3, 40 px of 40"
+    assert start.scored.evaluation.coverage == "4 of 4 videos scored, 0 quarantined"
+
+
+def test_the_champion_on_other_videos(start: Start, tmp_path: Path) -> None:
+    """With clips, frames and labels of the checkpoint, and none of its settings named."""
+    others = make_toy_videos(tmp_path / "others", num_videos=12)
+    shutil.rmtree(others / "falls")  # ids come from the checkpoint, which knows it
+    (others / "grows/text.mp4").write_text("no video")
+    overrides = {"evaluate.protocol": "10x3", "evaluate.split": "all", "runtime.max_unreadable": 0.5}
+    made = evaluate_checkpoint("tiny", overrides, "champion", others, start.workspace.root)
+    assert made.checkpoint.digest == start.scored.checkpoint.digest
+    assert made.evaluation.protocol == "all, 10 clips x 3 crops of 4x3, 40 px of 40"
+    assert made.evaluation.coverage == "9 of 10 videos scored, 1 quarantined: 1 unreadable"
+    assert "9 of 10 videos scored, 1 quarantined: 1 unreadable (all, 10 clips" in str(made)
+    scored = pq.read_table(start.workspace.path(made.evaluation) / "scores.parquet").to_pydict()
+    ids = dict(zip(scored["label"], scored["label_id"], strict=True))
+    assert ids == {"grows": 1, "rises": 2, "shrinks": 3}
+    assert len(set(scored["video_id"])) == 9
+
+
+def test_from_the_command_line_an_entry_is_found_scored(
+    start: Start, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _written(start.workspace.root / "evaluate")
+    done = _run(
+        environment,
+        "flows/evaluate.py",
+        *("checkpoint=v0001", f"videos_dir={start.videos_dir}", f"workspace_dir={start.workspace.root}"),
+        *(f"{key}={value}" for key, value in EVALUATED.items()),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 videos scored, 0 quarantined (val, 1 clips x 1 crops of 4x3, 40 px of 40)" in done.stdout
+    assert _written(start.workspace.root / "evaluate") == before
+    more = next(line for line in done.stdout.splitlines() if line.startswith("  more"))
+    capsys.readouterr()
+    assert scores.main(more.split("nonlocal_core.scores")[1].split()) == 0
+    assert "4 of 4 videos scored, 0 quarantined" in capsys.readouterr().out
+
+
+def test_a_flow_without_checkpoint_says_so(environment: dict[str, str]) -> None:
+    done = _run(environment, "flows/full.py", "checkpoint=champion")
+    assert (done.returncode, done.stderr) == (2, "error: full.py has no checkpoint=: --help lists what it has\n")
+
+
+def test_what_cannot_be_scored(start: Start, tmp_path: Path) -> None:
+    place = (start.videos_dir, start.workspace.root)
+    with pytest.raises(InputError, match="checkpoint=champion, but the registry has none"):
+        evaluate_checkpoint("tiny", {}, "champion", start.videos_dir, tmp_path / "empty")
+    with pytest.raises(InputError, match=r"checkpoint=v0009: there is no file .*v0009/checkpoint.safetensors"):
+        evaluate_checkpoint("tiny", {}, "v0009", *place)
+    with pytest.raises(InputError, match="videos_dir=DIR"):
+        evaluate_checkpoint("tiny", {}, "v0001", None, start.workspace.root)
+    (tmp_path / "published.pth").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"is not a whole checkpoint; a published .*nonlocal_core.import_weights"):
+        evaluate_checkpoint("tiny", {}, str(tmp_path / "published.pth"), *place)
+
+
+def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / words[0]), *words[1:]]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=200)
+
+
+def _written(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,83 @@
+"""register as a task: what the UI shows of its decision."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pandas as pd
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.config import resolve
+from tasks.register import register
+
+
+def references(workspace: Workspace, name: str, right: int) -> tuple[Checkpoint, Evaluation, RecordCache]:
+    """A finished checkpoint, its evaluation of 10 videos, `right` of them right, and the cache of both."""
+    checkpoint = Checkpoint(
+        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
+    )
+
+    def make(folder):
+        (folder / "w.safetensors").write_text(name)
+        return checkpoint
+
+    workspace.build(Checkpoint, name, make, {"init": None})
+    evaluation = Evaluation(
+        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s", top1=right / 10,
+        top5=1.0, num_scored=10, num_videos=10,
+    )  # fmt: skip
+    rows = pd.DataFrame({"video_id": [f"v{number}" for number in range(10)], "label": "falls", "label_id": 0})
+    rows["scores"] = [[0.9, 0.1] if number < right else [0.1, 0.9] for number in range(10)]
+    for folder in (workspace.path(evaluation), workspace.root / "cache/c"):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(workspace.path(evaluation) / "scores.parquet")
+    (workspace.root / "cache/c" / RecordCache.LABELS).write_text(json.dumps({"falls": 0, "grows": 1}))
+    cache = RecordCache(
+        key="c", digest="c", path="cache/c", records="records/r", settings=resolve("tiny", {}).cache,
+        videos_dir="videos", manifest_digest="m", split_digests={"val": "s"}, num_videos=10, num_ok=10,
+        num_frames=10, num_bytes=10,
+    )  # fmt: skip
+    return checkpoint, evaluation, cache
+
+
+def pages() -> list[str]:
+    """What the UI shows of decisions."""
+    with get_client(sync_client=True) as client:
+        return [str(artifact.data) for artifact in client.read_artifacts() if artifact.key == "registry-decision"]
+
+
+def test_the_decision_and_its_reason_are_in_the_ui(prefect_server, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace, config = Workspace(tmp_path), resolve("tiny", {})
+
+    @flow
+    def registering():
+        return [
+            register(*references(workspace, name, right), config, workspace)
+            for name, right in (("a", 6), ("b", 5))
+        ]
+
+    entries = registering()
+    assert [entry.is_champion for entry in entries] == [True, False]
+    begins = "# v0002: not the champion, which is v0001\n\nnot better: top-1 50.00% against 60.00% of v0001"
+    (page,) = [page for page in pages() if page.startswith(begins)]
+    assert "- **manifest**: digest m" in page
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_tracker_that_cannot_be_told_stops_nothing(prefect_server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    workspace, config = Workspace(tmp_path), resolve("tiny", {})
+
+    @flow
+    def registering():
+        return register(*references(workspace, "a", 6), config, workspace)
+
+    caplog.set_level(logging.WARNING)
+    assert registering().is_champion
+    assert "registry " in caplog.text
+    assert "track` does it later" in caplog.text

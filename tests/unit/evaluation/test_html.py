@@ -1,0 +1,250 @@
+"""The page says what the parquet files say, holds everything itself, and a real browser shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import browser
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from nonlocal_core import html_report, reports
+from nonlocal_core.artifacts import Workspace, write_json
+from nonlocal_core.evaluation import html, run_facts
+from tasks import report
+
+
+class Parsed(HTMLParser):
+    """The elements of a page with their attributes, and the text in those that have an id."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.texts, self.open = [], {}, []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append((tag, dict(attrs).get("id")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, key in self.open:
+            if key:
+                self.texts[key] = self.texts.get(key, "") + data
+
+    def of(self, tag, **wanted):
+        return [
+            attrs for name, attrs in self.elements
+            if name == tag and all(attrs.get(key) == value for key, value in wanted.items())
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def file(registered):
+    return reports.write(registered.workspace, "champion", num_attention=0)
+
+
+@pytest.fixture(scope="module")
+def page(file):
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def scored(registered):
+    folder = registered.workspace.path(registered.evaluation)
+    return pq.read_table(folder / "scores.parquet", use_threads=False).to_pandas(use_threads=False)
+
+
+def expected(scored):
+    """The figures of the page, counted video by video."""
+    places = [
+        (row.label_id, sum(score >= row.scores[row.label_id] for score in row.scores), int(np.argmax(row.scores)))
+        for row in scored.itertuples()
+    ]
+    by_label = {
+        scored.label[scored.label_id == label].iloc[0]: np.mean(
+            [place == 1 for own, place, _ in places if own == label]
+        )
+        for label in sorted({own for own, _, _ in places})
+    }
+    return (
+        {
+            "top1": np.mean([place <= 1 for _, place, _ in places]),
+            "top5": np.mean([place <= 5 for _, place, _ in places]),
+            "mean_class_accuracy": np.mean(list(by_label.values())),
+        },
+        by_label,
+        places,
+    )
+
+
+def test_figures_are_those_of_the_scores(page, scored, registered):
+    parsed = Parsed(page)
+    figures, by_label, places = expected(scored)
+    for key, value in figures.items():
+        (found,) = parsed.of("data", id=key)
+        assert float(found["value"]) == pytest.approx(value, abs=1e-12)
+        assert parsed.texts[key] == f"{100 * value:.2f}%"
+    assert {one["data-label"]: float(one["value"]) for one in parsed.of("data", **{"class": "label"})} == by_label
+    counts = np.zeros((4, 4), int)
+    for own, _, taken in places:
+        counts[own, taken] += 1
+    cells = [int(word) for word in re.findall(r'--share: [0-9.]+">(\d+)</td>', page)]
+    assert cells == counts.ravel().tolist()
+    labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
+    assert [one["title"] for one in parsed.of("th", scope="row")] == sorted(labels, key=labels.__getitem__)
+    split = registered.evaluation
+    left = split.num_videos - split.num_scored
+    assert f"{len(scored)} of {split.num_videos} videos scored, {left} quarantined" in parsed.texts["coverage"]
+
+
+def test_everything_is_in_the_file(page):
+    parsed = Parsed(page)
+    assert not parsed.of("script")
+    for _, attrs in parsed.elements:
+        for name in ("src", "href", "srcset", "data", "poster", "action"):
+            assert attrs.get(name, "data:").startswith("data:")
+        assert not [name for name in attrs if name.startswith("on")]
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert len(parsed.of("img")) == len(re.findall(r"frames of", page))
+    assert len(page) < 400_000
+
+
+def test_names_stay_names(page, registered):
+    """Labels and paths with <, &, quotes and Chinese are texts, never elements."""
+    parsed = Parsed(page)
+    assert len(parsed.of("b")) == 6, "the names of the stages alone"
+    assert not parsed.of("img", src="x")
+    labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
+    assert 'a <b>"fall" & more' in labels
+    for label in labels:
+        assert parsed.of("span", **{"class": "name", "title": label})
+    assert "<img src=x>.mp4" in parsed.texts["quarantine"]
+    assert 'a <b>"fall" & more' in parsed.texts["quarantine"]
+
+
+def test_quarantine_lineage_settings_and_curves(page, registered):
+    parsed = Parsed(page)
+    rows = registered.workspace.path(registered.cache) / "videos.parquet"
+    videos = pq.read_table(rows, use_threads=False).to_pandas(use_threads=False)
+    for row in videos[videos["status"] != "ok"].itertuples():
+        assert row.reason in parsed.texts["quarantine"]
+    for one in (registered.manifest, registered.cache, registered.evaluation, registered.entry):
+        assert one.key in parsed.texts["lineage"]
+    assert '<tr class="own"><td>epochs</td><td>2</td></tr>' in page
+    assert "<tr><td>nesterov</td>" in page
+    assert len(parsed.of("polyline", **{"class": "val"})) == 2
+    drawn = parsed.of("polyline", **{"class": "each"})[0]["points"].split()
+    (log,) = registered.workspace.root.glob("train/*/log.jsonl")
+    assert len(drawn) == len(log.read_text().splitlines())
+
+
+@pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on the path, nor named by CHROMIUM")
+def test_a_browser_shows_it_as_it_is_meant(file, page, scored, tmp_path):
+    figures, by_label, _ = expected(scored)
+    with browser.opened(file, tmp_path) as tab:
+        assert tab.problems() == []
+        assert tab.requests() == [file.as_uri()]
+        for key, value in figures.items():
+            assert float(tab.evaluate(f"document.getElementById('{key}').value")) == pytest.approx(value)
+        shown = tab.evaluate("[...document.querySelectorAll('data.label')].map(e => [e.dataset.label, e.value])")
+        assert {label: float(value) for label, value in shown} == by_label
+        pictures = tab.evaluate("[...document.images].map(e => e.naturalWidth)")
+        assert len(pictures) == len(Parsed(page).of("img"))
+        assert all(pictures)
+        for width in (400, 1400):
+            tab.resize(width)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        backgrounds = []
+        for dark in (False, True):
+            tab.resize(1400, dark=dark)
+            backgrounds.append(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert backgrounds == ["rgb(251, 251, 249)", "rgb(18, 19, 23)"]
+        assert tab.problems() == []
+
+
+@pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on the path, nor named by CHROMIUM")
+def test_a_browser_notices_what_must_not_be(tmp_path):
+    """The test above can fail: a page with a script, a picture from elsewhere and a mistake."""
+    file = tmp_path / "bad.html"
+    file.write_text("<img src='http://127.0.0.1:9/x.png'><script>console.error('oh'); nothing()</script>")
+    with browser.opened(file, tmp_path / "profile") as tab:
+        tab.evaluate("new Promise(done => setTimeout(done, 200))")
+        assert len(tab.problems()) >= 3
+        assert "http://127.0.0.1:9/x.png" in tab.requests()
+
+
+def test_what_is_gone_is_not_measured(registered, tmp_path):
+    shutil.copytree(registered.workspace.root / "registry", tmp_path / "registry")
+    parsed = Parsed(reports.write(Workspace(tmp_path), "v0001").read_text(encoding="utf-8"))
+    assert parsed.texts["top1"] == f"{100 * registered.evaluation.top1:.2f}%"
+    assert parsed.texts["mean_class_accuracy"] == parsed.texts["ece"] == parsed.texts["loss"] == "not measured"
+
+
+def test_figures_of_metrics_json_are_shown(registered, tmp_path):
+    workspace = Workspace(tmp_path)
+    for name in ("registry", "evaluate"):
+        shutil.copytree(registered.workspace.root / name, tmp_path / name)
+    bins = [{"above": 0.5, "num": 3, "confidence": 0.7, "accuracy": 0.6}]
+    found = {"loss": 1.25, "ece": 0.125, "calibration": bins, "top": {"1": {"wilson": [0.25, 0.5]}}}
+    write_json(workspace.path(registered.evaluation) / "metrics.json", found)
+    page = reports.write(workspace, "v0001").read_text(encoding="utf-8")
+    assert Parsed(page).texts["ece"] == "0.125"
+    assert "25.0 to 50.0%, 95% Wilson" in page
+    assert 'aria-label="calibration"' in page
+
+
+@pytest.mark.parametrize("num_labels", [2, 400])
+def test_few_and_many_labels(registered, num_labels):
+    """The same page is small with 400 labels, and every label is on it once."""
+    run = run_facts.gather(registered.workspace, "v0001")
+    labels = [f"label {number}" for number in range(num_labels)]
+    rng = np.random.default_rng(0)
+    label_N = np.repeat(np.arange(num_labels), 5)
+    names = run.scored["video_id"].tolist()
+    scored = pd.DataFrame(
+        {
+            "video_id": [names[number % len(names)] for number in range(len(label_N))],
+            "label_id": label_N,
+            "scores": list(rng.dirichlet(np.ones(num_labels), len(label_N))),
+        }
+    )
+    page = html.render(registered.workspace, run._replace(labels=labels, scored=scored))
+    named = [one["data-label"] for one in Parsed(page).of("data", **{"class": "label"})]
+    assert sorted(named) == sorted(labels)
+    assert len(page) < 600_000
+
+
+def test_command(registered, capsys):
+    assert html_report.main([str(registered.workspace.root), "all", "--attention", "0"]) == 0
+    assert capsys.readouterr().out.strip() == str(html.path(registered.workspace, "v0001"))
+    assert html_report.main([str(registered.workspace.root), "v0009"]) == 3
+    assert "there is no entry 'v0009': there are v0001, and champion" in capsys.readouterr().err
+    assert html_report.main([str(registered.videos_dir)]) == 3
+
+
+def test_a_report_that_cannot_be_made_is_no_failure_of_its_entry(registered, tmp_path, caplog):
+    shutil.copytree(registered.workspace.root / "registry", tmp_path / "registry")
+    (tmp_path / "reports").write_text("a file, where the folder has to be")
+    report.page_of_entry(Workspace(tmp_path), "v0001", registered.config.runtime)
+    assert "the report of v0001 could not be made" in caplog.text
+
+
+def test_a_report_that_is_there_is_not_made_again(registered):
+    file = reports.write(registered.workspace, "v0001", num_attention=0)
+    made = file.stat().st_mtime_ns
+    assert reports.write_once(registered.workspace, "v0001", registered.config.runtime) == file
+    assert file.stat().st_mtime_ns == made

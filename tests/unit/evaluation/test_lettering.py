@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nonlocal_core.evaluation import movies, timeline
+from nonlocal_core.evaluation.lettering import UNKNOWN, letter
+from nonlocal_core.predictions import Guess, Prediction, Window
+
+TEXTS = ['falls <b> & "more"', "падает", "太极拳 falls", "\U0010fffd of nobody", ""]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_keeps_its_length_and_what_can_be_written(text):
+    """No text makes matplotlib or Pillow complain, whichever fonts are installed: warnings are errors here."""
+    lettered = letter(text)
+    assert len(lettered.text) == len(text)
+    assert all(shown in (sign, UNKNOWN) for shown, sign in zip(lettered.text, text, strict=True))
+    assert lettered.text == text or not text.isascii()
+    captioned = movies.with_caption(np.full((90, 160, 3), 200, np.uint8), [text or "x"])
+    assert captioned.shape == (90, 160, 3)
+    assert captioned[:40].min() == 200
+    assert captioned[-6:, :3].max() < 120
+
+
+@pytest.mark.parametrize("text", TEXTS[:4])
+def test_timeline_of_labels_in_any_script(text):
+    both = [Guess(label=text, score=0.9), Guess(label="other", score=0.1)]
+    spans = [Window(start_s=s, end_s=s + 2, guesses=tuple(both[:: 1 if s < 5 else -1])) for s in range(10)]
+    one = Prediction(video="v", status="ok", guesses=tuple(both), windows=tuple(spans))
+    with Image.open(io.BytesIO(timeline.draw(one))) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    blue = (pixels[..., 2] - pixels[..., 0]) > 100
+    assert blue.mean() > 0.1
+
+
+def test_an_odd_size_is_written(tmp_path):
+    movies.write_mp4(tmp_path / "odd.mp4", [np.zeros((33, 47, 3), np.uint8)] * 3, 12.5)
+    assert [file.name for file in tmp_path.iterdir()] == ["odd.mp4"]

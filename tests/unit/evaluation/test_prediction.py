@@ -1,0 +1,196 @@
+"""Predictions of the registered run, beside its own evaluation and on videos that nobody has seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import mindspore as ms
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from nonlocal_core.data import encoding, loader, sampling, spool, transforms, video
+from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.evaluation import movies, trained, views
+from nonlocal_core.prediction import find_videos, predict, windows
+from nonlocal_core.predictions import Request, check, check_out, write
+
+CPU = {"runtime.device": "CPU"}
+
+
+def request_of(registered, source, **others):
+    others["overrides"] = {**CPU, **others.get("overrides", {})}
+    return Request(source=source, workspace_dir=registered.workspace.root, **others)
+
+
+@pytest.fixture(scope="module")
+def predicted(registered):
+    """All videos of the run: what was trained on, what was scored, what is broken."""
+    return predict(request_of(registered, registered.videos_dir))
+
+
+def test_scores_are_those_of_the_evaluation(registered, predicted):
+    folder = registered.workspace.path(registered.evaluation)
+    scored = pq.read_table(folder / "scores.parquet", use_threads=False).to_pandas(use_threads=False)
+    labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
+    said = {one.video: one for one in predicted.videos}
+    assert len(scored) >= 4
+    for row in scored.itertuples():
+        guesses = {guess.label: guess.score for guess in said[row.video_id].guesses}
+        for label, label_id in labels.items():
+            assert guesses[label] == pytest.approx(row.scores[label_id], abs=1e-5)
+    assert predicted.entry == "v0001"
+    assert predicted.protocol == "2 clips x 1 crops of 4x3, 32 px"
+
+
+def test_broken_videos_are_rows(predicted):
+    broken = {one.video: (one.status, one.reason) for one in predicted.videos if one.status != "ok"}
+    assert set(broken) == {'a <b>"fall" & more/<img src=x>.mp4', "rises/cut.mp4"}
+    assert {status for status, _ in broken.values()} == {"unreadable"}
+    assert all(reason for _, reason in broken.values())
+    text = str(predicted)
+    assert "16 of 18 predicted" in text
+    assert "unreadable: " in text
+
+
+def test_written_as_parquet_and_json(predicted, tmp_path):
+    for name in ("p.parquet", "p.json"):
+        write(predicted, tmp_path / "new" / name)
+    table = pq.read_table(tmp_path / "new/p.parquet", use_threads=False)
+    assert table.schema.metadata[b"entry"] == b"v0001"
+    rows = {row["video"]: row for row in table.to_pylist()}
+    listed = json.loads((tmp_path / "new/p.json").read_text(encoding="utf-8"))["videos"]
+    assert len(rows) == len(listed) == 18
+    for one in listed:
+        row = rows[one["video"]]
+        assert (row["status"], row["reason"]) == (one["status"], one["reason"])
+        assert row["labels"] == [guess["label"] for guess in one["guesses"]]
+        assert row["scores"] == [guess["score"] for guess in one["guesses"]]
+
+
+def by_hand(registered, file, first):
+    """The scores of the clip in the middle of 15 frames of a video."""
+    found = trained.find("v0001", registered.workspace)
+    clip, cache, net = found.described.clip, found.described.cache, found.network()
+    frames = [
+        transforms.resize_short_side(frame, cache.short_side) for frame in video.read_frames(file)
+    ][first : first + 15]  # fmt: skip
+    stored = [np.frombuffer(encoding.encode(frame, cache.jpeg_quality), np.uint8) for frame in frames]
+    start = (15 - sampling.span(clip)) // 2
+    kept = [
+        encoding.decode(stored[start + k * sampling.step(clip)], *frames[0].shape[:2])
+        for k in range(clip.clip_len)
+    ]
+    view = transforms.test_views(kept, found.evaluate.crop_size, 1)
+    (scores,) = views.softmax(net(loader.normalise(ms.Tensor(view), net.model)).asnumpy())
+    return dict(zip(found.described.labels, scores.tolist(), strict=True))
+
+
+def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
+    """A video of two others: each half is said what its own video is, on the frames and in the timeline."""
+    toy = sorted(make_toy_videos(tmp_path / "toy", 4).glob("*/*.mp4"))
+    frames = [list(video.read_frames(path)) for path in toy[:2]]
+    size = frames[0][0].shape[1::-1]
+    both = [np.asarray(Image.fromarray(frame).resize(size)) for part in frames for frame in part]
+    (tmp_path / "in/sub").mkdir(parents=True)
+    movies.write_mp4(tmp_path / "in/sub/both.mp4", both, 15.0)
+    shutil.copytree(tmp_path / "toy", tmp_path / "ignored")
+    settings = {"window_s": 1.0, "hop_s": 0.5, "draw_dir": tmp_path / "drawn"}
+    (one,) = predict(request_of(registered, tmp_path / "in", **settings)).videos
+    duration = len(both) / 15
+    assert [window.start_s for window in one.windows][:3] == [0.0, 0.5, 1.0]
+    assert one.windows[-1].end_s == pytest.approx(duration, abs=2e-3)
+    last = {guess.label: guess.score for guess in one.windows[-1].guesses}
+    for label, score in by_hand(registered, tmp_path / "in/sub/both.mp4", len(both) - 15).items():
+        assert last[label] == pytest.approx(score, abs=1e-5)
+    mean = np.mean([{g.label: g.score for g in window.guesses}["rises"] for window in one.windows])
+    assert {guess.label: guess.score for guess in one.guesses}["rises"] == pytest.approx(mean, abs=1e-6)
+    assert one.drawn == str(tmp_path / "drawn/sub/both.mp4")
+    probed = video.probe(tmp_path / "drawn/sub/both.mp4")
+    assert (probed.codec, probed.num_frames) == ("h264", len(both))
+    band = next(video.read_frames(tmp_path / "drawn/sub/both.mp4"))[-8:]
+    assert band.astype(int).mean() < both[0][-8:].mean() - 15
+    with Image.open(tmp_path / "drawn/sub/both.png") as picture:
+        assert picture.size[0] > 600
+
+
+def test_windows():
+    def of(num_frames, window_s, hop_s=None):
+        return windows(num_frames, 10.0, Request(source=".", workspace_dir=".", window_s=window_s, hop_s=hop_s))
+
+    assert of(100, None) == []
+    assert of(100, 4.0) == [(0.0, 4.0), (2.0, 6.0), (4.0, 8.0), (6.0, 10.0)]
+    assert of(105, 4.0)[-2:] == [(6.0, 10.0), (6.5, 10.5)]
+    assert of(30, 4.0) == [(0.0, 3.0)]
+    assert of(100, 4.0, 6.0) == [(0.0, 4.0), (6.0, 10.0)]
+
+
+def test_a_single_video_a_folder_of_pictures_and_none(registered, predicted, tmp_path):
+    path = next(registered.videos_dir.glob("rises/toy*.mp4"))
+    assert find_videos(path) == [(path.name, path)]
+    (tmp_path / "shots").mkdir()
+    for number, frame in enumerate(video.read_frames(path)):
+        Image.fromarray(frame).save(tmp_path / "shots" / f"{number}.png")
+    assert find_videos(tmp_path / "shots") == [("shots", tmp_path / "shots")]
+    (whole,) = (one for one in predicted.videos if one.video == f"rises/{path.name}")
+    (shots,) = predict(request_of(registered, tmp_path / "shots")).videos
+    assert [guess.label for guess in shots.guesses] == [guess.label for guess in whole.guesses]
+    (timed,) = predict(request_of(registered, tmp_path / "shots", window_s=1.0)).videos
+    assert (timed.status, timed.guesses) == ("no_time", ())
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no videos in"):
+        find_videos(tmp_path / "none")
+
+
+def test_frames_are_those_of_the_cache(registered, tmp_path):
+    """A spooled frame is what a cache holds of it, whichever is asked for first."""
+    path = next(registered.videos_dir.glob("rises/toy*.mp4"))
+    settings = registered.config.cache
+    spooled = spool.spool(spool.Job(path, tmp_path / "frames", settings))
+    assert min(spooled.height, spooled.width) == settings.short_side
+    assert spooled.fps == 15.0
+    frames = list(video.read_frames(path))
+    assert len(spooled.ends) == len(frames)
+    last, first = (spooled.frame(tmp_path / "frames", number) for number in (len(frames) - 1, 0))
+    for small, large in ((first, frames[0]), (last, frames[-1])):
+        expected = np.asarray(Image.fromarray(large).resize(small.shape[1::-1], Image.Resampling.BOX), int)
+        assert np.abs(expected - small).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"overrides": {"train.epochs": 2}}, "train.epochs comes with the network"),
+        ({"hop_s": 1.0}, "hop_s needs windows"),
+        ({"window_s": 0.0}, "window_s=0: name seconds above 0"),
+        ({"window_s": 1.0, "hop_s": -1.0}, "hop_s=-1: name seconds above 0"),
+    ],
+)
+def test_requests_that_make_no_sense(tmp_path, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        check(Request(source=tmp_path, workspace_dir=tmp_path, **settings))
+
+
+def test_other_mistakes(registered, tmp_path):
+    with pytest.raises(InputError, match="no video or folder"):
+        check(request_of(registered, tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match="is where the videos lie"):
+        check(request_of(registered, tmp_path, draw_dir=tmp_path))
+    with pytest.raises(ConfigError, match=r"\.parquet or \.json"):
+        check_out(tmp_path / "table.csv")
+    with pytest.raises(ConfigError, match=r"evaluate\.crop_size=300 is larger than a cached frame"):
+        predict(request_of(registered, registered.videos_dir, overrides={"evaluate.crop_size": 300}))
+    with pytest.raises(InputError, match="there is no entry 'v0002'"):
+        predict(request_of(registered, registered.videos_dir, entry="v0002"))
+
+
+def test_a_checkpoint_file(registered):
+    path = next(registered.videos_dir.glob("rises/toy*.mp4"))
+    file = registered.workspace.root / "registry/v0001/checkpoint.safetensors"
+    made = predict(request_of(registered, path, entry=str(file)))
+    assert made.entry == "checkpoint.safetensors"
+    assert made.protocol == "10 clips x 3 crops of 4x3, 36 px"
+    assert made.videos[0].status == "ok"

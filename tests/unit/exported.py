@@ -1,0 +1,55 @@
+"""Entries of real networks, and the code of their model cards."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from registered import NUM_VIDEOS, ranks, scored
+from small import small_config
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Entry, Workspace
+from nonlocal_core.config import Config
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.sections import RegistryConfig
+from nonlocal_core.training import checkpoint
+
+LABELS = ("falls", "grows", "rises", "shrinks")
+
+
+def add_network(workspace: Workspace, name: str, **settings: object) -> Entry:
+    """The entry of a small network none of whose tensors is what it starts as."""
+    config = small_config(**settings)
+    net, drawn = I3D(config.model, len(LABELS)), np.random.default_rng(len(name))
+    for param in net.get_parameters():
+        if not param.name.endswith("weight"):
+            low = 0.5 if param.name.endswith(("gamma", "variance")) else -0.5
+            param.set_data(ms.Tensor((low + drawn.random(param.shape)).astype(np.float32)))
+    made, evaluation = scored(workspace, name, 0.5)
+    described = checkpoint.Description(
+        step=1, labels=LABELS, model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    weights = checkpoint.weights_of_network(net)
+    checkpoint.save_weights(workspace.path(made) / made.file, weights, described)
+    table = ranks([number < 50 for number in range(NUM_VIDEOS)])
+    return registry.add(workspace, name, made, evaluation, table, facts_of(config), RegistryConfig())
+
+
+def facts_of(config: Config) -> registry.Facts:
+    """What an entry says beside its figures."""
+    return {
+        "labels": {label: number for number, label in enumerate(LABELS)},
+        "config": config.model_dump(mode="json"),
+        "manifest_digest": "of the manifest",
+    }
+
+
+def code_of(card: Path, title: str) -> str:
+    """The Python code below a title of a model card."""
+    found = re.search(rf"### {re.escape(title)}\n\n```python\n(.*?)```", card.read_text(), re.DOTALL)
+    assert found, title
+    return found[1]

@@ -1,0 +1,53 @@
+"""Entries made by hand, for the tests of the registry."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Workspace
+from nonlocal_core.evaluation.comparison import RANKS
+from nonlocal_core.sections import RegistryConfig
+
+LABELS = {"falls": 0, "grows": 1}
+NUM_VIDEOS = 100
+
+
+def ranks(right: list[bool], first: int = 0) -> pa.Table:
+    """Ranks of as many videos: 0 where the network is right, else 1."""
+    ids = [f"v/{first + number}.mp4" for number in range(len(right))]
+    return pa.table([ids, [0] * len(right), [0 if one else 1 for one in right]], schema=RANKS)
+
+
+def scored(workspace: Workspace, name: str, top1: float, **overrides: object) -> tuple[Checkpoint, Evaluation]:
+    """A checkpoint on disk and its evaluation."""
+    checkpoint = Checkpoint(
+        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=1, final_loss=0.5
+    )
+    workspace.path(checkpoint).mkdir(parents=True, exist_ok=True)
+    (workspace.path(checkpoint) / "w.safetensors").write_text(f"weights of {name}")
+    facts = {
+        "protocol": "val, 30 views", "split_digest": "videos", "top5": 1.0,
+        "num_scored": NUM_VIDEOS, "num_videos": NUM_VIDEOS, "digest": f"{name}-scores",
+    }  # fmt: skip
+    return checkpoint, Evaluation.model_validate(
+        {"key": name, "path": f"evaluate/{name}", "top1": top1, **facts, **overrides}
+    )
+
+
+def add(
+    workspace: Workspace,
+    name: str,
+    top1: float,
+    rule: RegistryConfig = RegistryConfig(),  # noqa: B008 (frozen)
+    labels: dict[str, int] = LABELS,
+    weights: str = "",
+    right: list[bool] | None = None,
+    **overrides: object,
+) -> Entry:
+    """An entry that is right on the first of 100 videos, as many as `top1` says, or on those of `right`."""
+    checkpoint, evaluation = scored(workspace, name, top1, **overrides)
+    checkpoint = checkpoint.model_copy(update={"digest": weights or name})
+    table = ranks(right or [number < round(NUM_VIDEOS * top1) for number in range(NUM_VIDEOS)])
+    facts = {"code": "abc", "labels": labels}
+    return registry.add(workspace, name, checkpoint, evaluation, table, facts, rule)

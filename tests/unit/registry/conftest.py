@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from nonlocal_core.artifacts import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)

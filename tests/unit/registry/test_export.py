@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import mindspore as ms
+import numpy as np
+import pytest
+import safetensors
+from exported import LABELS, add_network, code_of
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import ConfigError, DamagedError, InputError
+from nonlocal_core.models import names
+from nonlocal_core.models.theirs import mmaction2_name
+from nonlocal_core.models.weights import load_published
+from nonlocal_core.registry import WEIGHTS_FILE, export
+from nonlocal_core.registry.__main__ import main
+from nonlocal_core.training import checkpoint
+
+NONLOCAL = {"model__nl_res3": (0,), "model__pairwise": "dot_product"}
+WINDOWS = {"model__nl_res3": (0,), "model__nl_out_bias": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _uncompiled():
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=mode)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace whose registry has a network that mmaction2 has too, and one that it has not."""
+    workspace = Workspace(tmp_path_factory.mktemp("exports"))
+    add_network(workspace, "a", **NONLOCAL)
+    add_network(workspace, "b", **WINDOWS)
+    add_network(workspace, "c", model__nl_res3=(0,), model__pairwise="concatenation")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def exported(workspace):
+    """The first entry in all formats that need nothing else, and what was said."""
+    folder = workspace.root / "out"
+    said = list(export.export(workspace, "v0001", folder, "ckpt,safetensors,mindir"))
+    return folder, said
+
+
+@pytest.fixture(scope="module")
+def original(workspace):
+    """A clip and what the entry's network says of it."""
+    net, described = checkpoint.load_network(workspace.root / "registry/v0001" / WEIGHTS_FILE)
+    clip = np.random.default_rng(3).normal(size=(1, 3, described.clip.clip_len, 32, 32)).astype(np.float32)
+    return clip, net(ms.Tensor(clip)).asnumpy()
+
+
+def apart(logits, original):
+    return np.abs(logits - original[1]).max() / np.abs(original[1]).max()
+
+
+def test_what_is_written_and_said(exported):
+    folder, said = exported
+    assert sorted(os.listdir(folder)) == [
+        "mmaction2.safetensors",
+        "model_card.md",
+        "network.mindir",
+        "weights.ckpt",
+    ]
+    assert [line.split()[0] for line in said] == ["ckpt", "safetensors", "mindir", "card", "written"]
+    assert "weights.ckpt, its logits differ by 0.0e+00 of the greatest" in said[0]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.*[rts]")} == {0o644}
+
+
+@pytest.mark.parametrize("title", ["MindSpore", "MindSpore, without this project"])
+def test_the_code_of_the_card_gives_the_same_logits(exported, original, monkeypatch, title):
+    monkeypatch.chdir(exported[0])
+    known = {"clip": ms.Tensor(original[0])}
+    exec(code_of(exported[0] / "model_card.md", title), known)
+    assert apart(known["logits"].asnumpy(), original) <= 1e-6
+
+
+def test_mmaction2s_names_are_read_back_as_the_same_network(exported, original):
+    file = exported[0] / "mmaction2.safetensors"
+    net = load_published(file, "mmaction2", pairwise="dot_product", stem_stride_t=1, pool1_stride_t=1)
+    assert apart(net(ms.Tensor(original[0])).asnumpy(), original) == 0.0
+    with safetensors.safe_open(file, framework="numpy") as opened:
+        found = set(opened.keys())
+        assert json.loads(opened.metadata()["labels"]) == list(LABELS)
+    assert {
+        "backbone.conv1.conv.weight",
+        "backbone.layer2.0.non_local_block.g.0.conv.weight",
+        "backbone.layer2.0.non_local_block.theta.conv.bias",
+        "backbone.layer2.0.non_local_block.conv_out.bn.running_var",
+        "backbone.layer1.0.downsample.bn.weight",
+        "cls_head.fc_cls.bias",
+    } <= found
+
+
+def test_the_two_directions_of_the_names_are_one(workspace):
+    net, _ = checkpoint.load_network(workspace.root / "registry/v0003" / WEIGHTS_FILE)
+    ours = [param.name for param in net.get_parameters()]
+    theirs = [mmaction2_name(name, net.model) for name in ours]
+    assert names.mapped(theirs, "mmaction2") == (dict(zip(ours, theirs, strict=True)), [])
+    with pytest.raises(InputError, match="mmaction2 has no parameter like res9"):
+        mmaction2_name("res9.0.a.conv.weight", net.model)
+
+
+def test_the_card_says_what_a_stranger_must_know(exported):
+    text = (exported[0] / "model_card.md").read_text()
+    for part in (
+        "top-1 50.00%, top-5 100.00%",
+        "100 of 100 videos of val scored",
+        "protocol: val, 30 views",
+        "0. falls\n1. grows\n2. rises\n3. shrinks\n",
+        "minus 123.675, 116.28, 103.53, divided by 58.395, 57.12, 57.375",
+        "**manifest**: digest of the manifest",
+        "## Licence\n\nTO BE FILLED IN",
+    ):
+        assert part in text
+    assert "onnxruntime" not in text  # it was not made
+
+
+def test_a_network_that_mmaction2_has_not_is_refused(workspace, tmp_path, capsys):
+    words = [str(workspace.root), "export", "v0002", str(tmp_path / "out"), "--formats", "ckpt,safetensors"]
+    assert main(words) == 3
+    assert "mmaction2 has no" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    said = list(export.export(workspace, "v0002", tmp_path / "out", None))
+    assert "safetensors  not made: mmaction2 has no" in said[1]
+    assert {"weights.ckpt", "network.mindir", "model_card.md"} <= set(os.listdir(tmp_path / "out"))
+    assert not (tmp_path / "out/mmaction2.safetensors").exists()
+
+
+@pytest.mark.parametrize("logits", [[[1.0, 2.0, 3.001, 4.0]], [[1.0, 2.0, 3.0, np.nan]], [[1.0, 2.0, 3.0]]])
+def test_logits_that_differ_are_refused(logits):
+    right = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+    original = export.Original(None, None, None, right)
+    assert export._apart(right + 1e-5, original, "x", 1e-4) == pytest.approx(2.5e-6, rel=0.1)
+    with pytest.raises(InputError, match=r"what was exported as x .*so it was deleted"):
+        export._apart(np.array(logits, np.float32), original, "x", 1e-4)
+
+
+def test_onnx(workspace, original, tmp_path, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    said = list(export.export(workspace, "v0001", tmp_path / "out", "onnx"))
+    assert "network.onnx, its logits differ by" in said[0]
+    monkeypatch.chdir(tmp_path / "out")
+    known = {"clip": original[0], "onnxruntime": onnxruntime}
+    exec(code_of(tmp_path / "out/model_card.md", "ONNX"), known)
+    assert apart(known["logits"], original) <= 1e-5
+    with pytest.raises(InputError, match=r"MindSpore .* cannot write it as ONNX: .*Tril"):
+        list(export.export(workspace, "v0003", tmp_path / "other", "onnx"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "formats", "error", "said"),
+    [
+        (
+            "v0001",
+            "ckpt,torch",
+            ConfigError,
+            "there is no format 'torch': there are ckpt, safetensors, mindir, onnx",
+        ),
+        ("v0009", "ckpt", InputError, "there is no entry v0009"),
+    ],
+)
+def test_mistakes(workspace, tmp_path, version, formats, error, said):
+    with pytest.raises(error, match=said):
+        list(export.export(workspace, version, tmp_path / "out", formats))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_left_alone(workspace, tmp_path):
+    with pytest.raises(InputError, match="is there already: name a new folder"):
+        list(export.export(workspace, "v0001", tmp_path, "ckpt"))
+
+
+def test_a_damaged_entry_is_not_exported(workspace, tmp_path):
+    file = workspace.root / "registry/v0003" / WEIGHTS_FILE
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"\0")
+    try:
+        with pytest.raises(DamagedError, match=r"v0003/checkpoint.safetensors differs from its digest"):
+            list(export.export(workspace, "v0003", tmp_path / "out", "ckpt"))
+    finally:
+        file.write_bytes(content)
+    assert list(tmp_path.iterdir()) == []
