@@ -2,10 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check format clean
+PORT ?= 4200
+
+.PHONY: run serve stop test check format clean
 
 run: .venv/installed
 	@$(BIN)/python flows/full.py
+
+serve: .venv/installed
+	@$(BIN)/python -m flows.serve start $(PORT)
+
+stop:
+	@$(BIN)/python -m flows.serve stop $(PORT)
 
 test: .venv/installed
 	@$(BIN)/python -m pytest
@@ -28,4 +36,4 @@ format: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv workspace build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .serve workspace build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.lifeline import end_with_us
 from nonlocal_core.config import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
 from nonlocal_core.presets import PRESETS
@@ -195,10 +196,14 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
 
 def _split(words: list[str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"overrides": {}}
+    given: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+        if key in given:
+            raise ConfigError(f"{key} is given twice, {given[key]!r} and {value!r}: leave one out")
+        given[key] = value
         if key in PARAMETERS and not value:
             raise ConfigError(f"{key}= names nothing")
         if key in PARAMETERS:
@@ -224,13 +229,18 @@ def _start_server() -> None:
     """Start Prefect's local server, where no other is named, out of the reach of Ctrl-C.
 
     A terminal sends Ctrl-C to every process of the command.  Without its server, Prefect would try for minutes to
-    report that the run was stopped.  A blocked signal stays blocked in the process that is started here.
+    report that the run was stopped.  A blocked signal stays blocked in the process that is started here.  It ends
+    with this command, also after `kill -9`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         problem = get_client(sync_client=True).api_healthcheck()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if module := sys.modules.get("prefect.server.api.server"):  # imported only where one is started
+        for server in module.SubprocessASGIServer._instances.values():
+            if server.server_process:
+                end_with_us(server.server_process.pid)
     if problem:
         raise ConfigError(
             f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"

@@ -8,22 +8,38 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import flow
+from prefect.states import Completed
 
 from flows import command_line
 from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import InputError
+from tasks import policy
 from tasks.cache import cache
 from tasks.evaluate import evaluate
-from tasks.index import index, toy_videos
-from tasks.policy import check_runner
+from tasks.index import index, videos
+from tasks.nightly import made_before
 from tasks.register import register
 from tasks.train import train
 
 T = TypeVar("T")
+
+
+class Clock:
+    """How long each stage took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, stage: str, task: Callable[..., T], *arguments: Any) -> T:
+        """What the task returns."""
+        started_s = time.monotonic()
+        made = task(*arguments)
+        self.seconds[stage] = round(time.monotonic() - started_s, 1)
+        return made
 
 
 class Summary(Frozen):
@@ -57,7 +73,19 @@ class Summary(Frozen):
         )
 
 
-@flow(name="full", flow_run_name="full-{preset}")
+class NothingNew(Frozen):
+    """What was found by a run that had nothing to do."""
+
+    cache: RecordCache
+    version: str
+    """the entry that these videos and settings made"""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"nothing new: {self.version} was made of the same {self.cache.num_ok} videos by the same settings"
+
+
+@flow(name="full", flow_run_name=policy.run_name)
 def full(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
@@ -65,7 +93,8 @@ def full(
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
     runner: str = "threads",
-) -> Summary:
+    only_new: bool = False,
+) -> Summary | NothingNew:
     """Index, cache, train, evaluate and register.
 
     Args:
@@ -75,30 +104,24 @@ def full(
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+        only_new: end after cache if an entry of the registry was made of the same videos by the same settings
     """
     config = resolve(preset, overrides or {})
-    check_runner(runner)
+    policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
-    seconds: dict[str, float] = {}
-
-    def timed(stage: str, task: Callable[..., T], *arguments: Any) -> T:
-        started_s = time.monotonic()
-        made = task(*arguments)
-        seconds[stage] = round(time.monotonic() - started_s, 1)
-        return made
-
-    if videos_dir is None:
-        if preset != "tiny":
-            raise InputError(f"the preset {preset} needs videos: name their folder with videos_dir=DIR")
-        videos_dir = timed("toy videos", toy_videos, workspace)
-    manifest = timed("index", index, videos_dir, config, workspace, labels_path, runner)
-    cached = timed("cache", cache, manifest, config, workspace, runner)
+    clock = Clock()
+    videos_dir = clock.time("videos", videos, videos_dir, preset, workspace)
+    manifest = clock.time("index", index, videos_dir, config, workspace, labels_path, runner)
+    cached = clock.time("cache", cache, manifest, config, workspace, runner)
     _check_split(config.evaluate.split, cached)
-    checkpoint = timed("train", train, cached, config, workspace)
-    evaluation = timed("evaluate", evaluate, checkpoint, cached, config, workspace)
-    entry = timed("register", register, checkpoint, evaluation, cached, config, workspace)
+    if only_new and (version := made_before(cached, config, workspace)):
+        found = NothingNew(cache=cached, version=version)
+        return cast(NothingNew, Completed(name="Nothing new", message=str(found), data=found))
+    checkpoint = clock.time("train", train, cached, config, workspace)
+    evaluation = clock.time("evaluate", evaluate, checkpoint, cached, config, workspace)
+    entry = clock.time("register", register, checkpoint, evaluation, cached, config, workspace)
     return Summary(
-        seconds=seconds,
+        seconds=clock.seconds,
         manifest=manifest,
         cache=cached,
         checkpoint=checkpoint,

@@ -1,6 +1,6 @@
 """index and cache alone, for machines without a GPU.
 
-python flows/prepare.py [PRESET] videos_dir=DIR [key=value ...]
+python flows/prepare.py [PRESET] [videos_dir=DIR] [key=value ...]
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from prefect import flow
 from flows import command_line
 from nonlocal_core.artifacts import Frozen, RecordCache, Workspace
 from nonlocal_core.config import resolve
-from nonlocal_core.errors import InputError
+from tasks import policy
 from tasks.cache import cache
-from tasks.index import index
-from tasks.policy import check_runner
+from tasks.index import index, videos
 
 
 class Prepared(Frozen):
@@ -39,7 +38,7 @@ class Prepared(Frozen):
         )
 
 
-@flow(name="prepare", flow_run_name="prepare-{preset}")
+@flow(name="prepare", flow_run_name=policy.run_name)
 def prepare(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
@@ -53,17 +52,15 @@ def prepare(
     Args:
         preset: named settings
         overrides: settings that differ from the preset, such as {"cache.short_side": 128}
-        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
     """
     config = resolve(preset, overrides or {})
-    check_runner(runner)
+    policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
-    if videos_dir is None:
-        raise InputError("prepare needs videos: name their folder with videos_dir=DIR")
-    manifest = index(videos_dir, config, workspace, labels_path, runner)
+    manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, runner)
     cached = cache(manifest, config, workspace, runner)
     return Prepared(cache=cached, workspace=str(workspace.root))
 

@@ -26,10 +26,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from nonlocal_core import __version__
+from nonlocal_core import __version__, locks
 from nonlocal_core.errors import DamagedError, WorkspaceError
 from nonlocal_core.sections import CacheConfig
 
@@ -249,34 +248,13 @@ class Workspace:
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the named lock; waits, and says for whom, while another process holds it."""
-        lock = FileLock(self.root / ".locks" / f"{name}.lock")
-        holder = self.root / ".locks" / f"{name}.holder"
-        waits = False
-        while True:
-            try:
-                lock.acquire(timeout=30 if waits else 0)
-                break
-            except Timeout:
-                log.info("waiting for %s, which holds %s", _read_holder(holder), name)
-                waits = True
-        try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with locks.held(self.root / ".locks", name):
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
 
 def _sizes(folder: Path) -> dict[str, int]:
     """The files of an artifact with their sizes, without the one that says what it is."""
     return {file.name: file.stat().st_size for file in folder.iterdir() if file.name != ARTIFACT_FILE}
-
-
-def _read_holder(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # it is just taking or leaving the lock
-        return "another process"
 
 
 def _circumstances() -> dict[str, object]:

@@ -100,6 +100,7 @@ def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
         stdout=output,
         stderr=output,
         pass_fds=[theirs.fileno()],
+        start_new_session=True,  # what a terminal sends to all is the parent's to pass on
     )
     theirs.close()
     return ours, _Child(process, output)

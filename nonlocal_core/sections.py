@@ -32,6 +32,8 @@ class IndexConfig(Section):
     """share of each label's videos that goes to val where the layout names no split (0…1)"""
     split_seed: int = 0
     """seed of that split"""
+    frozen_val: Annotated[str, Field(pattern="^[a-z0-9-]*$")] = ""
+    """name of a split that the workspace keeps: val stays, new videos go to train (empty: drawn each time)"""
     min_frames: Positive = 2
     """fewest frames of a video that is used (frames)"""
     duplicates: Literal["drop_from_train", "keep"] = "drop_from_train"
@@ -103,6 +105,8 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
+    slots_dir: str = ""
+    """folder of the locks that keep two runs off one device (empty: one a host, and no lock for the CPU)"""
     num_devices: Positive = 1
     """devices that share each batch of a training; docs/several_devices.md says where BN then depends on it"""
     hosts: str = ""

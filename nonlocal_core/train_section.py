@@ -22,9 +22,9 @@ class TrainConfig(Section):
     """What train reads beside the clip and the network."""
 
     init: str = ""
-    """checkpoint to start from: champion, an entry such as v0003, or the path of a file (empty: random weights)"""
-    init_head: Literal["keep", "new"] = "keep"
-    """its classifier is kept, for the same labels in the same order, or drawn anew"""
+    """what to start from: champion, champion_if_any, an entry such as v0003, or a file (empty: random weights)"""
+    init_head: Literal["keep", "match", "new"] = "keep"
+    """its classifier is kept, if the labels are the same; kept for the labels that it has; or drawn anew"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
     """the last part of the network that does not learn; all parts before it do not either"""
     epochs: Positive = 100

@@ -9,6 +9,7 @@ from prefect import task
 from nonlocal_core.artifacts import Manifest, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data import toy
+from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage
 from tasks import policy, report
 
@@ -18,6 +19,18 @@ def toy_videos(workspace: Workspace) -> Path:
     """The folder of generated videos, made if it is not there."""
     with workspace.locked("toy-videos"):
         return toy.make_toy_videos(workspace.root / "toy-videos")
+
+
+def videos(videos_dir: Path | str | None, preset: str, workspace: Workspace) -> Path | str:
+    """The folder of videos to use; called from a flow.
+
+    Raises: InputError if none is named, and the preset makes none.
+    """
+    if videos_dir is not None:
+        return videos_dir
+    if preset != "tiny":
+        raise InputError(f"the preset {preset} needs videos: name their folder with videos_dir=DIR")
+    return toy_videos(workspace)
 
 
 @task(name="index-plan", **policy.options("index"))

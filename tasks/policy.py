@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from prefect import Task, unmapped
+from prefect import Task, runtime, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
@@ -21,19 +21,30 @@ DASK_PORT = 8786
 
 
 class Retry(NamedTuple):
-    """Tries after the first one, and the wait before each."""
+    """Tries of a task after the first one."""
 
     tries: int
-    delays_s: list[float]
+    first_delay_s: float
+    """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
+    timeout_s: float | None
+    """seconds after which a try is ended, where Python gets to run; a video has runtime.video_timeout_s besides"""
+
+    @property
+    def delays_s(self) -> list[float]:
+        """The wait before each try."""
+        return [self.first_delay_s * DELAY_FACTOR**number for number in range(self.tries)]
 
 
+DELAY_FACTOR = 5
+JITTER = 0.2
+HOUR_S = 3600.0
 RETRIES = {
-    "index": Retry(3, [5, 30, 120]),
-    "cache": Retry(3, [5, 30, 120]),
-    "train": Retry(2, [10, 60]),
-    "evaluate": Retry(2, [10, 60]),
-    "register": Retry(3, [2, 10, 30]),
-    "predict": Retry(2, [10, 60]),
+    "index": Retry(3, 5, 6 * HOUR_S),
+    "cache": Retry(3, 5, 24 * HOUR_S),
+    "train": Retry(2, 10, None),  # it may take weeks; a batch that is too large is halved by memory.py
+    "evaluate": Retry(2, 10, None),
+    "register": Retry(3, 2, HOUR_S),
+    "predict": Retry(2, 10, None),
 }
 
 
@@ -41,6 +52,12 @@ def may_end_better(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     """Whether to try a failed task again: not after a person's mistake, a diverged loss or a mistake of ours."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and is_worth_retrying(error)
+
+
+def run_name() -> str:
+    """The name of the running flow's run: flow, preset and date."""
+    run = runtime.flow_run
+    return f"{run.flow_name} {run.parameters['preset']} {run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
 
 
 def num_shard_workers() -> int:
@@ -102,7 +119,8 @@ def options(stage: str) -> dict[str, Any]:
     return {
         "retries": retry.tries,
         "retry_delay_seconds": retry.delays_s,
-        "retry_jitter_factor": 0.2,
+        "retry_jitter_factor": JITTER,
+        "timeout_seconds": retry.timeout_s,
         "retry_condition_fn": may_end_better,
         "cache_policy": NO_CACHE,
         "persist_result": False,

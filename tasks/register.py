@@ -8,6 +8,7 @@ import os
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.errors import NonlocalError
@@ -24,6 +25,7 @@ def register(
 ) -> Entry:
     """The registry entry of a scored checkpoint."""
     report.show_in_prefect()
+    before = registry.read(workspace).champion
     made = stage.register(checkpoint, evaluation, cache, config, workspace)
     report.table(made)
     report.page_of_entry(workspace, made.version, config.runtime)
@@ -31,6 +33,8 @@ def register(
     create_markdown_artifact(
         told.decision(workspace, made.version), key="registry-decision", description=made.reason
     )
+    if made.is_champion and made.version != before:
+        report.new_champion(made, workspace)
     return made
 
 

@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a stage: tables, and how far it is."""
+"""What the Prefect UI shows of a stage: tables, pages, how far it is; and the event of a new champion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -16,9 +17,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import TaskRunContext
+from prefect.events import emit_event
 
 from nonlocal_core import reports
-from nonlocal_core.artifacts import Reference, Workspace
+from nonlocal_core.artifacts import Entry, Reference, Workspace
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
 from nonlocal_core.sections import RuntimeConfig
@@ -26,6 +28,8 @@ from nonlocal_core.sections import RuntimeConfig
 log = logging.getLogger(__name__)
 
 UPDATE_EVERY_S = 5.0
+NEW_CHAMPION = "nonlocal.registry.new-champion"
+"""event whose payload has `version` and `text`"""
 MOST_ROWS = 1000
 """of a table in the UI"""
 
@@ -45,6 +49,13 @@ def picture(key: str, file: Path) -> None:
     """Show a PNG file as a page of the running task."""
     data = base64.b64encode(file.read_bytes()).decode()
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
+
+
+def new_champion(entry: Entry, workspace: Workspace) -> None:
+    """Tell Prefect's automations of a new champion."""
+    resource = {"prefect.resource.id": f"nonlocal.registry.{workspace.root}"}
+    text = f"{entry.version} is the champion: {entry.reason}"
+    emit_event(NEW_CHAMPION, resource, payload={"version": entry.version, "text": text})
 
 
 def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
@@ -84,7 +95,7 @@ class ProgressArtifacts(logging.Handler):
             return
         name = (context.task_run.id, progress["what"])
         percent = 100.0 * progress["done"] / max(progress["total"], 1)
-        text = f"{progress['done']} of {progress['total']} {progress['unit']} {progress['figures']}"
+        text = _how_far(progress)
         try:
             if name not in self.shown:
                 made = create_progress_artifact(percent, key=f"{progress['stage']}-progress", description=text)
@@ -95,6 +106,15 @@ class ProgressArtifacts(logging.Handler):
                 self.shown[name] = (self.shown[name][0], time.monotonic())
         except Exception:
             self.handleError(record)  # a bar that cannot be drawn must not stop the work
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    """The counts, the time that is left, and the figures of a progress record."""
+    parts = [f"{progress['done']} of {progress['total']} {progress['unit']}"]
+    if progress["done"] < progress["total"]:
+        left_s = progress["eta_s"]
+        parts.append(f"about {left_s:.0f} s left" if left_s < 120 else f"about {left_s / 60:.0f} min left")
+    return ", ".join([*parts, progress["figures"]] if progress["figures"] else parts)
 
 
 def show_in_prefect() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import child
+from nonlocal_core import child, memory
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.stages import train as stage
@@ -15,7 +15,12 @@ from tasks import policy, report
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
     """The network trained on the train split of a cache."""
     report.show_in_prefect()
-    made = stage.find(cache, config, workspace) or child.call(stage.train, cache, config, workspace)
+
+    def attempt(asked: Config) -> Checkpoint:
+        return stage.find(cache, asked, workspace) or child.call(stage.train, cache, asked, workspace)
+
+    note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
+    made = memory.fit(attempt, config, note)
     report.table(made)
     report.picture("training-curves", workspace.path(made) / "curves.png")
     return made

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from nonlocal_core.data import frozen
 from nonlocal_core.data.manifest import SCHEMA
 from nonlocal_core.errors import InputError
 from nonlocal_core.sections import IndexConfig
@@ -17,11 +18,14 @@ from nonlocal_core.sections import IndexConfig
 log = logging.getLogger(__name__)
 
 
-def complete(rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None) -> pd.DataFrame:
+def complete(
+    rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None, kept: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The rows of a manifest, sorted by video_id: label ids, splits where the layout named none, final statuses.
 
     Ids follow `labels`, or the alphabet.  Splits are drawn label by label from contents: copies of a video stay
-    together, and neither the order of the rows nor a broken video changes where another one goes.
+    together, and neither the order of the rows nor a broken video changes where another one goes.  With `kept`,
+    what was seen before stays where it was, and val as it is (frozen.py).
 
     Raises: InputError if a label is not in `labels`.
     """
@@ -32,6 +36,9 @@ def complete(rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None) -
         near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names[:5])}, …"
         raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
+    frozen_rows = None if kept is None or kept.empty else kept
+    if frozen_rows is not None:
+        rows = rows.assign(video_id=frozen.names(rows, frozen_rows))
     done = rows.sort_values("video_id", ignore_index=True)
     done["label_id"] = done["label"].map(ids).astype("int32")
     is_short = (done["status"] == "ok") & (done["num_frames"] < index.min_frames)
@@ -40,9 +47,13 @@ def complete(rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None) -
     )
     done.loc[is_short, "status"] = "too_short"
     is_open = done["split"] == ""
-    done.loc[is_open, "split"] = _draw_splits(done[is_open], index)
-    if is_open.any():
-        _warn_of_lonely(done[is_open])
+    if frozen_rows is None:
+        done.loc[is_open, "split"] = _draw_splits(done[is_open], index)
+        if is_open.any():
+            _warn_of_lonely(done[is_open])
+    else:
+        done.loc[is_open, "split"] = frozen.splits(done[is_open], frozen_rows)
+        _warn_of_val(done, frozen_rows)
     _handle_copies(done, index)
     return done[SCHEMA.names]
 
@@ -72,6 +83,23 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
 def _rank(seed: int, name: str) -> int:
     """A number from 0 to 2**64 - 1 that looks random and always comes out the same."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "big")
+
+
+def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
+    """Say what a frozen val has lost, and which labels it says nothing of."""
+    if gone := frozen.gone(rows, kept):
+        log.warning(
+            "%d videos of the frozen val are gone or have another content, so its scores are not comparable with"
+            " those of before: %s",
+            *(len(gone), _few(gone)),
+        )
+    ok = rows[rows["status"] == "ok"]
+    if unknown := sorted(set(ok["label"]) - set(ok.loc[ok["split"] == "val", "label"])):
+        log.warning(
+            "%d labels have no video in the frozen val, which says nothing of them: %s; another name in"
+            " index.frozen_val draws a new val",
+            *(len(unknown), _few(unknown)),
+        )
 
 
 def _warn_of_lonely(rows: pd.DataFrame) -> None:

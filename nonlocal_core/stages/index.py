@@ -25,7 +25,7 @@ from nonlocal_core.artifacts import (
     write_json,
 )
 from nonlocal_core.config import Config
-from nonlocal_core.data import known, layouts, lists, manifest, places, probes, sources, splits
+from nonlocal_core.data import frozen, known, layouts, lists, manifest, places, probes, sources, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.progress import Progress
 
@@ -52,6 +52,8 @@ class IndexPlan(Frozen):
     videos_dir: str
     labels: tuple[str, ...] | None
     """in the order of their ids; None: the alphabet's"""
+    kept: str
+    """digest of the split that index.frozen_val keeps"""
     shards: tuple[IndexShard, ...]
 
 
@@ -91,8 +93,10 @@ def plan(
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
     in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [sources.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
-    key = key_of("index", VERSION, [config.index], inputs)
-    planned = IndexPlan(key=key, videos_dir=str(folder), labels=tuple(labels) if labels else None, shards=())
+    kept = frozen.digest(frozen.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
+    key = key_of("index", VERSION, [config.index], [*inputs, kept])
+    ids = tuple(labels) if labels else None
+    planned = IndexPlan(key=key, videos_dir=str(folder), labels=ids, kept=kept, shards=())
     if workspace.find(Manifest, key):
         return planned
     partial = workspace.partial(Manifest, key)
@@ -120,6 +124,10 @@ def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexSh
         write_atomically(_todo_path(folder, shard), content)
         shards.append(shard)
     return tuple(shards)
+
+
+def _kept_path(config: Config, workspace: Workspace) -> Path:
+    return workspace.root / frozen.FOLDER / f"{config.index.frozen_val}.parquet"
 
 
 def _todo_path(folder: Path, shard: IndexShard) -> Path:
@@ -172,8 +180,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
 
     def make(folder: Path) -> Manifest:
         probed = _join(folder, planned.videos_dir, workspace)
-        rows = splits.complete(probed, config.index, list(planned.labels) if planned.labels else None)
-        manifest.check(rows, config.runtime.max_unreadable, is_split_drawn=bool((probed["split"] == "").any()))
+        rows = _complete(probed, planned, config, workspace)
         labels = planned.labels or sorted(rows["label"].unique())
         manifest.write(rows, folder / Manifest.ROWS)
         write_json(folder / Manifest.LABELS, {label: label_id for label_id, label in enumerate(labels)})
@@ -194,6 +201,26 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     provenance = {"videos_dir": planned.videos_dir, "config": config.index.model_dump(mode="json")}
     made = workspace.build(Manifest, planned.key, make, provenance)
     return made.model_copy(update={"videos_dir": planned.videos_dir})
+
+
+def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspace: Workspace) -> pd.DataFrame:
+    """The rows of the manifest; with index.frozen_val, where they went is kept."""
+    labels = list(planned.labels) if planned.labels else None
+    is_drawn = bool((probed["split"] == "").any())
+    if not config.index.frozen_val:
+        rows = splits.complete(probed, config.index, labels)
+        manifest.check(rows, config.runtime.max_unreadable, is_drawn)
+        return rows
+    path = _kept_path(config, workspace)
+    with workspace.locked(f"index-frozen-{config.index.frozen_val}"):
+        kept = frozen.read(path)
+        if frozen.digest(kept) != planned.kept:
+            raise WorkspaceError(f"another run has just changed {path}: run again")
+        rows = splits.complete(probed, config.index, labels, kept)
+        manifest.check(rows, config.runtime.max_unreadable, is_drawn)
+        if is_drawn:
+            frozen.add(path, kept, rows)
+    return rows
 
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:

@@ -47,7 +47,9 @@ def first_weights(config: Config, workspace: Workspace) -> Path | None:
     init = config.train.init
     if not init:
         return None
-    version = registry.read(workspace).champion if init == "champion" else init
+    version = registry.read(workspace).champion if init in ("champion", "champion_if_any") else init
+    if version is None and init == "champion_if_any":
+        return None
     if version is None:
         raise InputError("train.init=champion, but the registry has none yet: train one without train.init first")
     file = Path(version).expanduser()

@@ -6,12 +6,13 @@ import os
 
 import mindspore as ms
 
+from nonlocal_core import device_slot
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.sections import RuntimeConfig
 
 
-def use(runtime: RuntimeConfig) -> str:
-    """The device that is used from now on, in graph mode: the one asked for, or the best one found.
+def find(runtime: RuntimeConfig) -> str:
+    """The device asked for, or the best one found: CPU, GPU or Ascend.
 
     Raises: ConfigError if the one asked for is not there.
     """
@@ -22,6 +23,17 @@ def use(runtime: RuntimeConfig) -> str:
             f"runtime.device={wanted}, but MindSpore finds {' and '.join([*found, 'CPU'])} only: "
             "use runtime.device=auto, or install what the device needs"
         )
+    return wanted
+
+
+def use(runtime: RuntimeConfig) -> str:
+    """The device that this process uses from now on, in graph mode; waits while another process uses it.
+
+    Raises: ConfigError if the one asked for is not there.
+    """
+    wanted = find(runtime)
+    if "RANK_ID" not in os.environ:  # the processes of several devices share what their stage holds
+        device_slot.hold(wanted, 1, runtime)
     if wanted == "CPU":
         # MindSpore hands every kernel from thread to thread, and the threads spin while they wait.  With few
         # cores they keep each other from working: a step takes 3 to 15 times as long.

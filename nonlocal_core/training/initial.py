@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import KeysView
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import mindspore as ms
+import numpy as np
+from numpy.typing import NDArray
 
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.model_section import ModelConfig
@@ -33,10 +35,11 @@ _FREE = {
 """settings of the network that may differ: they say how it starts, learns or is tested, or add blocks"""
 
 
-def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "new"]) -> None:
+def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "match", "new"]) -> None:
     """Put a checkpoint's weights into a network.
 
-    A classifier that is not kept, and non-local blocks that the checkpoint lacks, stay as they were drawn.
+    A classifier that is not kept, the rows of labels that the checkpoint does not know, and non-local blocks that
+    it lacks stay as they were drawn.
 
     Raises: InputError if the checkpoint is of another network or other labels, or cannot be read.
     """
@@ -50,10 +53,18 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     if head == "keep" and described.labels != labels:
         raise InputError(
             f"train.init={path} has other labels than the videos ({', '.join(described.labels[:3])}, … against"
-            f" {', '.join(labels[:3])}, …): set train.init_head=new, or index with labels_path=FILE in its order"
+            f" {', '.join(labels[:3])}, …): set train.init_head=match or new, or index with labels_path=FILE in"
+            " its order"
         )
     arrays = {name: array for name, array in tensors.items() if not (head == "new" and name.startswith("head."))}
     params = dict(net.parameters_and_names())
+    if head == "match":
+        arrays = {
+            name: _matched(array, params[name].asnumpy(), described.labels, labels)
+            if name.startswith("head.")
+            else array
+            for name, array in arrays.items()
+        }
     new = [name for name in params if _is_new(name, arrays.keys(), head)]
     odd = sorted((params.keys() ^ arrays.keys()) - set(new))
     odd += [name for name in params.keys() & arrays.keys() if params[name].shape != arrays[name].shape]
@@ -62,6 +73,14 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     for name, array in arrays.items():
         params[name].set_data(ms.Tensor(array))
     log.info("starting from %s, %d of %d tensors drawn anew", path, len(new), len(params))
+
+
+def _matched(
+    theirs: NDArray[Any], ours: NDArray[Any], their_labels: tuple[str, ...], labels: tuple[str, ...]
+) -> NDArray[Any]:
+    """A tensor of the classifier, one row a label: their row where they know the label, ours elsewhere."""
+    rows = {label: row for row, label in enumerate(their_labels)}
+    return np.stack([theirs[rows[label]] if label in rows else ours[row] for row, label in enumerate(labels)])
 
 
 def _is_new(name: str, given: KeysView[str], head: str) -> bool:

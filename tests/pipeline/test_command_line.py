@@ -48,6 +48,7 @@ def fails(environment: dict[str, str], *words: str) -> tuple[int, str]:
         (["train.crop_size=100"], "train.crop_size=100 is larger than a cached frame"),
         (["clip.clip_len=1"], "clip.clip_len=1 is too short"),
         (["tiny", "epochs"], "'epochs' is not of the form key=value"),
+        (["train.epochs=2", "train.seed=1", "train.epochs=3"], "train.epochs is given twice, '2' and '3'"),
     ],
 )
 def test_wrong_settings(words: list[str], said: str) -> None:
@@ -213,6 +214,51 @@ def test_sigterm_ends_everything(environment: dict[str, str], videos_dir: Path, 
     process.terminate()
     assert process.wait(40) == 143
     assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
+
+
+def test_sigterm_to_the_whole_group_is_one_stop(
+    environment: dict[str, str], videos_dir: Path, tmp_path: Path
+) -> None:
+    """What a machine that shuts down sends: the child must not die before its parent tells it to stop."""
+    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
+    with subprocess.Popen(
+        [*FULL, *words], cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        started_s = time.monotonic()
+        while not list((tmp_path / "w").glob("train/*.partial/log.jsonl")):
+            assert process.poll() is None
+            assert time.monotonic() - started_s < 120
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "etry" not in said
+    assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
+
+
+def test_the_server_of_a_command_that_is_killed_ends_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect")}
+    code = (
+        "import os, signal\nfrom flows import command_line\ncommand_line._start_server()\n"
+        "from prefect.server.api.server import SubprocessASGIServer as server\n"
+        "(one,) = server._instances.values()\nprint(one.server_process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=90,
+    )
+    server = int(done.stdout)
+    started_s = time.monotonic()
+    while Path(f"/proc/{server}").exists() and "zombie" not in Path(f"/proc/{server}/status").read_text():
+        assert time.monotonic() - started_s < 20
+        time.sleep(0.1)
 
 
 def test_no_empty_paths_and_no_workspace_among_the_videos(environment: dict[str, str], videos_dir: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.full import Summary, full
+from flows.full import NothingNew, Summary, full
 from flows.prepare import prepare
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, Workspace
@@ -126,6 +126,22 @@ def test_another_setting_redoes_only_what_reads_it(run: tuple[Summary, Path], vi
     assert not again.entry.is_champion
     assert "another protocol" in again.entry.reason
     assert len(list((workspace_dir / "train").iterdir())) == 1
+
+
+def test_a_run_that_asks_for_news_trains_nothing_on_the_same_videos(
+    run: tuple[Summary, Path], videos_dir: Path
+) -> None:
+    """Also where its training would be another one, because the champion that it starts from is."""
+    _, workspace_dir = run
+    nightly = {**SMALL, "train.init": "champion_if_any"}
+    full("tiny", nightly, videos_dir, workspace_dir)
+    before = _written(workspace_dir)
+    state = full("tiny", nightly, videos_dir, workspace_dir, only_new=True, return_state=True)
+    assert state.is_completed()
+    assert state.name == "Nothing new"
+    assert isinstance(state.result(), NothingNew)
+    assert "made of the same 24 videos by the same settings" in state.message
+    assert _written(workspace_dir) == before
 
 
 def test_prepare_is_the_first_half(run: tuple[Summary, Path], videos_dir: Path) -> None:

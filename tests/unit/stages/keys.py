@@ -10,7 +10,7 @@ from nonlocal_core.config import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
-    "index.min_frames": 3, "index.duplicates": "keep",
+    "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
@@ -39,7 +39,7 @@ OTHER: dict[str, object] = {
     "evaluate.head": "fully_conv",
     "registry.rule": "mcnemar", "registry.min_gain": 0.1, "registry.max_p": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
-    "runtime.max_unreadable": 0.5,
+    "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots",
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,

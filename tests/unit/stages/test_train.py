@@ -69,6 +69,15 @@ def test_the_key_holds_the_content_of_the_first_weights(toy, registered, tmp_pat
     assert key(str(file)) != first
 
 
+def test_the_champion_if_there_is_one(toy, tmp_path):
+    workspace = toy.workspace(tmp_path)
+    assert stage.first_weights(small_config(train__init="champion_if_any"), workspace) is None
+    plain = small_config()
+    assert stage.key(toy.cache, plain, workspace) == stage.key(
+        toy.cache, small_config(train__init="champion_if_any"), workspace
+    )
+
+
 @pytest.mark.parametrize("init", ["v0009", "nowhere.safetensors", "champion"])
 def test_first_weights_that_are_not_there(toy, tmp_path, init):
     workspace = toy.workspace(tmp_path)

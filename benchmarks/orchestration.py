@@ -1,0 +1,115 @@
+"""What Prefect costs: a run that has nothing to do, a mapped shard task, and its share of a run.
+
+    python benchmarks/orchestration.py [--rounds 3]
+
+Wall seconds, medians.  The run that has nothing to do is `python flows/full.py tiny` over a finished workspace,
+from the start of the process to its end, with a server of its own.  The share compares a first run with the same
+stages called without Prefect, in turns, each in a workspace of its own that has the videos.
+Bars: 15 s for the run with nothing to do, 0.5 s a stage apart from the start, 10 % of a run of 4 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+SETTINGS = ["train.epochs=4"]
+NUM_SHARDS = 40
+RUN_S = 240.0
+
+PLAIN = """
+import sys
+from pathlib import Path
+from nonlocal_core import child
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.config import resolve
+from nonlocal_core.stages import cache, evaluate, index, register, train
+workspace = Workspace(Path(sys.argv[1]))
+config = resolve("tiny", dict(word.split("=") for word in sys.argv[2:]))
+manifest = index.index(workspace.root / "toy-videos", config, workspace)
+cached = cache.cache(manifest, config, workspace)
+made = child.call(train.train, cached, config, workspace)
+scored = child.call(evaluate.evaluate, made, cached, config, workspace)
+register.register(made, scored, cached, config, workspace)
+"""
+
+IN_FLOW = """
+import sys, time
+from prefect import flow, task
+from tasks import policy, report
+if sys.argv[1] == "map":
+    @task(**policy.options("cache"))
+    def one(shard):
+        report.show_in_prefect()
+    @flow
+    def run(num_shards):
+        started_s = time.monotonic()
+        policy.map_shards(one, "threads", list(range(num_shards)))
+        print(time.monotonic() - started_s)
+    run(1)
+    run(int(sys.argv[2]))
+else:
+    from pathlib import Path
+    from flows.full import full
+    for _ in range(2):
+        made = full("tiny", dict(word.split("=") for word in sys.argv[3:]), workspace_dir=Path(sys.argv[2]))
+    print(*(f"{stage} {seconds}" for stage, seconds in made.seconds.items()))
+"""
+
+
+def run(*words: str) -> tuple[float, str]:
+    """The wall seconds of a Python process, and its last line."""
+    environment = {
+        **os.environ,
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    started_s = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *words], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return time.monotonic() - started_s, (done.stdout.strip().splitlines() or [""])[-1]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="orchestration") as place:
+        ours, plain, nothing = [], [], []
+        first = Path(place) / "first"
+        full = ["flows/full.py", "tiny", *SETTINGS]
+        run(*full, f"workspace_dir={first}")  # makes the videos, and Prefect's database
+        for number in range(rounds):
+            for way in ("ours", "plain"):
+                workspace = Path(place) / f"{way}-{number}"
+                workspace.mkdir()
+                (workspace / "toy-videos").symlink_to(first / "toy-videos")
+                if way == "ours":
+                    ours.append(run(*full, f"workspace_dir={workspace}")[0])
+                else:
+                    plain.append(run("-c", PLAIN, str(workspace), *SETTINGS)[0])
+            nothing.append(run(*full, f"workspace_dir={first}")[0])
+        mapped = [float(run("-c", IN_FLOW, "map", str(NUM_SHARDS))[1]) / NUM_SHARDS for _ in range(rounds)]
+        stages = run("-c", IN_FLOW, "stages", str(first), *SETTINGS)[1]
+    more = statistics.median(a - b for a, b in zip(ours, plain, strict=True))
+    print(f"nothing to do, from the start of the process   {statistics.median(nothing):6.1f} s (bar 15)")
+    print(f"a stage that is finished, in a running process  {stages} s (bar 0.5 each)")
+    print(f"a mapped task that does nothing                {statistics.median(mapped):6.3f} s")
+    print(f"a run of 4 epochs: {statistics.median(ours):.1f} s, without Prefect {statistics.median(plain):.1f} s")
+    print(
+        f"more with Prefect, its server's start included {more:6.1f} s: {more / RUN_S:.1%} of 4 minutes (bar 10 %)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Another process that ends when this one is gone, also after `kill -9`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WATCHER = 'cat; kill -TERM $(cat "/proc/$1/task/$1/children") "$1"'
+
+
+def children(process_id: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    try:
+        return [int(child) for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+    except OSError:  # it is gone, or the system is not Linux
+        return []
+
+
+def end_with_us(process_id: int) -> None:
+    """Nothing; once this process is gone, the other one and its children are told to end.
+
+    A shell reads from a pipe that this process alone can write to: it closes when this process dies of anything.
+    """
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, False)
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", WATCHER, "lifeline", str(process_id)],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, reader, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsid=True,
+    )
+    os.close(reader)

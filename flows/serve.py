@@ -1,0 +1,225 @@
+"""Prefect's server, the work pools, the deployments and a worker for each pool, on this machine.
+
+python -m flows.serve start PORT    until Ctrl-C
+python -m flows.serve stop PORT     or this
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from flows import alerts, dead_runs
+from flows.lifeline import children, end_with_us
+from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+
+HOME = Path(__file__).parents[1]
+PREFECT = Path(sys.executable).with_name("prefect")
+POOLS = ("cpu", "gpu")
+START_S = 120.0
+STOP_S = 60.0
+"""seconds that the runs of a worker get to keep their work"""
+END_S = 15.0
+TOO_SOON_S = 10.0
+"""a process that ends sooner after its start would end again"""
+
+
+class Service(NamedTuple):
+    """A process that runs in the background, with a log of its own."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    started_s: float
+    log: Path
+
+
+def serve(port: int, folder: Path) -> None:
+    """Nothing; everything runs until this process is told to end.  The folder gets the logs.
+
+    Raises: ConfigError if the port is taken; ChildError if something does not start or keep running.
+    """
+    url = f"http://127.0.0.1:{port}"
+    os.environ |= {"PREFECT_API_URL": f"{url}/api", "NONLOCAL_HOME": str(HOME), "DO_NOT_TRACK": "1"}
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ConfigError(f"something else uses port {port}: make serve PORT={port + 1}") from None
+    services: list[Service] = []
+    try:
+        print("starting Prefect's server, some 20 s at first ...", flush=True)
+        services.append(_start(folder, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port)))
+        _wait_for(url, services[0])
+        for pool in POOLS:
+            _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+        _prefect("work-pool", "set-concurrency-limit", "gpu", "1")
+        _prefect("--no-prompt", "deploy", "--all")
+        alerts.watch_for_dead_runs()
+        services += [_worker(folder, pool) for pool in POOLS]
+        print(_what_to_type(port, folder), flush=True)
+        _keep_running(services)
+    finally:
+        for service in reversed(services):  # the server last: it hears how the runs end
+            _end(service)
+
+
+def _what_to_type(port: int, folder: Path) -> str:
+    prefect, url = os.path.relpath(PREFECT), f"http://127.0.0.1:{port}"
+    return "\n".join(
+        [
+            "",
+            f"  UI        {url}",
+            "  a night   in another terminal:",
+            f"              export PREFECT_API_URL={url}/api",
+            f"              {prefect} deployment run nightly-train    (everywhere: full/nightly-train)",
+            f"  logs      {os.path.relpath(folder)}/*.log",
+            f"  end       Ctrl-C here, or make stop PORT={port}",
+        ]
+    )
+
+
+def _start(folder: Path, name: str, *words: str) -> Service:
+    # Plug-ins serve the command line alone.  Ctrl-C is for this process, which ends the others in order.
+    environment = {**os.environ, "PREFECT_PLUGINS_ENABLED": "false"}
+    with (folder / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [PREFECT, *words],
+            cwd=HOME,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    end_with_us(process.pid)
+    return Service(name, process, time.monotonic(), folder / f"{name}.log")
+
+
+def _worker(folder: Path, pool: str) -> Service:
+    return _start(
+        folder, f"worker-{pool}", "worker", "start", "--pool", pool, "--name", f"{pool}-{socket.gethostname()}"
+    )
+
+
+def _prefect(*words: str) -> None:
+    done = subprocess.run([PREFECT, *words], cwd=HOME, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise ChildError(f"`prefect {' '.join(words)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def _wait_for(url: str, server: Service) -> None:
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/api/health", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+        if server.process.poll() is not None or time.monotonic() - server.started_s > START_S:
+            raise ChildError(f"Prefect's server did not start: {server.log} says why")
+
+
+def _keep_running(services: list[Service]) -> None:
+    """Nothing; a worker that died is started again."""
+    runs: dict[str, set[int]] = {}
+    while True:
+        time.sleep(0.5)
+        for number, service in enumerate(services):
+            if service.process.poll() is None:
+                runs[service.name] = set(children(service.process.pid)) or runs.get(service.name, set())
+                continue
+            soon = time.monotonic() - service.started_s < TOO_SOON_S
+            if soon or service.name == "server":
+                raise ChildError(f"{service.name} has ended: {service.log} says why")
+            print(f"{service.name} has died; it is started again", flush=True)
+            for name in dead_runs.mark(runs[service.name]):
+                print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
+            services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
+
+
+def _end(service: Service) -> None:
+    """Nothing; a worker would wait for its runs, so these are told to end first, and keep their work."""
+    runs = children(service.process.pid)
+    for run in runs:
+        os.kill(run, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_S
+    while set(runs) & set(children(service.process.pid)) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    service.process.terminate()
+    try:
+        service.process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(service.process.pid, signal.SIGKILL)
+        service.process.wait()
+
+
+def stop(folder: Path) -> None:
+    """Nothing; what runs in the background has ended."""
+    with (folder / "pid").open("a+") as file:
+        if _is_free(file.fileno()):
+            print("nothing is running")
+            return
+        file.seek(0)
+        os.kill(int(file.read()), signal.SIGTERM)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        print("ended")
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _told_to_end(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def start(port: int, folder: Path) -> None:
+    """Nothing, if it runs already; else everything runs until this process is told to end.
+
+    Raises: as `serve`.
+    """
+    with (folder / "pid").open("a+") as file:  # the lock on it dies with this process
+        if not _is_free(file.fileno()):
+            print(f"it runs already:\n{_what_to_type(port, folder)}")
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        serve(port, folder)
+
+
+def main(words: list[str]) -> int:
+    """The command, and its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what runs in the background ignore Ctrl-C
+        signal.signal(number, _told_to_end)
+    try:
+        if len(words) != 2 or words[0] not in ("start", "stop") or not words[1].isdigit():
+            raise ConfigError("say `make serve` or `make stop`, or python -m flows.serve start|stop PORT")
+        folder = HOME / ".serve" / words[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        if words[0] == "stop":
+            stop(folder)
+        else:
+            start(int(words[1]), folder)
+    except NonlocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

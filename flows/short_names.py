@@ -1,0 +1,37 @@
+"""`prefect deployment run nightly-train`, without the name of the flow.
+
+Prefect's command line wants FLOW/DEPLOYMENT.  This start-up plug-in, which pyproject.toml names, lets it look a
+bare name up, in commands that begin with `prefect deployment` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from prefect.plugins import HookContext, register_hook
+
+PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
+
+
+@register_hook
+def setup_environment(*, ctx: HookContext) -> None:
+    """Nothing; a deployment is found by its own name, if only one has it."""
+    if sys.argv[1:2] not in (["deployment"], ["deployments"]):
+        return
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    by_full_name = PrefectClient.read_deployment_by_name
+
+    async def read_deployment_by_name(client: PrefectClient, name: str) -> Any:
+        if "/" in name:
+            return await by_full_name(client, name)
+        named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+        found = await client.read_deployments(deployment_filter=named)
+        if len(found) != 1:
+            many = f"{len(found)} flows have" if found else "no flow has"
+            raise SystemExit(f"error: {many} a deployment {name!r}: `prefect deployment ls` lists FLOW/DEPLOYMENT")
+        return found[0]
+
+    PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign,assignment]

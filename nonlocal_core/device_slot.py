@@ -1,0 +1,54 @@
+"""A GPU or Ascend device is used by one run at a time on a host; the next one waits, and says for whom.
+
+The lock of a device belongs to the process that computes on it, from the first use until it ends, however that
+happens: MindSpore gives its memory back no sooner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from nonlocal_core import locks
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.sections import RuntimeConfig
+
+VISIBLE = {"GPU": "CUDA_VISIBLE_DEVICES", "Ascend": "ASCEND_RT_VISIBLE_DEVICES"}
+
+_held: dict[Path, contextlib.ExitStack] = {}
+
+
+def hold(target: str, count: int, runtime: RuntimeConfig) -> None:
+    """Nothing; the first `count` devices of a kind are this process's until it ends.
+
+    The CPU is shared, unless runtime.slots_dir is named.
+
+    Raises: ConfigError if the folder of the locks cannot be written.
+    """
+    if target == "CPU" and not runtime.slots_dir:
+        return
+    folder = Path(runtime.slots_dir or Path(tempfile.gettempdir()) / "nonlocal-devices").absolute()
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)  # all users of the host queue for its devices
+        for name in _names(target, count):  # all runs take them in this order, so none waits for another in turn
+            if folder / name not in _held:
+                stack = contextlib.ExitStack()
+                stack.enter_context(locks.held(folder, name))
+                _held[folder / name] = stack
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or folder} cannot be written: name a folder with runtime.slots_dir=DIR"
+        ) from None
+
+
+def _names(target: str, count: int) -> list[str]:
+    """What the devices are called on this host, lowest number first."""
+    visible = os.environ.get(VISIBLE.get(target, ""), "")
+    numbers = visible.split(",") if visible else [str(number) for number in range(count)]
+    if target == "CPU":
+        numbers = ["0"]
+    return [f"{target}-{number.strip()}" for number in sorted(numbers[:count])]

@@ -1,0 +1,94 @@
+"""A training that runs out of memory is tried once more, with half of the clips at a time.
+
+The batch stays what it is: twice as many parts make one update.  BN sees one part, so the result is another one:
+the settings say so, and with them the key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.config import Config
+from nonlocal_core.errors import ChildError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+SAID = (  # in small letters
+    *("memory not enough", "memory isn't enough", "memory failed", "out of memory"),  # MindSpore, CUDA
+    *("alloc_failed", "bad_alloc", "memoryerror", "cannot allocate memory"),  # cuDNN, C++, Python, Linux
+)
+KILLED = "was killed by SIGKILL"
+COUNTS = Path("/proc/vmstat")
+
+
+def fit(attempt: Callable[[Config], T], config: Config, note: Path) -> T:
+    """What `attempt(config)` returns; if it runs out of memory, what it returns with half of the clips at a time.
+
+    The note remembers that, so that a later run does not try in vain again.
+
+    Raises: ChildError, not worth another try, if half is too much as well.
+    """
+    smaller = halved(config)
+    if not note.exists() or smaller is None:
+        kills = _num_kills()
+        try:
+            return attempt(config)
+        except ChildError as error:
+            if not _ran_out(error, kills):
+                raise
+            if smaller is None:
+                raise _give_up("one clip at a time") from None
+        write_atomically(note, b"delete this file to try the whole batch again\n")
+    half = smaller.train.micro_batch
+    log.warning(
+        "the training ran out of memory: it goes through the network in parts of train.micro_batch=%d clips"
+        " (%d parts a batch); set it to begin with that, or delete %s to try more again",
+        *(half, smaller.train.num_parts, note),
+    )
+    kills = _num_kills()
+    try:
+        return attempt(smaller)
+    except ChildError as error:
+        if not _ran_out(error, kills):
+            raise
+        raise _give_up(f"{half} clips at a time, too") from None
+
+
+def halved(config: Config) -> Config | None:
+    """The settings with half of the clips at a time, or the next smaller number that divides the batch."""
+    train = config.train
+    a_device = max(1, train.batch_size // config.runtime.num_devices)
+    now = min(train.micro_batch or a_device, a_device)
+    fitting = [size for size in range(1, now // 2 + 1) if a_device % size == 0]
+    if not fitting:
+        return None
+    return config.model_copy(update={"train": train.model_copy(update={"micro_batch": fitting[-1]})})
+
+
+def _ran_out(error: ChildError, kills_before: int) -> bool:
+    said = str(error)
+    killed = KILLED in said and _num_kills() > kills_before
+    return killed or any(words in said.lower() for words in SAID)
+
+
+def _num_kills() -> int:
+    """How many processes Linux has killed for want of memory; 0 where that is not said."""
+    try:
+        counts = dict(line.split() for line in COUNTS.read_text().splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(counts.get("oom_kill", 0))
+
+
+def _give_up(how: str) -> ChildError:
+    return ChildError(
+        f"the training runs out of memory with {how}: lower train.micro_batch, train.crop_size or clip.clip_len,"
+        " or end what else uses the memory",
+        worth_retrying=False,
+    )

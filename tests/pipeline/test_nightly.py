@@ -1,0 +1,223 @@
+"""`make serve`, a night that is started by hand, and a worker that is killed in training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.request import Request, urlopen
+
+import pytest
+
+from flows.lifeline import children
+from nonlocal_core import registry
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.data.toy import make_toy_videos
+
+REPOSITORY = Path(__file__).parents[2]
+PREFECT = Path(sys.executable).with_name("prefect")
+SMALL = {
+    "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
+    "train.epochs": 60, "train.crop_size": 32, "train.val_epochs": 0,
+    "evaluate.crop_size": 32, "evaluate.num_clips": 1, "runtime.checkpoint_steps": 5, "runtime.device": "CPU",
+    "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
+}  # fmt: skip
+
+
+class Served:
+    """What `make serve` has started."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.api = f"http://127.0.0.1:{self.port}/api"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.environment = {
+            **kept,
+            "DO_NOT_TRACK": "1",
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        self.out = folder / "serve.out"
+        with self.out.open("w") as out:
+            self.process = self.serve("start", stdout=out, stderr=out)
+
+    def command(self, word: str) -> list[str]:
+        return [sys.executable, "-m", "flows.serve", word, str(self.port)]
+
+    def serve(self, word: str, **how: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.command(word), cwd=REPOSITORY, env=self.environment, **how)
+
+    def prefect(self, *words: str) -> str:
+        done = subprocess.run(
+            [PREFECT, *words],
+            cwd=REPOSITORY,
+            env={**self.environment, "PREFECT_API_URL": self.api},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        with urlopen(
+            Request(f"{self.api}/{path}", data, {"content-type": "application/json"}), timeout=30
+        ) as answer:
+            return json.load(answer)
+
+    def state(self, run: str) -> str:
+        return str(self.ask(f"flow_runs/{run}")["state"]["name"])
+
+    def finished(self, run: str, task: str) -> int:
+        """How many task runs of a name have completed in a flow run."""
+        asked = {
+            "flow_runs": {"id": {"any_": [run]}},
+            "task_runs": {"name": {"like_": task}, "state": {"type": {"any_": ["COMPLETED"]}}},
+        }
+        return len(
+            [found for found in self.ask("task_runs/filter", asked) if found["name"].startswith(f"{task}-")]
+        )
+
+    def worker(self) -> int:
+        for process in children(self.process.pid):
+            if b"--pool\0gpu" in Path(f"/proc/{process}/cmdline").read_bytes():
+                return process
+        return 0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("served"))
+    try:
+        wait_for(lambda: "end  " in made.out.read_text(), 180, made)
+        yield made
+    finally:
+        made.process.terminate()
+        made.process.wait(120)
+        shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A webhook that keeps what it is told."""
+
+    told: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def told(served: Served) -> Iterator[list[str]]:
+    """What the automations of `flows.alerts` say."""
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{hook.server_port}/hook"
+        subprocess.run(
+            [sys.executable, "-m", "flows.alerts", url],
+            cwd=REPOSITORY,
+            env={**served.environment, "PREFECT_API_URL": served.api},
+            check=True,
+        )
+        yield Hook.told
+        hook.shutdown()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
+    started_s = time.monotonic()
+    while not condition():
+        assert served.process.poll() is None, served.out.read_text()
+        logs = "\n".join(
+            file.read_text()[-3000:] for file in (REPOSITORY / ".serve" / str(served.port)).glob("*.log")
+        )
+        assert time.monotonic() - started_s < seconds, served.out.read_text() + logs
+        time.sleep(0.2)
+
+
+def steps(workspace_dir: Path) -> list[int]:
+    lines = [line for file in workspace_dir.glob("train/*/log.jsonl") for line in file.read_text().splitlines()]
+    return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
+
+
+def test_a_night_whose_worker_is_killed(served: Served, tmp_path: Path) -> None:
+    videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 16), tmp_path / "workspace"
+    asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]
+    asked.append(f"overrides={json.dumps(SMALL)}")
+    words = [word for parameter in asked for word in ("-p", parameter)]
+    said = served.prefect("deployment", "run", "nightly-train", *words)
+    (run,) = re.findall(r"UUID: (\S+)", said)
+    wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
+    name = served.ask(f"flow_runs/{run}")["name"]
+    assert re.fullmatch(r"full tiny \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", name)
+    written = {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")}
+
+    killed = served.worker()
+    flow = children(killed)
+    for process in (killed, *flow):
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: served.worker() not in (0, killed), 60, served)
+    assert served.state(run) == "Crashed", "whoever starts the worker again sees that the process is gone"
+    cut = steps(workspace_dir)
+    served.prefect("flow-run", "retry", run)
+    wait_for(lambda: served.state(run) == "Completed", 120, served)
+    assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
+    assert len(cut) < len(steps(workspace_dir))
+    assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
+    assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
+    for task in ("train", "evaluate", "register"):
+        assert served.finished(run, task) == 1, task
+    assert registry.read(Workspace(workspace_dir)).champion == "v0001"
+
+    said = served.prefect("deployment", "run", "full/nightly-train", *words)
+    (run,) = re.findall(r"UUID: (\S+)", said)
+    wait_for(lambda: served.state(run) == "Nothing new", 60, served)
+
+
+def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
+    nowhere = json.dumps(str(tmp_path / "nowhere"))
+    words = ["-p", f"videos_dir={nowhere}", "-p", f"workspace_dir={json.dumps(str(tmp_path / 'w'))}"]
+    said = served.prefect("deployment", "run", "nightly-train", *words)
+    (run,) = re.findall(r"UUID: (\S+)", said)
+    wait_for(lambda: served.state(run) == "Failed", 60, served)
+    wait_for(lambda: told, 60, served)
+    assert "Failed" in told[0]
+    assert "nowhere" in told[0]
+
+
+def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
+    again = subprocess.run(
+        served.command("start"), cwd=REPOSITORY, env=served.environment, capture_output=True, text=True, timeout=60
+    )
+    assert again.returncode == 0
+    assert again.stdout.startswith("it runs already:")
+    assert f"export PREFECT_API_URL={served.api}" in again.stdout
+    started = [served.process.pid, *children(served.process.pid)]
+    assert len(started) > 3
+    stopped = subprocess.run(
+        served.command("stop"), cwd=REPOSITORY, env=served.environment, capture_output=True, text=True, timeout=120
+    )
+    assert stopped.stdout == "ended\n"
+    assert served.process.wait(10) == 0
+    started_s = time.monotonic()
+    while any(Path(f"/proc/{process}").exists() for process in started):
+        assert time.monotonic() - started_s < 10
+        time.sleep(0.1)

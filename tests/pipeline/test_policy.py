@@ -1,0 +1,81 @@
+"""The retry table, on real tasks: what is tried again, how often, and what a time limit does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prefect import flow, task
+
+from nonlocal_core.errors import ChildError, DivergenceError, InputError
+from tasks import policy
+
+
+@pytest.fixture
+def quick(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table with its waits a thousandth as long."""
+    table = {
+        stage: retry._replace(first_delay_s=retry.first_delay_s / 1000, timeout_s=1.0)
+        for stage, retry in policy.RETRIES.items()
+    }
+    monkeypatch.setattr(policy, "RETRIES", table)
+
+
+def tries(stage: str, work: Callable[[], Any]) -> int:
+    """How often a task of a stage is tried until it ends."""
+    tried = []
+
+    @task(**policy.options(stage))
+    def attempt() -> None:
+        tried.append(time.monotonic())
+        work()
+
+    @flow
+    def run() -> None:
+        attempt(return_state=True)
+
+    run(return_state=True)
+    return len(tried)
+
+
+def fails_with(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "expected"),
+    [
+        ("index", OSError("the disk does not answer"), 4),
+        ("cache", MemoryError(), 4),
+        ("train", ChildError("was killed by SIGKILL"), 3),
+        ("train", ChildError("runs out of memory with half, too", worth_retrying=False), 1),
+        ("train", DivergenceError("the loss is not finite"), 1),
+        ("evaluate", RuntimeError("out of memory"), 3),
+        ("evaluate", InputError("other labels"), 1),
+        ("register", ZeroDivisionError(), 1),
+    ],
+)
+def test_trouble_with_files_and_memory_is_tried_again(
+    quick: None, stage: str, error: Exception, expected: int
+) -> None:
+    assert tries(stage, fails_with(error)) == expected
+
+
+def test_a_try_that_takes_too_long_is_ended_and_tried_again(quick: None) -> None:
+    def work() -> None:
+        for _ in range(300):
+            time.sleep(0.1)  # Prefect ends a try between two lines of Python, not in the middle of a wait
+
+    started_s = time.monotonic()
+    assert tries("index", work) == 4
+    assert time.monotonic() - started_s < 20
+
+
+def test_waits_grow() -> None:
+    assert policy.RETRIES["index"].delays_s == [5, 25, 125]
+    assert all(retry.tries == len(retry.delays_s) for retry in policy.RETRIES.values())

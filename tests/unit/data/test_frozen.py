@@ -1,0 +1,126 @@
+"""A split that is kept: who stays where, who is called what, and what is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from manifest_rows import dataset, row, split_of
+
+from nonlocal_core.data import frozen, splits
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.sections import IndexConfig
+
+INDEX = IndexConfig(frozen_val="nightly")
+
+
+class Nights:
+    """What a workspace keeps from one night to the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "frozen" / "nightly.parquet"
+
+    def night(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        kept = frozen.read(self.path)
+        done = splits.complete(pd.DataFrame(rows), INDEX, None, kept)
+        frozen.add(self.path, kept, done)
+        return done
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    return Nights(tmp_path)
+
+
+def val_of(rows: pd.DataFrame) -> set[str]:
+    return {name for name, split in split_of(rows).items() if split == "val"}
+
+
+def test_the_first_night_draws_as_always(nights: Nights) -> None:
+    drawn = splits.complete(pd.DataFrame(dataset()), IndexConfig(), None)
+    pd.testing.assert_frame_equal(nights.night(dataset()), drawn)
+
+
+def test_new_videos_go_to_train_however_many(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
+    val = val_of(nights.night(dataset(10)))
+    assert len(val) == 4
+    assert val_of(nights.night(dataset(40))) == val
+    assert not caplog.records
+    assert val_of(nights.night([*dataset(40), *dataset(5, ("climb",))])) == val
+    assert "1 labels have no video in the frozen val, which says nothing of them: climb" in caplog.text
+
+
+def test_the_same_night_again_keeps_the_same(nights: Nights) -> None:
+    nights.night(dataset())
+    first = frozen.digest(frozen.read(nights.path)), nights.path.stat().st_mtime_ns
+    nights.night(dataset())
+    assert (frozen.digest(frozen.read(nights.path)), nights.path.stat().st_mtime_ns) == first
+    nights.night(dataset(11))
+    assert frozen.digest(frozen.read(nights.path)) != first[0]
+
+
+def test_a_video_that_is_gone_is_named_and_comes_back_where_it_was(
+    nights: Nights, caplog: pytest.LogCaptureFixture
+) -> None:
+    val = val_of(nights.night(dataset()))
+    gone = min(val)
+    without = [one for one in dataset() if one["video_id"] != gone]
+    assert val_of(nights.night(without)) == val - {gone}
+    assert "1 videos of the frozen val are gone or have another content, so its scores" in caplog.text
+    assert gone in caplog.text
+    assert val_of(nights.night(dataset())) == val
+
+
+def test_a_renamed_video_is_what_it_was(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
+    before = nights.night(dataset())
+    rows = dataset()
+    for one in rows:
+        one["sha256"] = f"sha-{one['video_id']}"
+        if one["video_id"] in ("jump/3.mp4", min(val_of(before))):
+            one["video_id"] = one["video_id"].replace("/", "/renamed-")
+    again = nights.night(rows)
+    columns = [name for name in before.columns if name != "path"]
+    pd.testing.assert_frame_equal(again[columns], before[columns])
+    assert not caplog.records
+
+
+def test_a_name_that_is_used_again_is_not_inherited(nights: Nights) -> None:
+    val = val_of(nights.night(dataset()))
+    name = min(val)
+    rows = [one for one in dataset() if one["video_id"] != name]
+    renamed = row("jump/renamed.mp4", "jump", f"sha-{name}")
+    done = split_of(nights.night([*rows, renamed, row(name, "jump", "another content")]))
+    assert done["jump/renamed.mp4"] == "val"
+    assert done[name] == "train", "its name is that of a video of val, which is still there"
+
+
+def test_a_copy_is_called_by_its_own_name(nights: Nights) -> None:
+    nights.night(dataset())
+    done = nights.night([*dataset(), row("jump/copy.mp4", "jump", "sha-jump/3.mp4")])
+    assert len(done) == 21
+    assert split_of(done)["jump/copy.mp4"] == split_of(done)["jump/3.mp4"]
+
+
+def test_a_video_that_breaks_or_is_repaired_stays_in_its_split(nights: Nights) -> None:
+    broken = [row("jump/broken.mp4", "jump", "half", "unreadable"), row("run/lost.mp4", "run", "", "unreadable")]
+    first = split_of(nights.night([*dataset(), *broken]))
+    name = min(name for name, split in first.items() if split == "val")
+    rows = [row(name, "jump", "cut", "unreadable") if one["video_id"] == name else one for one in dataset()]
+    repaired = [row("jump/broken.mp4", "jump", "whole"), row("run/lost.mp4", "run", "found")]
+    assert split_of(nights.night([*rows, *broken])) == first
+    assert split_of(nights.night([*rows, *repaired])) == first
+
+
+def test_splits_that_the_layout_names_are_its_own(nights: Nights) -> None:
+    named = [{**one, "split": "val" if "/1." in one["video_id"] else "train"} for one in dataset()]
+    nights.night(dataset())
+    assert val_of(nights.night(named)) == {"jump/1.mp4", "run/1.mp4"}
+
+
+def test_a_damaged_file_is_not_drawn_anew(nights: Nights) -> None:
+    nights.night(dataset())
+    nights.path.write_bytes(b"nothing")
+    with pytest.raises(DamagedError, match="restore it; without it, val is drawn anew"):
+        nights.night(dataset())

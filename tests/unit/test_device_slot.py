@@ -1,0 +1,81 @@
+"""Two real processes and one device: they take turns, and who waits says for whom."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from small import python
+
+from nonlocal_core import device_slot
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.sections import RuntimeConfig
+
+HOLD = """
+import logging, sys, time
+from nonlocal_core import device_slot
+from nonlocal_core.sections import RuntimeConfig
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+device_slot.hold({target!r}, {count}, RuntimeConfig(slots_dir={folder!r}))
+print("holds", flush=True)
+time.sleep({seconds})
+"""
+
+
+def holder(folder: Path, seconds: float, target: str = "GPU", count: int = 1) -> subprocess.Popen[str]:
+    return python(HOLD.format(folder=str(folder), seconds=seconds, target=target, count=count))
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_the_second_waits_for_the_first_and_says_so(tmp_path: Path) -> None:
+    with holder(tmp_path, 60) as first:
+        assert line(first) == "holds"
+        with holder(tmp_path, 0) as second:
+            said = line(second)
+            assert said.startswith(f"waiting for process {first.pid} on ")
+            assert said.endswith(", which holds GPU-0")
+            time.sleep(0.5)
+            assert second.poll() is None
+            first.kill()  # -9: nothing is tidied up
+            started_s = time.monotonic()
+            assert line(second) == "holds"
+            assert time.monotonic() - started_s < 5
+
+
+def test_two_devices_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with holder(tmp_path, 60) as first:
+        assert line(first) == "holds"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+        with holder(tmp_path, 0) as second, holder(tmp_path, 0, count=2) as both:
+            assert line(second) == "holds"
+            assert line(both).endswith(", which holds GPU-3")
+            first.kill()
+            assert line(both) == "holds"
+
+
+def test_a_process_keeps_what_it_has(tmp_path: Path) -> None:
+    runtime = RuntimeConfig(slots_dir=str(tmp_path))
+    for _ in range(2):  # training, then its evaluation in the same process
+        device_slot.hold("Ascend", 1, runtime)
+    assert (tmp_path / "Ascend-0.lock").exists()
+
+
+def test_the_cpu_is_shared_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_slot.tempfile, "gettempdir", lambda: str(tmp_path / "unused"))
+    device_slot.hold("CPU", 1, RuntimeConfig())
+    assert not (tmp_path / "unused").exists()
+    device_slot.hold("CPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "named")))
+    assert (tmp_path / "named" / "CPU-0.lock").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot be written: name a folder with runtime\.slots_dir=DIR"):
+        device_slot.hold("GPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "file" / "below")))
