@@ -132,9 +132,9 @@ def row(block: NonlocalBlock, x_NCTHW: ms.Tensor, query: Place) -> NDArray[np.fl
     place = int(np.ravel_multi_index(query, (T, H, W)))
     group = int(queries[place])
     own = int((queries[:place] == group).sum())  # the query's number among those of its group
-    theta_NPC, phi_NCQ, _ = block.embed(x_NCTHW)
+    theta_NCP, phi_NCQ, _ = block.embed(x_NCTHW)
     weights_N1Q = block.response.weights(
-        theta_NPC[group : group + 1, own : own + 1], phi_NCQ[group : group + 1]
+        theta_NCP[group : group + 1, :, own : own + 1], phi_NCQ[group : group + 1]
     ).asnumpy()
     weights = np.full(keys.size, np.nan, np.float32)
     weights[keys == group] = weights_N1Q[0, 0]
