@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core import command
 from nonlocal_core.artifacts import Frozen, RecordCache, Workspace, write_atomically
 from nonlocal_core.data import encoding, loader, sampling, transforms, video
 from nonlocal_core.data.records import RecordReader
-from nonlocal_core.errors import ConfigError, DecodeError, InputError, NonlocalError
+from nonlocal_core.errors import ConfigError, DecodeError, InputError
 from nonlocal_core.evaluation import arrows, attention, movies, trained
 from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training import device
@@ -144,13 +145,7 @@ def main(words: list[str]) -> int:
         "--query", default="", metavar="t,y,x", help="where arrows start; default: what moves most"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the pictures")
-    try:
-        for line in run(parser.parse_args(words)):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.show(run(parser.parse_args(words)))
 
 
 if __name__ == "__main__":

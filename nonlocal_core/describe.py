@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import NamedTuple
 
 from mindspore import nn
 from mindspore.nn.utils import no_init_parameters
 
+from nonlocal_core import command
 from nonlocal_core.config import Config, resolve
-from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D, BasicBlock, Bottleneck, ConvNorm
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
@@ -209,21 +211,19 @@ def main(words: list[str]) -> int:
     parser.add_argument("preset", metavar="PRESET", help="named settings")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
     parser.add_argument("--classes", type=int, default=400, help="classes of the head; default: 400")
-    given = parser.parse_intermixed_args(words)
-    try:
-        overrides = {}
-        for word in given.settings:
-            key, equals, value = word.partition("=")
-            if not equals:
-                raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-            overrides[key] = value
-        if given.classes < 1:
-            raise ConfigError(f"--classes {given.classes}: a network has at least one class")
-        print(table(given.preset, resolve(given.preset, overrides), given.classes))
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.show(_lines(parser.parse_intermixed_args(words)))
+
+
+def _lines(given: argparse.Namespace) -> Iterator[str]:
+    overrides = {}
+    for word in given.settings:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+        overrides[key] = value
+    if given.classes < 1:
+        raise ConfigError(f"--classes {given.classes}: a network has at least one class")
+    yield table(given.preset, resolve(given.preset, overrides), given.classes)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of, write_json
-from nonlocal_core.errors import DamagedError, InputError
 
 VERSION = 1
 DESCRIBED = ("cache", "clip", "model", "train")
@@ -32,15 +30,10 @@ def take(name: str, workspace: Workspace) -> Given:
 
     Raises: InputError if there is none, or it is not a checkpoint of ours.
     """
-    file = _file_of(name, workspace)
     from nonlocal_core.training import checkpoint
 
-    try:
-        described, _ = checkpoint.read_weights(file)
-    except DamagedError as error:
-        raise InputError(
-            f"checkpoint: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
-        ) from None
+    file = registry.find_weights(workspace, name, "checkpoint").path
+    described, _ = checkpoint.read_given(file, "checkpoint")
     asked = key_of("given", VERSION, [], [described.content_digest])
 
     def make(folder: Path) -> Checkpoint:
@@ -63,15 +56,3 @@ def take(name: str, workspace: Workspace) -> Given:
         for leaf, value in getattr(described, section).model_dump(mode="json").items()
     }
     return Given(made, workspace.path(made) / RecordCache.LABELS, settings)
-
-
-def _file_of(name: str, workspace: Workspace) -> Path:
-    version = registry.read(workspace).aliases.get(name, name)
-    if version == "champion":
-        raise InputError("checkpoint=champion, but the registry has none yet: name a file or an entry")
-    file = Path(version).expanduser()
-    if re.fullmatch(r"v\d{4,}", version):
-        file = workspace.root / registry.FOLDER / version / registry.WEIGHTS_FILE
-    if not file.is_file():
-        raise InputError(f"checkpoint={name}: there is no file {file}")
-    return file

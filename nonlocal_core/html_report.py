@@ -10,16 +10,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nonlocal_core import registry, reports
+from nonlocal_core import command, registry, reports
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import InputError, NonlocalError
+from nonlocal_core.errors import ConfigError, InputError
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
     """Make reports as a command line asks, line by line of what was made.
 
-    Raises: InputError if there is no such workspace or entry.
+    Raises: InputError if there is no such workspace or entry; ConfigError if N is below 0.
     """
+    if given.attention < 0:
+        raise ConfigError(f"--attention {given.attention}: name a number of videos, or 0 for none")
     if not (given.workspace / registry.FOLDER).is_dir():
         raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
     workspace = Workspace(given.workspace)
@@ -42,13 +44,7 @@ def main(words: list[str]) -> int:
         metavar="N",
         help="videos whose attention is drawn (default: 3)",
     )
-    try:
-        for line in run(parser.parse_args(words)):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.show(run(parser.parse_args(words)))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 
+from nonlocal_core import command
 from nonlocal_core.data import layouts
-from nonlocal_core.errors import ConfigError, InputError, NonlocalError
+from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import layers, weights
 from nonlocal_core.models.profiles import PROFILES
 from nonlocal_core.sections import CacheConfig, ClipConfig, RuntimeConfig
@@ -34,13 +35,7 @@ LAYER_TOLERANCE = 1e-3
 
 def main(words: list[str]) -> int:
     """Import as a command line asks; gives the exit status."""
-    try:
-        for line in run(_parser().parse_args(words)):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.show(run(_parser().parse_args(words)))
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:

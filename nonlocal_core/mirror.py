@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 from pyarrow import fs
 
-from nonlocal_core import registry
+from nonlocal_core import command, registry
 from nonlocal_core.artifacts import ARTIFACT_FILE, Workspace
 from nonlocal_core.data import places, remote, store
-from nonlocal_core.errors import InputError, NonlocalError, RemoteError
+from nonlocal_core.errors import InputError, RemoteError
 
 KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
 """in the order of copying: nothing is there before what it refers to"""
@@ -229,21 +229,18 @@ def main(words: list[str]) -> int:
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")
-    given = parser.parse_args(words)
+    return command.show(_lines(parser.parse_args(words)))
+
+
+def _lines(given: argparse.Namespace) -> Iterator[str]:
+    if not places.is_uri(given.uri):
+        raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
+    if not given.pull and not given.workspace.is_dir():
+        raise InputError(f"there is no workspace {given.workspace}: name its folder")
     try:
-        if not places.is_uri(given.uri):
-            raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
-        if not given.pull and not given.workspace.is_dir():
-            raise InputError(f"there is no workspace {given.workspace}: name its folder")
-        for line in mirror(Workspace(given.workspace), given.uri, pull=given.pull):
-            print(line, flush=True)
+        yield from mirror(Workspace(given.workspace), given.uri, pull=given.pull)
     except FileNotFoundError as error:
-        print(f"error: something went away meanwhile: run again ({error})", file=sys.stderr)
-        return RemoteError.exit_code
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        raise RemoteError(f"something went away meanwhile: run again ({error})") from None
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from nonlocal_core import command
 from nonlocal_core.artifacts import ARTIFACT_FILE, RecordCache, Workspace
 from nonlocal_core.data import cache_plan, cached, store
-from nonlocal_core.errors import DamagedError, InputError, NonlocalError
+from nonlocal_core.errors import DamagedError, InputError
 
 DEAD_SHARE = 0.5
 """a shard with this share of dead bytes is copied without them; below it, that costs more than it frees"""
@@ -171,17 +172,15 @@ def main(words: list[str]) -> int:
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
     given = parser.parse_args(words)
-    try:
-        if not (given.workspace / store.FOLDER).is_dir():
-            raise InputError(f"there is no cache in {given.workspace}: name the folder of a workspace")
-        for line in prune(Workspace(given.workspace), really=given.yes):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return command.show(_lines(given))
+
+
+def _lines(given: argparse.Namespace) -> Iterator[str]:
+    if not (given.workspace / store.FOLDER).is_dir():
+        raise InputError(f"there is no cache in {given.workspace}: name the folder of a workspace")
+    yield from prune(Workspace(given.workspace), really=given.yes)
     if not given.yes:
-        print("nothing was changed: add --yes")
-    return 0
+        yield "nothing was changed: add --yes"
 
 
 if __name__ == "__main__":

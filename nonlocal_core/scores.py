@@ -14,27 +14,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nonlocal_core import command
 from nonlocal_core.artifacts import ARTIFACT_FILE, Evaluation
-from nonlocal_core.errors import InputError, NonlocalError
+from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 
 
 def main(words: list[str]) -> int:
     """Score as a command line asks; gives the exit status."""
-    try:
-        for line in run(_parser().parse_args(words)):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.show(run(_parser().parse_args(words)))
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
     """The lines to print.
 
-    Raises: InputError if the folder holds no evaluation, or fewer views than are asked for.
+    Raises: InputError if the folder holds no evaluation, or fewer views than are asked for; ConfigError if K is
+            below 1.
     """
+    if min(given.k) < 1:
+        raise ConfigError(f"--k {min(given.k)}: a label is among the 1 best or more")
     evaluation, labels = _read(given.folder)
     num_clips, num_crops = _views(given.folder)
     found = {}

@@ -22,7 +22,7 @@ class TrainConfig(Section):
     """What train reads beside the clip and the network."""
 
     init: str = ""
-    """what to start from: champion, champion_if_any, an entry such as v0003, or a file (empty: random weights)"""
+    """start from: champion, champion_if_any, another alias, an entry (v0003), or a file (empty: random weights)"""
     init_head: Literal["keep", "match", "new"] = "keep"
     """its classifier is kept, if the labels are the same; kept for the labels that it has; or drawn anew"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"

@@ -118,7 +118,7 @@ def _figures(run: Run) -> list[Figure]:
         _share("top5", "top-5", run.evaluation.top5 if top5 is None else top5, _interval(tops.get("5")) + few),
         _share("mean_class_accuracy", "mean class accuracy", _mean_class_accuracy(run)),
         _number("loss", "loss", run.metrics.get("loss")),
-        _number("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
+        _share("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
     ]
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Evaluation, RecordCache, Workspace
 from nonlocal_core.data import cached
 from nonlocal_core.errors import NonlocalError
-from nonlocal_core.evaluation import entries, metrics
-from nonlocal_core.registry import read
+from nonlocal_core.evaluation import metrics
+from nonlocal_core.registry import find_entry, read
 
 SCORES_FILE = "scores.parquet"
 METRICS_FILE = "metrics.json"
@@ -96,11 +96,11 @@ class Run(NamedTuple):
 
 
 def gather(workspace: Workspace, name: str) -> Run:
-    """What is known of `champion` or of an entry such as v0001.
+    """What is known of an entry, named by its version or an alias.
 
     Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
     """
-    version, entry = entries.find(name, workspace)
+    version, entry = find_entry(workspace, name)
     evaluation = Evaluation.model_validate(entry["evaluation"])
     folder = workspace.path(evaluation)
     decision = read(workspace).decision(version)

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import InputError
-from nonlocal_core.evaluation import entries
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.training import checkpoint
@@ -33,19 +31,15 @@ class Trained(NamedTuple):
 
 
 def find(entry: str, workspace: Workspace) -> Trained:
-    """The network of `champion`, of an entry such as v0001, or of a checkpoint's file.
+    """The network of an entry, named by its version or an alias, or of a checkpoint's file.
 
-    Raises: InputError if there is no such entry or file; DamagedError if it is not whole.
+    Raises: InputError if there is no such entry or file, or it is no checkpoint of ours; DamagedError if the
+            entry is not whole.
     """
-    file = Path(entry).expanduser()
-    if file.suffix == checkpoint.SUFFIX:
-        if not file.is_file():
-            raise InputError(f"entry={entry}: there is no such file")
-        described, _ = checkpoint.read(file)
-        return Trained(file.name, file, described, EvaluateConfig(crop_size=described.cache.short_side))
-    version, facts = entries.find(entry, workspace)
-    path = workspace.root / registry.FOLDER / version / f"checkpoint{checkpoint.SUFFIX}"
-    described, _ = checkpoint.read(path)
+    name, path, facts = registry.find_weights(workspace, entry, "entry")
+    described, _ = checkpoint.read_given(path, "entry")
+    if facts is None:
+        return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
     evaluate = EvaluateConfig.model_validate(facts["config"]["evaluate"])
     # What its protocol means stands in the other settings, and a prediction may change each.
-    return Trained(version, path, described, evaluate.model_copy(update={"protocol": "own"}))
+    return Trained(name, path, described, evaluate.model_copy(update={"protocol": "own"}))

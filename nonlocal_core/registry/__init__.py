@@ -9,25 +9,24 @@ entry that the next call finds by its key and decides on.  docs/registry.md expl
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback
 from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, Facts, checkpoint_of, entries, verify
+from nonlocal_core.registry.named import find_entry, find_weights
 from nonlocal_core.registry.registering import add, find
-from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, REGISTRY_FILE, Decision, Move, State, read
+from nonlocal_core.registry.state import FOLDER, REGISTRY_FILE, State, read
 
 __all__ = [
-    "CHAMPION",
     "ENTRY_FILE",
     "FOLDER",
-    "PREVIOUS",
     "REGISTRY_FILE",
     "WEIGHTS_FILE",
-    "Decision",
     "Facts",
-    "Move",
     "State",
     "add",
     "checkpoint_of",
     "drop",
     "entries",
     "find",
+    "find_entry",
+    "find_weights",
     "move",
     "promote",
     "read",

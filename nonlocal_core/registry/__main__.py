@@ -21,33 +21,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nonlocal_core import command
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, NonlocalError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry import aliases, deciding, tracker
-from nonlocal_core.registry.entries import entries, entry, line_of, verify
+from nonlocal_core.registry.entries import entries, line_of, verify
 from nonlocal_core.registry.lineage import lineage, text_of
+from nonlocal_core.registry.named import find_entry
 from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
 
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    given = _parser().parse_args(words)
-    try:
-        if not (given.workspace / FOLDER).is_dir():
-            raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
-        for line in given.run(Workspace(given.workspace), given):
-            print(line)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # of `| head`
-        sys.stderr.close()
-    except OSError as error:
-        if not is_full_disk(error):
-            raise
-        print(f"error: {FULL_DISK}", file=sys.stderr)
-        return WorkspaceError.exit_code
-    return 0
+    return command.show(_lines(_parser().parse_args(words)))
+
+
+def _lines(given: argparse.Namespace) -> Iterator[str]:
+    if not (given.workspace / FOLDER).is_dir():
+        raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
+    yield from given.run(Workspace(given.workspace), given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
+    def subcommand(
         name: str, run: Callable[[Workspace, Any], Iterator[str]], *entries: str
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
@@ -70,18 +62,18 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(one.strip("[]").lower(), metavar=one.strip("[]"), nargs="?" if "[" in one else None)
         return made
 
-    command("list", _list)
-    command("show", _show, "[ENTRY]")
-    command("compare", _compare, "FIRST", "SECOND")
-    _expecting(command("promote", _promote, "ENTRY"))
-    _expecting(command("rollback", _rollback))
-    alias = _expecting(command("alias", _alias, "[NAME]", "[ENTRY]"))
+    subcommand("list", _list)
+    subcommand("show", _show, "[ENTRY]")
+    subcommand("compare", _compare, "FIRST", "SECOND")
+    _expecting(subcommand("promote", _promote, "ENTRY"))
+    _expecting(subcommand("rollback", _rollback))
+    alias = _expecting(subcommand("alias", _alias, "[NAME]", "[ENTRY]"))
     alias.add_argument("--drop", action="store_true", help="forget the alias")
-    command("verify", _verify, "[ENTRY]")
-    track = command("track", _track)
+    subcommand("verify", _verify, "[ENTRY]")
+    track = subcommand("track", _track)
     track.add_argument("--uri", help="of MLflow; default: MLFLOW_TRACKING_URI")
     track.add_argument("--name", default=tracker.NAME, help="of its experiment and model; default: %(default)s")
-    export = command("export", _export, "ENTRY", "FOLDER")
+    export = subcommand("export", _export, "ENTRY", "FOLDER")
     export.add_argument(
         "--formats", metavar="F,F", help="ckpt, safetensors, mindir, onnx; default: all that can be"
     )
@@ -109,8 +101,7 @@ def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """One entry (the champion, if none is named): figures, decision, labels, and where it comes from."""
-    version = resolve(read(workspace), given.entry or CHAMPION)
-    facts = entry(workspace, version)
+    version, facts = find_entry(workspace, given.entry or CHAMPION)
     scored, labels = facts["evaluation"], sorted(facts["labels"], key=facts["labels"].__getitem__)
     yield f"{version}, {workspace.root / FOLDER / version}"
     yield f"  top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}"
@@ -137,13 +128,11 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Two entries on the videos that were scored for both, with McNemar's test."""
-    state = read(workspace)
-    first, second = (resolve(state, name) for name in (given.first, given.second))
-    facts = [entry(workspace, version) for version in (first, second)]
+    (first, its), (second, others) = (find_entry(workspace, name) for name in (given.first, given.second))
     found = deciding.compared(workspace, first, second)
-    if apart := deciding.differences(*facts):
+    if apart := deciding.differences(its, others):
         yield f"not of one line: {'; '.join(apart)}"
-    scored = " and ".join(str(one["evaluation"]["num_scored"]) for one in facts)
+    scored = " and ".join(str(one["evaluation"]["num_scored"]) for one in (its, others))
     if not found.num_videos:
         raise InputError(
             f"{first} and {second} have no video in common: there is nothing to compare ({scored} scored)"

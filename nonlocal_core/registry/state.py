@@ -122,7 +122,9 @@ def resolve(state: State, name: str) -> str:
     if re.fullmatch(r"v\d{4,}", name):
         return name
     if name not in state.aliases:
-        known = ", ".join(sorted(state.aliases)) or "none yet"
+        if not state.aliases:
+            raise InputError("the registry has no entry yet: `python flows/full.py` trains and registers one")
+        known = ", ".join(sorted(state.aliases))
         raise InputError(
             f"nothing is called {name!r} in the registry: name a version (v0001) or an alias ({known})"
         )

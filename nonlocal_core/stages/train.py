@@ -7,7 +7,6 @@ where the network really runs.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
     """The key of a training; its first weights count by their content, and devices by the clips that BN sees.
 
-    Raises: InputError if there is no such file, entry or champion; ConfigError if devices cannot share a batch.
+    Raises: InputError if there is no such file or entry; ConfigError if devices cannot share a batch.
     """
     file = first_weights(config, workspace)
     train = config.train.shared_by(config.runtime.num_devices)
@@ -42,22 +41,12 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
 def first_weights(config: Config, workspace: Workspace) -> Path | None:
     """The file that train.init names, if it names one.
 
-    Raises: InputError if there is no such file, entry or champion.
+    Raises: InputError if there is no such file or entry; DamagedError if the entry is not whole.
     """
     init = config.train.init
-    if not init:
-        return None
-    version = registry.read(workspace).champion if init in ("champion", "champion_if_any") else init
-    if version is None and init == "champion_if_any":
-        return None
-    if version is None:
-        raise InputError("train.init=champion, but the registry has none yet: train one without train.init first")
-    file = Path(version).expanduser()
-    if re.fullmatch(r"v\d{4,}", version):
-        file = workspace.root / registry.FOLDER / version / registry.WEIGHTS_FILE
-    if not file.is_file():
-        raise InputError(f"train.init={init}: there is no file {file}")
-    return file
+    if init == "champion_if_any":
+        init = registry.CHAMPION if registry.read(workspace).champion else ""
+    return registry.find_weights(workspace, init, "train.init").path if init else None
 
 
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:

@@ -24,7 +24,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import Frozen, digest_of, write_atomically
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import CacheConfig, ClipConfig
@@ -192,6 +192,19 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
     description, tensors = read(path)
     weights = {name: array for name, array in tensors.items() if "/" not in name}
     return description, {**weights, **_part(tensors, AVERAGE)}
+
+
+def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:
+    """The same of a file that a person named with a setting.
+
+    Raises: InputError if it is no whole checkpoint of ours.
+    """
+    try:
+        return read_weights(path)
+    except DamagedError as error:
+        raise InputError(
+            f"{setting}: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
+        ) from None
 
 
 def load_network(path: Path) -> tuple[I3D, Description]:

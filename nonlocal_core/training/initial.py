@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint
@@ -43,12 +43,7 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
 
     Raises: InputError if the checkpoint is of another network or other labels, or cannot be read.
     """
-    try:
-        described, tensors = checkpoint.read_weights(path)
-    except DamagedError as error:
-        raise InputError(
-            f"train.init: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
-        ) from None
+    described, tensors = checkpoint.read_given(path, "train.init")
     _check(net.model, described.model, path)
     if head == "keep" and described.labels != labels:
         raise InputError(

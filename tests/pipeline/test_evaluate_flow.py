@@ -101,9 +101,9 @@ def test_a_flow_without_checkpoint_says_so(environment: dict[str, str]) -> None:
 
 def test_what_cannot_be_scored(start: Start, tmp_path: Path) -> None:
     place = (start.videos_dir, start.workspace.root)
-    with pytest.raises(InputError, match="checkpoint=champion, but the registry has none"):
+    with pytest.raises(InputError, match="checkpoint=champion: the registry has no entry yet"):
         evaluate_checkpoint("tiny", {}, "champion", start.videos_dir, tmp_path / "empty")
-    with pytest.raises(InputError, match=r"checkpoint=v0009: there is no file .*v0009/checkpoint.safetensors"):
+    with pytest.raises(InputError, match="checkpoint=v0009: there is no entry v0009: there are v0001"):
         evaluate_checkpoint("tiny", {}, "v0009", *place)
     with pytest.raises(InputError, match="videos_dir=DIR"):
         evaluate_checkpoint("tiny", {}, "v0001", None, start.workspace.root)

@@ -166,8 +166,8 @@ def test_command(registered, tmp_path, capsys):
     for wrong, code, text in [
         (["--query", "1,2"], 2, "is not of the form t,y,x"),
         (["--block", "res5.0"], 2, "this network has"),
-        (["--entry", "v0007"], 3, "there is no entry 'v0007'"),
-        (["--entry", "nowhere.safetensors"], 3, "there is no such file"),
+        (["--entry", "v0007"], 3, "entry=v0007: there is no entry v0007: there are v0001"),
+        (["--entry", "nowhere.safetensors"], 3, "entry=nowhere.safetensors: there is no file"),
     ]:
         assert command.main([*words, *wrong]) == code
         assert text in capsys.readouterr().err

@@ -183,7 +183,7 @@ def test_other_mistakes(registered, tmp_path):
         check_out(tmp_path / "table.csv")
     with pytest.raises(ConfigError, match=r"evaluate\.crop_size=300 is larger than a cached frame"):
         predict(request_of(registered, registered.videos_dir, overrides={"evaluate.crop_size": 300}))
-    with pytest.raises(InputError, match="there is no entry 'v0002'"):
+    with pytest.raises(InputError, match="entry=v0002: there is no entry v0002"):
         predict(request_of(registered, registered.videos_dir, entry="v0002"))
 
 

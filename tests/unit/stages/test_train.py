@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 from keys import settings_in, settings_of
+from registered import add
 from small import files_of, python, small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, write_json
+from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.stages import train as stage
 
@@ -21,18 +22,9 @@ from nonlocal_core.stages import train as stage
 def registered(toy, tmp_path):
     """A workspace whose registry has two entries of any content; the first one is the champion."""
     workspace = toy.workspace(tmp_path)
-    for version, content in (("v0001", b"first"), ("v0002", b"second")):
-        file = workspace.root / "registry" / version / "checkpoint.safetensors"
-        file.parent.mkdir(parents=True)
-        file.write_bytes(content)
-    promote(workspace, "v0001")
+    add(workspace, "a", 0.6)
+    add(workspace, "b", 0.5)
     return workspace
-
-
-def promote(workspace, version):
-    write_json(
-        workspace.root / "registry/registry.json", registry.State(aliases={"champion": version}).model_dump()
-    )
 
 
 def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
@@ -60,7 +52,8 @@ def test_the_key_holds_the_content_of_the_first_weights(toy, registered, tmp_pat
         return stage.key(toy.cache, small_config(train__init=init), registered)
 
     before = key("champion"), key("v0001"), key("v0002")
-    promote(registered, "v0002")
+    registry.promote(registered, "v0002")
+    assert key("previous") == before[0]
     assert (key("champion") != before[0], key("v0001"), key("v0002")) == (True, *before[1:])
     file = tmp_path / "mine.safetensors"
     file.write_bytes(b"a")
@@ -112,6 +105,7 @@ def test_a_finished_training_is_found_without_mindspore(toy, tmp_path):
     before = files_of(tmp_path)
     process = python(f"""
 import sys
+from registered import add
 from small import small_config
 from nonlocal_core.artifacts import RecordCache, Workspace
 from nonlocal_core.stages.train import train

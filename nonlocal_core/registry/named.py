@@ -1,0 +1,50 @@
+"""What a person names: an entry by its version or an alias, or a checkpoint's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.registry.entries import WEIGHTS_FILE, Facts, entry
+from nonlocal_core.registry.state import FOLDER, read, resolve
+
+
+class Weights(NamedTuple):
+    """A checkpoint that a person named."""
+
+    name: str
+    """v0001, or the name of a file"""
+    path: Path
+    entry: Facts | None
+    """None: it is a file, not an entry"""
+
+
+def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
+    """The version and the facts of an entry, named by its version or an alias.
+
+    Raises: InputError if there is no such entry; DamagedError if it cannot be read.
+    """
+    version = resolve(read(workspace), name)
+    return version, entry(workspace, version)
+
+
+def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
+    """The checkpoint that a setting names: of an entry, or a file, whose name has a dot or a slash.
+
+    Raises: InputError if there is no such entry or file; DamagedError if the entry is not whole.
+    """
+    if "." in name or "/" in name:
+        file = Path(name).expanduser()
+        if not file.is_file():
+            raise InputError(f"{setting}={name}: there is no file {file}")
+        return Weights(file.name, file, None)
+    try:
+        version, facts = find_entry(workspace, name)
+    except InputError as error:
+        raise InputError(f"{setting}={name}: {error}") from None
+    file = workspace.root / FOLDER / version / WEIGHTS_FILE
+    if not file.is_file():
+        raise DamagedError(f"{file} is gone: restore it, or take another entry")
+    return Weights(version, file, facts)

@@ -1,0 +1,59 @@
+"""How every command of the library ends: lines, one line of a mistake, a reader that is gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nonlocal_core import html_report, scores
+from nonlocal_core.command import show
+from nonlocal_core.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def failing(error):
+    yield "a line"
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("no such thing"), 2, "error: no such thing\n"),
+        (OSError(28, "No space left on device"), 4, "error: the disk is full: free some space and run again\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_what_went_wrong_is_one_line_after_the_others(capsys, error, code, said):
+    assert show(failing(error)) == code
+    assert tuple(capsys.readouterr()) == ("a line\n", said)
+
+
+def test_an_unknown_error_is_not_hidden():
+    with pytest.raises(PermissionError):
+        show(failing(PermissionError("no")))
+
+
+def test_a_reader_that_goes_away_is_no_mistake():
+    code = "import sys; from nonlocal_core.command import show; sys.exit(show(map(str, range(100000))))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_numbers_that_make_no_sense(tmp_path, capsys):
+    (tmp_path / "registry").mkdir()
+    assert html_report.main([str(tmp_path), "--attention", "-1"]) == 2
+    assert capsys.readouterr().err == "error: --attention -1: name a number of videos, or 0 for none\n"
+    assert scores.main([str(tmp_path), "--k", "5", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: --k 0")
