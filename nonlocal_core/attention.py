@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core import command
+from nonlocal_core import command, registry
 from nonlocal_core.artifacts import Frozen, RecordCache, Workspace, write_atomically
 from nonlocal_core.data import encoding, loader, sampling, transforms, video
 from nonlocal_core.data.records import RecordReader
@@ -67,13 +67,14 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
     Raises: InputError or ConfigError if there is no such video, entry, block or position.
     """
+    registry.check_folder(given.workspace, given.entry)
     device.use(RuntimeConfig(device="CPU"))
     found = trained.find(given.entry, Workspace(given.workspace))
     net = found.network()
     clip_CTHW = middle_clip(given.video, found)
     looked = attention.look(net, clip_CTHW, given.block, _place(given.query))
     scene = attention.scene(looked, clip_CTHW, net.model)
-    given.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(given.out)
     stem = given.out / f"{given.video.stem}.{looked.block}"
     write_atomically(stem.with_name(f"{stem.name}.png"), movies.png(arrows.strip(scene, given.video.name)))
     pictures = list(arrows.animation(scene))
@@ -86,6 +87,13 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         yield f"  {t},{y},{x}  {weight:.3g}"
     yield f"the {len(looked.strongest)} strongest carry {looked.share:.1%} of its weight"
     yield f"written     {stem}.png, .gif and .mp4"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be made ({error.strerror}): name another folder") from None
 
 
 def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:

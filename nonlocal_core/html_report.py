@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nonlocal_core import command, registry, reports
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.errors import ConfigError
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
@@ -22,8 +22,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     """
     if given.attention < 0:
         raise ConfigError(f"--attention {given.attention}: name a number of videos, or 0 for none")
-    if not (given.workspace / registry.FOLDER).is_dir():
-        raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
+    registry.check_folder(given.workspace)
     workspace = Workspace(given.workspace)
     names = list(registry.entries(workspace)) if given.entry == "all" else [given.entry]
     for name in names:

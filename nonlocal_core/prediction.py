@@ -24,8 +24,6 @@ from nonlocal_core.evaluation import movies, timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.progress import Progress
 
-SECTIONS = ("evaluate", "runtime")
-"""settings that a prediction may change; the others come with the network"""
 if TYPE_CHECKING:
     from nonlocal_core.evaluation.inference import Network
     from nonlocal_core.evaluation.trained import Trained

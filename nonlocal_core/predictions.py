@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from nonlocal_core import registry
 from nonlocal_core.artifacts import Frozen, write_atomically, write_json
+from nonlocal_core.config import Config
 from nonlocal_core.errors import ConfigError, InputError
 
 TOP = 5
@@ -43,12 +45,15 @@ class Request(Frozen):
 def check(request: Request) -> None:
     """Nothing, if a request makes sense before anything is looked at.
 
-    Raises: ConfigError that says what does not; InputError if there is no such video or folder.
+    Raises: ConfigError that says what does not; InputError if there is no such video or folder, or no registry.
     """
     if not request.source.exists():
         raise InputError(f"there is no video or folder {request.source}")
     for key in request.overrides:
-        if key.split(".")[0] not in SECTIONS:
+        section = key.split(".")[0]
+        if section not in Config.model_fields:
+            raise ConfigError(f"there is no parameter {key!r}: --help lists them")
+        if section not in SECTIONS:
             raise ConfigError(f"{key} comes with the network: a prediction takes evaluate.… and runtime.… alone")
     if request.window_s is None and request.hop_s is not None:
         raise ConfigError("hop_s needs windows: name their length with window_s=SECONDS")
@@ -58,6 +63,7 @@ def check(request: Request) -> None:
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
         if value is not None and not value > 0:
             raise ConfigError(f"{name}={value:g}: name seconds above 0")
+    registry.check_folder(request.workspace_dir, request.entry)
 
 
 class Guess(Frozen):

@@ -23,6 +23,7 @@ from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import charts, metrics, run_facts, sheets
 from nonlocal_core.evaluation.run_facts import Facts, Run
+from nonlocal_core.registry.lineage import text_of
 
 FOLDER = "reports"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -78,6 +79,7 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}%"
+    environment.filters["fact"] = text_of
     environment.globals["picture"] = _data_uri
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     by_label = _by_label(run)

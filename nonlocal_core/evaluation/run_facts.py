@@ -18,6 +18,7 @@ from nonlocal_core.data import cached
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry import find_entry, read
+from nonlocal_core.registry.lineage import Step, lineage
 
 SCORES_FILE = "scores.parquet"
 METRICS_FILE = "metrics.json"
@@ -26,16 +27,17 @@ LOG_FILE, EPOCHS_FILE = "log.jsonl", "epochs.jsonl"
 Facts = dict[str, Any]
 
 
-class Stage(NamedTuple):
-    """One link of the chain from the videos to the entry."""
+class Timing(NamedTuple):
+    """How long a stage took, when, where and by which code."""
 
     name: str
     key: str
-    digest: str
-    text: str
     seconds: float | None
-    made: str
-    """when, where and by which code"""
+    """None: not measured"""
+    speed: str
+    created_at: str
+    host: str
+    code: str
 
 
 class Run(NamedTuple):
@@ -56,7 +58,8 @@ class Run(NamedTuple):
     steps: list[Facts]
     """a line a training step"""
     epochs: list[Facts]
-    stages: list[Stage]
+    lineage: list[Step]
+    timings: list[Timing]
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -116,7 +119,8 @@ def gather(workspace: Workspace, name: str) -> Run:
         videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
         steps=_lines(trained / LOG_FILE),
         epochs=_lines(trained / EPOCHS_FILE),
-        stages=_stages(workspace, version, entry, decision.decided_at if decision else ""),
+        lineage=lineage(workspace, version),
+        timings=_timings(workspace, entry),
     )
 
 
@@ -125,40 +129,37 @@ def top(run: Run, k: int) -> float | None:
     return None if run.scored is None else metrics.topk(run.scores, run.label_ids, k)
 
 
-def _stages(workspace: Workspace, version: str, entry: Facts, decided_at: str) -> list[Stage]:
+def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
+    """What was built when; nothing of stages whose folders are gone."""
     cached_as, learnt, scored = entry["cache"], entry["checkpoint"], entry["evaluation"]
     cache_made = _made(workspace, cached_as["path"])
     manifest = cache_made.get("manifest", {})
-    known = f"{manifest.get('num_ok', cached_as['num_ok'])} of {cached_as['num_videos']} videos can be used"
-    frames = f"{cached_as['num_frames']:,} frames, {cached_as['num_bytes'] / 1e6:,.1f} MB"
-    rows: list[tuple[str, Facts, str, Facts]] = [
-        ("index", manifest, known, _made(workspace, manifest.get("path", ""))),
-        ("cache", cached_as, frames, cache_made),
-        ("train", learnt, _training(entry, workspace), _made(workspace, f"{Checkpoint.stage}/{learnt['key']}")),
-        ("evaluate", scored, scored["protocol"], _made(workspace, scored["path"])),
+    trained = f"{Checkpoint.stage}/{learnt['key']}"
+    rows: list[tuple[str, Facts, Facts]] = [
+        ("index", manifest, _made(workspace, manifest.get("path", ""))),
+        ("cache", cached_as, cache_made),
+        ("train", learnt, _made(workspace, trained)),
+        ("evaluate", scored, _made(workspace, scored["path"])),
     ]
-    found = [Stage("videos", "", cached_as["videos_dir"], f"{cached_as['num_videos']} videos", None, "")]
-    for name, reference, text, made in rows:
-        digest = str(reference.get("digest", entry["manifest_digest"] if name == "index" else ""))
-        words = [str(made[part]) for part in ("created_at", "host", "code") if made.get(part)]
-        # Shards of index and cache are built before their last step, which is all that is timed.
-        seconds = made.get("seconds") if name in ("train", "evaluate") else None
-        found.append(Stage(name, str(reference.get("key", "")), digest, text, seconds, " · ".join(words)))
-    code = f"{decided_at} · {entry.get('code', '')}"
-    return [*found, Stage("register", entry["key"], version, "", None, code.strip(" ·"))]
+    return [
+        Timing(
+            name,
+            str(reference["key"]),
+            # Shards of index and cache are built before their last step, which is all that is timed.
+            made.get("seconds") if name in ("train", "evaluate") else None,
+            _speed(_lines(workspace.root / trained / EPOCHS_FILE)) if name == "train" else "",
+            *(str(made.get(part, "")) for part in ("created_at", "host", "code")),
+        )
+        for name, reference, made in rows
+        if made
+    ]
 
 
-def _training(entry: Facts, workspace: Workspace) -> str:
-    """What a training did, from which weights, and how fast."""
-    parent = entry.get("parent") or {}
-    weights = (
-        f"first weights: {parent.get('version') or parent['file']}" if parent else "first weights drawn at random"
-    )
-    parts = [f"{entry['checkpoint']['num_steps']:,} steps", weights]
-    if epochs := _lines(workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"]) / EPOCHS_FILE):
-        speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))
-        parts.append(f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips")
-    return "; ".join(parts)
+def _speed(epochs: list[Facts]) -> str:
+    if not epochs:
+        return ""
+    speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))
+    return f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips"
 
 
 def _made(workspace: Workspace, path: str) -> Facts:

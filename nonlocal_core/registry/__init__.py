@@ -9,7 +9,7 @@ entry that the next call finds by its key and decides on.  docs/registry.md expl
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback
 from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, Facts, checkpoint_of, entries, verify
-from nonlocal_core.registry.named import find_entry, find_weights
+from nonlocal_core.registry.named import check_folder, find_entry, find_weights
 from nonlocal_core.registry.registering import add, find
 from nonlocal_core.registry.state import FOLDER, REGISTRY_FILE, State, read
 
@@ -21,6 +21,7 @@ __all__ = [
     "Facts",
     "State",
     "add",
+    "check_folder",
     "checkpoint_of",
     "drop",
     "entries",

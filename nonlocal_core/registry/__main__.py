@@ -27,7 +27,7 @@ from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry import aliases, deciding, tracker
 from nonlocal_core.registry.entries import entries, line_of, verify
 from nonlocal_core.registry.lineage import lineage, text_of
-from nonlocal_core.registry.named import find_entry
+from nonlocal_core.registry.named import check_folder, find_entry
 from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
 
 
@@ -37,8 +37,7 @@ def main(words: list[str]) -> int:
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
-    if not (given.workspace / FOLDER).is_dir():
-        raise InputError(f"there is no registry in {given.workspace}: name the folder of a workspace")
+    check_folder(given.workspace)
     yield from given.run(Workspace(given.workspace), given)
 
 

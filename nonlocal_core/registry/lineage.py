@@ -73,6 +73,7 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
         Step(
             f"entry {version}",
             {
+                "key": facts["key"],
                 "line": line_of(facts),
                 "aliases": state.names(version),
                 "decision": decision.reason if decision else "not decided on yet",
@@ -88,7 +89,9 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
             "environment", {**_chosen(facts, "python"), **(training.get("packages") or facts.get("packages", {}))}
         ),
         Step("parent weights", parent or {"from": "random weights"}),
-        Step("cache", _chosen(cache, "key", "digest", "settings", "num_videos", "num_ok", "num_frames")),
+        Step(
+            "cache", _chosen(cache, "key", "digest", "settings", "num_videos", "num_ok", "num_frames", "num_bytes")
+        ),
         Step("manifest", {"digest": facts.get("manifest_digest", ""), "splits": cache.get("split_digests", {})}),
         Step("videos", _chosen(cache, "videos_dir")),
     ]

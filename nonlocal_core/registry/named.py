@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nonlocal_core.artifacts import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.entries import WEIGHTS_FILE, Facts, entry
-from nonlocal_core.registry.state import FOLDER, read, resolve
+from nonlocal_core.registry.state import CHAMPION, FOLDER, read, resolve
 
 
 class Weights(NamedTuple):
@@ -30,12 +30,25 @@ def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
     return version, entry(workspace, version)
 
 
+def check_folder(folder: Path, name: str = CHAMPION) -> None:
+    """Nothing, if a folder has a registry, or what is named in it is a file anyway.
+
+    Raises: InputError if there is no registry.
+    """
+    if not (folder / FOLDER).is_dir() and not _is_file(name):
+        raise InputError(f"there is no registry in {folder}: name the folder of a workspace")
+
+
+def _is_file(name: str) -> bool:
+    return "." in name or "/" in name
+
+
 def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
     """The checkpoint that a setting names: of an entry, or a file, whose name has a dot or a slash.
 
     Raises: InputError if there is no such entry or file; DamagedError if the entry is not whole.
     """
-    if "." in name or "/" in name:
+    if _is_file(name):
         file = Path(name).expanduser()
         if not file.is_file():
             raise InputError(f"{setting}={name}: there is no file {file}")

@@ -10,7 +10,6 @@ from small import small_config
 
 from nonlocal_core import attention as command
 from nonlocal_core import reports
-from nonlocal_core.artifacts import Workspace
 from nonlocal_core.data import video
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation import arrows, attention, run_facts
@@ -171,6 +170,8 @@ def test_command(registered, tmp_path, capsys):
     ]:
         assert command.main([*words, *wrong]) == code
         assert text in capsys.readouterr().err
+    assert command.main([*words[:-1], str(videos[0])]) == 3
+    assert "cannot be made (File exists): name another folder" in capsys.readouterr().err
     words[0] = str(registered.videos_dir / "rises" / "cut.mp4")
     assert command.main(words) == 3
     assert "cut.mp4 cannot be read" in capsys.readouterr().err
@@ -189,6 +190,7 @@ def test_the_report_shows_what_the_network_looks_at(registered):
 
 
 def test_an_entry_is_asked_for(tmp_path, capsys):
-    words = ["video.mp4", "--workspace", str(Workspace(tmp_path).root), "--out", str(tmp_path)]
+    words = ["video.mp4", "--workspace", str(tmp_path / "nowhere"), "--out", str(tmp_path)]
     assert command.main(words) == 3
-    assert "has no entry yet" in capsys.readouterr().err
+    assert "there is no registry in" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()

@@ -16,6 +16,7 @@ import pytest
 from nonlocal_core import html_report, reports
 from nonlocal_core.artifacts import Workspace, write_json
 from nonlocal_core.evaluation import html, run_facts
+from nonlocal_core.registry.lineage import lineage, text_of
 from tasks import report
 
 
@@ -126,7 +127,7 @@ def test_everything_is_in_the_file(page):
 def test_names_stay_names(page, registered):
     """Labels and paths with <, &, quotes and Chinese are texts, never elements."""
     parsed = Parsed(page)
-    assert len(parsed.of("b")) == 6, "the names of the stages alone"
+    assert len(parsed.of("b")) == 9, "the names of the steps of the lineage alone"
     assert not parsed.of("img", src="x")
     labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
     assert 'a <b>"fall" & more' in labels
@@ -142,8 +143,14 @@ def test_quarantine_lineage_settings_and_curves(page, registered):
     videos = pq.read_table(rows, use_threads=False).to_pandas(use_threads=False)
     for row in videos[videos["status"] != "ok"].itertuples():
         assert row.reason in parsed.texts["quarantine"]
-    for one in (registered.manifest, registered.cache, registered.evaluation, registered.entry):
+    for one in (registered.cache, registered.evaluation, registered.entry):
         assert one.key in parsed.texts["lineage"]
+    for step in lineage(registered.workspace, registered.entry.version):
+        for name, value in step.facts.items():
+            assert f"{name} {text_of(value)}" in parsed.texts["lineage"]
+    for one in (registered.manifest, registered.cache, registered.evaluation):
+        assert one.key in parsed.texts["timings"]
+    assert "clips/s" in parsed.texts["timings"]
     assert '<tr class="own"><td>epochs</td><td>2</td></tr>' in page
     assert "<tr><td>nesterov</td>" in page
     assert len(parsed.of("polyline", **{"class": "val"})) == 2

@@ -164,6 +164,7 @@ def test_frames_are_those_of_the_cache(registered, tmp_path):
     ("settings", "said"),
     [
         ({"overrides": {"train.epochs": 2}}, "train.epochs comes with the network"),
+        ({"overrides": {"window": 2}}, "there is no parameter 'window'"),
         ({"hop_s": 1.0}, "hop_s needs windows"),
         ({"window_s": 0.0}, "window_s=0: name seconds above 0"),
         ({"window_s": 1.0, "hop_s": -1.0}, "hop_s=-1: name seconds above 0"),
