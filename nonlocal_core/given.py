@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of, write_json
+from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, key_of, write_json
 
 VERSION = 1
 DESCRIBED = ("cache", "clip", "model", "train")
@@ -39,15 +39,7 @@ def take(name: str, workspace: Workspace) -> Given:
     def make(folder: Path) -> Checkpoint:
         shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
         write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
-        return Checkpoint(
-            key=asked,
-            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
-            path=f"train/{asked}",
-            file=checkpoint.WEIGHTS_FILE,
-            num_steps=described.step,
-            num_clips=described.step * described.train.batch_size,
-            final_loss=float("nan"),
-        )
+        return checkpoint.reference(asked, described, float("nan"))
 
     made = workspace.build(Checkpoint, asked, make, {"file": str(file)})
     settings = {

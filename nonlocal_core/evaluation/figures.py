@@ -17,7 +17,6 @@ MOST_CONFUSED = 10
 WORST = 20
 
 Figures = dict[str, Any]
-Scores = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 

@@ -102,7 +102,8 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """One entry (the champion, if none is named): figures, decision, labels, and where it comes from."""
     version, facts = find_entry(workspace, given.entry or CHAMPION)
     scored, labels = facts["evaluation"], sorted(facts["labels"], key=facts["labels"].__getitem__)
-    yield f"{version}, {workspace.root / FOLDER / version}"
+    names = read(workspace).names(version)
+    yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
     yield f"  top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}"
     yield f"  {scored['num_scored']} of {scored['num_videos']} videos scored ({scored['protocol']})"
     yield f"  {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"

@@ -75,7 +75,6 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
             {
                 "key": facts["key"],
                 "line": line_of(facts),
-                "aliases": state.names(version),
                 "decision": decision.reason if decision else "not decided on yet",
                 "decided_at": decision.decided_at if decision else "",
             },

@@ -109,7 +109,7 @@ def _list(values: Sequence[float]) -> str:
 
 
 def _lineage(workspace: Workspace, version: str) -> str:
-    hidden = ("videos_dir", "aliases", "file", "host")  # of no use elsewhere
+    hidden = ("videos_dir", "file", "host")  # of no use elsewhere
     steps = [
         (
             step.name,

@@ -64,16 +64,8 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         _learn(cache, config, workspace, folder, init)
         provenance["device"] = device.use(config.runtime)
         described, _ = checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)
-        lines = watching.read_log(folder)
-        return Checkpoint(
-            key=asked,
-            digest=digest_of(described.weights_digest, described.model.model_dump_json()),
-            path=f"train/{asked}",
-            file=checkpoint.WEIGHTS_FILE,
-            num_steps=described.step,
-            num_clips=described.step * config.train.batch_size,
-            final_loss=next((line["loss"] for line in lines if line["step"] == described.step), float("nan")),
-        )
+        losses = (line["loss"] for line in watching.read_log(folder) if line["step"] == described.step)
+        return checkpoint.reference(asked, described, next(losses, float("nan")))
 
     provenance: dict[str, Any] = {
         "cache": cache.model_dump(mode="json"),

@@ -23,7 +23,7 @@ import safetensors.numpy
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import Frozen, digest_of, write_atomically
+from nonlocal_core.artifacts import Checkpoint, Frozen, digest_of, write_atomically
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
@@ -205,6 +205,19 @@ def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:
         raise InputError(
             f"{setting}: {error}; a published file becomes one by `python -m nonlocal_core.import_weights`"
         ) from None
+
+
+def reference(key: str, described: Description, final_loss: float) -> Checkpoint:
+    """The reference of the weights that lie as WEIGHTS_FILE in the artifact of a key."""
+    return Checkpoint(
+        key=key,
+        digest=digest_of(described.weights_digest, described.model.model_dump_json()),
+        path=f"{Checkpoint.stage}/{key}",
+        file=WEIGHTS_FILE,
+        num_steps=described.step,
+        num_clips=described.step * described.train.batch_size,
+        final_loss=final_loss,
+    )
 
 
 def load_network(path: Path) -> tuple[I3D, Description]:

@@ -44,17 +44,16 @@ def test_list(said):
 
 def test_show(said):
     text = said("show")
-    assert text.startswith("v0002, ")
+    assert text.startswith("v0002 (champion), ")
     for part in (
         "top-1 60.00%, top-5 100.00%",
         "100 of 100 videos scored (val, 30 views)",
         "2 labels: falls, grows",
     ):
         assert part in text
-    assert "aliases                  champion\n" in text
     assert "decision                 better: top-1" in text
     assert said("show", "v0002") == text
-    assert said("show", "previous").startswith("v0001, ")
+    assert said("show", "previous").startswith("v0001 (previous), ")
 
 
 def test_compare(said):
