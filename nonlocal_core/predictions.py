@@ -60,6 +60,8 @@ def check(request: Request) -> None:
     folder = request.source if request.source.is_dir() else request.source.parent
     if request.draw_dir is not None and request.draw_dir.resolve() == folder.resolve():
         raise ConfigError(f"draw={request.draw_dir} is where the videos lie: name another folder")
+    if request.draw_dir is not None and request.draw_dir.is_file():
+        raise ConfigError(f"draw={request.draw_dir} is a file: name a folder")
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
         if value is not None and not value > 0:
             raise ConfigError(f"{name}={value:g}: name seconds above 0")

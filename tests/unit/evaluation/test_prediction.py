@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -180,6 +181,11 @@ def test_other_mistakes(registered, tmp_path):
         check(request_of(registered, tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="is where the videos lie"):
         check(request_of(registered, tmp_path, draw_dir=tmp_path))
+    with pytest.raises(ConfigError, match="is a file: name a folder"):
+        check(request_of(registered, registered.videos_dir, draw_dir=Path(__file__)))
+    with pytest.raises(InputError, match="there is no registry in"):
+        check(Request(source=tmp_path, workspace_dir=tmp_path))
+    check(Request(source=tmp_path, workspace_dir=tmp_path, entry="weights.safetensors"))
     with pytest.raises(ConfigError, match=r"\.parquet or \.json"):
         check_out(tmp_path / "table.csv")
     with pytest.raises(ConfigError, match=r"evaluate\.crop_size=300 is larger than a cached frame"):
