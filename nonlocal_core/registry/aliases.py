@@ -11,7 +11,7 @@ from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read
 
 NOBODY = "none"
 """what `expected` says of a name that points nowhere"""
-_NAME = re.compile(r"(?!v\d+$)(?!none$)(?!latest$)[a-z][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"(?!v\d+$)(?!none$)(?!latest$)(?!champion_if_any$)[a-z][a-z0-9_-]{0,63}")
 
 
 def promote(workspace: Workspace, name: str, expected: str | None = None, reason: str = "by hand") -> State:
@@ -85,5 +85,5 @@ def _check_name(alias: str) -> None:
         raise InputError(f"{alias} is moved by promote and rollback only")
     if not _NAME.fullmatch(alias):
         raise InputError(
-            f"{alias!r} cannot be an alias: small letters, digits, - and _, no version, none or latest"
+            f"{alias!r} cannot be an alias: small letters, digits, - and _, no version, none, latest or champion_if_any"
         )

@@ -88,7 +88,9 @@ def test_the_two_names_of_the_registry_are_not_set_by_hand(three, alias):
         registry.move(three, alias, "v0001")
 
 
-@pytest.mark.parametrize("alias", ["v0001", "v1", "none", "latest", "Demo", "a b", "", "../x", "-a", "a" * 65])
+@pytest.mark.parametrize(
+    "alias", ["v0001", "v1", "none", "latest", "champion_if_any", "Demo", "a b", "", "../x", "-a", "a" * 65]
+)
 def test_names_that_cannot_be_had(three, alias):
     with pytest.raises(InputError, match="cannot be an alias"):
         registry.move(three, alias, "v0001")
