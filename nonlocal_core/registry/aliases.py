@@ -85,5 +85,6 @@ def _check_name(alias: str) -> None:
         raise InputError(f"{alias} is moved by promote and rollback only")
     if not _NAME.fullmatch(alias):
         raise InputError(
-            f"{alias!r} cannot be an alias: small letters, digits, - and _, no version, none, latest or champion_if_any"
+            f"{alias!r} cannot be an alias: small letters, digits, - and _, no version, none, latest or"
+            " champion_if_any"
         )

@@ -130,7 +130,7 @@ def test_other_labels_and_other_files(tmp_path):
     config = small_config()
     path, net = saved(tmp_path / "a.safetensors", config), network(config, 2)
     for labels in (LABELS[::-1], (*LABELS[:3], "spins")):
-        with pytest.raises(InputError, match=r"other labels than the videos .* set train\.init_head=new"):
+        with pytest.raises(InputError, match=r"other labels than the videos .* set train\.init_head=match or new"):
             initial.start(net, path, labels, "keep")
     (tmp_path / "a.pth").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"becomes one by `python -m nonlocal_core\.import_weights`"):
