@@ -66,7 +66,7 @@ def evaluate_checkpoint(
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; those of the checkpoint if there is none
-        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+        runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
     given_overrides = overrides or {}
     resolve(preset, given_overrides)

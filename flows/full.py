@@ -103,7 +103,7 @@ def full(
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
-        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+        runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
         only_new: end after cache if an entry of the registry was made of the same videos by the same settings
     """
     config = resolve(preset, overrides or {})

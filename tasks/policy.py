@@ -17,7 +17,8 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from nonlocal_core import isolation
 from nonlocal_core.errors import ConfigError, is_worth_retrying
 
-DASK_PORT = 8786
+PORTS = {"dask": 8786, "ray": 10001}
+START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray start --head`"}
 
 
 class Retry(NamedTuple):
@@ -77,22 +78,33 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 
 
 def check_runner(name: str) -> None:
-    """Nothing, if shards can run there: threads, processes, dask (a cluster of this machine), or a scheduler.
+    """Nothing, if shards can run there: threads, processes, a cluster of this machine, or one that runs already.
 
-    Raises: ConfigError if there is no such runner, Dask is not installed, or no scheduler answers.
+    Raises: ConfigError if there is no such runner, its package is not installed, or no cluster answers.
     """
     if name in ("threads", "processes"):
         return
-    if name != "dask" and not name.startswith(("tcp://", "tls://")):
-        raise ConfigError(f"there is no runner {name!r}: name threads, processes, dask, or tcp://HOST:8786")
-    if importlib.util.find_spec("prefect_dask") is None:
-        raise ConfigError(f"runner={name} needs Dask: pip install -e '.[dask]'")
-    if name != "dask":
+    kind = _cluster(name)
+    if kind is None:
+        raise ConfigError(
+            f"there is no runner {name!r}: name threads, processes, dask, ray, tcp://HOST:{PORTS['dask']} or"
+            f" ray://HOST:{PORTS['ray']}"
+        )
+    if importlib.util.find_spec(f"prefect_{kind}") is None:
+        raise ConfigError(f"runner={name} needs {kind.title()}: pip install -e '.[{kind}]'")
+    if name != kind:
         try:
             place = urlsplit(name)
-            socket.create_connection((place.hostname, place.port or DASK_PORT), timeout=10).close()
+            socket.create_connection((place.hostname, place.port or PORTS[kind]), timeout=10).close()
         except (OSError, ValueError):
-            raise ConfigError(f"no Dask scheduler answers at {name}: start one with `dask scheduler`") from None
+            raise ConfigError(f"no {kind.title()} cluster answers at {name}: {START[kind]}") from None
+
+
+def _cluster(name: str) -> str | None:
+    """Whose cluster a runner is."""
+    if name == "dask" or name.startswith(("tcp://", "tls://")):
+        return "dask"
+    return "ray" if name == "ray" or name.startswith("ray://") else None
 
 
 def shard_runner(name: str) -> Any:
@@ -102,6 +114,12 @@ def shard_runner(name: str) -> Any:
         return ThreadPoolTaskRunner(max_workers=cores)
     if name == "processes":
         return ProcessPoolTaskRunner(max_workers=cores)
+    if _cluster(name) == "ray":
+        from prefect_ray import RayTaskRunner
+
+        if name == "ray":
+            return RayTaskRunner(init_kwargs={"num_cpus": cores, "include_dashboard": False})
+        return RayTaskRunner(address=name)
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":

@@ -1,7 +1,8 @@
-"""The same shards on threads, on processes and on a Dask cluster: the same bytes."""
+"""The same shards on threads, on processes, on a Dask cluster and on Ray: the same bytes."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -62,9 +63,25 @@ def test_a_scheduler_that_runs_already_is_used(prefect_server: None, videos_dir:
 def test_an_unknown_runner_is_said_before_anything_runs(
     prefect_server: None, videos_dir: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="there is no runner 'ray': name threads, processes, dask"):
-        prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="ray")
+    with pytest.raises(ConfigError, match="there is no runner 'spark': name threads, processes, dask, ray"):
+        prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="spark")
+    with pytest.raises(ConfigError, match="no Dask cluster answers at tcp://127.0.0.1:9: start one"):
+        prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="tcp://127.0.0.1:9")
     assert not (tmp_path / "workspace").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("prefect_ray") is not None, reason="Ray is installed")
+def test_ray_is_asked_for(prefect_server: None, videos_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"runner=ray needs Ray: pip install -e '\.\[ray\]'"):
+        prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="ray")
+
+
+@pytest.mark.filterwarnings("ignore")  # of Ray itself
+def test_ray_makes_the_same_bytes(prefect_server: None, videos_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("prefect_ray", reason="the extra [ray] has half a gigabyte")
+    for name in ("threads", "ray"):
+        prepare("tiny", SETTINGS, videos_dir, tmp_path / name, runner=name)
+    assert _contents(tmp_path / "ray") == _contents(tmp_path / "threads")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
