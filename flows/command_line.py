@@ -30,7 +30,7 @@ PARAMETERS = {
     "workspace_dir": "folder that all results live in; default: workspace",
     "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
     "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
-    "runner": "where shards of index and cache run: threads (default), processes, dask, ray, or a cluster's address",
+    "runner": "where shards of index and cache run: threads (default), processes, dask, ray, or an address of one",
 }
 Parameter = tuple[Callable[[str], Any], str]
 """of a flow that `run_on` starts: what makes it of a word, and what it is"""

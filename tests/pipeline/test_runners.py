@@ -65,7 +65,7 @@ def test_an_unknown_runner_is_said_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigError, match="there is no runner 'spark': name threads, processes, dask, ray"):
         prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="spark")
-    with pytest.raises(ConfigError, match="no Dask cluster answers at tcp://127.0.0.1:9: start one"):
+    with pytest.raises(ConfigError, match=r"no Dask cluster answers at tcp://127\.0\.0\.1:9: start one"):
         prepare("tiny", SETTINGS, videos_dir, tmp_path / "workspace", runner="tcp://127.0.0.1:9")
     assert not (tmp_path / "workspace").exists()
 
