@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import json
 import logging
@@ -103,12 +104,7 @@ def _is_for_a_person(record: logging.LogRecord) -> bool:
 
 def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     """Parse the command line, start a flow with it, print what comes back, and end the process."""
-    parser = argparse.ArgumentParser(
-        prog=f"python flows/{name}.py",
-        description=purpose,
-        epilog=_all_settings(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _parser(name, purpose)
     parser.add_argument(
         "preset", nargs="?", default="tiny", metavar="PRESET", help="named settings; default: tiny"
     )
@@ -116,14 +112,42 @@ def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     words = parser.parse_args()
     given = [words.preset, *words.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
+    _start(name, given, lambda overrides: resolve(preset, overrides), functools.partial(start, preset=preset))
+
+
+def run_on_names(
+    name: str, purpose: str, start: Callable[..., Any], check: Callable[[list[str], dict[str, Any]], object]
+) -> None:
+    """The same for a flow whose first argument is a list of names, which `check` refuses with the settings."""
+    parser = _parser(name, purpose)
+    parser.add_argument("words", nargs="*", metavar="NAME|key=value", help="names, and what differs from them")
+    words = parser.parse_args().words
+    names = [word for word in words if "=" not in word]
+    given = [word for word in words if "=" in word]
+    _start(name, given, functools.partial(check, names), functools.partial(start, names))
+
+
+def _parser(name: str, purpose: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python flows/{name}.py",
+        description=purpose,
+        epilog=_all_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _start(
+    name: str, given: list[str], check: Callable[[dict[str, Any]], object], start: Callable[..., Any]
+) -> None:
+    """Start a flow with parameters and settings, once `check` has taken the settings."""
 
     def begin(watch: Watch) -> object:
         arguments = _split(given)
         if foreign := arguments.keys() - inspect.signature(start).parameters.keys():
             raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
-        resolve(preset, arguments["overrides"])
+        check(arguments["overrides"])
         _ready(watch)
-        return start(preset=preset, **arguments)
+        return start(**arguments)
 
     _run_to_the_end(begin, "stopped; nothing is lost: the same command goes on from here")
 

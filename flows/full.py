@@ -113,7 +113,7 @@ def full(
     videos_dir = clock.time("videos", videos, videos_dir, preset, workspace)
     manifest = clock.time("index", index, videos_dir, config, workspace, labels_path, runner)
     cached = clock.time("cache", cache, manifest, config, workspace, runner)
-    _check_split(config.evaluate.split, cached)
+    check_split(config.evaluate.split, cached)
     if only_new and (version := made_before(cached, config, workspace)):
         found = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(found), data=found))
@@ -131,7 +131,7 @@ def full(
     )
 
 
-def _check_split(split: str, cached: RecordCache) -> None:
+def check_split(split: str, cached: RecordCache) -> None:
     """Nothing, if there is something to score; said before the training, not after it."""
     if split not in cached.split_digests:
         raise InputError(f"there is no split {split}: these videos have {', '.join(cached.split_digests)}")

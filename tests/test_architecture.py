@@ -52,7 +52,7 @@ LAYERS = (  # the first one that has the module counts
         (
             *("flows", "tasks", "prefect", "rich", "nonlocal_core.config", "nonlocal_core.presets"),
             *("nonlocal_core.artifacts", "nonlocal_core.errors", "nonlocal_core.progress"),
-            "nonlocal_core.predictions",
+            *("nonlocal_core.predictions", "nonlocal_core.ablations"),
         ),
     ),
     Layer(("tasks",), ("tasks", "prefect", "prefect_dask", "nonlocal_core")),

@@ -1,0 +1,83 @@
+"""Networks that differ in one thing, trained and scored on the same videos: one table out.
+
+python flows/ablate.py TABLE|PRESET ... [key=value|value ...]
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import command_line
+from flows.full import check_split
+from nonlocal_core.ablations import TABLES, Ablation, Scored, variants
+from nonlocal_core.artifacts import Frozen, Workspace
+from tasks import policy
+from tasks.ablate import compare
+from tasks.cache import cache
+from tasks.evaluate import evaluate
+from tasks.index import index, videos
+from tasks.train import train
+
+log = logging.getLogger("nonlocal_core.flows")
+
+
+class Compared(Frozen):
+    """The table, and where it lies."""
+
+    ablation: Ablation
+    page: str
+    """the table in Markdown"""
+    workspace: str
+
+    def __str__(self) -> str:
+        """The table for a person."""
+        return f"\n{self.page}\n  table     {self.workspace}/{self.ablation.path}\n"
+
+
+@flow(name="ablate", flow_run_name="ablate {names}")
+def ablate(
+    names: list[str],
+    overrides: dict[str, Any] | None = None,
+    videos_dir: Path | str | None = None,
+    workspace_dir: Path = Path("workspace"),
+    labels_path: Path | None = None,
+    runner: str = "threads",
+) -> Compared:
+    """Index and cache once, then train and evaluate each variant; nothing is registered.
+
+    Args:
+        names: tables of the paper, such as 2a, and presets
+        overrides: settings of all variants; text such as "gaussian|dot_product" makes a variant of each value
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
+        workspace_dir: folder that all results live in
+        labels_path: JSON file of label ids; alphabetical if there is none
+        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+    """
+    chosen = variants(names, overrides or {})
+    policy.check_runner(runner)
+    workspace, first = Workspace(workspace_dir), chosen[0].config
+    preset = chosen[0].name.split()[0]
+    manifest = index(videos(videos_dir, preset, workspace), first, workspace, labels_path, runner)
+    cached = cache(manifest, first, workspace, runner)
+    check_split(first.evaluate.split, cached)
+    scored = []
+    for number, one in enumerate(chosen, 1):
+        log.info("variant %d of %d: %s", number, len(chosen), one.name)
+        checkpoint = train.with_options(task_run_name=f"train {one.name}")(cached, one.config, workspace)
+        named = evaluate.with_options(task_run_name=f"evaluate {one.name}")
+        evaluation = named(checkpoint, cached, one.config, workspace)
+        scored.append(Scored(variant=one, checkpoint=checkpoint, evaluation=evaluation))
+    made = compare(scored, workspace)
+    page = (workspace.path(made) / Ablation.PAGE).read_text()
+    return Compared(ablation=made, page=page, workspace=str(workspace.root))
+
+
+if __name__ == "__main__":
+    listed = "\n".join(f"  {name}  {what}" for name, what in TABLES.items())
+    command_line.run_on_names(
+        "ablate", f"Variants in, one table out.\n\ntables of the paper:\n{listed}", ablate, variants
+    )

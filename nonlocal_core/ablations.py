@@ -1,0 +1,107 @@
+"""What an ablation compares: the paper's tables, presets, and settings with several values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from nonlocal_core.artifacts import Checkpoint, Evaluation, Frozen, Reference
+from nonlocal_core.config import Config, resolve
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.presets import PRESETS
+
+TABLES = {
+    "2a": "pairwise functions",
+    "2b": "the stage of one block",
+    "2c": "number of blocks",
+    "2d": "space, time, spacetime",
+    "2e": "blocks or 3D convolutions",
+    "2f": "blocks in I3D",
+    "2g": "clips of 128 frames, each trained on from train.init",
+}
+BASELINE = "c2d_r50_32x2_caffe2"
+PUBLISHED = re.compile(r"([\d.]+ / [\d.]+) \([^)]*Tables? (2[^)]*)\)")
+
+
+class Variant(Frozen):
+    """A row that is to be made: a preset, and what it alone has of the settings with several values."""
+
+    name: str
+    settings: str
+    """those that all rows have"""
+    published: str
+    """the paper's top-1 / top-5 (per cent); empty if it is not the paper's network"""
+    config: Config
+
+
+class Scored(Frozen):
+    """A row that was made."""
+
+    variant: Variant
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+
+
+class Ablation(Reference):
+    """A table of variants, for people and for programs."""
+
+    stage: ClassVar[str] = "ablations"
+    PAGE: ClassVar[str] = "table.md"
+    ROWS: ClassVar[str] = "table.parquet"
+
+
+def variants(names: Sequence[str], overrides: Mapping[str, Any]) -> list[Variant]:
+    """The rows of tables and presets; of each preset one for every value of `{"model.pairwise": "gaussian|…"}`.
+
+    Raises: ConfigError if a name or setting does not fit, there is nothing to compare, or rows are the same.
+    """
+    presets = dict.fromkeys(
+        preset for name in names for preset in (presets_of(name) if name[:1].isdigit() else [name])
+    )
+    found = [row for preset in presets for row in _of_preset(preset, overrides)]
+    if len(found) < 2:
+        raise ConfigError(
+            f"nothing to compare: name a table ({', '.join(TABLES)}), two presets, or one preset and several values"
+            " such as 'model.pairwise=gaussian|dot_product'"
+        )
+    for one, other in itertools.combinations(found, 2):
+        if one.config == other.config:
+            raise ConfigError(f"{one.name} and {other.name} are the same with these settings: leave one out")
+        if _shared(one.config) != _shared(other.config):
+            raise ConfigError(
+                f"{one.name} and {other.name} differ in index.…, cache.… or evaluate.split: give one"
+            )
+    return found
+
+
+def presets_of(table: str) -> list[str]:
+    """The presets that are the networks of a table of the paper, the one without blocks first."""
+    if table not in TABLES:
+        raise ConfigError(f"there is no table {table}: there are {', '.join(TABLES)}")
+    named = [name for name in PRESETS if "_caffe2" in name and table in _published(name)[1]]
+    return list(dict.fromkeys([named[0] if named[0].startswith("c2d") else BASELINE, *named]))
+
+
+def _published(preset: str) -> tuple[str, str]:
+    """What the docstring of a preset says of the paper: the accuracies, and in which tables they are."""
+    found = PUBLISHED.search(PRESETS[preset].__doc__ or "")
+    return (found[1], found[2]) if found else ("", "")
+
+
+def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
+    several = {key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text}
+    settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in several)
+    found = []
+    for chosen in itertools.product(*several.values()):
+        own = dict(zip(several, chosen, strict=True))
+        name = " ".join([preset, *(f"{key}={value}" for key, value in own.items())])
+        config = resolve(preset, {**overrides, **own})
+        published = "" if own else _published(preset)[0]
+        found.append(Variant(name=name, settings=settings, published=published, config=config))
+    return found
+
+
+def _shared(config: Config) -> tuple[object, ...]:
+    return config.index, config.cache, config.evaluate.split

@@ -1,0 +1,83 @@
+"""The table of an ablation: a row a variant, fractions 0…1 in parquet and per cent in Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nonlocal_core.ablations import Ablation, Scored
+from nonlocal_core.artifacts import Workspace, digest_of, key_of, write_atomically
+from nonlocal_core.data import tables
+from nonlocal_core.evaluation import comparison, figures, report
+
+VERSION = 1
+NOTES = """\
+- in brackets: 95 % confidence, by Wilson's formula
+- paper: top-1 / top-5 on Kinetics-400 val, 30 views, as published
+- p: McNemar's exact test against the first row, on the videos that both scored
+"""
+
+
+def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
+    """The table of some variants, with whose first one the others are compared."""
+    rows = [_row(one, workspace) for one in scored]
+    asked = key_of(Ablation.stage, VERSION, [], [json.dumps(row) for row in rows])
+
+    def make(folder: Path) -> Ablation:
+        ranks = [
+            comparison.ranks_of(workspace.path(one.evaluation) / "scores.parquet").to_pandas() for one in scored
+        ]
+        for row, own in zip(rows[1:], ranks[1:], strict=True):
+            row["p_value"] = comparison.paired(ranks[0], own).p_value
+        tables.write(pa.Table.from_pylist(rows), folder / Ablation.ROWS)
+        write_atomically(folder / Ablation.PAGE, _page(rows).encode())
+        return Ablation(key=asked, digest=digest_of(json.dumps(rows)), path=f"{Ablation.stage}/{asked}")
+
+    return workspace.build(Ablation, asked, make, {})
+
+
+def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
+    top = json.loads((workspace.path(one.evaluation) / figures.FILE).read_text())["top"]
+    shares = {f"top{k}": top[str(k)]["value"] for k in figures.KS}
+    ends = {
+        f"top{k}_{end}": top[str(k)]["wilson"][side]
+        for k in figures.KS
+        for side, end in enumerate(("low", "high"))
+    }
+    return {
+        **one.variant.model_dump(include={"name", "settings", "published"}),
+        "num_parameters": num_parameters(workspace.path(one.checkpoint) / one.checkpoint.file),
+        **shares,
+        **ends,
+        **one.evaluation.model_dump(include={"protocol", "coverage", "path", "digest"}),
+        "p_value": None,
+    }
+
+
+def num_parameters(file: Path) -> int:
+    """Values of a checkpoint that learn: without BN's statistics and the state of the training."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    others = ("__metadata__", "moving_mean", "moving_variance")
+    names = [name for name in header if "/" not in name and not name.endswith(others)]
+    return sum(math.prod(header[name]["shape"]) for name in names)
+
+
+def _page(rows: Sequence[dict[str, Any]]) -> str:
+    cells = [
+        [
+            *(row["name"], f"{row['num_parameters']:,}"),
+            *(f"{row[f'top{k}']:.2%} ({row[f'top{k}_low']:.1%} to {row[f'top{k}_high']:.1%})" for k in figures.KS),
+            *(row["published"] or "–", "–" if row["p_value"] is None else f"{row['p_value']:.3g}"),
+        ]
+        for row in rows
+    ]
+    table = report.table(["variant", "parameters", "top-1", "top-5", "paper", "p"], cells)
+    scored = dict.fromkeys(f"- {row['coverage']} ({row['protocol']})" for row in rows)
+    settings = rows[0]["settings"] or "as the presets have them"
+    return "\n".join([table, "", *scored, f"- settings of all rows: {settings}", NOTES])

@@ -1,0 +1,19 @@
+"""The table of an ablation as a Prefect task."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from nonlocal_core.ablations import Ablation, Scored
+from nonlocal_core.artifacts import Workspace
+from nonlocal_core.evaluation import ablation
+from tasks import policy, report
+
+
+@task(name="ablate", **policy.options("evaluate"))
+def compare(scored: list[Scored], workspace: Workspace) -> Ablation:
+    """The table of some variants."""
+    report.show_in_prefect()
+    made = ablation.compare(scored, workspace)
+    report.page("ablation", workspace.path(made) / Ablation.PAGE)
+    return made
