@@ -22,7 +22,7 @@ TABLES = {
     "2g": "clips of 128 frames, each trained on from train.init",
 }
 BASELINE = "c2d_r50_32x2_caffe2"
-PUBLISHED = re.compile(r"([\d.]+ / [\d.]+) \([^)]*Tables? (2[^)]*)\)")
+PUBLISHED = re.compile(r"([\d.]+ / [\d.]+) \([^)]*?Tables? (2[^)]*)\)")
 
 
 class Variant(Frozen):
@@ -63,8 +63,8 @@ def variants(names: Sequence[str], overrides: Mapping[str, Any]) -> list[Variant
     found = [row for preset in presets for row in _of_preset(preset, overrides)]
     if len(found) < 2:
         raise ConfigError(
-            f"nothing to compare: name a table ({', '.join(TABLES)}), two presets, or one preset and several values"
-            " such as 'model.pairwise=gaussian|dot_product'"
+            f"nothing to compare: name a table ({', '.join(TABLES)}), two presets, or one preset and several"
+            " values such as 'model.pairwise=gaussian|dot_product'"
         )
     for one, other in itertools.combinations(found, 2):
         if one.config == other.config:
