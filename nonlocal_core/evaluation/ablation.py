@@ -29,16 +29,15 @@ def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
     asked = key_of(Ablation.stage, VERSION, [], [json.dumps(row) for row in rows])
 
     def make(folder: Path) -> Ablation:
-        ranks = [
-            comparison.ranks_of(workspace.path(one.evaluation) / "scores.parquet").to_pandas() for one in scored
-        ]
+        files = [workspace.path(one.evaluation) / "scores.parquet" for one in scored]
+        ranks = [comparison.ranks_of(file).to_pandas(use_threads=False) for file in files]
         for row, own in zip(rows[1:], ranks[1:], strict=True):
             row["p_value"] = comparison.paired(ranks[0], own).p_value
         tables.write(pa.Table.from_pylist(rows), folder / Ablation.ROWS)
         write_atomically(folder / Ablation.PAGE, _page(rows).encode())
         return Ablation(key=asked, digest=digest_of(json.dumps(rows)), path=f"{Ablation.stage}/{asked}")
 
-    return workspace.build(Ablation, asked, make, {})
+    return workspace.build(Ablation, asked, make, {"variants": [one.model_dump(mode="json") for one in scored]})
 
 
 def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
