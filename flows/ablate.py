@@ -55,7 +55,7 @@ def ablate(
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
-        runner: where shards of index and cache run: threads, processes, dask, or tcp://HOST:8786
+        runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
     chosen = variants(names, overrides or {})
     policy.check_runner(runner)
