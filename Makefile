@@ -16,7 +16,7 @@ stop:
 	@$(BIN)/python -m flows.serve stop $(PORT)
 
 test: .venv/installed
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
 	@$(BIN)/ruff check .
