@@ -257,7 +257,7 @@ def test_the_server_of_a_command_that_is_killed_ends_too(tmp_path: Path) -> None
     server = int(done.stdout)
     started_s = time.monotonic()
     while Path(f"/proc/{server}").exists() and "zombie" not in Path(f"/proc/{server}/status").read_text():
-        assert time.monotonic() - started_s < 20
+        assert time.monotonic() - started_s < 60
         time.sleep(0.1)
 
 

@@ -216,8 +216,8 @@ def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
         served.command("stop"), cwd=REPOSITORY, env=served.environment, capture_output=True, text=True, timeout=120
     )
     assert stopped.stdout == "ended\n"
-    assert served.process.wait(10) == 0
+    assert served.process.wait(60) == 0
     started_s = time.monotonic()
     while any(Path(f"/proc/{process}").exists() for process in started):
-        assert time.monotonic() - started_s < 10
+        assert time.monotonic() - started_s < 60
         time.sleep(0.1)

@@ -68,12 +68,12 @@ def test_trouble_with_files_and_memory_is_tried_again(
 
 def test_a_try_that_takes_too_long_is_ended_and_tried_again(quick: None) -> None:
     def work() -> None:
-        for _ in range(300):
+        for _ in range(3000):
             time.sleep(0.1)  # Prefect ends a try between two lines of Python, not in the middle of a wait
 
     started_s = time.monotonic()
     assert tries("index", work) == 4
-    assert time.monotonic() - started_s < 20
+    assert time.monotonic() - started_s < 100
 
 
 def test_waits_grow() -> None:

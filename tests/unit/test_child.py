@@ -118,8 +118,8 @@ def test_the_first_of_several_calls_that_fails_ends_the_others(how, tmp_path):
     started_s = time.monotonic()
     with pytest.raises((ChildError, DamagedError), match=words[how]):
         child.call_all(functions.fail_or_wait, calls, [{}, {}])
-    assert time.monotonic() - started_s < 20
-    assert is_gone(int((tmp_path / "b").read_text()), within_s=1)
+    assert time.monotonic() - started_s < 60
+    assert is_gone(int((tmp_path / "b").read_text()), within_s=10)
 
 
 def test_damage_in_the_child_is_damage_here():
@@ -167,4 +167,4 @@ def test_a_stopped_parent_lets_the_child_keep_its_work(tmp_path):
     parent.send_signal(signal.SIGINT)
     parent.wait(30)
     assert (tmp_path / "kept").read_text() == "kept"
-    assert is_gone(child_id, within_s=1)
+    assert is_gone(child_id, within_s=10)

@@ -45,7 +45,7 @@ def test_the_second_waits_for_the_first_and_says_so(tmp_path: Path) -> None:
             first.kill()  # -9: nothing is tidied up
             started_s = time.monotonic()
             assert line(second) == "holds"
-            assert time.monotonic() - started_s < 5
+            assert time.monotonic() - started_s < 30
 
 
 def test_two_devices_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
