@@ -33,7 +33,9 @@ class ModelConfig(Section):
     stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
     """blocks of res2, res3, res4, res5 (2,2,2,2 is ResNet-18; 3,4,6,3 is -34 and -50; 3,4,23,3 is -101)"""
     inflate: Literal["3x1x1", "3x3x3", "none"] = "3x1x1"
-    """every second block is 3 frames wide, in its first 1x1 or its 3x3 convolutions (I3D), or none is (C2D)"""
+    """inflated blocks are 3 frames wide, in their first 1x1 or their 3x3 convolutions (I3D); or none is (C2D)"""
+    inflated_blocks: Literal["every_second", "every"] = "every_second"
+    """which blocks are inflated: all of res2 and every second one after it, or all (mmaction2's heavy network)"""
     norm: Literal["batch", "frozen"] = "batch"
     """batch norm, or batch norm whose mean and variance stay as they are; gamma and beta learn in both"""
     zero_gamma: bool = True
@@ -131,9 +133,11 @@ class ModelConfig(Section):
         return self
 
 
-def looks_over_time(stage: int, block: int) -> bool:
-    """Whether a block of a stage is inflated, where any is: all of res2, then every second block."""
-    return stage == 2 or block % 2 == (1 if stage == 5 else 0)
+def looks_over_time(model: ModelConfig, stage: int, block: int) -> bool:
+    """Whether a block of a stage is inflated."""
+    if model.inflate == "none":
+        return False
+    return model.inflated_blocks == "every" or stage == 2 or block % 2 == (1 if stage == 5 else 0)
 
 
 def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[str, int, int]]:

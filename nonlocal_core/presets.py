@@ -162,6 +162,17 @@ def c2d_r50_8x8() -> Preset:
     return {**EIGHT, **c2d_r50_32x2()}
 
 
+def i3d_r50_32x2_heavy() -> Preset:
+    """mmaction2's heavy I3D ResNet-50: every block is inflated, and pool2 alone shortens the time.
+
+    Command:  python flows/full.py i3d_r50_32x2_heavy videos_dir=DIR
+    Time:     days on 8 GPUs for Kinetics-400; not run by us
+    Expected: 76.21 / 92.48 (mmaction2), 30 views
+    """
+    every: Preset = {"model.inflated_blocks": "every", "model.stem_stride_t": 1, "model.pool1_stride_t": 1}
+    return {**i3d_r50_32x2(), **every}
+
+
 def i3d_r18_32x2() -> Preset:
     """I3D ResNet-18: basic blocks, inflated to 3x3x3.
 

@@ -177,7 +177,7 @@ def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
         cells[str(block)] = make(
             in_channels,
             model.width << (stage - 2),
-            inflate=model.inflate if looks_over_time(stage, block) else "none",
+            inflate=model.inflate if looks_over_time(model, stage, block) else "none",
             stride=2 if block == 0 and stage > 2 else 1,
             model=model,
         )

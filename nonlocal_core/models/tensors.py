@@ -40,6 +40,9 @@ def settings_of(arrays: dict[str, Array], theirs: Iterable[str]) -> Settings:
             name for name, array in first.items() if array is not None and array.ndim == 5 and array.shape[2] > 1
         ]
         settings["inflate"] = {"a": "3x1x1", "b": "3x3x3"}[wide[-1]] if wide else "none"
+        second = arrays.get(f"res3.1.{wide[-1]}.conv.weight") if wide else None
+        if second is not None and second.ndim == 5 and second.shape[2] > 1:
+            settings["inflated_blocks"] = "every"
     nl = [name for name in arrays if ".nl" in name]
     if nl or not is_flat(arrays):
         settings |= {f"nl_res{stage}": _blocks(arrays, stage, r"nl(\d+)\.g\.weight") for stage in (2, 3, 4, 5)}

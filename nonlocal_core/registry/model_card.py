@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nonlocal_core.artifacts import Workspace
-from nonlocal_core.model_section import looks_over_time
+from nonlocal_core.model_section import ModelConfig, looks_over_time
 from nonlocal_core.registry.entries import Facts
 from nonlocal_core.registry.lineage import lineage, text_of
 
@@ -137,7 +137,7 @@ def _backbone(model: dict[str, Any]) -> str:
         "conv1_kernel": (model["stem_kernel_t"], 7, 7),
         "conv1_stride_t": model["stem_stride_t"],
         "pool1_stride_t": model["pool1_stride_t"],
-        "inflate": each(lambda stage, block: style != "none" and looks_over_time(stage, block)),
+        "inflate": each(lambda stage, block: looks_over_time(ModelConfig.model_validate(model), stage, block)),
         "inflate_style": style if style != "none" else "3x3x3",
         "non_local": each(lambda stage, block: block in model[f"nl_res{stage}"]),
         "non_local_cfg": {

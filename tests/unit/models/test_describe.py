@@ -28,6 +28,7 @@ def totals(preset, classes=400, **overrides):
     ("preset", "model", "classes", "parameters"),
     [
         ("i3d_r50_32x2", {}, 400, 28_043_472),
+        ("i3d_r50_32x2_heavy", {}, 400, 33_024_208),  # 33.0 M, mmaction2
         ("nl_i3d_r50_32x2", {}, 400, 35_397_840),
         ("nl_i3d_r50_32x2_embedded_gaussian", {}, 400, 35_397_840),
         ("nl_i3d_r50_32x2_gaussian", {}, 400, 31_723_728),
@@ -84,6 +85,7 @@ def run(config, frames, side, classes=400):
         # mmaction2, by the counter of mmengine: two for each value of a batch norm
         ("i3d_r50_32x2", 43.5, 2),
         ("nl_i3d_r50_32x2", 59.3, 2),
+        ("i3d_r50_32x2_heavy", 166.3, 2),
         ("nl_i3d_r50_32x2_gaussian", 56.5, 2),
         # pytorchvideo, by fvcore: five
         ("i3d_r50_8x8_slowfast", 37.53, 5),

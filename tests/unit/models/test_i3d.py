@@ -76,6 +76,16 @@ def test_i3d_looks_over_time_in_every_second_block():
     assert temporal_kernels(net) == {"stem": 5, **{f"{block}.a": 3 for block in blocks}}
 
 
+def test_the_heavy_network_looks_over_time_in_every_block():
+    net = I3D(model("i3d_r50_32x2_heavy", width=4), num_classes=5)
+    blocks = [
+        f"res{stage}.{block}"
+        for stage, count in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True)
+        for block in range(count)
+    ]
+    assert temporal_kernels(net) == {"stem": 5, **{f"{block}.a": 3 for block in blocks}}
+
+
 def test_3x3x3_widens_the_second_convolution_of_the_same_blocks():
     net = I3D(model("i3d_r50_32x2", width=4, inflate="3x3x3"), num_classes=5)
     blocks = ["res2.0", "res2.1", "res2.2", "res3.0", "res3.2", "res4.0", "res4.2", "res4.4", "res5.1"]

@@ -15,6 +15,7 @@ OTHER: dict[str, object] = {
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
     "model.width": 4, "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",
+    "model.inflated_blocks": "every",
     "model.norm": "frozen", "model.zero_gamma": False,
     "model.stem_kernel_t": 3, "model.stem_stride_t": 2,
     "model.pool1_kernel_t": 3, "model.pool1_stride_t": 2, "model.pool1_pad": 0,
