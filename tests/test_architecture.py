@@ -55,7 +55,7 @@ LAYERS = (  # the first one that has the module counts
             *("nonlocal_core.predictions", "nonlocal_core.ablations"),
         ),
     ),
-    Layer(("tasks",), ("tasks", "prefect", "prefect_dask", "nonlocal_core")),
+    Layer(("tasks",), ("tasks", "prefect", "prefect_dask", "prefect_ray", "nonlocal_core")),
     Layer(("nonlocal_core.stages",), ("nonlocal_core", *PURE_PACKAGES), ("nonlocal_core.stages",)),
     Layer(
         NETWORK,

@@ -88,7 +88,7 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     assert f"{scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored" in text
     assert (workspace_dir / scored.path / "report.md").exists()
     assert f"{workspace_dir}/reports/v0001.html" in text
-    assert "24 of 27 videos" in (workspace_dir / "reports/v0001.html").read_text(encoding="utf-8")
+    assert "3 of 27 videos were not used" in (workspace_dir / "reports/v0001.html").read_text(encoding="utf-8")
     assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
 
 

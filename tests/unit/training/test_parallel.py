@@ -147,7 +147,8 @@ def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy,
     kept = lines(folder)
     assert 4 <= len(kept) < 30
 
-    process, _ = started(toy, tmp_path, **settings)
+    # With a checkpoint a step there is time enough to interrupt it.
+    process, _ = started(toy, tmp_path, **{**settings, "runtime__checkpoint_steps": 1})
     wait_until(lambda: len(lines(folder)) > len(kept))
     process.send_signal(signal.SIGINT)
     said, problems = process.communicate(timeout=60)
