@@ -24,7 +24,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import Checkpoint, Frozen, digest_of, write_atomically
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import CacheConfig, ClipConfig
@@ -168,7 +168,7 @@ def read(path: Path) -> tuple[Description, Tensors]:
         with safetensors.safe_open(path, framework="numpy") as file:
             description = Description.model_validate_json(file.metadata()["description"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError):
+    except (OSError, ValueError, TypeError, KeyError, ConfigError, safetensors.SafetensorError):
         raise DamagedError(f"{path} is not a whole checkpoint") from None
     if _content_digest(description, tensors) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")

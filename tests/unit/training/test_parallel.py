@@ -79,6 +79,8 @@ LONG: dict[str, object] = {  # two parts of two clips each device; the numbers b
 def started(toy, folder, **overrides):
     """A process with the stage, as a task runs it, and the folder that it trains in."""
     process = python(f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to it
 from pathlib import Path
 from small import small_config
 from nonlocal_core import child
@@ -152,7 +154,7 @@ def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy,
     wait_until(lambda: len(lines(folder)) > len(kept))
     process.send_signal(signal.SIGINT)
     said, problems = process.communicate(timeout=60)
-    assert (said, problems) == ("interrupted\n", "")
+    assert (said, problems, process.returncode) == ("interrupted\n", "", 0)
     assert not processes(folder)
     interrupted = lines(folder)
     assert checkpoint.latest(folder) == checkpoint.step_path(folder, len(interrupted))
