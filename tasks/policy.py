@@ -132,6 +132,7 @@ def options(stage: str) -> dict[str, Any]:
     """The arguments of a stage's `@task`.
 
     Prefect's own result cache is off: the workspace alone decides what is done.
+    No tags: Prefect asks for a slot of each tag, a write that often loses to others in SQLite (2 s each time).
     """
     retry = RETRIES[stage]
     return {
@@ -142,5 +143,4 @@ def options(stage: str) -> dict[str, Any]:
         "retry_condition_fn": may_end_better,
         "cache_policy": NO_CACHE,
         "persist_result": False,
-        "tags": [stage],
     }

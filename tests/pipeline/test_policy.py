@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prefect import flow, task
+from prefect import Task, flow, task
 
+import tasks
 from nonlocal_core.errors import ChildError, DivergenceError, InputError
 from tasks import policy
 
@@ -79,3 +82,13 @@ def test_a_try_that_takes_too_long_is_ended_and_tried_again(quick: None) -> None
 def test_waits_grow() -> None:
     assert policy.RETRIES["index"].delays_s == [5, 25, 125]
     assert all(retry.tries == len(retry.delays_s) for retry in policy.RETRIES.values())
+
+
+def test_no_task_waits_for_a_slot_of_a_tag() -> None:
+    """Prefect asks its database for a slot of each tag, before and after every task."""
+    modules = [importlib.import_module(f"tasks.{name}") for _, name, _ in pkgutil.iter_modules(tasks.__path__)]
+    found = {
+        item.name: item.tags for module in modules for item in vars(module).values() if isinstance(item, Task)
+    }
+    assert {"index", "cache", "train", "evaluate", "register"} <= set(found)
+    assert not any(found.values()), found
