@@ -1,8 +1,9 @@
-"""Prefect without telemetry or network, and one server for all tests that need one."""
+"""Prefect without telemetry or network, one server for all tests that need one, and MindSpore as it starts."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -26,6 +27,13 @@ os.environ.update(
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     }
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Nothing; a training in an earlier test left the process in graph mode, where every network is compiled."""
+    if mindspore := sys.modules.get("mindspore"):
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
 
 
 @pytest.fixture(scope="session")

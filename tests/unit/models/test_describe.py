@@ -71,7 +71,6 @@ class Counted(nn.Cell):
 
 def run(config, frames, side, classes=400):
     """What one clip costs in a network that runs on it, operation by operation."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)
     net = I3D(config.model, classes)
     net.set_train(False)
     counted = Counted(net)

@@ -23,14 +23,6 @@ NONLOCAL = {"model__nl_res3": (0,), "model__pairwise": "dot_product"}
 WINDOWS = {"model__nl_res3": (0,), "model__nl_out_bias": True}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _uncompiled():
-    mode = ms.get_context("mode")
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=mode)
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     """A workspace whose registry has a network that mmaction2 has too, and one that it has not."""
