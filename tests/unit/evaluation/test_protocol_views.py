@@ -73,12 +73,6 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
     """Fully convolutional: the mean of the windows' softmax.  A training clip leaves one place here."""
     file, config = trained
     clip = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 64, 64)).astype(np.uint8)
-    found = {}
-    for head in ("trained", "pooled", "fully_conv"):
-        network = inference.load(file, ["a", "b", "c"], config.clip, EvaluateConfig(head=head), config.runtime)
-        found[head] = network(clip)
-    np.testing.assert_array_equal(found["pooled"], found["trained"])
-
     net, _ = checkpoint.load_network(file)
     map_NCTHW = net.feature_map(loader.normalise(ms.Tensor(clip), net.model)).asnumpy().astype(np.float64)
     weight, bias = (getattr(net.head.fc, name).asnumpy().astype(np.float64) for name in ("weight", "bias"))
@@ -87,6 +81,12 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
     for top, left in np.ndindex(2, 2):
         exponential = np.exp(map_NCTHW[..., top, left].mean(2) @ weight.T + bias)
         scores.append(exponential / exponential.sum(1, keepdims=True))
+
+    found = {}
+    for head in ("trained", "pooled", "fully_conv"):
+        network = inference.load(file, ["a", "b", "c"], config.clip, EvaluateConfig(head=head), config.runtime)
+        found[head] = network(clip)
+    np.testing.assert_array_equal(found["pooled"], found["trained"])
     np.testing.assert_allclose(views.softmax(found["fully_conv"]), np.mean(scores, axis=0), rtol=1e-3)
     assert np.abs(views.softmax(found["fully_conv"]) - views.softmax(found["pooled"])).max() > 1e-3
 
