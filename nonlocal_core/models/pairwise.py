@@ -81,7 +81,7 @@ class Response(nn.Cell):
 
     def _softmax_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """Whole where one block is all: its weights are small, and keeping them is faster."""
-        if _queries(theta_NCP, phi_NCQ) == theta_NCP.shape[2]:
+        if _num_blocks(theta_NCP, phi_NCQ, BLOCK_WEIGHTS) == 1:
             return self.bmm_tb(g_NCQ, self._softmax(theta_NCP, phi_NCQ))
         return self.softmax_in_blocks(theta_NCP, self._scaled(phi_NCQ), g_NCQ)
 
@@ -126,11 +126,9 @@ class _SoftmaxInBlocks(nn.Cell):
 
         Shape: (N, C, P).
         """
-        P, block = theta_NCP.shape[2], _queries(theta_NCP, phi_NCQ)
         y: tuple[ms.Tensor, ...] = ()
-        for start in range(0, P, block):
-            theta = theta_NCP[:, :, start : start + block]
-            if start > 0:
+        for theta in ops.Split(2, _num_blocks(theta_NCP, phi_NCQ, 2 * BLOCK_WEIGHTS))(theta_NCP):
+            if len(y) > 0:
                 theta = ops.depend(theta, y[-1])
             y += (self.bmm_tb(g_NCQ, self.softmax(self.bmm_ta(theta, phi_NCQ))),)
         return ops.concat(y, 2)
@@ -139,40 +137,41 @@ class _SoftmaxInBlocks(nn.Cell):
         self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor, y_NCP: ms.Tensor, dy_NCP: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """Gradients of theta, phi and g: ds = w (dy g - dy y) is that of the scores s = theta phi."""
-        P, block = theta_NCP.shape[2], _queries(theta_NCP, phi_NCQ)
         N, C, Q = g_NCQ.shape
         ones_N1C = ops.ones((N, 1, C), g_NCQ.dtype)
         g1_NCQ = ops.concat((g_NCQ, ops.ones((N, 1, Q), g_NCQ.dtype)), 1)
-        dphi_NCQ, dg_NCQ = ops.zeros_like(phi_NCQ), ops.zeros_like(g_NCQ)
+        # one more channel: a product subtracts what a broadcast would
+        dy1_NCP = ops.concat((dy_NCP, -ops.bmm(ones_N1C, dy_NCP * y_NCP)), 1)
+        dphi_NCQ, dg1_NCQ = ops.zeros_like(phi_NCQ), ops.zeros_like(g1_NCQ)
         dtheta: tuple[ms.Tensor, ...] = ()
-        for start in range(0, P, block):
-            stop = start + block
-            theta, y, dy = theta_NCP[:, :, start:stop], y_NCP[:, :, start:stop], dy_NCP[:, :, start:stop]
-            if start > 0:
+        split = ops.Split(2, _num_blocks(theta_NCP, phi_NCQ, BLOCK_WEIGHTS))
+        thetas, dy1s = split(theta_NCP), split(dy1_NCP)
+        for number in range(len(thetas)):
+            theta, dy1 = thetas[number], dy1s[number]
+            if number > 0:
                 theta = ops.depend(theta, dphi_NCQ)
             w = self.softmax(self.bmm_ta(theta, phi_NCQ))
-            dg_NCQ = dg_NCQ + ops.bmm(dy, w)
-            dy = ops.depend(dy, dg_NCQ)
-            dy1 = ops.concat((dy, -ops.bmm(ones_N1C, dy * y)), 1)  # a product subtracts what a broadcast would
-            ds = w * self.bmm_ta(dy1, g1_NCQ)
+            dg1_NCQ = dg1_NCQ + ops.bmm(dy1, w)
+            ds = w * self.bmm_ta(ops.depend(dy1, dg1_NCQ), g1_NCQ)
             dtheta += (self.bmm_tb(phi_NCQ, ds),)
             dphi_NCQ = dphi_NCQ + ops.bmm(theta, ds)
-        return ops.concat(dtheta, 2), dphi_NCQ, dg_NCQ
+        return ops.concat(dtheta, 2), dphi_NCQ, dg1_NCQ[:, :C]
 
 
 BLOCK_WEIGHTS = 2**22
-"""weights that are worked on at a time: 16 MiB in float32"""
+"""weights that are worked on at a time: 16 MiB in float32; twice as many forward, where fewer such matrices lie"""
 MAX_BLOCKS = 32
 """so that the compiled graph stays short"""
 
 
-def _queries(theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> int:
-    """Number of queries in a block."""
+def _num_blocks(theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, most_weights: int) -> int:
+    """Number of blocks: a divisor of the queries, as `Split` keeps no memory and slices do."""
     N, _, P = theta_NCP.shape
-    blocks = -(-N * P * phi_NCQ.shape[2] // BLOCK_WEIGHTS)
-    if blocks > MAX_BLOCKS:  # in a `bprop`, the graph's parser takes no `min`
-        blocks = MAX_BLOCKS
-    return -(-P // blocks)
+    blocks = 1
+    for divisor in range(1, MAX_BLOCKS + 1):
+        if P % divisor == 0 and N * P * phi_NCQ.shape[2] > most_weights * blocks:
+            blocks = divisor
+    return blocks
 
 
 def _rows(x_NQC: ms.Tensor, index_NP: ms.Tensor) -> ms.Tensor:

@@ -117,6 +117,12 @@ def test_single_precision(kind, jit, small_blocks):
     assert_as_plain((2, 70, 150, 20), kind, True, np.float32, 3e-6, jit=jit)
 
 
+@pytest.mark.parametrize("queries", [20, 23])
+def test_one_block_forward_and_two_for_the_gradient_or_queries_that_no_block_divides(queries, monkeypatch):
+    monkeypatch.setattr(pairwise, "BLOCK_WEIGHTS", queries * 30 - 100)
+    assert_as_plain((1, queries, 30, 9), "embedded_gaussian", True, np.float64, 1e-10)
+
+
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_scale(kind, scale, small_blocks):
