@@ -1,4 +1,4 @@
-"""What a Prefect server does by itself: it ends runs whose process is gone, and tells a webhook what is new.
+"""What a Prefect server tells a webhook by itself: a night that failed, and a new champion.
 
 python -m flows.alerts URL    a failed night and a new champion are posted to URL as {"text": ...}
 """
@@ -6,40 +6,19 @@ python -m flows.alerts URL    a failed night and a new champion are posted to UR
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.actions import CallWebhook
 
 from nonlocal_core.errors import ConfigError, NonlocalError
 from tasks.report import NEW_CHAMPION
 
-SILENT_S = 100
-"""seconds without a sign of life after which a run is dead; there is one every flows.heartbeat_frequency"""
-BEAT = "prefect.flow-run.heartbeat"
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
 NIGHTS = ResourceSpecification({"prefect.resource.id": ["prefect.tag.nightly"]})
-
-
-def watch_for_dead_runs() -> None:
-    """Nothing; from now on the server marks a run as crashed when its process gives no more sign of life."""
-    trigger = EventTrigger(
-        after={BEAT},
-        expect={BEAT, *ENDED},
-        match=RUNS,
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        within=timedelta(seconds=SILENT_S),
-    )
-    action = ChangeFlowRunState(
-        name="Crashed", state=StateType.CRASHED, message=f"no sign of life for {SILENT_S} s", force=False
-    )
-    _put(AutomationCore(name="nonlocal: a run whose process is gone", trigger=trigger, actions=[action]))
 
 
 def tell(url: str) -> None:
