@@ -110,7 +110,7 @@ def main() -> int:
         f"runs that give no sign of life for {SILENT_S:.0f} s are marked as crashed; Ctrl-C ends this", flush=True
     )
     try:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}):
             while True:
                 say(watch.look())
                 time.sleep(EVERY_S)

@@ -67,8 +67,8 @@ def serve(port: int, folder: Path) -> None:
         _prefect("--no-prompt", "deploy", "--all")
         services += [_worker(folder, pool) for pool in POOLS]
         print(_what_to_type(port, folder), flush=True)
-        # What this process asks the server itself; a request that waits for it would keep it from being started.
-        with temporary_settings({PREFECT_API_URL: f"{url}/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+        # A request that waits a minute for a dead server would keep it from being started again.
+        with temporary_settings({PREFECT_API_URL: f"{url}/api", PREFECT_CLIENT_MAX_RETRIES: 2}):
             _keep_running(services, port)
     finally:
         for service in reversed(services):  # the server last: it hears how the runs end

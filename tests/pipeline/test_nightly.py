@@ -16,9 +16,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer
 from typing import Any, ClassVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -83,10 +86,16 @@ class Served:
 
     def ask(self, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        with urlopen(
-            Request(f"{self.api}/{path}", data, {"content-type": "application/json"}), timeout=30
-        ) as answer:
-            return json.loads(answer.read() or "null")
+        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json"})
+        for _ in range(10):
+            try:
+                with urlopen(asked, timeout=30) as answer:
+                    return json.loads(answer.read() or "null")
+            except HTTPError as error:
+                if error.code != 503:  # SQLite was busy; Prefect's own clients ask again too
+                    raise
+            time.sleep(0.5)
+        raise AssertionError(f"{path}: the server is busy all the time")
 
     def state(self, run: str) -> str:
         return str(self.ask(f"flow_runs/{run}")["state"]["name"])
@@ -157,20 +166,42 @@ class Hook(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture(scope="module")
-def told(served: Served) -> Iterator[list[str]]:
-    """What the automations of `flows.alerts` say."""
-    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
-        threading.Thread(target=hook.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{hook.server_port}/hook"
+class Mailbox(StreamRequestHandler):
+    """A mail server that keeps what it is sent."""
+
+    told: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+        while (word := self.rfile.readline().strip().upper()) != b"QUIT":
+            self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 done\r\n")
+            if word == b"DATA":
+                lines = list(iter(self.rfile.readline, b".\r\n"))
+                self.told.append(str(message_from_bytes(b"".join(lines)).get_payload(0)))
+                self.wfile.write(b"250 done\r\n")
+        self.wfile.write(b"221 bye\r\n")
+
+
+@contextlib.contextmanager
+def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
+    """Whatever `flows.alerts` makes of the address of a server that runs meanwhile."""
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         subprocess.run(
-            [sys.executable, "-m", "flows.alerts", url],
+            [sys.executable, "-m", "flows.alerts", url.format(port=server.server_address[1])],
             cwd=REPOSITORY,
             env={**served.environment, "PREFECT_API_URL": served.api},
             check=True,
         )
+        yield
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def told(served: Served) -> Iterator[list[str]]:
+    """What the automations of `flows.alerts` post."""
+    with alerted(served, HTTPServer(("127.0.0.1", 0), Hook), "http://127.0.0.1:{port}/hook"):
         yield Hook.told
-        hook.shutdown()
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
@@ -233,14 +264,28 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     wait_for(lambda: served.state(run) == "Nothing new", 60, served)
 
 
-def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
-    told.clear()
-    nowhere = {"videos_dir": str(tmp_path / "nowhere"), "workspace_dir": str(tmp_path / "w")}
+def fail(served: Served, folder: Path) -> None:
+    """A night that fails."""
+    nowhere = {"videos_dir": str(folder / "nowhere"), "workspace_dir": str(folder / "w")}
     run = served.begin("full/nightly-train", parameters=nowhere)
     wait_for(lambda: served.state(run) == "Failed", 60, served)
+
+
+def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
+    told.clear()
+    fail(served, tmp_path)
     wait_for(lambda: told, 60, served)
     assert "Failed" in told[0]
     assert "nowhere" in told[0]
+
+
+def test_a_mailbox_is_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
+    url = "mailto://127.0.0.1:{port}?from=night@example.org&to=me@example.org"
+    with alerted(served, TCPServer(("127.0.0.1", 0), Mailbox), url):
+        fail(served, tmp_path)
+        wait_for(lambda: Mailbox.told, 60, served)
+    assert "Failed" in Mailbox.told[0]
+    assert "there is no folder" in Mailbox.told[0]
 
 
 def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
