@@ -297,7 +297,7 @@ def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
     watch, ended = dead_runs.Watch(silent_s=6), []
     with temporary_settings({PREFECT_API_URL: served.api, PREFECT_CLIENT_MAX_RETRIES: 0}):
         started_s = time.monotonic()
-        while not ended and time.monotonic() - started_s < 30:
+        while not ended and time.monotonic() - started_s < 90:
             served.beat(alive)
             time.sleep(0.5)
             ended = watch.look()
@@ -310,8 +310,7 @@ def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
         with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
             assert watch.look() == []
         assert watch.look() == [], "it could not be heard while the server was away"
-        time.sleep(2.2)
-        assert watch.look() == [served.ask(f"flow_runs/{alive}")["name"]]
+        wait_for(lambda: watch.look() == [served.ask(f"flow_runs/{alive}")["name"]], 60, served)
 
 
 def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
