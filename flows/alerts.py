@@ -1,71 +1,62 @@
-"""What a Prefect server does by itself: it ends runs whose process is gone, and tells a webhook what is new.
+"""What a Prefect server tells by itself: a night that failed, and a new champion.
 
-python -m flows.alerts URL    a failed night and a new champion are posted to URL as {"text": ...}
+python -m flows.alerts https://...     they are posted there as {"text": ...}
+python -m flows.alerts mailtos://...   they are sent as e-mail
 """
 
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
+from prefect.blocks.notifications import SlackWebhook
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.actions import CallWebhook, SendNotification
 
 from nonlocal_core.errors import ConfigError, NonlocalError
 from tasks.report import NEW_CHAMPION
 
-SILENT_S = 100
-"""seconds without a sign of life after which a run is dead; there is one every flows.heartbeat_frequency"""
-BEAT = "prefect.flow-run.heartbeat"
-ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
 NIGHTS = ResourceSpecification({"prefect.resource.id": ["prefect.tag.nightly"]})
 
 
-def watch_for_dead_runs() -> None:
-    """Nothing; from now on the server marks a run as crashed when its process gives no more sign of life."""
-    trigger = EventTrigger(
-        after={BEAT},
-        expect={BEAT, *ENDED},
-        match=RUNS,
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        within=timedelta(seconds=SILENT_S),
-    )
-    action = ChangeFlowRunState(
-        name="Crashed", state=StateType.CRASHED, message=f"no sign of life for {SILENT_S} s", force=False
-    )
-    _put(AutomationCore(name="nonlocal: a run whose process is gone", trigger=trigger, actions=[action]))
-
-
 def tell(url: str) -> None:
-    """Nothing; from now on the server posts failed nights and new champions to a URL.
+    """Nothing; from now on the server tells a URL, a webhook or a mailbox, of failed nights and new champions.
 
     Raises: ConfigError if it is none.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ConfigError(f"{url!r} is no address: give one that begins with https://")
-    block = Webhook.model_validate({"url": url}).save("nonlocal-alerts", overwrite=True)
     failed = EventTrigger(
-        expect=ENDED - {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled"},
+        expect={f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")},
         match=RUNS,
         match_related=NIGHTS,
         posture=Posture.Reactive,
     )
-    text = '{"text": {{ (flow_run.name ~ ": " ~ flow_run.state.name ~ ", " ~ flow_run.state.message) | tojson }}}'
-    _put(_call("nonlocal: a night has failed", failed, str(block), text))
     promoted = EventTrigger(expect={NEW_CHAMPION}, posture=Posture.Reactive)
-    text = '{"text": {{ ("new champion: " ~ event.payload.text) | tojson }}}'
-    _put(_call("nonlocal: a new champion", promoted, str(block), text))
+    action = _message(url)
+    text = 'flow_run.name ~ ": " ~ flow_run.state.name ~ ", " ~ flow_run.state.message'
+    _put(AutomationCore(name="nonlocal: a night has failed", trigger=failed, actions=[action(text)]))
+    text = '"new champion: " ~ event.payload.text'
+    _put(AutomationCore(name="nonlocal: a new champion", trigger=promoted, actions=[action(text)]))
 
 
-def _call(name: str, trigger: EventTrigger, block_id: str, payload: str) -> AutomationCore:
-    action = CallWebhook.model_validate({"block_document_id": block_id, "payload": payload})
-    return AutomationCore(name=name, trigger=trigger, actions=[action])
+def _message(url: str) -> Callable[[str], CallWebhook | SendNotification]:
+    """What makes an action of a Jinja expression, which posts or mails its text."""
+    scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        hook = str(Webhook.model_validate({"url": url}).save("nonlocal-alerts", overwrite=True))
+        return lambda text: CallWebhook.model_validate(
+            {"block_document_id": hook, "payload": f'{{"text": {{{{ ({text}) | tojson }}}}}}'}
+        )
+    if scheme in ("mailto", "mailtos"):
+        # Prefect has no block for a mail server.  This one hands any address that is not Slack's to Apprise.
+        mail = str(SlackWebhook.model_validate({"url": url}).save("nonlocal-alerts-mail", overwrite=True))
+        return lambda text: SendNotification.model_validate(
+            {"block_document_id": mail, "subject": "nonlocal-i3d", "body": f"{{{{ {text} }}}}"}
+        )
+    raise ConfigError(f"{url!r} is no address: give one that begins with https://, or mailtos:// for e-mail")
 
 
 def _put(automation: AutomationCore) -> None:
@@ -79,12 +70,12 @@ def main(words: list[str]) -> int:
     """The command, and its exit code."""
     try:
         if len(words) != 1:
-            raise ConfigError("name the address to tell: python -m flows.alerts https://...")
+            raise ConfigError("name the address to tell, https://... or mailtos://...")
         tell(words[0])
     except NonlocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"failed nights and new champions are posted to {words[0]}")
+    print("failed nights and new champions are told from now on")
     return 0
 
 

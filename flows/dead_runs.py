@@ -1,14 +1,59 @@
-"""Runs that Prefect takes for running although their process is gone."""
+"""Runs that Prefect takes for running although their process is gone.
+
+python -m flows.dead_runs    beside a server of your own; `make serve` does this itself
+
+An automation of the server does not do: it may end runs that went on while the server was away, it forgets
+runs that died while the server was away or before their first sign of life, and it tries once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Set
+import sys
+import time
+from collections.abc import Iterable, Set
 from pathlib import Path
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
+
+POOLS = ("cpu", "gpu")
+"""work pools whose runs give a sign of life every flows.heartbeat_frequency"""
+SILENT_S = 100.0
+"""seconds without a sign of life after which a run is dead"""
+EVERY_S = 10.0
+"""seconds between two looks at the runs"""
+BEAT = "prefect.flow-run.heartbeat"
+
+
+class Watch:
+    """Which runs are silent.  It measures by its own clock, and only while the server answers."""
+
+    def __init__(self, silent_s: float = SILENT_S) -> None:
+        self.silent_s = silent_s
+        self.heard: dict[UUID, tuple[object, float]] = {}
+
+    def look(self) -> list[str]:
+        """The names of the runs that have been silent too long; they are crashed from now on."""
+        now_s = time.monotonic()
+        try:
+            with get_client(sync_client=True) as client:
+                signs = {run.id: (run, _sign_of_life(client, run)) for run in _not_ended(client)}
+                before, self.heard = self.heard, {}
+                for key, (_, sign) in signs.items():
+                    old, since_s = before.get(key, (None, now_s))
+                    self.heard[key] = (sign, since_s if sign == old else now_s)
+                silent = [run for run, _ in signs.values() if now_s - self.heard[run.id][1] > self.silent_s]
+                return _crash(client, silent, f"no sign of life for {self.silent_s:.0f} s")
+        except httpx.HTTPError:  # nobody is heard while the server is away: all begin anew
+            self.heard = {}
+            return []
 
 
 def mark(process_ids: Set[int]) -> list[str]:
@@ -17,10 +62,61 @@ def mark(process_ids: Set[int]) -> list[str]:
     The runs are crashed from now on, so that they can be retried and block nothing.
     """
     gone = {str(process) for process in process_ids if not Path(f"/proc/{process}/exe").exists()}
-    types = [StateType.RUNNING, StateType.CANCELLING]
-    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
-    with get_client(sync_client=True) as client:
-        found = [run for run in client.read_flow_runs(flow_run_filter=running) if run.infrastructure_pid in gone]
-        for run in found:
-            client.set_flow_run_state(run.id, Crashed(message="its process is gone"), force=True)
-    return [run.name for run in found]
+    try:
+        with get_client(sync_client=True) as client:
+            found = [run for run in _not_ended(client) if run.infrastructure_pid in gone]
+            return _crash(client, found, "its process is gone")
+    except httpx.HTTPError:  # a `Watch` finds them later
+        return []
+
+
+def _not_ended(client: SyncPrefectClient) -> list[FlowRun]:
+    types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
+    return client.read_flow_runs(flow_run_filter=asked)
+
+
+def _sign_of_life(client: SyncPrefectClient, run: FlowRun) -> object:
+    """What changes as long as a run lives; something new each time for a run that nobody promised to hear from."""
+    asked = EventFilter(
+        event=EventNameFilter(name=[BEAT]), resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"])
+    )
+    beats = client.read_events(asked, limit=1).events
+    if not beats and run.work_pool_name not in POOLS:
+        return object()
+    return run.state_id, beats[0].id if beats else None
+
+
+def _crash(client: SyncPrefectClient, runs: Iterable[FlowRun], message: str) -> list[str]:
+    """The names of the runs that had not ended by themselves."""
+    state: State[None] = Crashed(message=message)
+    answers = [(run.name, client.set_flow_run_state(run.id, state)) for run in runs]
+    return [name for name, answer in answers if answer.status is SetStateStatus.ACCEPT]
+
+
+def say(names: Iterable[str]) -> None:
+    """Nothing; a person reads which runs are dead."""
+    for name in names:
+        print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
+
+
+def main() -> int:
+    """The exit code, once this process is told to end."""
+    if not PREFECT_API_URL.value():
+        print("error: no server is named: export PREFECT_API_URL=http://HOST:4200/api", file=sys.stderr)
+        return 2
+    watch = Watch()
+    print(
+        f"runs that give no sign of life for {SILENT_S:.0f} s are marked as crashed; Ctrl-C ends this", flush=True
+    )
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}):
+            while True:
+                say(watch.look())
+                time.sleep(EVERY_S)
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-WATCHER = 'cat; kill -TERM $(cat "/proc/$1/task/$1/children") "$1"'
+WATCHER = """
+born() { cut -d " " -f 22 "/proc/$1/stat"; }
+was=$(born "$1")
+cat
+[ "$(born "$1")" = "$was" ] && kill -TERM $(cat "/proc/$1/task/$1/children") "$1"
+"""
+"""A number that another process was given later is not its."""
 
 
 def children(process_id: int) -> list[int]:

@@ -17,13 +17,15 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from flows import alerts, dead_runs
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from flows import dead_runs
+from flows.dead_runs import POOLS
 from flows.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 
 HOME = Path(__file__).parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
-POOLS = ("cpu", "gpu")
 START_S = 120.0
 STOP_S = 60.0
 """seconds that the runs of a worker get to keep their work"""
@@ -57,16 +59,17 @@ def serve(port: int, folder: Path) -> None:
     services: list[Service] = []
     try:
         print("starting Prefect's server, some 20 s at first ...", flush=True)
-        services.append(_start(folder, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port)))
+        services.append(_server(folder, port))
         _wait_for(url, services[0])
         for pool in POOLS:
             _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
         _prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         _prefect("--no-prompt", "deploy", "--all")
-        alerts.watch_for_dead_runs()
         services += [_worker(folder, pool) for pool in POOLS]
         print(_what_to_type(port, folder), flush=True)
-        _keep_running(services)
+        # A request that waits a minute for a dead server would keep it from being started again.
+        with temporary_settings({PREFECT_API_URL: f"{url}/api", PREFECT_CLIENT_MAX_RETRIES: 2}):
+            _keep_running(services, port)
     finally:
         for service in reversed(services):  # the server last: it hears how the runs end
             _end(service)
@@ -104,6 +107,10 @@ def _start(folder: Path, name: str, *words: str) -> Service:
     return Service(name, process, time.monotonic(), folder / f"{name}.log")
 
 
+def _server(folder: Path, port: int) -> Service:
+    return _start(folder, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+
+
 def _worker(folder: Path, pool: str) -> Service:
     return _start(
         folder, f"worker-{pool}", "worker", "start", "--pool", pool, "--name", f"{pool}-{socket.gethostname()}"
@@ -127,22 +134,28 @@ def _wait_for(url: str, server: Service) -> None:
             raise ChildError(f"Prefect's server did not start: {server.log} says why")
 
 
-def _keep_running(services: list[Service]) -> None:
-    """Nothing; a worker that died is started again."""
+def _keep_running(services: list[Service], port: int) -> None:
+    """Nothing; what died is started again, and what ran in it is ended."""
     runs: dict[str, set[int]] = {}
+    watch, looked_s = dead_runs.Watch(), 0.0
     while True:
         time.sleep(0.5)
-        for number, service in enumerate(services):
+        for number, service in enumerate(services):  # the server first: workers are of no use without it
             if service.process.poll() is None:
                 runs[service.name] = set(children(service.process.pid)) or runs.get(service.name, set())
                 continue
-            soon = time.monotonic() - service.started_s < TOO_SOON_S
-            if soon or service.name == "server":
+            if time.monotonic() - service.started_s < TOO_SOON_S:
                 raise ChildError(f"{service.name} has ended: {service.log} says why")
             print(f"{service.name} has died; it is started again", flush=True)
-            for name in dead_runs.mark(runs[service.name]):
-                print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
-            services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
+            if service.name == "server":
+                services[number] = _server(service.log.parent, port)
+                _wait_for(f"http://127.0.0.1:{port}", services[number])
+            else:
+                dead_runs.say(dead_runs.mark(runs[service.name]))
+                services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
+        if time.monotonic() - looked_s > dead_runs.EVERY_S:
+            dead_runs.say(watch.look())
+            looked_s = time.monotonic()
 
 
 def _end(service: Service) -> None:

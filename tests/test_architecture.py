@@ -50,7 +50,7 @@ LAYERS = (  # the first one that has the module counts
     Layer(
         ("flows",),
         (
-            *("flows", "tasks", "prefect", "rich", "nonlocal_core.config", "nonlocal_core.presets"),
+            *("flows", "tasks", "prefect", "httpx", "rich", "nonlocal_core.config", "nonlocal_core.presets"),
             *("nonlocal_core.artifacts", "nonlocal_core.errors", "nonlocal_core.progress"),
             *("nonlocal_core.predictions", "nonlocal_core.ablations"),
         ),

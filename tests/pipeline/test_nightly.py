@@ -1,7 +1,8 @@
-"""`make serve`, a night that is started by hand, and a worker that is killed in training."""
+"""`make serve`, a night that is started by hand, and a worker and a server that are killed in training."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,14 +13,21 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer
 from typing import Any, ClassVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from flows import dead_runs
 from flows.lifeline import children
 from nonlocal_core import registry
 from nonlocal_core.artifacts import Workspace
@@ -29,7 +37,7 @@ REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 SMALL = {
     "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
-    "train.epochs": 60, "train.crop_size": 32, "train.val_epochs": 0,
+    "train.epochs": 120, "train.crop_size": 32, "train.val_epochs": 0,
     "evaluate.crop_size": 32, "evaluate.num_clips": 1, "runtime.checkpoint_steps": 5, "runtime.device": "CPU",
     "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
 }  # fmt: skip
@@ -49,6 +57,9 @@ class Served:
             "DO_NOT_TRACK": "1",
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         }
         self.out = folder / "serve.out"
         with self.out.open("w") as out:
@@ -73,15 +84,36 @@ class Served:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def ask(self, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        with urlopen(
-            Request(f"{self.api}/{path}", data, {"content-type": "application/json"}), timeout=30
-        ) as answer:
-            return json.load(answer)
+        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json"})
+        for _ in range(10):
+            try:
+                with urlopen(asked, timeout=30) as answer:
+                    return json.loads(answer.read() or "null")
+            except HTTPError as error:
+                if error.code != 503:  # SQLite was busy; Prefect's own clients ask again too
+                    raise
+            time.sleep(0.5)
+        raise AssertionError(f"{path}: the server is busy all the time")
 
     def state(self, run: str) -> str:
         return str(self.ask(f"flow_runs/{run}")["state"]["name"])
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self.ask("health"))
+        return False
+
+    def beat(self, run: str) -> None:
+        """A sign of life of a run."""
+        beat = {
+            "id": str(uuid.uuid4()),
+            "event": dead_runs.BEAT,
+            "occurred": datetime.now(timezone.utc).isoformat(),
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        }
+        self.ask("events", [beat])
 
     def finished(self, run: str, task: str) -> int:
         """How many task runs of a name have completed in a flow run."""
@@ -93,11 +125,19 @@ class Served:
             [found for found in self.ask("task_runs/filter", asked) if found["name"].startswith(f"{task}-")]
         )
 
-    def worker(self) -> int:
+    def begin(self, name: str, **state: Any) -> str:
+        """The id of a new run of a deployment."""
+        deployment = self.ask(f"deployments/name/{name}")
+        return str(self.ask(f"deployments/{deployment['id']}/create_flow_run", state)["id"])
+
+    def started(self, words: bytes) -> list[int]:
+        """The processes of `make serve` whose command has these words."""
+        found = []
         for process in children(self.process.pid):
-            if b"--pool\0gpu" in Path(f"/proc/{process}/cmdline").read_bytes():
-                return process
-        return 0
+            with contextlib.suppress(OSError):  # it has ended since
+                if words.replace(b" ", b"\0") in Path(f"/proc/{process}/cmdline").read_bytes():
+                    found.append(process)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -126,20 +166,42 @@ class Hook(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture
-def told(served: Served) -> Iterator[list[str]]:
-    """What the automations of `flows.alerts` say."""
-    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
-        threading.Thread(target=hook.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{hook.server_port}/hook"
+class Mailbox(StreamRequestHandler):
+    """A mail server that keeps what it is sent."""
+
+    told: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+        while (word := self.rfile.readline().strip().upper()) != b"QUIT":
+            self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 done\r\n")
+            if word == b"DATA":
+                lines = list(iter(self.rfile.readline, b".\r\n"))
+                self.told.append(str(message_from_bytes(b"".join(lines)).get_payload(0)))
+                self.wfile.write(b"250 done\r\n")
+        self.wfile.write(b"221 bye\r\n")
+
+
+@contextlib.contextmanager
+def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
+    """Whatever `flows.alerts` makes of the address of a server that runs meanwhile."""
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         subprocess.run(
-            [sys.executable, "-m", "flows.alerts", url],
+            [sys.executable, "-m", "flows.alerts", url.format(port=server.server_address[1])],
             cwd=REPOSITORY,
             env={**served.environment, "PREFECT_API_URL": served.api},
             check=True,
         )
+        yield
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def told(served: Served) -> Iterator[list[str]]:
+    """What the automations of `flows.alerts` post."""
+    with alerted(served, HTTPServer(("127.0.0.1", 0), Hook), "http://127.0.0.1:{port}/hook"):
         yield Hook.told
-        hook.shutdown()
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
@@ -158,7 +220,7 @@ def steps(workspace_dir: Path) -> list[int]:
     return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
 
 
-def test_a_night_whose_worker_is_killed(served: Served, tmp_path: Path) -> None:
+def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[str], tmp_path: Path) -> None:
     videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 16), tmp_path / "workspace"
     asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]
     asked.append(f"overrides={json.dumps(SMALL)}")
@@ -168,39 +230,87 @@ def test_a_night_whose_worker_is_killed(served: Served, tmp_path: Path) -> None:
     wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
     name = served.ask(f"flow_runs/{run}")["name"]
     assert re.fullmatch(r"full tiny \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", name)
+    next_night = served.begin("full/nightly-train")
+    wait_for(lambda: served.state(next_night) == "Cancelled", 60, served)
     written = {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")}
 
-    killed = served.worker()
-    flow = children(killed)
-    for process in (killed, *flow):
+    (killed,) = served.started(b"--pool gpu")
+    for process in (killed, *children(killed)):
         os.kill(process, signal.SIGKILL)
-    wait_for(lambda: served.worker() not in (0, killed), 60, served)
+    wait_for(lambda: served.started(b"--pool gpu") not in ([], [killed]), 60, served)
     assert served.state(run) == "Crashed", "whoever starts the worker again sees that the process is gone"
     cut = steps(workspace_dir)
     served.prefect("flow-run", "retry", run)
-    wait_for(lambda: served.state(run) == "Completed", 120, served)
+    wait_for(lambda: len(steps(workspace_dir)) > len(cut) + 3, 120, served)
+
+    (server,) = served.started(b"server start")
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: served.started(b"server start") not in ([], [server]) and served.answers(), 120, served)
+    wait_for(lambda: served.state(run) == "Completed", 180, served)
+    assert served.ask(f"flow_runs/{run}")["run_count"] == 2, "the run went on without its server"
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
-    assert len(cut) < len(steps(workspace_dir))
     assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
-    assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     for task in ("train", "evaluate", "register"):
+        wait_for(lambda task=task: served.finished(run, task), 60, served)
         assert served.finished(run, task) == 1, task
+    assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
+    wait_for(lambda: len(told) > 1, 60, served)
+    assert sorted(told)[0] == f"{name}: Crashed, its process is gone"
+    assert sorted(told)[1].startswith("new champion: v0001 is the champion: ")
 
     said = served.prefect("deployment", "run", "full/nightly-train", *words)
     (run,) = re.findall(r"UUID: (\S+)", said)
     wait_for(lambda: served.state(run) == "Nothing new", 60, served)
 
 
-def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
-    nowhere = json.dumps(str(tmp_path / "nowhere"))
-    words = ["-p", f"videos_dir={nowhere}", "-p", f"workspace_dir={json.dumps(str(tmp_path / 'w'))}"]
-    said = served.prefect("deployment", "run", "nightly-train", *words)
-    (run,) = re.findall(r"UUID: (\S+)", said)
+def fail(served: Served, folder: Path) -> None:
+    """A night that fails."""
+    nowhere = {"videos_dir": str(folder / "nowhere"), "workspace_dir": str(folder / "w")}
+    run = served.begin("full/nightly-train", parameters=nowhere)
     wait_for(lambda: served.state(run) == "Failed", 60, served)
+
+
+def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
+    told.clear()
+    fail(served, tmp_path)
     wait_for(lambda: told, 60, served)
     assert "Failed" in told[0]
     assert "nowhere" in told[0]
+
+
+def test_a_mailbox_is_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
+    url = "mailto://127.0.0.1:{port}?from=night@example.org&to=me@example.org"
+    with alerted(served, TCPServer(("127.0.0.1", 0), Mailbox), url):
+        fail(served, tmp_path)
+        wait_for(lambda: Mailbox.told, 60, served)
+    assert "Failed" in Mailbox.told[0]
+    assert "there is no folder" in Mailbox.told[0]
+
+
+def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
+    """Its clock begins anew when the server was away; a run that nobody promised to hear from is left alone."""
+    running = {"state": {"type": "RUNNING"}}
+    silent, alive = served.begin("prepare/prepare", **running), served.begin("prepare/prepare", **running)
+    flow = served.ask(f"flow_runs/{silent}")["flow_id"]
+    foreign = served.ask("flow_runs/", {"flow_id": flow, **running})["id"]
+    watch, ended = dead_runs.Watch(silent_s=6), []
+    with temporary_settings({PREFECT_API_URL: served.api, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        started_s = time.monotonic()
+        while not ended and time.monotonic() - started_s < 90:
+            served.beat(alive)
+            time.sleep(0.5)
+            ended = watch.look()
+        assert ended == [served.ask(f"flow_runs/{silent}")["name"]]
+        assert [served.state(run) for run in (silent, alive, foreign)] == ["Crashed", "Running", "Running"]
+
+        watch = dead_runs.Watch(silent_s=2)
+        assert watch.look() == []
+        time.sleep(2.2)
+        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+            assert watch.look() == []
+        assert watch.look() == [], "it could not be heard while the server was away"
+        wait_for(lambda: watch.look() == [served.ask(f"flow_runs/{alive}")["name"]], 60, served)
 
 
 def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
@@ -212,6 +322,7 @@ def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
     assert f"export PREFECT_API_URL={served.api}" in again.stdout
     started = [served.process.pid, *children(served.process.pid)]
     assert len(started) > 3
+    assert served.started(b"uvicorn") == [], "it asks the server that it has started, and no other one"
     stopped = subprocess.run(
         served.command("stop"), cwd=REPOSITORY, env=served.environment, capture_output=True, text=True, timeout=120
     )

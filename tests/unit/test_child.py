@@ -130,10 +130,11 @@ def test_damage_in_the_child_is_damage_here():
 def start_parent(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A process that waits for a child, and the child's id."""
     code = (
-        "from pathlib import Path; import child_functions; from nonlocal_core import child\n"
+        "import signal, sys; from pathlib import Path; import child_functions; from nonlocal_core import child\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         f"child.call(child_functions.wait, Path({str(folder / 'started')!r}), Path({str(folder / 'kept')!r}))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
     deadline_s = time.monotonic() + 30
     while not (folder / "started").exists() or not (folder / "started").read_text():
         assert time.monotonic() < deadline_s
@@ -166,5 +167,14 @@ def test_a_stopped_parent_lets_the_child_keep_its_work(tmp_path):
     parent, child_id = start_parent(tmp_path)
     parent.send_signal(signal.SIGINT)
     parent.wait(30)
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert is_gone(child_id, within_s=10)
+
+
+def test_sigterm_to_the_whole_group_reaches_the_child_through_its_parent(tmp_path):
+    """What a machine that shuts down sends; the child would die of it before it has kept its work."""
+    parent, child_id = start_parent(tmp_path)
+    os.killpg(parent.pid, signal.SIGTERM)
+    assert parent.wait(30) == 143
     assert (tmp_path / "kept").read_text() == "kept"
     assert is_gone(child_id, within_s=10)
