@@ -51,9 +51,9 @@ def print_bytes_per_number():
 
 
 def test_nothing_is_kept_for_each_number():
-    """The clip as indices, what is cut from it and what comes out are some 12 bytes a number, the tables 32 more."""
+    """The clip as indices and what comes out are some 10 bytes a number, the tables 32 more."""
     done = subprocess.run(
-        [sys.executable, "-c", "import nonlocal_core, test_normalise; test_normalise.print_bytes_per_number()"],
+        [sys.executable, "-c", "import nonlocal_core, test_normalise as test; test.print_bytes_per_number()"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
