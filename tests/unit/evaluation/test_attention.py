@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +18,8 @@ from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation import arrows, attention_rows, run_facts
 from nonlocal_core.model_section import ModelConfig, map_sizes
 from nonlocal_core.models.i3d import I3D
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +184,10 @@ def test_command(registered, tmp_path, capsys):
 
 def test_the_report_shows_what_the_network_looks_at(registered):
     """Drawn in a process of its own, for videos that were scored."""
-    page = html_report.write(registered.workspace, "v0001", num_attention=2).read_text(encoding="utf-8")
+    words = [sys.executable, "-m", "nonlocal_core.html_report", str(registered.workspace.root), "--attention", "2"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    page = Path(done.stdout.strip()).read_text(encoding="utf-8")
     scored = run_facts.gather(registered.workspace, "v0001").scored
     pictures = page.split('alt="attention in ')[1:]
     assert len(pictures) == 2
