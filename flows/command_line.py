@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import functools
 import inspect
 import json
@@ -162,7 +163,7 @@ def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path, help="a video, or a folder of videos")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="parameters and settings")
+    parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="parameters and settings")
     words = parser.parse_args()
 
     def begin(watch: Watch) -> object:
@@ -233,6 +234,8 @@ def _split(words: list[str]) -> dict[str, Any]:
         if key in PARAMETERS:
             is_text = key in ("runner", "checkpoint") or "://" in value
             arguments[key] = value if is_text else Path(value)
+        elif "." not in key and (near := difflib.get_close_matches(key, PARAMETERS, n=1)):
+            raise ConfigError(f"there is no parameter {key!r}: did you mean {near[0]}?")
         else:
             arguments["overrides"][key] = value
     return arguments

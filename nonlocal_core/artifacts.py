@@ -151,6 +151,15 @@ def write_atomically(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would be there after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, for people to read too."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
@@ -208,10 +217,18 @@ class Workspace:
             return None
         return reference
 
-    def build(self, kind: type[R], key: str, make: Callable[[Path], R], provenance: dict[str, Any]) -> R:
+    def build(
+        self,
+        kind: type[R],
+        key: str,
+        make: Callable[[Path], R],
+        provenance: dict[str, Any],
+        began: float | None = None,
+    ) -> R:
         """The artifact of this key: the finished one, or the one that `make(folder)` builds now.
 
         `make` gets the partial folder with whatever an earlier, killed process left in it.
+        Its time counts from `began` on (seconds since 1970), if work was done for it before.
         """
         if found := self.find(kind, key):
             log.info("%s %s is finished already", kind.stage, key)
@@ -219,7 +236,7 @@ class Workspace:
         with self.locked(f"{kind.stage}-{key}"):
             if found := self.find(kind, key):
                 return found
-            started_s = time.monotonic()
+            began = time.time() if began is None else began
             folder = self.partial(kind, key)
             reference = make(folder)
             for unfinished in folder.glob("*.tmp*"):  # of a write that was cut
@@ -230,7 +247,7 @@ class Workspace:
                 "provenance": {
                     **provenance,
                     **_circumstances(),
-                    "seconds": round(time.monotonic() - started_s, 1),
+                    "seconds": round(time.time() - began, 1),
                 },
             }
             write_json(folder / ARTIFACT_FILE, artifact)

@@ -22,7 +22,7 @@ from nonlocal_core.artifacts import Frozen, RecordCache, Workspace, write_atomic
 from nonlocal_core.data import encoding, loader, sampling, transforms, video
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError, DecodeError, InputError
-from nonlocal_core.evaluation import arrows, attention, movies, trained
+from nonlocal_core.evaluation import arrows, attention_rows, movies, trained
 from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training import device
 
@@ -46,7 +46,7 @@ def draw_cached(
     device.use(RuntimeConfig(device="CPU"))
     found = trained.find(entry, workspace)
     net = found.network()
-    if not attention.blocks(net):
+    if not attention_rows.blocks(net):
         return []
     reader = RecordReader(workspace, cache)
     protocol = found.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1})
@@ -54,8 +54,8 @@ def draw_cached(
     drawn = []
     views = loader.video_views(reader, rows, found.described.clip, protocol, 1)
     for number, (row, view) in enumerate(zip(rows, views, strict=True)):
-        looked = attention.look(net, view[0])
-        scene = attention.scene(looked, view[0], net.model)
+        looked = attention_rows.look(net, view[0])
+        scene = attention_rows.scene(looked, view[0], net.model)
         file = f"attention-{number}.jpg"
         write_atomically(folder / file, movies.jpeg(arrows.strip(scene)))
         drawn.append(Drawn(video_id=str(reader.rows["video_id"].iloc[row]), title=scene.title, file=file))
@@ -72,8 +72,8 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     found = trained.find(given.entry, Workspace(given.workspace))
     net = found.network()
     clip_CTHW = middle_clip(given.video, found)
-    looked = attention.look(net, clip_CTHW, given.block, _place(given.query))
-    scene = attention.scene(looked, clip_CTHW, net.model)
+    looked = attention_rows.look(net, clip_CTHW, given.block, _place(given.query))
+    scene = attention_rows.scene(looked, clip_CTHW, net.model)
     _make_folder(given.out)
     stem = given.out / f"{given.video.stem}.{looked.block}"
     write_atomically(stem.with_name(f"{stem.name}.png"), movies.png(arrows.strip(scene, given.video.name)))
@@ -84,7 +84,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     yield f"{found.name}, {scene.title}: {' x '.join(map(str, looked.map_size))} positions"
     yield f"query {t},{y},{x} (step in time, row, column), in frame {scene.shown[t]} of the clip"
     for (t, y, x), weight in looked.strongest:
-        yield f"  {t},{y},{x}  {weight:.3g}"
+        yield f"  {t},{y},{x}  {weight:#.3g}"
     yield f"the {len(looked.strongest)} strongest carry {looked.share:.1%} of its weight"
     yield f"written     {stem}.png, .gif and .mp4"
 
@@ -122,7 +122,7 @@ def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:
     return clip_CTHW
 
 
-def _place(text: str) -> attention.Place | None:
+def _place(text: str) -> attention_rows.Place | None:
     if not text:
         return None
     parts = text.split(",")
@@ -134,13 +134,7 @@ def _place(text: str) -> attention.Place | None:
 
 def main(words: list[str]) -> int:
     """Draw as a command line asks; gives the exit status."""
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.attention",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("attention", __doc__)
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of pictures")
     parser.add_argument(
         "--workspace", type=Path, default=Path("workspace"), metavar="DIR", help="default: workspace"

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable
 
 from nonlocal_core.errors import FULL_DISK, NonlocalError, WorkspaceError, is_full_disk
+
+
+def parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m nonlocal_core.NAME`, whose module says what it is for, and how it is called."""
+    purpose, _, rest = (documentation or "").partition("\n\n")
+    return argparse.ArgumentParser(
+        f"python -m nonlocal_core.{name}",
+        description=purpose,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def show(lines: Iterable[str]) -> int:

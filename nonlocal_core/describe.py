@@ -209,7 +209,9 @@ def main(words: list[str]) -> int:
         epilog=f"presets: {', '.join(PRESETS)}",
     )
     parser.add_argument("preset", metavar="PRESET", help="named settings")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
+    parser.add_argument(
+        "settings", nargs="*", default=[], metavar="key=value", help="what differs from the preset"
+    )
     parser.add_argument("--classes", type=int, default=400, help="classes of the head; default: 400")
     return command.show(_lines(parser.parse_intermixed_args(words)))
 

@@ -1,4 +1,4 @@
-"""Make the HTML report of a registered run: WORKSPACE/reports/VERSION.html, one file that needs nothing else.
+"""The HTML report of a registered run: WORKSPACE/reports/VERSION.html, one file that needs nothing else.
 
 python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attention 3]
 """
@@ -6,13 +6,70 @@ python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attent
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nonlocal_core import command, registry, reports
-from nonlocal_core.artifacts import Workspace
-from nonlocal_core.errors import ConfigError
+import numpy as np
+
+from nonlocal_core import child, command, registry
+from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.evaluation import html, run_facts
+from nonlocal_core.evaluation.run_facts import Run
+from nonlocal_core.sections import RuntimeConfig
+
+if TYPE_CHECKING:
+    from nonlocal_core.attention import Drawn
+
+log = logging.getLogger(__name__)
+
+VIDEOS = 3
+"""whose attention a report shows"""
+
+
+def write(workspace: Workspace, name: str, num_attention: int = VIDEOS) -> Path:
+    """The report of an entry, made now.
+
+    Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
+    """
+    run = run_facts.gather(workspace, name)
+    return html.write(workspace, run, _attention(workspace, run, num_attention))
+
+
+def write_once(workspace: Workspace, version: str, runtime: RuntimeConfig) -> Path:
+    """The report of an entry that was just registered; one that is there stays as it is."""
+    file = html.path(workspace, version)
+    return file if file.exists() else write(workspace, version, runtime.attention_videos)
+
+
+def _attention(workspace: Workspace, run: Run, num_videos: int) -> list[html.Attention]:
+    """Pictures of what the network looks at, for videos that are spread over those that were scored.
+
+    They are drawn in a process of their own: nothing else of a report needs MindSpore.
+    """
+    if not num_videos or run.scored is None or run.videos is None:
+        return []
+    chosen = np.unique(np.linspace(0, len(run.scored) - 1, num_videos).round().astype(int))
+    video_ids = run.scored["video_id"].iloc[chosen].tolist()
+    rows = run_facts.row_numbers(run, video_ids)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            drawn = child.call(draw, workspace, run.version, run.cache, rows, Path(folder))
+        except NonlocalError as error:
+            log.warning("the report of %s shows no attention: %s", run.version, error)
+            return []
+        return [html.Attention(one.video_id, one.title, (Path(folder) / one.file).read_bytes()) for one in drawn]
+
+
+def draw(workspace: Workspace, version: str, cache: RecordCache, rows: list[int], folder: Path) -> list[Drawn]:
+    """The pictures of some rows of a cache, in a folder; imports MindSpore."""
+    from nonlocal_core.attention import draw_cached
+
+    return draw_cached(workspace, version, cache, rows, folder)
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
@@ -26,20 +83,18 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     workspace = Workspace(given.workspace)
     names = list(registry.entries(workspace)) if given.entry == "all" else [given.entry]
     for name in names:
-        yield str(reports.write(workspace, name, given.attention))
+        yield str(write(workspace, name, given.attention))
 
 
 def main(words: list[str]) -> int:
     """Make reports as a command line asks; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.html_report", description=(__doc__ or "").partition("\n\n")[0]
-    )
+    parser = command.parser("html_report", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("entry", nargs="?", default="champion", help="champion (default), v0001, … or all")
     parser.add_argument(
         "--attention",
         type=int,
-        default=reports.VIDEOS,
+        default=VIDEOS,
         metavar="N",
         help="videos whose attention is drawn (default: 3)",
     )
@@ -47,4 +102,6 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from nonlocal_core import html_report  # by its own name: the process that draws looks `draw` up in it
+
+    sys.exit(html_report.main(sys.argv[1:]))

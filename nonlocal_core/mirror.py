@@ -219,13 +219,7 @@ def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "python -m nonlocal_core.mirror",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("mirror", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")

@@ -151,10 +151,12 @@ def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
 
 def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:
     does = "freed" if really else "would free"
-    yield (
-        f"records/{folder.name}: {does} {store.gigabytes(verdict.freed)}: {len(verdict.dropped)} shards in which"
-        f" nothing is needed, the dead records of {len(verdict.copied)}, {len(verdict.stray)} files of unfinished"
-        " shards"
+    dropped, copied, stray = len(verdict.dropped), len(verdict.copied), len(verdict.stray)
+    yield f"records/{folder.name}: " + (
+        f"{does} {store.gigabytes(verdict.freed)}: {dropped} shards in which nothing is needed, the dead records"
+        f" of {copied}, {stray} files of unfinished shards"
+        if dropped or copied or stray
+        else "nothing to free"
     )
     if verdict.tried_again:
         yield f"  {verdict.tried_again} videos that crashed or hung the decoder: the next run tries them again"
@@ -167,8 +169,7 @@ def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser("python -m nonlocal_core.prune", description=description, epilog=rest)
+    parser = command.parser("prune", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
     given = parser.parse_args(words)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import task
 
-from nonlocal_core import child, prediction
+from nonlocal_core import child, predicting
 from nonlocal_core.predictions import Predictions, Request, check, check_out, write
 from tasks import policy, report
 
@@ -17,7 +17,7 @@ def predict(request: Request, out: Path | None = None) -> Predictions:
     report.show_in_prefect()
     check(request)
     check_out(out)
-    made = child.call(prediction.predict, request)
+    made = child.call(predicting.predict, request)
     if out is not None:
         write(made, out)
         made = made.model_copy(update={"out": str(out)})

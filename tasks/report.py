@@ -19,7 +19,7 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
-from nonlocal_core import reports
+from nonlocal_core import html_report
 from nonlocal_core.artifacts import Entry, Reference, Workspace
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
@@ -61,7 +61,7 @@ def new_champion(entry: Entry, workspace: Workspace) -> None:
 def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
     """Make the HTML report of an entry and link it; a report that cannot be made does not undo a registration."""
     try:
-        file = reports.write_once(workspace, version, runtime)
+        file = html_report.write_once(workspace, version, runtime)
     except Exception:
         log.warning(
             "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True

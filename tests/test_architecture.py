@@ -27,7 +27,7 @@ NETWORK = (
     "nonlocal_core.describe",
     "nonlocal_core.doctor",
     "nonlocal_core.attention",
-    "nonlocal_core.evaluation.attention",
+    "nonlocal_core.evaluation.attention_rows",
     "nonlocal_core.evaluation.trained",
     "nonlocal_core.registry.export",
     "nonlocal_core.registry.onnx_graph",
@@ -71,7 +71,7 @@ LAYERS = (  # the first one that has the module counts
         ("nonlocal_core.stages", *NETWORK),
     ),
     Layer(
-        ("nonlocal_core.reports", "nonlocal_core.prediction"),
+        ("nonlocal_core.html_report", "nonlocal_core.predicting"),
         ("nonlocal_core", *PURE_PACKAGES),
         ("nonlocal_core.stages",),
     ),

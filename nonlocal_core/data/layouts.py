@@ -110,5 +110,7 @@ def _find_class_folders(videos_dir: Folder) -> list[Source]:
 
 
 def _require_folder(videos_dir: Folder) -> None:
+    if isinstance(videos_dir, Path) and videos_dir.is_file():
+        raise InputError(f"{videos_dir} is a file: give the folder that the videos lie in")
     if not videos_dir.is_dir():
         raise InputError(f"there is no folder {videos_dir}: give the folder that the videos lie in")

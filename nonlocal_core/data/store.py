@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import digest_of
+from nonlocal_core.artifacts import digest_of, sync
 from nonlocal_core.errors import DamagedError
 
 FOLDER = "records"
@@ -102,7 +102,7 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
         pq.write_table(table, file, write_page_checksum=True)
         _sync(file)
     os.replace(unfinished, table_path)
-    _sync_folder(folder)
+    sync(folder)
 
 
 def is_complete(folder: Path, shard: str) -> bool:
@@ -265,12 +265,3 @@ def _joined(column: Any) -> Any:
 def _sync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames in a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

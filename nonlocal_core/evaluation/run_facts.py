@@ -145,8 +145,7 @@ def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
         Timing(
             name,
             str(reference["key"]),
-            # Shards of index and cache are built before their last step, which is all that is timed.
-            made.get("seconds") if name in ("train", "evaluate") else None,
+            made.get("seconds"),
             _speed(_lines(workspace.root / trained / EPOCHS_FILE)) if name == "train" else "",
             *(str(made.get(part, "")) for part in ("created_at", "host", "code")),
         )

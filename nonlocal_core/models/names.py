@@ -115,11 +115,16 @@ def is_skipped(name: str) -> bool:
     return _SKIPPED.search(name) is not None
 
 
+def apply(rules: Rules, name: str) -> str:
+    """A name after all replacements of some rules, in their order."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
 def ours(name: str, scheme: str) -> str | None:
     """Our name of one of their parameters, or None if it is not one of theirs."""
-    renamed = name.removeprefix("module.")  # left by data-parallel training
-    for pattern, replacement in SCHEMES[scheme]:
-        renamed = re.sub(pattern, replacement, renamed)
+    renamed = apply(SCHEMES[scheme], name.removeprefix("module."))  # left by data-parallel training
     return renamed if renamed != name and _OURS.fullmatch(renamed) else None
 
 

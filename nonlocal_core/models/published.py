@@ -53,7 +53,9 @@ def read(path: Path) -> Published:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: name the file") from None
     except Exception as error:  # a damaged file fails in any way
-        raise InputError(f"{path} cannot be read as weights, or is damaged: {error!r:.200}") from None
+        raise InputError(
+            f"{path} is no file of weights, or is damaged ({type(error).__name__}: {error!s:.200})"
+        ) from None
 
 
 def _read(path: Path) -> Published:

@@ -32,9 +32,7 @@ def mmaction2_name(name: str, model: ModelConfig) -> str:
 
     Raises: InputError if it has no such parameter.
     """
-    renamed = name
-    for pattern, replacement in _RULES:
-        renamed = re.sub(pattern, replacement, renamed)
+    renamed = names.apply(_RULES, name)
     if model.nl_sub_sample == "after_conv":  # phi and g stand in a sequence before their pool
         renamed = re.sub(r"\.non_local_block\.(phi|g)\.conv\.", r".non_local_block.\1.0.conv.", renamed)
     if names.ours(renamed, "mmaction2") != name:

@@ -42,13 +42,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    purpose, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "python -m nonlocal_core.registry",
-        description=purpose,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("registry", __doc__)
     parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -129,6 +123,8 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Two entries on the videos that were scored for both, with McNemar's test."""
     (first, its), (second, others) = (find_entry(workspace, name) for name in (given.first, given.second))
+    if first == second:
+        raise InputError(f"both are {first}: name two entries")
     found = deciding.compared(workspace, first, second)
     if apart := deciding.differences(its, others):
         yield f"not of one line: {'; '.join(apart)}"

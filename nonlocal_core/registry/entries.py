@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Workspace, digest_of, write_json
+from nonlocal_core.artifacts import Checkpoint, Evaluation, Workspace, digest_of, sync, write_json
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.state import FOLDER, State
 
@@ -84,21 +83,12 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
         shutil.copyfile(weights, partial / WEIGHTS_FILE)
     except FileNotFoundError:
         raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
-    _sync(partial / WEIGHTS_FILE)
+    sync(partial / WEIGHTS_FILE)
     tables.write(ranks, partial / RANKS_FILE)
     files = {name: sha256_of(partial / name) for name in (WEIGHTS_FILE, RANKS_FILE)}
     write_json(partial / ENTRY_FILE, {**facts, "files": files})
     partial.rename(folder)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would be there after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)
 
 
 def sha256_of(file: Path) -> str:

@@ -107,4 +107,6 @@ def text_of(value: Any) -> str:
         return ", ".join(f"{name} {text_of(part)}" for name, part in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value)

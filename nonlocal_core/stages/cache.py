@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +56,8 @@ class CachePlan(Frozen):
 
     key: str
     shards: tuple[CacheShard, ...]
+    began: float
+    """when the plan was begun (seconds since 1970)"""
 
 
 def key(manifest: Manifest, config: Config) -> str:
@@ -85,6 +88,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
             f"cache.codec=none reads each clip from its file, and these lie in {manifest.videos_dir}: keep their"
             " frames with cache.codec=jpeg, or copy them to a disk"
         )
+    began = time.time()
     asked = key(manifest, config)
     folder = _store(config, workspace)
     with workspace.locked(f"records-{folder.name}"):
@@ -93,7 +97,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         missing = needed[~needed["sha256"].isin(contents.index)]
         if found := workspace.find(RecordCache, asked):
             if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
-                return CachePlan(key=asked, shards=())
+                return CachePlan(key=asked, shards=(), began=began)
             if missing.empty:
                 log.warning("%s is not what it was: it is made again", found.path)
             else:
@@ -117,7 +121,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         todo = todo[todo["shard"] != shards[0].name]
     if not todo.empty:
         _say_what_it_takes(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
-    return CachePlan(key=asked, shards=shards)
+    return CachePlan(key=asked, shards=shards, began=began)
 
 
 def _say_what_it_takes(
@@ -223,7 +227,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}
     with workspace.locked(f"records-{folder.name}"):
-        made = workspace.build(RecordCache, planned.key, make, provenance)
+        made = workspace.build(RecordCache, planned.key, make, provenance, planned.began)
     return made.model_copy(update={"videos_dir": manifest.videos_dir})
 
 
@@ -261,5 +265,5 @@ def _digest(rows: pd.DataFrame, folder: Path) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

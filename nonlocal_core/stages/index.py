@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class IndexPlan(Frozen):
     kept: str
     """digest of the split that index.frozen_val keeps"""
     shards: tuple[IndexShard, ...]
+    began: float
+    """when the plan was begun (seconds since 1970)"""
 
 
 def index(
@@ -77,6 +80,7 @@ def plan(
 
     Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
+    began = time.time()
     folder = sources.opened(videos_dir)
     if isinstance(folder, Path) and workspace.root.is_relative_to(folder):
         raise InputError(
@@ -96,7 +100,7 @@ def plan(
     kept = frozen.digest(frozen.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
     ids = tuple(labels) if labels else None
-    planned = IndexPlan(key=key, videos_dir=str(folder), labels=ids, kept=kept, shards=())
+    planned = IndexPlan(key=key, videos_dir=str(folder), labels=ids, kept=kept, shards=(), began=began)
     if workspace.find(Manifest, key):
         return planned
     partial = workspace.partial(Manifest, key)
@@ -199,7 +203,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         )
 
     provenance = {"videos_dir": planned.videos_dir, "config": config.index.model_dump(mode="json")}
-    made = workspace.build(Manifest, planned.key, make, provenance)
+    made = workspace.build(Manifest, planned.key, make, provenance, planned.began)
     return made.model_copy(update={"videos_dir": planned.videos_dir})
 
 

@@ -14,12 +14,13 @@ from test_oracle import (
     drawn_clip,
     everywhere,
     expected_of,
+    of_each_part,
     same_frame,
     same_pair_of_frames,
     same_place,
 )
 
-from nonlocal_core.evaluation import attention
+from nonlocal_core.evaluation import attention_rows
 
 SOME = slice(None, None, 11)  # of the queries, in every frame, row and column
 
@@ -28,7 +29,7 @@ def rows_of(block, x_NCTHW):
     """The rows of some queries as a matrix, 0 where they do not look, and as maps."""
     T, H, W = x_NCTHW.shape[2:]
     places = list(product(range(T), range(H), range(W)))[SOME]
-    found = [attention.row(block, ms.Tensor(x_NCTHW), place) for place in places]
+    found = [attention_rows.row(block, ms.Tensor(x_NCTHW), place) for place in places]
     return np.nan_to_num(np.stack([row.ravel() for row in found])), found
 
 
@@ -46,23 +47,14 @@ def test_a_row_is_that_of_the_matrix(pairwise, sub_sample):
     assert negative == (pairwise == "dot_product")
     for row, expected in zip(rows, shares[0][SOME], strict=True):
         order = np.argsort(-np.abs(expected), kind="stable")[:5]
-        found = attention.strongest(row, 5)
+        found = attention_rows.strongest(row, 5)
         assert [abs(one.weight) for one in found] == pytest.approx(
             [abs(expected[i]) for i in order if expected[i]], rel=1e-4
         )
         assert all(row[one.key] == np.float32(one.weight) for one in found)
 
 
-@pytest.mark.parametrize(
-    ("axes", "group_frames", "sub_sample", "sees"),
-    [
-        ("space", 0, "none", same_frame),
-        ("space", 0, "before_conv", same_frame),
-        ("time", 0, "none", same_place),
-        ("spacetime", 2, "after_conv", same_pair_of_frames),
-        ("time", 2, "none", lambda i, j: same_place(i, j) and same_pair_of_frames(i, j)),
-    ],
-)
+@of_each_part
 @pytest.mark.parametrize("pairwise", ["embedded_gaussian", "concatenation"])
 def test_rows_of_blocks_that_see_a_part(pairwise, axes, group_frames, sub_sample, sees):
     settings = {"pairwise": pairwise, "nl_axes": axes, "nl_sub_sample": sub_sample}

@@ -136,7 +136,7 @@ def test_pooling_before_and_after_the_convolutions_differ():
     assert np.abs(before - after).max() > 0.05
 
 
-@pytest.mark.parametrize(
+of_each_part = pytest.mark.parametrize(
     ("axes", "group_frames", "sub_sample", "sees"),
     [
         ("space", 0, "none", same_frame),
@@ -146,6 +146,9 @@ def test_pooling_before_and_after_the_convolutions_differ():
         ("time", 2, "none", lambda i, j: same_place(i, j) and same_pair_of_frames(i, j)),
     ],
 )
+
+
+@of_each_part
 @pytest.mark.parametrize("pairwise", PAIRWISE)
 def test_a_position_sees_only_its_frame_place_or_group(pairwise, axes, group_frames, sub_sample, sees):
     settings = {"pairwise": pairwise, "nl_axes": axes, "nl_sub_sample": sub_sample}

@@ -43,6 +43,7 @@ def fails(environment: dict[str, str], *words: str) -> tuple[int, str]:
     [
         (["tinny"], "there is no preset 'tinny': did you mean tiny?"),
         (["tiny", "train.epoch=2"], "there is no setting 'train.epoch': did you mean train.epochs"),
+        (["video_dir=videos"], "there is no parameter 'video_dir': did you mean videos_dir?"),
         (["epochs=2"], "there is no setting 'epochs': did you mean train.epochs"),
         (["train.epochs=many"], "train.epochs=many does not fit"),
         (["train.crop_size=100"], "train.crop_size=100 is larger than a cached frame"),

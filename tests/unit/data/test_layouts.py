@@ -74,6 +74,12 @@ def test_videos_outside_of_label_folders_are_named(tmp_path: Path, caplog: pytes
     assert "stray.mp4" in caplog.text
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").touch()
+    with pytest.raises(InputError, match=r"list\.txt is a file: give the folder"):
+        layouts.detect(tmp_path / "list.txt")
+
+
 def test_nothing_to_find(tmp_path: Path) -> None:
     for layout in ("class_folders", "kinetics", "lists"):
         with pytest.raises(InputError, match="there is no folder"):

@@ -16,7 +16,7 @@ from nonlocal_core.data import encoding, loader, sampling, spool, transforms, vi
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import movies, trained, views
-from nonlocal_core.prediction import find_videos, predict, windows
+from nonlocal_core.predicting import find_videos, predict, windows
 from nonlocal_core.predictions import Request, check, check_out, write
 
 CPU = {"runtime.device": "CPU"}

@@ -216,3 +216,9 @@ def test_the_command_prints_the_table_or_one_clear_line():
 def test_what_does_not_fit_is_one_line(words, code, said, capsys):
     assert describe.main(words) == code
     assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_only_the_preset_has_to_be_named(capsys):
+    with pytest.raises(SystemExit):
+        describe.main([])
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: PRESET\n")

@@ -104,6 +104,7 @@ def test_alias(said):
         (["show", "v0009"], 3, "there is no entry v0009"),
         (["show", "demo"], 3, "nothing is called 'demo' in the registry"),
         (["compare", "v0001", "demo"], 3, "nothing is called 'demo'"),
+        (["compare", "champion", "v0002"], 3, "both are v0002: name two entries"),
         (["promote", "v0009"], 3, "there is no entry v0009"),
         (["alias", "champion", "v0001"], 3, "champion is moved by promote and rollback only"),
         (["alias", "Demo", "v0001"], 3, "'Demo' cannot be an alias"),

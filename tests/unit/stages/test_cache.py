@@ -223,6 +223,15 @@ def test_damaged_label_ids_are_made_again_or_refused(toy, tmp_path, flip, caplog
         stage.cache(toy.manifest, small_config(cache__jpeg_quality=50), workspace)
 
 
+def test_its_time_is_that_of_the_shards_too(toy, workspace):
+    planned = stage.plan(toy.manifest, small_config(), workspace)
+    for shard in planned.shards:
+        stage.build_shard(shard, toy.manifest, small_config(), workspace)
+    earlier = planned.model_copy(update={"began": planned.began - 100})
+    made = stage.seal(earlier, toy.manifest, small_config(), workspace)
+    assert 100 <= workspace.provenance(made)["seconds"] < 200
+
+
 def test_a_shard_that_is_late_finds_the_cache_finished(toy, workspace):
     planned = stage.plan(toy.manifest, small_config(), workspace)
     made = stage.cache(toy.manifest, small_config(), workspace)

@@ -98,6 +98,14 @@ def test_the_digest_does_not_depend_on_the_shards(toy, workspace, size):
     assert made == toy.manifest
 
 
+def test_its_time_is_that_of_the_shards_too(toy, workspace):
+    planned = stage.plan(toy.videos_dir, small_config(), workspace)
+    for shard in planned.shards:
+        stage.build_shard(shard, small_config(), workspace)
+    earlier = planned.model_copy(update={"began": planned.began - 100})
+    assert 100 <= workspace.provenance(stage.seal(earlier, small_config(), workspace))["seconds"] < 200
+
+
 def test_a_shard_that_is_late_finds_the_manifest_finished(toy, workspace):
     """Two runs plan the same; one of them has sealed before the other one builds."""
     planned = stage.plan(toy.videos_dir, small_config(), workspace)
