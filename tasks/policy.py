@@ -28,7 +28,7 @@ class Retry(NamedTuple):
     first_delay_s: float
     """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
     timeout_s: float | None
-    """seconds after which a try is ended, where Python gets to run; a video has runtime.video_timeout_s besides"""
+    """seconds after which a try is ended, whatever it waits for; nothing ends a shard that gets on"""
 
     @property
     def delays_s(self) -> list[float]:
@@ -126,6 +126,15 @@ def shard_runner(name: str) -> Any:
         cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=name)
+
+
+def shard_options(stage: str) -> dict[str, Any]:
+    """The arguments of the `@task` of a stage's shards.
+
+    Without a time limit: Prefect cannot end what waits in a thread, and would warn of it.  A shard waits for one
+    video at a time, and runtime.video_timeout_s ends that.
+    """
+    return {**options(stage), "timeout_seconds": None}
 
 
 def options(stage: str) -> dict[str, Any]:
