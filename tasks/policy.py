@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -71,10 +72,14 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 
     Raises: what a shard raised that no retry could mend.
     """
-    with isolation.interruptible(shard_runner(runner)) as pool:
-        if shards:  # a mapping over nothing is an error in Prefect
+    with contextlib.ExitStack() as stack:
+        with isolation.deaf():  # what starts here is not for a terminal's Ctrl-C to end
+            pool = stack.enter_context(isolation.interruptible(shard_runner(runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
-            pool.map(task, arguments).result()
+            # A mapping over nothing is an error in Prefect.
+            futures = pool.map(task, arguments) if shards else None
+        if futures:
+            futures.result()
 
 
 def check_runner(name: str) -> None:
