@@ -22,7 +22,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.lifeline import end_with_us
 from nonlocal_core.config import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
-from nonlocal_core.isolation import deaf
 from nonlocal_core.presets import PRESETS
 from tasks import relayed
 
@@ -244,7 +243,7 @@ def _start_server() -> None:
     report that the run was stopped.   It ends
     with this command, also after `kill -9`.
     """
-    with deaf():
+    with relayed.deaf():
         problem = get_client(sync_client=True).api_healthcheck()
     if module := sys.modules.get("prefect.server.api.server"):  # imported only where one is started
         for server in module.SubprocessASGIServer._instances.values():

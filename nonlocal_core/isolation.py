@@ -96,16 +96,6 @@ def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
         _stopped.clear()
 
 
-@contextlib.contextmanager
-def deaf() -> Iterator[None]:
-    """While entered, Ctrl-C waits; processes and threads that are started meanwhile never hear of it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 _last_beat_s = 0.0
 _beat: Callable[[], None] | None = None  # outside of a worker nobody waits
 

@@ -48,6 +48,16 @@ def quiet_console() -> None:
 
 
 @contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """While entered, Ctrl-C waits; processes and threads that are started meanwhile never hear of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def shown_by(handler: logging.Handler) -> Iterator[None]:
     """While entered, a handler of this process gets what shards log in processes that are started now."""
     with tempfile.TemporaryDirectory(prefix="shown-") as folder, socket.socket(socket.AF_UNIX) as listener:
