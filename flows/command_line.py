@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,7 +24,7 @@ from flows.lifeline import end_with_us
 from nonlocal_core.config import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
 from nonlocal_core.presets import PRESETS
-from nonlocal_core.progress import TICKS
+from tasks import relayed
 
 PARAMETERS = {
     "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
@@ -90,19 +89,6 @@ class Watch(logging.Handler):
         super().close()
 
 
-def _is_for_a_person(record: logging.LogRecord) -> bool:
-    """Whether Prefect's console shows a record: warnings and retries.
-
-    Failures end as one line at the end, and the library's log is shown by `Watch`.  Prefect's workers say at the
-    end that they are still sending what the UI shows.
-    """
-    if record.name.startswith(("nonlocal_core", "EventsWorker", "APILogWorker")):
-        return False
-    if record.name in ("prefect.flow_runs", "prefect.task_runs"):
-        return "Retry" in record.getMessage()  # shown whole in the UI
-    return record.levelno >= logging.WARNING
-
-
 def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
     """Parse the command line, start a flow with it, print what comes back, and end the process."""
     parser = _parser(name, purpose)
@@ -143,7 +129,7 @@ def _start(
     """Start a flow with parameters and settings, once `check` has taken the settings."""
 
     def begin(watch: Watch) -> object:
-        arguments = _split(given)
+        arguments = _split(given, "a preset comes first")
         if foreign := arguments.keys() - inspect.signature(start).parameters.keys():
             raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
         check(arguments["overrides"])
@@ -168,7 +154,7 @@ def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[
 
     def begin(watch: Watch) -> object:
         own = [word for word in words.settings if word.partition("=")[0] in parameters]
-        others = _split([word for word in words.settings if word not in own])
+        others = _split([word for word in words.settings if word not in own], f"{name}.py has no preset")
         if foreign := others.keys() - {"overrides"}:
             raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
         arguments = dict(_converted(word, parameters) for word in own)
@@ -200,7 +186,8 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
     watch = Watch()
     try:
-        summary = begin(watch)
+        with relayed.shown_by(watch):
+            summary = begin(watch)
     except NonlocalError as error:
         watch.close()
         print(f"error: {error}", file=sys.stderr)
@@ -219,13 +206,13 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     print(summary)
 
 
-def _split(words: list[str]) -> dict[str, Any]:
+def _split(words: list[str], hint: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {"overrides": {}}
     given: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
+            raise ConfigError(f"{word!r} is not of the form key=value; {hint}")
         if key in given:
             raise ConfigError(f"{key} is given twice, {given[key]!r} and {value!r}: leave one out")
         given[key] = value
@@ -256,14 +243,11 @@ def _start_server() -> None:
     """Start Prefect's local server, where no other is named, out of the reach of Ctrl-C.
 
     A terminal sends Ctrl-C to every process of the command.  Without its server, Prefect would try for minutes to
-    report that the run was stopped.  A blocked signal stays blocked in the process that is started here.  It ends
+    report that the run was stopped.   It ends
     with this command, also after `kill -9`.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with relayed.deaf():
         problem = get_client(sync_client=True).api_healthcheck()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if module := sys.modules.get("prefect.server.api.server"):  # imported only where one is started
         for server in module.SubprocessASGIServer._instances.values():
             if server.server_process:
@@ -277,11 +261,10 @@ def _start_server() -> None:
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for name in ("nonlocal_core", TICKS):
+    for name in relayed.LOGGERS:
         logging.getLogger(name).addHandler(watch)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.addFilter(_is_for_a_person)
+    relayed.quiet_console()
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # of its workers
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault(
         "PREFECT_SERVER_ANALYTICS_ENABLED", "false"

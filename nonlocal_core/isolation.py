@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -76,7 +77,7 @@ _workers: set[_Worker] = set()
 
 @contextlib.contextmanager
 def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
-    """The pool, entered: Ctrl-C or SIGTERM ends at once what `each` does in its threads.
+    """The pool, entered: Ctrl-C or SIGTERM ends at once what `each` does in its threads, and its processes.
 
     Leaving a pool waits for its threads, and a shard may take hours.
     """
@@ -88,6 +89,8 @@ def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
                 _stopped.set()
                 for worker in list(_workers):
                     worker.process.kill()
+                for process in multiprocessing.active_children():  # of a pool of processes, or of Dask
+                    process.kill()
                 raise
     finally:
         _stopped.clear()

@@ -19,7 +19,7 @@ def _plan(manifest: Manifest, config: Config, workspace: Workspace) -> stage.Cac
     return stage.plan(manifest, config, workspace, policy.num_shard_workers())
 
 
-@task(name="cache-shard", task_run_name="cache-shard-{shard.number}", **policy.options("cache"))
+@task(name="cache-shard", task_run_name="cache-shard-{shard.number}", **policy.shard_options("cache"))
 def _shard(shard: stage.CacheShard, manifest: Manifest, config: Config, workspace: Workspace) -> None:
     report.show_in_prefect()
     stage.build_shard(shard, manifest, config, workspace)

@@ -41,7 +41,7 @@ def _plan(
     return stage.plan(videos_dir, config, workspace, labels_path)
 
 
-@task(name="index-shard", task_run_name="index-shard-{shard.number}", **policy.options("index"))
+@task(name="index-shard", task_run_name="index-shard-{shard.number}", **policy.shard_options("index"))
 def _shard(shard: stage.IndexShard, config: Config, workspace: Workspace) -> None:
     report.show_in_prefect()
     stage.build_shard(shard, config, workspace)

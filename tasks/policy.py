@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -16,6 +17,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from nonlocal_core import isolation
 from nonlocal_core.errors import ConfigError, is_worth_retrying
+from tasks import relayed
 
 PORTS = {"dask": 8786, "ray": 10001}
 START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray start --head`"}
@@ -28,7 +30,7 @@ class Retry(NamedTuple):
     first_delay_s: float
     """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
     timeout_s: float | None
-    """seconds after which a try is ended, where Python gets to run; a video has runtime.video_timeout_s besides"""
+    """seconds after which a try is ended, whatever it waits for; nothing ends a shard that gets on"""
 
     @property
     def delays_s(self) -> list[float]:
@@ -71,10 +73,14 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 
     Raises: what a shard raised that no retry could mend.
     """
-    with isolation.interruptible(shard_runner(runner)) as pool:
-        if shards:  # a mapping over nothing is an error in Prefect
+    with contextlib.ExitStack() as stack:
+        with relayed.deaf():  # what starts here is not for a terminal's Ctrl-C to end
+            pool = stack.enter_context(isolation.interruptible(shard_runner(runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
-            pool.map(task, arguments).result()
+            # A mapping over nothing is an error in Prefect.
+            futures = pool.map(task, arguments) if shards else None
+        if futures:
+            futures.result()
 
 
 def check_runner(name: str) -> None:
@@ -126,6 +132,15 @@ def shard_runner(name: str) -> Any:
         cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=name)
+
+
+def shard_options(stage: str) -> dict[str, Any]:
+    """The arguments of the `@task` of a stage's shards.
+
+    Without a time limit: Prefect cannot end what waits in a thread, and would warn of it.  A shard waits for one
+    video at a time, and runtime.video_timeout_s ends that.
+    """
+    return {**options(stage), "timeout_seconds": None}
 
 
 def options(stage: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from nonlocal_core.artifacts import Entry, Reference, Workspace
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
 from nonlocal_core.sections import RuntimeConfig
+from tasks import relayed
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def _how_far(progress: dict[str, Any]) -> str:
 
 
 def show_in_prefect() -> None:
-    """Send the library's log and progress to the UI; called by every task, does its work once."""
+    """Send the library's log and progress to the UI, and to the command; called by every task, works once."""
+    relayed.speak()
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     ticks = logging.getLogger(TICKS)
     if not any(isinstance(handler, ProgressArtifacts) for handler in ticks.handlers):

@@ -222,7 +222,9 @@ def what_to_do(file: Path, many: str = "its videos") -> str:
 
 
 def gigabytes(num_bytes: float) -> str:
-    """A size for a person: `17.2 GB`, `0.0042 GB`."""
+    """A size for a person: `17.2 GB`, `0.0042 GB`, `nothing`."""
+    if not num_bytes:
+        return "nothing"
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.4f} GB"
 
 

@@ -33,8 +33,12 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
     Raises: InputError if there is no such file or entry; ConfigError if devices cannot share a batch.
     """
     file = first_weights(config, workspace)
-    train = config.train.shared_by(config.runtime.num_devices)
-    train = train.model_copy(update={"init": digest_of(file.read_bytes()) if file else ""})
+    return key_from(digest_of(file.read_bytes()) if file else "", cache, config)
+
+
+def key_from(init: str, cache: RecordCache, config: Config) -> str:
+    """The key of a training that starts from the weights of this digest."""
+    train = config.train.shared_by(config.runtime.num_devices).model_copy(update={"init": init})
     return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
 
 

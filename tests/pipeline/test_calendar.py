@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nonlocal_core import isolation, nightly, registry
+from nonlocal_core import isolation, registry
 from nonlocal_core.artifacts import Checkpoint, Entry, Manifest, RecordCache, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.data import encoding, probes
@@ -22,6 +23,7 @@ from nonlocal_core.stages.evaluate import evaluate
 from nonlocal_core.stages.index import index
 from nonlocal_core.stages.register import register
 from nonlocal_core.stages.train import train
+from tasks import nightly
 
 CONFIG = resolve(
     "tiny",
@@ -77,7 +79,7 @@ def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:
     manifest = index(videos_dir, CONFIG, workspace)
     cached = cache(manifest, CONFIG, workspace)
     steps, entry = 0, None
-    if nightly.made_before(cached, CONFIG, workspace) is None:
+    if nightly.find(cached, CONFIG, workspace) is None:
         checkpoint: Checkpoint = train(cached, CONFIG, workspace)
         steps = checkpoint.num_steps
         entry = register(checkpoint, evaluate(checkpoint, cached, CONFIG, workspace), cached, CONFIG, workspace)
@@ -194,6 +196,14 @@ def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     assert len(bad) == 2
     starts = [workspace.provenance(made)["init"] for made in checkpoints(workspace)]
     assert sum(start is None for start in starts) == 1, "all but the first start from the champion"
+
+    sunday_cache = nights[-1].cache
+    assert nightly.find(sunday_cache, CONFIG, workspace) == "v0005"
+    for stage in ("cache", "train", "evaluate"):  # an upgrade changes what it makes
+        with monkeypatch.context() as upgrade:
+            module = importlib.import_module(f"nonlocal_core.stages.{stage}")
+            upgrade.setattr(module, "VERSION", module.VERSION + 1)
+            assert nightly.find(sunday_cache, CONFIG, workspace) is None, stage
 
     again, fresh, _ = week(tmp_path / "second", opened)
     assert decisions(fresh) == decisions(workspace)

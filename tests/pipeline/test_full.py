@@ -178,6 +178,16 @@ def test_predicts_from_the_command_line(
     )
     assert done.returncode == 2
     assert done.stderr == "error: window_s=often does not fit: name a number\n"
+    done = subprocess.run([*command, "tiny"], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "error: 'tiny' is not of the form key=value; predict.py has no preset\n"
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "text.mp4").write_text("this is not a video")
+    command[2:3] = [str(tmp_path / "bad")]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("error: none of 1 videos could be predicted: text.mp4 ")
+    assert json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))["videos"][0]["status"] == "unreadable"
 
 
 def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> None:

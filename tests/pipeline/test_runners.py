@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import re
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +20,9 @@ from flows.prepare import Prepared, prepare
 from nonlocal_core.artifacts import ARTIFACT_FILE
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
+from tasks import relayed
+
+REPOSITORY = Path(__file__).parents[2]
 
 SETTINGS = {
     "cache.short_side": 64,
@@ -28,6 +37,11 @@ def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_toy_videos(tmp_path_factory.mktemp("videos"), num_videos=12)
     (folder / "falls" / "text.mp4").write_text("this is not a video")
     return folder
+
+
+@pytest.fixture(scope="module")
+def many_videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_toy_videos(tmp_path_factory.mktemp("many"), num_videos=96)
 
 
 @pytest.fixture
@@ -82,6 +96,60 @@ def test_ray_makes_the_same_bytes(prefect_server: None, videos_dir: Path, tmp_pa
     for name in ("threads", "ray"):
         prepare("tiny", SETTINGS, videos_dir, tmp_path / name, runner=name)
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "threads")
+
+
+@pytest.mark.parametrize("runner", ["processes", "dask"])
+def test_ctrl_c_is_one_line_and_keeps_finished_shards(
+    environment: dict[str, str], many_videos_dir: Path, tmp_path: Path, runner: str
+) -> None:
+    """A terminal sends it to every process of the command."""
+    words = [f"videos_dir={many_videos_dir}", f"workspace_dir={tmp_path}", "runtime.cache_shard_videos=8"]
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "flows" / "prepare.py"), "tiny", *words, f"runner={runner}"],
+        cwd=REPOSITORY,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started_s = time.monotonic()
+    while len(_shards(tmp_path)) < 3:  # the first one is decoded before the others are cut
+        assert process.poll() is None
+        assert time.monotonic() - started_s < 120
+        time.sleep(0.02)
+    assert len(_family(process.pid)) > 2
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    *before, last = said.splitlines()
+    assert last == "stopped; nothing is lost: the same command goes on from here"
+    assert all(re.match(r"(index|cache), shard|\d+ (more )?videos|.* has the layout", line) for line in before), (
+        said
+    )
+    started_s = time.monotonic()
+    while _family(process.pid):
+        assert time.monotonic() - started_s < 10, _family(process.pid)
+        time.sleep(0.1)
+    kept = _shards(tmp_path)
+    assert 3 <= len(kept) < 12
+    made = prepare("tiny", {"runtime.cache_shard_videos": 8}, many_videos_dir, tmp_path)
+    assert made.cache.num_ok == 96
+    assert kept.items() <= _shards(tmp_path).items()
+
+
+def _shards(workspace_dir: Path) -> dict[str, int]:
+    """The finished shards of a cache and when they were written."""
+    return {str(file): file.stat().st_mtime_ns for file in workspace_dir.glob("records/*/*.parquet")}
+
+
+def _family(process_id: int) -> dict[int, str]:
+    """The processes that a command has started, and those that they have started, as far as they live."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{relayed.VARIABLE}={process_id}:".encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,78 @@
+"""What the UI shows: how far a stage is, and the texts of the form of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.importtools import import_object
+
+from flows.full import full
+from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.progress import Progress
+from tasks import report
+
+REPOSITORY = Path(__file__).parents[2]
+DEPLOYMENTS = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+SMALL = {
+    "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
+    "train.epochs": 2, "train.crop_size": 32, "train.val_epochs": 0, "evaluate.crop_size": 32,
+    "evaluate.num_clips": 1, "runtime.device": "CPU", "runtime.attention_videos": 0,
+}  # fmt: skip
+
+
+def shown(key: str) -> dict[str, float]:
+    """The bars of a key on the server: text and per cent."""
+    asked = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        return {str(one.description): float(str(one.data)) for one in client.read_artifacts(artifact_filter=asked)}
+
+
+def test_each_stage_shows_its_counts(prefect_server: None, tmp_path: Path) -> None:
+    made = full("tiny", SMALL, make_toy_videos(tmp_path / "videos", 13), tmp_path / "w")
+    assert shown("index-progress")["13 of 13 videos"] == 100
+    assert shown("cache-progress")["8 of 8 videos"] == 100, "the first shard"
+    assert shown("cache-progress")["5 of 5 videos"] == 100
+    assert (
+        shown("evaluate-progress")[f"{made.evaluation.num_scored} of {made.evaluation.num_scored} videos"] == 100
+    )
+    steps = made.checkpoint.num_steps
+    assert any(text.startswith(f"{steps} of {steps} steps, loss ") for text in shown("train-progress"))
+
+
+def test_a_bar_says_how_long_it_will_take(prefect_server: None) -> None:
+    seen: list[Any] = []
+
+    @task
+    def work() -> None:
+        report.show_in_prefect()
+        progress = Progress("some-stage", "all", 4, "videos")
+        progress.started_s -= 300
+        progress.advance()
+        seen.append(shown("some-stage-progress"))
+        progress.advance(3)
+
+    @flow
+    def run() -> None:
+        work()
+
+    run()
+    assert seen == [{"1 of 4 videos, about 15 min left": 25}]
+    assert shown("some-stage-progress") == {"4 of 4 videos": 100}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: str(one["name"]))
+def test_every_parameter_of_a_form_is_explained_and_has_a_default(deployment: dict[str, Any]) -> None:
+    schema = parameter_schema(import_object(deployment["entrypoint"].replace("/", ".").replace(".py:", ".")))
+    assert len(schema.properties) > 5
+    for name, field in schema.properties.items():
+        assert len(field.get("description", "")) > 5, name
+        must = {"source"} if deployment["name"] == "predict" else set()
+        assert ("default" in field or name in deployment["parameters"]) != (name in must), name
+    assert deployment["parameters"].keys() <= schema.properties.keys()
