@@ -230,5 +230,5 @@ def test_threads_share_a_shard(folder: Path) -> None:
 
 def test_sizes_for_people() -> None:
     assert [store.gigabytes(n) for n in (17.2e9, 1e8, 99e6, 4.2e6, 0)] == [
-        "17.2 GB", "0.1 GB", "0.0990 GB", "0.0042 GB", "0.0000 GB"
+        "17.2 GB", "0.1 GB", "0.0990 GB", "0.0042 GB", "nothing"
     ]  # fmt: skip

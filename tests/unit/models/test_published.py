@@ -251,7 +251,7 @@ def test_an_array_is_as_large_as_its_data(tmp_path, shape):
     made = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
     path = tmp_path / "a.pkl"
     path.write_bytes(f"(dS'w'\n{made}(I1\n({text}t{dtype}I00\nS'{'a' * 24}'\ntbs.".encode())
-    with pytest.raises(InputError, match=r"shape is not that of its data|cannot be read"):
+    with pytest.raises(InputError, match=r"shape is not that of its data|is no file of weights"):
         read(path)
 
 
@@ -335,7 +335,7 @@ def test_tricks_with_zip_archives(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(twice, "a") as archive:
         archive.writestr("some/data/0", FLOATS.tobytes())
     for path, told in {
-        tmp_path / "path.pth": "cannot be read",
+        tmp_path / "path.pth": "is no file of weights, or is damaged",
         packed: "compressed",
         bomb: "compressed",
         two: "no checkpoint of PyTorch",
@@ -383,18 +383,18 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for path, told in {
         tmp_path / "missing.pth": "no such file",
         tmp_path: "is a folder",
-        text: "cannot be read",
+        text: "is no file of weights, or is damaged",
         empty: "no checkpoint of PyTorch",
-        cut: "cannot be read",
-        save(tmp_path / "short.pth", WHOLE, [FLOATS[:11]]): "cannot be read",
-        save(tmp_path / "gone.pth", WHOLE): "cannot be read",
+        cut: "is no file of weights, or is damaged",
+        save(tmp_path / "short.pth", WHOLE, [FLOATS[:11]]): "is no file of weights, or is damaged",
+        save(tmp_path / "gone.pth", WHOLE): "is no file of weights, or is damaged",
         save(tmp_path / "other.pth", dictionary({"epoch": "S'a'\n"})): "no dictionary of tensors",
         save(tmp_path / "numbers.pth", dictionary({"epoch": "I3\n"})): "no tensors",
-        cut_old: "cannot be read",
+        cut_old: "is no file of weights, or is damaged",
         big: "little-endian",
         longer: "not as long",
-        tmp_path / "a.ckpt": "cannot be read",
-        tmp_path / "a.safetensors": "cannot be read",
+        tmp_path / "a.ckpt": "is no file of weights, or is damaged",
+        tmp_path / "a.safetensors": "is no file of weights, or is damaged",
     }.items():
         with pytest.raises(InputError, match=told):
             read(path)
@@ -410,5 +410,5 @@ def test_a_mindspore_tensor_is_as_large_as_its_data(tmp_path):
     value.tensor.tensor_type = "Float32"
     value.tensor.tensor_content = b"aaaa"
     (tmp_path / "a.ckpt").write_bytes(message.SerializeToString())
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is no file of weights, or is damaged"):
         read(tmp_path / "a.ckpt")
