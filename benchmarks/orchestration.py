@@ -4,7 +4,7 @@
 
 Wall seconds, medians.  The run that has nothing to do is `python flows/full.py tiny` over a finished workspace,
 from the start of the process to its end, with a server of its own.  The share compares a first run with the same
-stages called without Prefect, in turns, each in a workspace of its own that has the videos; 50 epochs take some 4
+stages called without Prefect, in turns, each in a workspace of its own that has the videos; 100 epochs take some 4
 minutes on two cores.
 Bars: 15 s for the run with nothing to do, 0.5 s a stage apart from the start, 10 % of a run of 4 minutes.
 """
