@@ -17,7 +17,8 @@ from pathlib import Path
 import av
 import videos
 
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.stages import cache, index
 

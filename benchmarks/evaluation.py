@@ -33,7 +33,7 @@ import mindspore as ms
 import numpy as np
 import videos
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader

@@ -39,7 +39,7 @@ def plain(videos_dir: Path, workspace_dir: Path) -> None:
 
 def ours(videos_dir: Path, workspace_dir: Path) -> None:
     """The index stage."""
-    from nonlocal_core.artifacts import Workspace
+    from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.config import resolve
     from nonlocal_core.stages import index
 

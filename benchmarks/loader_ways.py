@@ -54,7 +54,8 @@ def ours_normalised(folder: Path, clip_len: int, interval: int, codec: str) -> I
 
 
 def _our_batches(folder: Path, clip_len: int, interval: int, codec: str) -> Iterator[Any]:
-    from nonlocal_core.artifacts import RecordCache, Workspace
+    from nonlocal_core.artifacts.references import RecordCache
+    from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.config import resolve
     from nonlocal_core.data import loader
     from nonlocal_core.data.records import RecordReader

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import videos
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.data import video
 from nonlocal_core.stages import cache, index

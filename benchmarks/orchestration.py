@@ -28,9 +28,13 @@ PLAIN = """
 import sys
 from pathlib import Path
 from nonlocal_core import child
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
-from nonlocal_core.stages import cache, evaluate, index, register, train
+from nonlocal_core.stages import cache
+from nonlocal_core.stages import evaluate
+from nonlocal_core.stages import index
+from nonlocal_core.stages import register
+from nonlocal_core.stages import train
 workspace = Workspace(Path(sys.argv[1]))
 config = resolve("tiny", dict(word.split("=") for word in sys.argv[2:]))
 manifest = index.index(workspace.root / "toy-videos", config, workspace)
@@ -43,7 +47,8 @@ register.register(made, scored, cached, config, workspace)
 IN_FLOW = """
 import sys, time
 from prefect import flow, task
-from tasks import policy, report
+from tasks import policy
+from tasks import report
 if sys.argv[1] == "map":
     @task(**policy.options("cache"))
     def one(shard):

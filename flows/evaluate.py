@@ -11,7 +11,8 @@ from typing import Any
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Frozen, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import ConfigError, InputError
 from tasks.cache import cache

@@ -11,7 +11,8 @@ from typing import Any
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.artifacts import Frozen, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Frozen, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from tasks import policy
 from tasks.cache import cache

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Frozen, Reference
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, Reference
 from nonlocal_core.config import Config, resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.presets import PRESETS

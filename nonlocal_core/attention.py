@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import command, registry
-from nonlocal_core.artifacts import Frozen, RecordCache, Workspace, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.references import Frozen, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import encoding, loader, sampling, transforms, video
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError, DecodeError, InputError

@@ -11,7 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from nonlocal_core import locks
+from nonlocal_core.artifacts import locks
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.sections import RuntimeConfig
 

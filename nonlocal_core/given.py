@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, key_of, write_json
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.keys import key_of
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 
 VERSION = 1
 DESCRIBED = ("cache", "clip", "model", "train")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config import Config
 from nonlocal_core.errors import ChildError
 

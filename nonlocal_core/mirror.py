@@ -25,7 +25,7 @@ from typing import NamedTuple
 from pyarrow import fs
 
 from nonlocal_core import command, registry
-from nonlocal_core.artifacts import ARTIFACT_FILE, Workspace
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data import places, remote, store
 from nonlocal_core.errors import InputError, RemoteError
 

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from nonlocal_core import command
-from nonlocal_core.artifacts import ARTIFACT_FILE, RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data import cache_plan, cached, store
 from nonlocal_core.errors import DamagedError, InputError
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_core import command
-from nonlocal_core.artifacts import ARTIFACT_FILE, Evaluation
+from nonlocal_core.artifacts.references import Evaluation
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.stages import cache as stage
 from tasks import policy, report

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prefect import task
 
-from nonlocal_core.artifacts import Manifest, Workspace
+from nonlocal_core.artifacts.references import Manifest
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data import toy
 from nonlocal_core.errors import InputError

@@ -7,7 +7,9 @@ from typing import Any
 from prefect import task
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, key_of
+from nonlocal_core.artifacts.keys import key_of
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.stages import cache as cache_stage
 from nonlocal_core.stages import evaluate as evaluate_stage

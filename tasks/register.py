@@ -9,7 +9,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.registry import told, tracker

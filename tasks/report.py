@@ -20,7 +20,8 @@ from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
 from nonlocal_core import html_report
-from nonlocal_core.artifacts import Entry, Reference, Workspace
+from nonlocal_core.artifacts.references import Entry, Reference
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
 from nonlocal_core.sections import RuntimeConfig

@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.artifacts import write_atomically
-from nonlocal_core.data import store, tables
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.data import store
 from nonlocal_core.data.encoding import Encoded
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.sections import CacheConfig

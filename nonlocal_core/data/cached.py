@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nonlocal_core.data import store, tables
+from nonlocal_core.artifacts import tables
+from nonlocal_core.data import store
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from nonlocal_core.artifacts import digest_of
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.errors import DamagedError
 
 FOLDER = "index/frozen"

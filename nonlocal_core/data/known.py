@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nonlocal_core.artifacts import digest_of
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.data.manifest import PROBED
 from nonlocal_core.errors import DamagedError
 

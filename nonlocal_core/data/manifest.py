@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError, InputError
 
 PROBED: list[tuple[str, pa.DataType]] = [

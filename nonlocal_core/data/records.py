@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import cached, encoding, store, transforms, video
 from nonlocal_core.errors import DamagedError, DecodeError
 

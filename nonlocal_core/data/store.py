@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import digest_of, sync
+from nonlocal_core.artifacts.files import sync
+from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.errors import DamagedError
 
 FOLDER = "records"

@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from nonlocal_core.ablations import Ablation, Scored
-from nonlocal_core.artifacts import Workspace, digest_of, key_of, write_atomically
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import comparison, figures, report
 
 VERSION = 1

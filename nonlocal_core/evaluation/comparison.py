@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
 from nonlocal_core.evaluation import metrics
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [

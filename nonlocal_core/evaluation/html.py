@@ -17,7 +17,8 @@ from markupsafe import Markup
 from pydantic import BaseModel
 
 from nonlocal_core import __version__
-from nonlocal_core.artifacts import Workspace, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DamagedError

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.evaluation.lettering import letter
 
 Frames = NDArray[np.uint8]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from nonlocal_core.artifacts import Evaluation, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.evaluation.figures import Figures
 
 REPORT_FILE = "report.md"

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data import cached
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.evaluation import metrics

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.data import tables
+from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import views
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.training import checkpoint

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_core import command
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry import aliases, deciding, tracker
 from nonlocal_core.registry.entries import entries, line_of, verify

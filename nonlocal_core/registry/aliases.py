@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.registry.entries import check, entry, line_of
 from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.entries import RANKS_FILE, Facts, line_of
 from nonlocal_core.registry.state import FOLDER, State
@@ -147,7 +147,7 @@ def ranks(workspace: Workspace, version: str) -> pd.DataFrame:
 
     Raises: DamagedError if the table is not there or damaged.
     """
-    from nonlocal_core.data import tables
+    from nonlocal_core.artifacts import tables
     from nonlocal_core.evaluation import comparison
 
     file = workspace.root / FOLDER / version / RANKS_FILE

@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Workspace, digest_of, sync, write_json
+from nonlocal_core.artifacts.files import sync, write_json
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.state import FOLDER, State
 
@@ -74,7 +77,7 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
 
     Raises: DamagedError if the weights are not there.
     """
-    from nonlocal_core.data import tables  # pandas takes a second to import, and few commands need it
+    from nonlocal_core.artifacts import tables  # pandas takes a second to import, and few commands need it
 
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

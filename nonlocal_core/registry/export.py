@@ -23,7 +23,8 @@ import safetensors.numpy
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import Workspace, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
 from nonlocal_core.models import weights
 from nonlocal_core.models.convolution import use_operators

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry.entries import Facts, entry, line_of
 from nonlocal_core.registry.state import FOLDER, read
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.entries import WEIGHTS_FILE, Facts, entry
 from nonlocal_core.registry.state import CHAMPION, FOLDER, read, resolve

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry import deciding
 from nonlocal_core.registry.entries import ENTRY_FILE, Facts, entries, keep, line_of, number, sha256_of
 from nonlocal_core.registry.state import CHAMPION, FOLDER, Decision, State, now, read, write

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nonlocal_core.artifacts import Frozen, Workspace, write_json
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.references import Frozen
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 
 FOLDER = "registry"

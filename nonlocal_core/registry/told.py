@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.state import read

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
 from nonlocal_core.registry.entries import Facts, entries, line_of
 from nonlocal_core.registry.state import FOLDER, State, read

@@ -20,16 +20,10 @@ from typing import Any
 import pandas as pd
 
 from nonlocal_core import isolation
-from nonlocal_core.artifacts import (
-    ARTIFACT_FILE,
-    Frozen,
-    Manifest,
-    RecordCache,
-    Workspace,
-    digest_of,
-    key_of,
-    write_json,
-)
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data import cache_plan, cached, encoding, places, store
 from nonlocal_core.data import manifest as manifests

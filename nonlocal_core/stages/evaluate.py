@@ -20,17 +20,13 @@ import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core import child, cuda
-from nonlocal_core.artifacts import (
-    Checkpoint,
-    Evaluation,
-    RecordCache,
-    Workspace,
-    digest_of,
-    key_of,
-    write_json,
-)
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
-from nonlocal_core.data import places, sampling, tables
+from nonlocal_core.data import places, sampling
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.progress import Progress

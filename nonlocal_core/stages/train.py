@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nonlocal_core import cuda, registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of, key_of
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.errors import InputError
 from nonlocal_core.registry.lineage import packages

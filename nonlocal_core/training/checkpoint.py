@@ -23,7 +23,9 @@ import safetensors.numpy
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import Checkpoint, Frozen, digest_of, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import Checkpoint, Frozen
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.artifacts.files import write_atomically
 
 FILE = "curves.png"
 MOST_POINTS = 2000

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core import child, device_slot
-from nonlocal_core.artifacts import Frozen, RecordCache, write_atomically
+from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.config import Config
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 from nonlocal_core.sections import RuntimeConfig

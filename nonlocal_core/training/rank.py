@@ -49,7 +49,7 @@ def train(job_file: Path) -> None:
     cuda.load(runtime)  # before anything imports mindspore
     from mindspore import communication
 
-    from nonlocal_core.artifacts import Workspace
+    from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.data import loader
     from nonlocal_core.data.records import RecordReader
     from nonlocal_core.training import device, loop, parallel

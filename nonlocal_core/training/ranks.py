@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts import digest_of
+from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.config import Config
 from nonlocal_core.data import loader
 from nonlocal_core.errors import WorkspaceError

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.progress import Progress
 from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training import curves

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 from exported import add_network, code_of
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry import WEIGHTS_FILE
 from nonlocal_core.registry.export import export
 from nonlocal_core.training import checkpoint

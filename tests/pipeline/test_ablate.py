@@ -13,7 +13,7 @@ import pytest
 
 from flows.ablate import ablate
 from nonlocal_core.ablations import TABLES, variants
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from nonlocal_core import isolation, registry
-from nonlocal_core.artifacts import Checkpoint, Entry, Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.data import encoding, probes
 from nonlocal_core.data import manifest as manifests

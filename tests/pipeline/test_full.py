@@ -16,7 +16,8 @@ import pytest
 from flows.full import NothingNew, Summary, full
 from flows.prepare import prepare
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Workspace
+from nonlocal_core.artifacts.references import Checkpoint
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError, InputError
 

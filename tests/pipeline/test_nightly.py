@@ -30,7 +30,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from flows import dead_runs
 from flows.lifeline import children
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.toy import make_toy_videos
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from tasks.register import register
 

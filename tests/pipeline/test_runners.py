@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from flows.prepare import Prepared, prepare
-from nonlocal_core.artifacts import ARTIFACT_FILE
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
 from tasks import relayed

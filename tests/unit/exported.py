@@ -11,7 +11,8 @@ from registered import NUM_VIDEOS, ranks, scored
 from small import small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Entry, Workspace
+from nonlocal_core.artifacts.references import Entry
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.sections import RegistryConfig

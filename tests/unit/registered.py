@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Entry, Evaluation, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation.comparison import RANKS
 from nonlocal_core.sections import RegistryConfig
 

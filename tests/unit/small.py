@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config, resolve
 
 SETTINGS: dict[str, object] = {

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.artifacts import ARTIFACT_FILE, Checkpoint, Manifest, Workspace, digest_of, key_of, write_json
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Checkpoint, Manifest
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.errors import DamagedError, WorkspaceError
 from nonlocal_core.sections import Section

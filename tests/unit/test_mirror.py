@@ -14,7 +14,8 @@ from s3_server import S3, Door
 from small import Toy, files_of, small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import RemoteError, WorkspaceError
 from nonlocal_core.mirror import main, mirror

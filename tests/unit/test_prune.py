@@ -11,7 +11,9 @@ import pytest
 from small import files_of, small_config
 
 from nonlocal_core import prune
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace, digest_of
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import store
 from nonlocal_core.data.records import RecordReader

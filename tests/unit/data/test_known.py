@@ -115,7 +115,7 @@ def test_a_part_that_is_gone_while_all_are_read_is_no_end(tmp_path: Path) -> Non
 
 WRITER = """
 from pathlib import Path
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import known
 workspace = Workspace({root!r})
 for number in range(45):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import python, small_config
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError, DamagedError
@@ -312,7 +312,8 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import numpy as np
 from small import python, small_config
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 

@@ -9,7 +9,8 @@ import pytest
 from small import small_config
 from video_files import encode_video, frames_by_ffmpeg, make_family, number_of, painted
 
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import cached, loader, transforms
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.records import RecordReader

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 from small import small_config
 
-from nonlocal_core.artifacts import Entry, Evaluation, Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Entry, Evaluation, Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache

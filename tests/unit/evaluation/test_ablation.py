@@ -12,7 +12,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from nonlocal_core.ablations import Scored, variants
-from nonlocal_core.artifacts import Checkpoint, Evaluation, Workspace, write_json
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import figures
 from nonlocal_core.evaluation.ablation import compare
 

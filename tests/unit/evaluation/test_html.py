@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nonlocal_core import html_report
-from nonlocal_core.artifacts import Workspace, write_json
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import html, run_facts
 from nonlocal_core.registry.lineage import lineage, text_of
 from tasks import report

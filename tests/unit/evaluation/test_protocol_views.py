@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small import small_config
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader, sampling, video
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.evaluation import inference, views

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from nonlocal_core.artifacts import Evaluation
+from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.evaluation import figures, report
 
 LABELS = ["jump | run", "sit", "übt 視", "unseen"]

@@ -93,8 +93,10 @@ STEP = """
 import numpy as np
 from nonlocal_core.config import resolve
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import device, optimizers
-from nonlocal_core.training.step import Inputs, make_step
+from nonlocal_core.training import device
+from nonlocal_core.training import optimizers
+from nonlocal_core.training.step import Inputs
+from nonlocal_core.training.step import make_step
 config = resolve("tiny", {"runtime.device": "CPU"})
 device.use(config.runtime)
 net = I3D(config.model, 4)

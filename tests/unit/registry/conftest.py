@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_of_processes_that_expect_the_same_one_wins(three):
     code = f"""
 import sys
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import WorkspaceError
 workspace = Workspace({str(three.root)!r})
 print("ready", flush=True)

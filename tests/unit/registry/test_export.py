@@ -10,7 +10,7 @@ import pytest
 import safetensors
 from exported import LABELS, add_network, code_of
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.models import names
 from nonlocal_core.models.theirs import mmaction2_name

@@ -102,7 +102,7 @@ def test_two_processes_that_add_at_once_give_two_versions_and_one_decision_each(
     processes = [
         python(f"""
 from pathlib import Path
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from registered import add
 add(Workspace(Path({str(workspace.root)!r})), {name!r}, {top1})
 """)
@@ -144,7 +144,7 @@ def test_waiting_for_another_run_is_said(workspace, caplog):
     process = python(f"""
 import time
 from pathlib import Path
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 with Workspace(Path({str(workspace.root)!r})).locked("registry"):
     print("held", flush=True)
     time.sleep(0.5)

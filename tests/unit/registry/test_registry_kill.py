@@ -10,7 +10,7 @@ from registered import add, scored
 from small import python
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 
 NAMES = {"a": 0.5, "b": 0.4, "c": 0.7, "d": 0.6}
 
@@ -31,7 +31,7 @@ AT_EACH_OPERATION = """
 import os, signal, sys
 from pathlib import Path
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from registered import add
 import nonlocal_core.data.tables, nonlocal_core.evaluation.comparison
 root, what = Path(sys.argv[1]), sys.argv[2]
@@ -97,7 +97,7 @@ def test_a_promotion_that_is_killed_is_done_or_not(tmp_path):
 
 REGISTER = """
 import sys
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from registered import add
 workspace = Workspace(sys.argv[1])
 print("ready", flush=True)

@@ -17,7 +17,8 @@ from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
 from nonlocal_core import isolation
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import cached, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.toy import make_toy_videos
@@ -147,7 +148,8 @@ import logging, os, signal
 from pathlib import Path
 from small import files_of, small_config
 from nonlocal_core import progress
-from nonlocal_core.artifacts import Manifest, Workspace
+from nonlocal_core.artifacts.references import Manifest
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.cache import cache
 
 class Cut(logging.Handler):
@@ -179,7 +181,8 @@ def test_two_runs_at_once_make_one_cache(toy, workspace):
     code = f"""
 from pathlib import Path
 from small import small_config
-from nonlocal_core.artifacts import Manifest, Workspace
+from nonlocal_core.artifacts.references import Manifest
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.cache import cache
 manifest = Manifest.model_validate_json({toy.manifest.model_dump_json()!r})
 config = small_config(runtime__cache_shard_videos=2)

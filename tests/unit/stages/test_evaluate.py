@@ -14,8 +14,9 @@ from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
 from nonlocal_core import scores
-from nonlocal_core.artifacts import Checkpoint, Evaluation, RecordCache, Workspace
-from nonlocal_core.data import loader, tables
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace, tables
+from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
@@ -211,7 +212,9 @@ import logging, os, signal
 from pathlib import Path
 from small import small_config
 from nonlocal_core import progress
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Checkpoint
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ChildError
 from nonlocal_core.stages import evaluate
 

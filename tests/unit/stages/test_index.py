@@ -14,9 +14,10 @@ import pytest
 from keys import OTHER, settings_in, settings_of
 from small import files_of, small_config
 
-from nonlocal_core.artifacts import Manifest, Workspace
+from nonlocal_core.artifacts.references import Manifest
+from nonlocal_core.artifacts.workspace import Workspace, tables
 from nonlocal_core.config import settings
-from nonlocal_core.data import known, tables, video
+from nonlocal_core.data import known, video
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage

@@ -14,7 +14,8 @@ import pytest
 from s3_server import S3, Door
 from small import small_config
 
-from nonlocal_core.artifacts import Manifest, RecordCache, Workspace
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import Config
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import store

@@ -11,7 +11,8 @@ import safetensors.numpy
 from small import files_of, small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, Evaluation, digest_of
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage

@@ -13,7 +13,9 @@ from registered import add
 from small import files_of, python, small_config
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import Checkpoint, RecordCache, Workspace, digest_of
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.stages import train as stage
 
@@ -107,7 +109,8 @@ def test_a_finished_training_is_found_without_mindspore(toy, tmp_path):
 import sys
 from registered import add
 from small import small_config
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.train import train
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
 print(train(cache, small_config(), Workspace({str(tmp_path)!r})).model_dump_json())

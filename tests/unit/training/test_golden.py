@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import resolve
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small import python, small_config
 
-from nonlocal_core.artifacts import Workspace
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DivergenceError
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import checkpoint, curves, watching
@@ -83,7 +83,8 @@ import logging, os, signal, threading
 from pathlib import Path
 from small import small_config
 from nonlocal_core import progress
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.train import train
 {code}
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})

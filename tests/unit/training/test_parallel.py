@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from small import python, small_config
 
-from nonlocal_core.artifacts import Checkpoint
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError
@@ -84,7 +84,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 from pathlib import Path
 from small import small_config
 from nonlocal_core import child
-from nonlocal_core.artifacts import RecordCache, Workspace
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ChildError
 from nonlocal_core.stages.train import train
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})

@@ -1,4 +1,4 @@
-"""References, keys, digests, and the workspace that artifacts live in.
+"""The workspace that artifacts live in: finds what is finished, builds what is not, and locks while it does.
 
     WORKSPACE/index/KEY/      a finished artifact: its files and, written last, artifact.json
     WORKSPACE/index/KEY.partial/  one that is being built, or was when its process died
@@ -11,7 +11,6 @@ A key says what was asked, a digest what came out.  Stages hand each other refer
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -21,148 +20,21 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from nonlocal_core import __version__, locks
+from nonlocal_core import __version__
+from nonlocal_core.artifacts import locks
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
-from nonlocal_core.sections import CacheConfig
 
 log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "artifact.json"
 R = TypeVar("R", bound="Reference")
-
-
-class Frozen(BaseModel):
-    """A frozen record that crosses a task boundary."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Reference(Frozen):
-    """A finished artifact: what was asked, what came out, where it lies."""
-
-    stage: ClassVar[str]
-    key: str
-    digest: str
-    path: str
-    """folder, relative to the workspace"""
-
-
-class Manifest(Reference):
-    """One row a video: `ROWS`, and the label ids: `LABELS`."""
-
-    stage: ClassVar[str] = "index"
-    ROWS: ClassVar[str] = "manifest.parquet"
-    LABELS: ClassVar[str] = "labels.json"
-    videos_dir: str
-    """where the videos lie today; in no key"""
-    num_videos: int
-    num_ok: int
-    num_labels: int
-
-
-class RecordCache(Reference):
-    """A manifest's videos with label and split, and which of them can be decoded; the frames lie in a store."""
-
-    stage: ClassVar[str] = "cache"
-    VIDEOS: ClassVar[str] = "videos.parquet"
-    LABELS: ClassVar[str] = "labels.json"
-    records: str
-    """folder of the store, relative to the workspace"""
-    settings: CacheConfig
-    """how the frames are kept"""
-    videos_dir: str
-    """where the videos lie today; in no key"""
-    manifest_digest: str
-    split_digests: dict[str, str]
-    """content and labels of each split, however they are cached"""
-    num_videos: int
-    num_ok: int
-    num_frames: int
-    num_bytes: int
-    """of its frames in the store"""
-
-
-class Checkpoint(Reference):
-    """Weights that describe themselves."""
-
-    stage: ClassVar[str] = "train"
-    file: str
-    """file name inside the folder"""
-    num_steps: int
-    num_clips: int
-    final_loss: float
-
-
-class Evaluation(Reference):
-    """Scores of every video of a split, and what they come to."""
-
-    stage: ClassVar[str] = "evaluate"
-    protocol: str
-    """split, views and crop, as text"""
-    split_digest: str
-    top1: float
-    top5: float
-    num_scored: int
-    num_videos: int
-    coverage: str = ""
-    """what every figure is of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
-    loss: float | None = None
-    mean_class_accuracy: float | None = None
-
-
-class Entry(Reference):
-    """A row of the registry."""
-
-    stage: ClassVar[str] = "register"
-    version: str
-    is_champion: bool
-    reason: str
-
-
-def digest_of(*parts: object) -> str:
-    """A short hash of the parts, told apart: 16 hexadecimal digits."""
-    hasher = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        hasher.update(len(data).to_bytes(8, "little") + data)
-    return hasher.hexdigest()
-
-
-def key_of(stage: str, version: int, sections: Sequence[BaseModel], inputs: Sequence[str]) -> str:
-    """The key of what is asked: stage, its version, the settings that it reads, digests of its inputs."""
-    settings = [json.dumps(section.model_dump(mode="json"), sort_keys=True) for section in sections]
-    return digest_of(stage, version, *settings, "inputs", *inputs)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either whole or not there, also when the process or the machine dies."""
-    partial = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would be there after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically, for people to read too."""
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
 
 
 class Workspace:

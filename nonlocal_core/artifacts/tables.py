@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.artifacts import write_atomically
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.errors import DamagedError
 
 

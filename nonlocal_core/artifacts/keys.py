@@ -1,0 +1,24 @@
+"""Hashes: a key says what was asked, a digest what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+
+def digest_of(*parts: object) -> str:
+    """A short hash of the parts, told apart: 16 hexadecimal digits."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest()
+
+
+def key_of(stage: str, version: int, sections: Sequence[BaseModel], inputs: Sequence[str]) -> str:
+    """The key of what is asked: stage, its version, the settings that it reads, digests of its inputs."""
+    settings = [json.dumps(section.model_dump(mode="json"), sort_keys=True) for section in sections]
+    return digest_of(stage, version, *settings, "inputs", *inputs)

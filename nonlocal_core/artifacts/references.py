@@ -1,0 +1,97 @@
+"""What stages hand each other: small frozen records that name a finished artifact, never files or tables."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from nonlocal_core.sections import CacheConfig
+
+
+class Frozen(BaseModel):
+    """A frozen record that crosses a task boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reference(Frozen):
+    """A finished artifact: what was asked, what came out, where it lies."""
+
+    stage: ClassVar[str]
+    key: str
+    digest: str
+    path: str
+    """folder, relative to the workspace"""
+
+
+class Manifest(Reference):
+    """One row a video: `ROWS`, and the label ids: `LABELS`."""
+
+    stage: ClassVar[str] = "index"
+    ROWS: ClassVar[str] = "manifest.parquet"
+    LABELS: ClassVar[str] = "labels.json"
+    videos_dir: str
+    """where the videos lie today; in no key"""
+    num_videos: int
+    num_ok: int
+    num_labels: int
+
+
+class RecordCache(Reference):
+    """A manifest's videos with label and split, and which of them can be decoded; the frames lie in a store."""
+
+    stage: ClassVar[str] = "cache"
+    VIDEOS: ClassVar[str] = "videos.parquet"
+    LABELS: ClassVar[str] = "labels.json"
+    records: str
+    """folder of the store, relative to the workspace"""
+    settings: CacheConfig
+    """how the frames are kept"""
+    videos_dir: str
+    """where the videos lie today; in no key"""
+    manifest_digest: str
+    split_digests: dict[str, str]
+    """content and labels of each split, however they are cached"""
+    num_videos: int
+    num_ok: int
+    num_frames: int
+    num_bytes: int
+    """of its frames in the store"""
+
+
+class Checkpoint(Reference):
+    """Weights that describe themselves."""
+
+    stage: ClassVar[str] = "train"
+    file: str
+    """file name inside the folder"""
+    num_steps: int
+    num_clips: int
+    final_loss: float
+
+
+class Evaluation(Reference):
+    """Scores of every video of a split, and what they come to."""
+
+    stage: ClassVar[str] = "evaluate"
+    protocol: str
+    """split, views and crop, as text"""
+    split_digest: str
+    top1: float
+    top5: float
+    num_scored: int
+    num_videos: int
+    coverage: str = ""
+    """what every figure is of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
+    loss: float | None = None
+    mean_class_accuracy: float | None = None
+
+
+class Entry(Reference):
+    """A row of the registry."""
+
+    stage: ClassVar[str] = "register"
+    version: str
+    is_champion: bool
+    reason: str
