@@ -19,7 +19,7 @@ import videos
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.stages import cache, index
 
 KINETICS_VIDEOS = 240_000

@@ -34,7 +34,7 @@ import numpy as np
 import videos
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.evaluation import inference, views

@@ -21,7 +21,7 @@ def measure() -> None:
     import mindspore as ms
     import numpy as np
 
-    from nonlocal_core.config import resolve
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.models.i3d import I3D
     from nonlocal_core.training.optimizers import make_optimizer
     from nonlocal_core.training.step import Inputs, make_step

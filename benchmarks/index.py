@@ -40,7 +40,7 @@ def plain(videos_dir: Path, workspace_dir: Path) -> None:
 def ours(videos_dir: Path, workspace_dir: Path) -> None:
     """The index stage."""
     from nonlocal_core.artifacts.workspace import Workspace
-    from nonlocal_core.config import resolve
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.stages import index
 
     index.index(videos_dir, resolve("nl_i3d_r50_32x2", {}), Workspace(workspace_dir))

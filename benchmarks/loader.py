@@ -29,7 +29,7 @@ import numpy as np
 import videos
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.video import read_frames
 from nonlocal_core.stages import cache, index
 

@@ -39,7 +39,7 @@ def ours_normalised(folder: Path, clip_len: int, interval: int, codec: str) -> I
     """The same batches, normalised as the first part of a compiled step, where the device is this CPU."""
     import mindspore as ms
 
-    from nonlocal_core.config import resolve
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.data import loader
 
     model = resolve("nl_i3d_r50_32x2", {}).model
@@ -56,7 +56,7 @@ def ours_normalised(folder: Path, clip_len: int, interval: int, codec: str) -> I
 def _our_batches(folder: Path, clip_len: int, interval: int, codec: str) -> Iterator[Any]:
     from nonlocal_core.artifacts.references import RecordCache
     from nonlocal_core.artifacts.workspace import Workspace
-    from nonlocal_core.config import resolve
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.data import loader
     from nonlocal_core.data.records import RecordReader
 

@@ -58,7 +58,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     import mindspore as ms
     from mindspore import nn, ops
 
-    from nonlocal_core.model_section import ModelConfig
+    from nonlocal_core.config.model import ModelConfig
     from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
     class Plain(nn.Cell):

@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 from nonlocal_core import child
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.stages import cache
 from nonlocal_core.stages import evaluate
 from nonlocal_core.stages import index

@@ -166,7 +166,7 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     import mindspore as ms
     import numpy as np
 
-    from nonlocal_core.config import resolve
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.data.loader import normalise
     from nonlocal_core.models.i3d import I3D
     from nonlocal_core.training import device, optimizers, step

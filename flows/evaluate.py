@@ -13,7 +13,7 @@ from prefect import flow
 from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError, InputError
 from tasks.cache import cache
 from tasks.evaluate import evaluate, given_checkpoint

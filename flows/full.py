@@ -16,7 +16,7 @@ from prefect.states import Completed
 from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import InputError
 from tasks import policy
 from tasks.cache import cache

@@ -13,7 +13,7 @@ from prefect import flow
 from flows import command_line
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from tasks import policy
 from tasks.cache import cache
 from tasks.index import index, videos

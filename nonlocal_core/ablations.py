@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, Reference
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.presets import PRESETS
 
 TABLES = {
     "2a": "pairwise functions",

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.config.sections import RuntimeConfig
 
 log = logging.getLogger(__name__)
 

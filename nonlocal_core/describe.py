@@ -20,12 +20,12 @@ from mindspore import nn
 from mindspore.nn.utils import no_init_parameters
 
 from nonlocal_core import command
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D, BasicBlock, Bottleneck, ConvNorm
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
-from nonlocal_core.presets import PRESETS
 
 Shape = tuple[int, ...]
 PARTS = ("stem", "pool1", "res2", "pool2", "res3", "res4", "res5")

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from nonlocal_core.artifacts import locks
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import RuntimeConfig
 
 VISIBLE = {"GPU": "CUDA_VISIBLE_DEVICES", "Ascend": "ASCEND_RT_VISIBLE_DEVICES"}
 

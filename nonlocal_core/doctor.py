@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nonlocal_core import cuda
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError, NonlocalError
 
 DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}

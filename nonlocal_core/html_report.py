@@ -18,10 +18,10 @@ import numpy as np
 from nonlocal_core import child, command, registry
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, NonlocalError
 from nonlocal_core.evaluation import html, run_facts
 from nonlocal_core.evaluation.run_facts import Run
-from nonlocal_core.sections import RuntimeConfig
 
 if TYPE_CHECKING:
     from nonlocal_core.attention import Drawn

@@ -19,12 +19,12 @@ import mindspore as ms
 import numpy as np
 
 from nonlocal_core import command
+from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.data import layouts
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import layers, weights
 from nonlocal_core.models.profiles import PROFILES
-from nonlocal_core.sections import CacheConfig, ClipConfig, RuntimeConfig
-from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training import checkpoint, device
 
 TOLERANCE = 1e-4

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nonlocal_core import cuda, isolation
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import pictures, sampling, sources, spool, transforms, video
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import movies, timeline, views

@@ -13,7 +13,7 @@ from pydantic import Field
 from nonlocal_core import registry
 from nonlocal_core.artifacts.files import write_atomically, write_json
 from nonlocal_core.artifacts.references import Frozen
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ConfigError, InputError
 
 TOP = 5

@@ -9,7 +9,7 @@ from prefect import task
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.stages import cache as stage
 from tasks import policy, report
 

@@ -10,7 +10,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.stages import cache as cache_stage
 from nonlocal_core.stages import evaluate as evaluate_stage
 from nonlocal_core.stages import train as train_stage

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.registry import told, tracker
 from nonlocal_core.stages import register as stage

@@ -22,9 +22,9 @@ from prefect.events import emit_event
 from nonlocal_core import html_report
 from nonlocal_core.artifacts.references import Entry, Reference
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.progress import TICKS
-from nonlocal_core.sections import RuntimeConfig
 from tasks import relayed
 
 log = logging.getLogger(__name__)

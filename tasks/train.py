@@ -7,7 +7,7 @@ from prefect import task
 from nonlocal_core import child, memory
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.stages import train as stage
 from tasks import policy, report
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from nonlocal_core.sections import CacheConfig
+from nonlocal_core.config.sections import CacheConfig
 
 
 class Frozen(BaseModel):

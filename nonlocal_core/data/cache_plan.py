@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import store
 from nonlocal_core.data.encoding import Encoded
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.sections import CacheConfig
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("sha256", pa.string()),

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import isolation
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import places, probes, transforms, video
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
-from nonlocal_core.sections import CacheConfig
 
 
 class Job(NamedTuple):

@@ -19,12 +19,12 @@ import numpy as np
 from mindspore import ops
 from numpy.typing import NDArray
 
-from nonlocal_core.config import Config
+from nonlocal_core.config.model import ModelConfig
+from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.model_section import ModelConfig
-from nonlocal_core.sections import ClipConfig, EvaluateConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

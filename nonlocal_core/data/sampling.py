@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config.sections import ClipConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.sections import ClipConfig
 
 
 def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.Generator:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data import frozen
 from nonlocal_core.data.manifest import SCHEMA
 from nonlocal_core.errors import InputError
-from nonlocal_core.sections import IndexConfig
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core import isolation
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import encoding, transforms, video
 from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
-from nonlocal_core.sections import CacheConfig
 
 
 class Job(NamedTuple):

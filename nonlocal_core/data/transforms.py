@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.train_section import TrainConfig
 
 Frames = NDArray[np.uint8]
 Clip = Frames | list[Frames]

@@ -17,10 +17,10 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.data import loader
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation import arrows
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 

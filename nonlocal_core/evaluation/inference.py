@@ -10,12 +10,12 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config.model import map_sizes
+from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.data import loader
 from nonlocal_core.errors import InputError
-from nonlocal_core.model_section import map_sizes
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.progress import Progress
-from nonlocal_core.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.training import checkpoint, device
 
 log = logging.getLogger(__name__)

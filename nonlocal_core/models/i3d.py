@@ -15,7 +15,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
-from nonlocal_core.model_section import ModelConfig, looks_over_time
+from nonlocal_core.config.model import ModelConfig, looks_over_time
 from nonlocal_core.models.convolution import Convolution, Triple
 from nonlocal_core.models.nonlocal_block import NonlocalBlock, batch_norm
 

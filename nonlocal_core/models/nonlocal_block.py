@@ -16,7 +16,7 @@ import mindspore as ms
 from mindspore import nn
 from mindspore.common.initializer import HeNormal, Initializer, Normal, Zero
 
-from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.models.pairwise import Response
 
 

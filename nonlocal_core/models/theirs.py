@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models import names
 
 _RULES: names.Rules = [

@@ -16,8 +16,8 @@ import mindspore as ms
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models import names, published
 from nonlocal_core.models.file_configs import settings_and_clip
 from nonlocal_core.models.i3d import I3D

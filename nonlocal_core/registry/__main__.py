@@ -111,7 +111,7 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 
 def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    from nonlocal_core.config import Config
+    from nonlocal_core.config.tree import Config
 
     usual = Config().model_dump(mode="json")
     for section, leaves in config.items():

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.entries import RANKS_FILE, Facts, line_of
 from nonlocal_core.registry.state import FOLDER, State
-from nonlocal_core.sections import RegistryConfig
 
 if TYPE_CHECKING:
     import pandas as pd

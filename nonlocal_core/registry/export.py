@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
 from nonlocal_core.models import weights
 from nonlocal_core.models.convolution import use_operators
@@ -33,7 +34,6 @@ from nonlocal_core.models.theirs import mmaction2_name
 from nonlocal_core.registry import model_card
 from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
 from nonlocal_core.registry.state import FOLDER, read
-from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training import checkpoint, device
 
 SAME_KERNELS, OTHER_KERNELS = 1e-6, 1e-3

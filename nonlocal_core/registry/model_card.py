@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.model_section import ModelConfig, looks_over_time
+from nonlocal_core.config.model import ModelConfig, looks_over_time
 from nonlocal_core.registry.entries import Facts
 from nonlocal_core.registry.lineage import lineage, text_of
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry import deciding
 from nonlocal_core.registry.entries import ENTRY_FILE, Facts, entries, keep, line_of, number, sha256_of
 from nonlocal_core.registry.state import CHAMPION, FOLDER, Decision, State, now, read, write
-from nonlocal_core.sections import RegistryConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -24,7 +24,7 @@ from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import cache_plan, cached, encoding, places, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk

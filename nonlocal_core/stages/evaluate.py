@@ -25,12 +25,12 @@ from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import places, sampling
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.progress import Progress
-from nonlocal_core.sections import EvaluateConfig
 
 if TYPE_CHECKING:
     from nonlocal_core.data.records import RecordReader

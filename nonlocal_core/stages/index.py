@@ -20,7 +20,7 @@ from nonlocal_core.artifacts.files import write_atomically, write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import frozen, known, layouts, lists, manifest, places, probes, sources, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.progress import Progress

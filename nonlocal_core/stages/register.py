@@ -13,7 +13,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace, code_version
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.lineage import imported_from, packages
 

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Frozen
+from nonlocal_core.config.model import ModelConfig
+from nonlocal_core.config.sections import CacheConfig, ClipConfig
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import CacheConfig, ClipConfig
-from nonlocal_core.train_section import TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import os
 import mindspore as ms
 
 from nonlocal_core import device_slot
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import RuntimeConfig
 
 
 def find(runtime: RuntimeConfig) -> str:

@@ -11,8 +11,8 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint
 

@@ -16,7 +16,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
 from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError

@@ -8,8 +8,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.train_section import TrainConfig
 
 PARTS = ("stem", "res2", "res3", "res4", "res5")
 """of the network, from the clip to the features; the classifier follows"""

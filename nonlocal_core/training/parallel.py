@@ -25,9 +25,9 @@ from typing import NamedTuple
 from nonlocal_core import child, device_slot
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
-from nonlocal_core.config import Config
+from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
-from nonlocal_core.sections import RuntimeConfig
 from nonlocal_core.training.checkpoint import Description
 from nonlocal_core.training.device import find
 from nonlocal_core.training.ranks import Ranks

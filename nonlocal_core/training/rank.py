@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from nonlocal_core import child, cuda
-from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.config.sections import RuntimeConfig
 
 
 def main() -> None:

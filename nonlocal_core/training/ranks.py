@@ -15,7 +15,7 @@ from mindspore import Tensor, ops
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.keys import digest_of
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.errors import WorkspaceError
 

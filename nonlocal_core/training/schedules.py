@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.train_section import TrainConfig
+from nonlocal_core.config.train import TrainConfig
 
 Rates = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from numpy.typing import NDArray
 
-from nonlocal_core.config import Config
+from nonlocal_core.config.train import TrainConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.ranks import ALONE, Ranks
 

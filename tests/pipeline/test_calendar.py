@@ -15,7 +15,7 @@ import pytest
 from nonlocal_core import isolation, registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data import encoding, probes
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.toy import make_toy_videos

@@ -14,7 +14,7 @@ import pytest
 from flows.evaluate import Scored, evaluate_checkpoint
 from nonlocal_core import scores
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import InputError
 from nonlocal_core.models.i3d import I3D

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from tasks.register import register
 
 

@@ -13,9 +13,9 @@ from small import small_config
 from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.sections import RegistryConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import RegistryConfig
 from nonlocal_core.training import checkpoint
 
 LABELS = ("falls", "grows", "rises", "shrinks")

@@ -7,8 +7,8 @@ import pyarrow as pa
 from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.evaluation.comparison import RANKS
-from nonlocal_core.sections import RegistryConfig
 
 LABELS = {"falls": 0, "grows": 1}
 NUM_VIDEOS = 100

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.tree import Config, resolve
 
 SETTINGS: dict[str, object] = {
     "cache.short_side": 36,

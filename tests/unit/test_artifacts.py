@@ -15,9 +15,9 @@ from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Manifest
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.section import Section
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import DamagedError, WorkspaceError
-from nonlocal_core.sections import Section
 
 CHECKPOINT = {"digest": "d", "file": "weights", "num_steps": 1, "num_clips": 1, "final_loss": 0.5}
 

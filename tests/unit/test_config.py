@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nonlocal_core.config import Config, resolve, settings
+from nonlocal_core.config.sections import ClipConfig, IndexConfig
+from nonlocal_core.config.tree import Config, resolve, settings
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import ClipConfig, IndexConfig
 
 PACKAGE = Path(__file__).parents[2] / "nonlocal_core"
 

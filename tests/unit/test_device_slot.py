@@ -10,13 +10,13 @@ import pytest
 from small import python
 
 from nonlocal_core import device_slot
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import RuntimeConfig
 
 HOLD = """
 import logging, sys, time
 from nonlocal_core import device_slot
-from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.config.sections import RuntimeConfig
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 device_slot.hold({target!r}, {count}, RuntimeConfig(slots_dir={folder!r}))
 print("holds", flush=True)

@@ -77,7 +77,7 @@ def test_libraries_in_wheels_are_loaded_in_their_order(tmp_path, device, is_load
 import os, sys
 sys.path.insert(0, {str(tmp_path)!r})
 from nonlocal_core import cuda
-from nonlocal_core.sections import RuntimeConfig
+from nonlocal_core.config.sections import RuntimeConfig
 os.environ.pop("CUDA_HOME", None)
 print(*cuda.load(RuntimeConfig(device={device!r})))
 print(os.environ.get("CUDA_HOME"))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nonlocal_core import import_weights
+from nonlocal_core.config.sections import ClipConfig
 from nonlocal_core.models import layers
 from nonlocal_core.models.weights import load_published
-from nonlocal_core.sections import ClipConfig
 from nonlocal_core.training import checkpoint
 
 FIXTURES = Path(__file__).parents[1] / "parity/fixtures"

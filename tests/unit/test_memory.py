@@ -11,7 +11,7 @@ import pytest
 from small import small_config
 
 from nonlocal_core import child, memory
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, is_worth_retrying
 
 

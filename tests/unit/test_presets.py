@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from nonlocal_core.config import resolve
-from nonlocal_core.presets import PRESETS
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.tree import resolve
 
 
 @pytest.mark.parametrize("name", PRESETS)

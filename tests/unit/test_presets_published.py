@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.config import resolve
-from nonlocal_core.presets import PRESETS
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.tree import resolve
 
 TABLES = {
     "2a": ["71.8 / 89.7", "72.5 / 90.2", "72.7 / 90.5", "72.9 / 90.3", "72.8 / 90.5"],

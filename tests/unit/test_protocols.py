@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from nonlocal_core.config import resolve
+from nonlocal_core.config.protocols import PROTOCOLS
+from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.protocols import PROTOCOLS
-from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.stages import evaluate as stage
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data import splits
-from nonlocal_core.sections import IndexConfig
 
 
 def row(video_id: str, label: str, sha256: str = "", status: str = "ok", split: str = "") -> dict[str, Any]:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from video_files import encode_video, number_of
 
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import encoding, probes, transforms, video
 from nonlocal_core.data.encoding import Job
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.sections import CacheConfig
 
 SETTINGS = CacheConfig(short_side=40, jpeg_quality=95)
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from manifest_rows import dataset, row, split_of
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data import frozen, splits
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.sections import IndexConfig
 
 INDEX = IndexConfig(frozen_val="nightly")
 

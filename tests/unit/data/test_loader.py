@@ -9,10 +9,10 @@ import pytest
 from small import python, small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import ConfigError, DamagedError
-from nonlocal_core.model_section import ModelConfig
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.loader import normalise
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nonlocal_core
+from nonlocal_core.config.sections import ClipConfig
 from nonlocal_core.data import sampling
 from nonlocal_core.errors import InputError
-from nonlocal_core.sections import ClipConfig
 
 CLIPS = st.builds(ClipConfig, clip_len=st.integers(1, 16), frame_interval=st.integers(1, 6))
 LENGTHS = st.integers(1, 150)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.errors import InputError
-from nonlocal_core.train_section import TrainConfig
 
 SIDES = st.integers(16, 40)
 

@@ -13,10 +13,10 @@ from small import small_config
 
 from nonlocal_core import attention as command
 from nonlocal_core import html_report
+from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.data import video
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation import arrows, attention_rows, run_facts
-from nonlocal_core.model_section import ModelConfig, map_sizes
 from nonlocal_core.models.i3d import I3D
 
 REPOSITORY = Path(__file__).parents[3]

@@ -91,7 +91,7 @@ def test_the_stem_adds_one_product_after_the_other():
 
 STEP = """
 import numpy as np
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import device
 from nonlocal_core.training import optimizers

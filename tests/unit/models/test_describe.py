@@ -11,7 +11,7 @@ import pytest
 from mindspore import nn
 
 from nonlocal_core import describe
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock

@@ -4,9 +4,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from nonlocal_core.config import resolve
+from nonlocal_core.config.model import ModelConfig, map_sizes
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.model_section import ModelConfig, map_sizes
 from nonlocal_core.models.i3d import I3D
 
 RESNET18 = {"width": 2, "block": "basic", "stage_blocks": (2, 2, 2, 2), "nl_res3": (), "nl_res4": ()}

@@ -4,7 +4,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]

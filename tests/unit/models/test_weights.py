@@ -19,8 +19,8 @@ from torch_files import (
     torchvision_name,
 )
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.model_section import ModelConfig
 from nonlocal_core.models import weights
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.weights import load_published

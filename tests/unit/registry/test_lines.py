@@ -6,8 +6,8 @@ import pytest
 from registered import LABELS, NUM_VIDEOS, add
 
 from nonlocal_core import registry
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.entries import line_of
-from nonlocal_core.sections import RegistryConfig
 
 MORE = {**LABELS, "jumps": 2}
 OTHER_LINES = {

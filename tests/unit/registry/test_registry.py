@@ -10,8 +10,8 @@ from registered import add, scored
 from small import python
 
 from nonlocal_core import registry
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.sections import RegistryConfig
 
 
 def test_the_first_entry_is_the_champion(workspace):

@@ -8,8 +8,8 @@ from registered import LABELS, add, ranks, scored
 from small import files_of
 
 from nonlocal_core import registry
+from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.__main__ import main
-from nonlocal_core.sections import RegistryConfig
 
 
 @pytest.fixture

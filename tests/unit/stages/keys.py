@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from small import SETTINGS
 
-from nonlocal_core.config import Config, resolve
+from nonlocal_core.config.tree import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,

@@ -16,12 +16,12 @@ from small import files_of, python, small_config
 from nonlocal_core import scores
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace, tables
+from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.sections import EvaluateConfig
 from nonlocal_core.stages import evaluate as stage
 from nonlocal_core.training import checkpoint as checkpoints
 

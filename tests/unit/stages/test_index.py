@@ -16,7 +16,7 @@ from small import files_of, small_config
 
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace, tables
-from nonlocal_core.config import settings
+from nonlocal_core.config.tree import settings
 from nonlocal_core.data import known, video
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.errors import InputError

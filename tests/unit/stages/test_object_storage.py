@@ -16,7 +16,7 @@ from small import small_config
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import Config
+from nonlocal_core.config.tree import Config
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data import store
 from nonlocal_core.data.toy import make_toy_videos

@@ -12,7 +12,7 @@ import json
 import numpy as np
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config import resolve
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index

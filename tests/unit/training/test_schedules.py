@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.train_section import TrainConfig
 from nonlocal_core.training.schedules import learning_rates
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import isfunction
 
-from nonlocal_core import paper_presets, repository_presets
-from nonlocal_core.paper_presets import C2D, JITTER, NO_BLOCKS, Preset
-from nonlocal_core.recipes import MMACTION2, PAPER_128F, SEED
-from nonlocal_core.repository_presets import EIGHT
+from nonlocal_core.config import presets_paper, presets_repositories
+from nonlocal_core.config.presets_paper import C2D, JITTER, NO_BLOCKS, Preset
+from nonlocal_core.config.presets_repositories import EIGHT
+from nonlocal_core.config.recipes import MMACTION2, PAPER_128F, SEED
 
 
 def tiny() -> Preset:
@@ -215,7 +215,7 @@ def nl_i3d_r34_32x2() -> Preset:
 
 PRESETS: dict[str, Callable[[], Preset]] = {
     name: preset
-    for room in (globals(), vars(paper_presets), vars(repository_presets))
+    for room in (globals(), vars(presets_paper), vars(presets_repositories))
     for name, preset in room.items()
     if isfunction(preset) and preset.__module__ == room["__name__"]
 }

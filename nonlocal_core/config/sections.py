@@ -8,19 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Blocks = tuple[Annotated[int, Field(ge=0)], ...]
-
-
-class Section(BaseModel):
-    """A frozen group of settings without room for unknown names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
-    )
+from nonlocal_core.config.section import Fraction, Positive, Section
 
 
 class IndexConfig(Section):

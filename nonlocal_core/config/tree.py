@@ -9,20 +9,20 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from nonlocal_core import protocols
-from nonlocal_core.errors import ConfigError
-from nonlocal_core.model_section import ModelConfig, check_clip
-from nonlocal_core.presets import PRESETS
-from nonlocal_core.sections import (
+from nonlocal_core.config import protocols
+from nonlocal_core.config.model import ModelConfig, check_clip
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.section import Section
+from nonlocal_core.config.sections import (
     CacheConfig,
     ClipConfig,
     EvaluateConfig,
     IndexConfig,
     RegistryConfig,
     RuntimeConfig,
-    Section,
 )
-from nonlocal_core.train_section import TrainConfig
+from nonlocal_core.config.train import TrainConfig
+from nonlocal_core.errors import ConfigError
 
 
 class Config(Section):

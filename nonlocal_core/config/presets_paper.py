@@ -9,7 +9,7 @@ Source: Wang, Girshick, Gupta, He 2018, section 5.1 and video-nonlocal-net, resn
 
 from __future__ import annotations
 
-from nonlocal_core.recipes import PAPER_32F
+from nonlocal_core.config.recipes import PAPER_32F
 
 Preset = dict[str, object]
 

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from nonlocal_core.config.section import Fraction, Positive, Section
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import Fraction, Positive, Section
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from nonlocal_core.config.section import Blocks, Positive, Section
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.sections import Blocks, Positive, Section
 
 Frames = Annotated[int, Field(ge=0)]
 Level = Annotated[float, Field(ge=0.0, le=255.0)]

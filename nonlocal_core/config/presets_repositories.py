@@ -9,7 +9,7 @@ Accuracies: Kinetics-400 val, 30 views, top-1 / top-5.
 
 from __future__ import annotations
 
-from nonlocal_core.paper_presets import (
+from nonlocal_core.config.presets_paper import (
     C2D,
     CAFFE2,
     CAFFE2_32X2,
@@ -22,7 +22,7 @@ from nonlocal_core.paper_presets import (
     TEN_R101,
     Preset,
 )
-from nonlocal_core.recipes import PAPER_128F, SLOWFAST_IMAGENET, SLOWFAST_SCRATCH
+from nonlocal_core.config.recipes import PAPER_128F, SLOWFAST_IMAGENET, SLOWFAST_SCRATCH
 
 EIGHT: Preset = {
     "clip.clip_len": 8,

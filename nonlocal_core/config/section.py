@@ -1,0 +1,23 @@
+"""What every section of the tree of settings is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+Blocks = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class Section(BaseModel):
+    """A frozen group of settings without room for unknown names."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
