@@ -39,7 +39,7 @@ from nonlocal_core.data import loader
 from nonlocal_core.data.records import RecordReader
 from nonlocal_core.evaluation import inference, views
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 from nonlocal_core.stages import cache, index
 from nonlocal_core.training import checkpoint
 

@@ -27,7 +27,7 @@ RUN_S = 240.0
 PLAIN = """
 import sys
 from pathlib import Path
-from nonlocal_core import child
+from nonlocal_core.process import child
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.stages import cache

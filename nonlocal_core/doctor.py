@@ -17,9 +17,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from nonlocal_core import cuda
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.process import cuda
 
 DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}
 PACKAGES = {"av": "av", "decord": "decord", "OpenCV": "opencv-python-headless"}

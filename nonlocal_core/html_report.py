@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nonlocal_core import child, command, registry
+from nonlocal_core import command, registry
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, NonlocalError
 from nonlocal_core.evaluation import html, run_facts
 from nonlocal_core.evaluation.run_facts import Run
+from nonlocal_core.process import child
 
 if TYPE_CHECKING:
     from nonlocal_core.attention import Drawn

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core import cuda, isolation
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
@@ -23,7 +22,8 @@ from nonlocal_core.data import pictures, sampling, sources, spool, transforms, v
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import movies, timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
-from nonlocal_core.progress import Progress
+from nonlocal_core.process import cuda, workers
+from nonlocal_core.process.progress import Progress
 
 if TYPE_CHECKING:
     from nonlocal_core.evaluation.inference import Network
@@ -114,9 +114,9 @@ def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, requ
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [spool.Job(path, file, config.cache) for _, path in videos]
-        outcomes = isolation.each(spool.spool, jobs, config.runtime.video_timeout_s, "frame")
+        outcomes = workers.each(spool.spool, jobs, config.runtime.video_timeout_s, "frame")
         for (name, _), outcome in zip(videos, outcomes, strict=True):
-            if isinstance(outcome, isolation.Lost):
+            if isinstance(outcome, workers.Lost):
                 outcome = spool.broken("unreadable", outcome.reason)
             if outcome.status == "ok" and request.window_s is not None and not outcome.fps:
                 outcome = spool.broken("no_time", "it has no frame rate, and a window is so many seconds")

@@ -1,6 +1,6 @@
 """cache as Prefect tasks: plan, one task a shard, seal.
 
-Videos are decoded in processes of their own (nonlocal_core/isolation.py), so a task is an ordinary call.
+Videos are decoded in processes of their own (nonlocal_core/process/workers.py), so a task is an ordinary call.
 """
 
 from __future__ import annotations

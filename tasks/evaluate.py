@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import child, given
+from nonlocal_core import given
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.evaluation.report import REPORT_FILE
+from nonlocal_core.process import child
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 

@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-from nonlocal_core import isolation
 from nonlocal_core.errors import ConfigError, is_worth_retrying
+from nonlocal_core.process import workers
 from tasks import relayed
 
 PORTS = {"dask": 8786, "ray": 10001}
@@ -75,7 +75,7 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
     """
     with contextlib.ExitStack() as stack:
         with relayed.deaf():  # what starts here is not for a terminal's Ctrl-C to end
-            pool = stack.enter_context(isolation.interruptible(shard_runner(runner)))
+            pool = stack.enter_context(workers.interruptible(shard_runner(runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
             # A mapping over nothing is an error in Prefect.
             futures = pool.map(task, arguments) if shards else None

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prefect import task
 
-from nonlocal_core import child, predicting
+from nonlocal_core import predicting
 from nonlocal_core.errors import InputError
 from nonlocal_core.predictions import Predictions, Request, check, check_out, write
+from nonlocal_core.process import child
 from tasks import policy, report
 
 

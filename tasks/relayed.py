@@ -20,7 +20,7 @@ from pathlib import Path
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from nonlocal_core.progress import TICKS
+from nonlocal_core.process.progress import TICKS
 
 VARIABLE = "NONLOCAL_SHOWN_AT"
 """PROCESS:SOCKET of the command that shows what is logged"""

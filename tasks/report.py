@@ -24,7 +24,7 @@ from nonlocal_core.artifacts.references import Entry, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.predictions import Guess, Predictions
-from nonlocal_core.progress import TICKS
+from nonlocal_core.process.progress import TICKS
 from tasks import relayed
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import child, memory
+from nonlocal_core import memory
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
+from nonlocal_core.process import child
 from nonlocal_core.stages import train as stage
 from tasks import policy, report
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core import isolation
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import places, probes, transforms, video
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
+from nonlocal_core.process import workers
 
 
 class Job(NamedTuple):
@@ -64,7 +64,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     num_frames = height = width = source_px = 0
     try:
         for frame in video.read_frames(path):
-            isolation.alive()
+            workers.alive()
             if job.kept or not num_frames:
                 small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
                 height, width = small.shape[:2]

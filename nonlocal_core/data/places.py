@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import quote
 
-from nonlocal_core import isolation
 from nonlocal_core.data import pictures
 from nonlocal_core.errors import WorkspaceError
+from nonlocal_core.process import workers
 
 _PREFIX = "nonlocal-fetched-"
 _WHAT_TO_DO = "free some space there, or name another folder with the variable TMPDIR"
@@ -56,8 +56,8 @@ def fetched(place: str) -> Iterator[Path]:
         # A store that does not answer is tried again for minutes: no fault of the video, which would be given up.
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(_fetch, place, folder)
-            while not wait([coming], isolation.BEAT_S).done:
-                isolation.alive()
+            while not wait([coming], workers.BEAT_S).done:
+                workers.alive()
         yield coming.result()
 
 

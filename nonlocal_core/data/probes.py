@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core import isolation
 from nonlocal_core.data import pictures, places, video
 from nonlocal_core.errors import DecodeError
+from nonlocal_core.process import workers
 
 _CHUNK_BYTES = 1 << 20
 
@@ -98,5 +98,5 @@ def _hash_of_file(path: Path) -> bytes:
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
             content.update(chunk)
-            isolation.alive()
+            workers.alive()
     return content.digest()

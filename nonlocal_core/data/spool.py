@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core import isolation
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import encoding, transforms, video
 from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
+from nonlocal_core.process import workers
 
 
 class Job(NamedTuple):
@@ -63,7 +63,7 @@ def spool(job: Job) -> Spooled:
         fps = video.probe(job.path).fps
         with job.file.open("wb") as stream:
             for frame in video.read_frames(job.path):
-                isolation.alive()
+                workers.alive()
                 small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))

@@ -15,7 +15,7 @@ from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeCon
 from nonlocal_core.data import loader
 from nonlocal_core.errors import InputError
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 from nonlocal_core.training import checkpoint, device
 
 log = logging.getLogger(__name__)

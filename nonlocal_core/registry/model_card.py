@@ -14,7 +14,7 @@ from nonlocal_core.registry.lineage import lineage, text_of
 _MINDSPORE = """\
 ```python
 import mindspore as ms
-from nonlocal_core.model_section import ModelConfig
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.models.i3d import I3D
 
 net = I3D(ModelConfig.model_validate_json('''{model}'''), num_classes={num_classes})

@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 
-from nonlocal_core import isolation
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
@@ -28,7 +27,8 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import cache_plan, cached, encoding, places, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
-from nonlocal_core.progress import Progress
+from nonlocal_core.process import workers
+from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
         progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
-        outcomes = isolation.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame")
+        outcomes = workers.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame")
         try:
             with closing(outcomes):
                 store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
@@ -164,14 +164,14 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
 
 def _records(
     rows: list[dict[str, Any]],
-    outcomes: Iterable[encoding.Encoded | isolation.Lost],
+    outcomes: Iterable[encoding.Encoded | workers.Lost],
     progress: Progress,
     sample: Path | None,
 ) -> Iterator[store.Record]:
     measured = cache_plan.NOTHING
     for row, outcome in zip(rows, outcomes, strict=True):
         status = "ok"
-        if isinstance(outcome, isolation.Lost):
+        if isinstance(outcome, workers.Lost):
             status = store.GIVEN_UP
             outcome = encoding.broken(outcome.reason)
         elif outcome.reason:

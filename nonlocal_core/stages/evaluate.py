@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nonlocal_core import child, cuda
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
@@ -30,7 +29,8 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import places, sampling
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
-from nonlocal_core.progress import Progress
+from nonlocal_core.process import child, cuda
+from nonlocal_core.process.progress import Progress
 
 if TYPE_CHECKING:
     from nonlocal_core.data.records import RecordReader

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from nonlocal_core import isolation
 from nonlocal_core.artifacts.files import write_atomically, write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
@@ -23,7 +22,8 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import frozen, known, layouts, lists, manifest, places, probes, sources, splits
 from nonlocal_core.errors import InputError, WorkspaceError
-from nonlocal_core.progress import Progress
+from nonlocal_core.process import workers
+from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[d
     """What there is to know of some files; a content that is known is hashed, but not probed again."""
     sizes = known.recall_sizes(store)
     maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
-    hashes = dict(zip(maybe, isolation.each(probes.hash_of, maybe, timeout_s), strict=True))
+    hashes = dict(zip(maybe, workers.each(probes.hash_of, maybe, timeout_s), strict=True))
     hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
     contents = known.recall_contents(store, set(hashed.values()))
     listed = [dict(zip([*known.IDENTITY, "tries"], file, strict=True)) for file in todo]
@@ -160,8 +160,8 @@ def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[d
         row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
     items = [probes.Look(row["place"], hashed.get(row["place"], "")) for row in new]
-    for row, facts in zip(new, isolation.each(probes.look, items, timeout_s), strict=True):
-        if isinstance(facts, isolation.Lost):
+    for row, facts in zip(new, workers.each(probes.look, items, timeout_s), strict=True):
+        if isinstance(facts, workers.Lost):
             facts = probes.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
             log.warning("%s is left out: %s; the next run tries it again", row["place"], facts.reason)

@@ -10,12 +10,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nonlocal_core import cuda, registry
+from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
+from nonlocal_core.process import cuda
 from nonlocal_core.registry.lineage import packages
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
 from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import checkpoint, device, initial, optimizers
 from nonlocal_core.training.checkpoint import Description, State
 from nonlocal_core.training.ranks import ALONE, Ranks
 from nonlocal_core.training.schedules import learning_rates
-from nonlocal_core.training.signals import stop_between_steps
 from nonlocal_core.training.step import inputs, make_average, make_step
 from nonlocal_core.training.validation import Judge, Videos
 from nonlocal_core.training.watching import Watch, read_log

@@ -22,16 +22,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core import child, device_slot
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.process import child, device_locks
+from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training.checkpoint import Description
 from nonlocal_core.training.device import find
 from nonlocal_core.training.ranks import Ranks
-from nonlocal_core.training.signals import stop_between_steps
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def train(job: Job, host: int = 0) -> None:
     runtime = job.config.runtime
     num_processes = devices_here(runtime) + (host == 0)  # msrun's scheduler too
     Ranks(num_ranks=runtime.num_devices).config(job.config)
-    device_slot.hold(find(runtime), devices_here(runtime), runtime)
+    device_locks.hold(find(runtime), devices_here(runtime), runtime)
     if host == 0:
         write_atomically(job.folder / JOB_FILE, job.model_dump_json().encode())
     for number, name in enumerate(_hosts(runtime)[1:] if host == 0 else (), 1):

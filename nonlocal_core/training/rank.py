@@ -12,8 +12,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from nonlocal_core import child, cuda
 from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core.process import child, cuda
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 from nonlocal_core.training import curves
 from nonlocal_core.training.checkpoint import Validation
 

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import pytest
 
-from nonlocal_core import isolation, registry
+from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.data import encoding, probes
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate
 from nonlocal_core.stages.index import index
@@ -57,7 +58,7 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts = {probes.look: 0, probes.hash_of: 0, encoding.encode_video: 0}
-        each = isolation.each
+        each = workers.each
 
         def counted(function, items, *rest):
             def one_by_one():
@@ -67,7 +68,7 @@ class Opened:
 
             return each(function, one_by_one(), *rest)
 
-        monkeypatch.setattr(isolation, "each", counted)
+        monkeypatch.setattr(workers, "each", counted)
 
     def take(self) -> tuple[int, int, int]:
         taken = tuple(self.counts.values())

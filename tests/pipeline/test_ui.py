@@ -15,7 +15,7 @@ from prefect.utilities.importtools import import_object
 
 from flows.full import full
 from nonlocal_core.data.toy import make_toy_videos
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 from tasks import report
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from nonlocal_core import errors
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger("nonlocal_core.somewhere")
 

@@ -1,4 +1,4 @@
-"""What the tests of `nonlocal_core.isolation` run in a worker."""
+"""What the tests of `nonlocal_core.process.workers` run in a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from nonlocal_core import errors, isolation
+from nonlocal_core import errors
+from nonlocal_core.process import workers
 
 
 def double(item: int) -> int:
@@ -41,7 +42,7 @@ def hang_at_three(item: int) -> int:
 def work_slowly(item: float) -> str:
     for _ in range(10):
         time.sleep(item)
-        isolation.alive()
+        workers.alive()
     return "done"
 
 

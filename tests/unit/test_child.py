@@ -12,9 +12,9 @@ from pathlib import Path
 import child_functions as functions
 import pytest
 
-from nonlocal_core import child
 from nonlocal_core.errors import ChildError, DamagedError, all_errors, is_worth_retrying
-from nonlocal_core.progress import TICKS
+from nonlocal_core.process import child
+from nonlocal_core.process.progress import TICKS
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_log_and_progress_arrive_under_their_names(caplog, monkeypatch):
     assert caplog.records[2].progress.items() >= {
         "stage": "cache", "what": "shard 3", "done": 2, "total": 2, "unit": "videos"
     }.items()  # fmt: skip
-    assert records[3][:2] == ("nonlocal_core.progress", "INFO")
+    assert records[3][:2] == ("nonlocal_core.process.progress", "INFO")
     assert "not ours" not in caplog.text
     assert "it broke\nTraceback" in records[-1][2]
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from small import python
 
-from nonlocal_core import cuda
+from nonlocal_core.process import cuda
 
 
 def doctor(*words, **environment):
@@ -76,7 +76,7 @@ def test_libraries_in_wheels_are_loaded_in_their_order(tmp_path, device, is_load
     process = python(f"""
 import os, sys
 sys.path.insert(0, {str(tmp_path)!r})
-from nonlocal_core import cuda
+from nonlocal_core.process import cuda
 from nonlocal_core.config.sections import RuntimeConfig
 os.environ.pop("CUDA_HOME", None)
 print(*cuda.load(RuntimeConfig(device={device!r})))

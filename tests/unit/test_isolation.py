@@ -10,9 +10,9 @@ import isolation_functions as functions
 import pytest
 from small import python
 
-from nonlocal_core import isolation
 from nonlocal_core.errors import ChildError, DecodeError
-from nonlocal_core.isolation import Lost
+from nonlocal_core.process import workers
+from nonlocal_core.process.workers import Lost
 
 
 @pytest.fixture(autouse=True)
@@ -30,46 +30,46 @@ def is_alive(process: int) -> bool:
 
 
 def test_outcomes_come_in_order_from_one_other_process():
-    assert list(isolation.each(functions.double, range(5), 10)) == [0, 2, 4, 6, 8]
-    processes = set(isolation.each(functions.process_of, range(5), 10))
+    assert list(workers.each(functions.double, range(5), 10)) == [0, 2, 4, 6, 8]
+    processes = set(workers.each(functions.process_of, range(5), 10))
     assert len(processes) == 1
     assert os.getpid() not in processes
     assert not is_alive(processes.pop())
-    assert list(isolation.each(functions.double, [], 10)) == []
+    assert list(workers.each(functions.double, [], 10)) == []
 
 
 def test_a_crash_loses_its_item_alone():
-    outcomes = list(isolation.each(functions.crash_at_three, range(6), 10))
+    outcomes = list(workers.each(functions.crash_at_three, range(6), 10))
     assert outcomes == [0, 1, 2, Lost("crashes the decoder (SIGSEGV)"), 4, 5]
 
 
 def test_a_crash_gets_a_second_chance(tmp_path):
-    assert list(isolation.each(functions.crash_once, [tmp_path / "seen"], 10)) == ["survived"]
+    assert list(workers.each(functions.crash_once, [tmp_path / "seen"], 10)) == ["survived"]
 
 
 def test_a_hang_loses_its_item_alone_and_soon():
     started_s = time.monotonic()
-    outcomes = list(isolation.each(functions.hang_at_three, range(6), 0.5, "frame"))
+    outcomes = list(workers.each(functions.hang_at_three, range(6), 0.5, "frame"))
     assert outcomes == [0, 1, 2, Lost("hangs the decoder: no frame for 0.5 s"), 4, 5]
     assert time.monotonic() - started_s < 30
 
 
 def test_slow_work_that_shows_signs_of_life_is_not_lost():
-    assert list(isolation.each(functions.work_slowly, [0.3], 2.0)) == ["done"]
-    assert list(isolation.each(functions.work_slowly, [0.6], 0.3)) == [
+    assert list(workers.each(functions.work_slowly, [0.3], 2.0)) == ["done"]
+    assert list(workers.each(functions.work_slowly, [0.6], 0.3)) == [
         Lost("hangs the decoder: no result for 0.3 s")
     ]
 
 
 def test_errors_cross():
     with pytest.raises(DecodeError, match=r"^no frames$"):
-        list(isolation.each(functions.refuse, ["no frames"], 10))
+        list(workers.each(functions.refuse, ["no frames"], 10))
     with pytest.raises(ChildError, match="KeyError: 'x'"):
-        list(isolation.each(functions.fail, ["x"], 10))
+        list(workers.each(functions.fail, ["x"], 10))
 
 
 def test_whoever_stops_early_leaves_no_process():
-    outcomes = isolation.each(functions.process_of, range(5), 10)
+    outcomes = workers.each(functions.process_of, range(5), 10)
     process = next(outcomes)
     assert isinstance(process, int)
     assert is_alive(process)
@@ -78,8 +78,8 @@ def test_whoever_stops_early_leaves_no_process():
 
 
 def test_a_worker_dies_with_its_parent(tmp_path):
-    code = "from pathlib import Path\nimport isolation_functions as f\nfrom nonlocal_core import isolation\n"
-    parent = python(f"{code}list(isolation.each(f.hang, [Path({str(tmp_path / 'pid')!r})], 60))")
+    code = "from pathlib import Path\nimport isolation_functions as f\nfrom nonlocal_core.process import workers\n"
+    parent = python(f"{code}list(workers.each(f.hang, [Path({str(tmp_path / 'pid')!r})], 60))")
     wait_for = tmp_path / "pid"
     while not (wait_for.exists() and wait_for.read_text()):
         time.sleep(0.05)
@@ -98,16 +98,16 @@ def test_a_worker_dies_with_its_parent(tmp_path):
 def test_an_interrupt_ends_the_work_of_other_threads_at_once():
     """Leaving a pool waits for its threads."""
     started_s, pool = time.monotonic(), ThreadPoolExecutor(2)
-    with pytest.raises(KeyboardInterrupt), isolation.interruptible(pool):
-        work = [pool.submit(lambda: list(isolation.each(functions.work_slowly, [60.0], 120))) for _ in range(2)]
+    with pytest.raises(KeyboardInterrupt), workers.interruptible(pool):
+        work = [pool.submit(lambda: list(workers.each(functions.work_slowly, [60.0], 120))) for _ in range(2)]
         time.sleep(2)
         raise KeyboardInterrupt
     assert time.monotonic() - started_s < 30
     assert [str(one.exception()) for one in work] == ["stopped", "stopped"]
-    assert list(isolation.each(functions.double, [1], 10)) == [2]
+    assert list(workers.each(functions.double, [1], 10)) == [2]
 
 
 def test_ctrl_c_at_a_terminal_does_not_reach_a_worker_that_starts():
-    outcomes = isolation.each(functions.process_of, range(2), 10)
+    outcomes = workers.each(functions.process_of, range(2), 10)
     assert os.getsid(next(outcomes)) != os.getsid(0)  # type: ignore[arg-type]
     outcomes.close()

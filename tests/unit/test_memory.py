@@ -10,9 +10,10 @@ import memory_functions as functions
 import pytest
 from small import small_config
 
-from nonlocal_core import child, memory
+from nonlocal_core import memory
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, is_worth_retrying
+from nonlocal_core.process import child
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from nonlocal_core import progress
-from nonlocal_core.progress import Progress
+from nonlocal_core.process import progress
+from nonlocal_core.process.progress import Progress
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from s3_server import S3, Door
 from small import python
 from video_files import painted
 
-from nonlocal_core import isolation
 from nonlocal_core.data import layouts, places, probes, remote, sources
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
+from nonlocal_core.process import workers
 
 CLASS_FOLDERS = (
     *(
@@ -164,7 +164,7 @@ def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
     door = Door(s3)
     door.delay_s = 1.0
     place = s3.uri("slow.mp4", door.port)
-    (facts,) = isolation.each(probes.look, [probes.Look(place)], timeout_s=0.8)
+    (facts,) = workers.each(probes.look, [probes.Look(place)], timeout_s=0.8)
     door.shut()
     assert facts == probes.look(probes.Look(str(good_mp4)))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nonlocal_core.evaluation import inference
-from nonlocal_core.progress import Progress
+from nonlocal_core.process.progress import Progress
 
 
 class Network:

@@ -16,13 +16,13 @@ import pytest
 from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
-from nonlocal_core import isolation
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import cached, store
 from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.toy import make_toy_videos
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
+from nonlocal_core.process import workers
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
 
@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on_with_its_finished_shards(toy, workspace):
 import logging, os, signal
 from pathlib import Path
 from small import files_of, small_config
-from nonlocal_core import progress
+from nonlocal_core.process import progress
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.cache import cache
@@ -318,10 +318,10 @@ def leased(path: Path) -> Iterator[None]:
             signal.signal(signal.SIGIO, before)
 
 
-def workers() -> list[int]:
+def decoding_processes() -> list[int]:
     """The processes of ours that decode."""
     said = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in said.stdout.splitlines() if isolation.__name__ in line]
+    return [int(line.split()[0]) for line in said.stdout.splitlines() if workers.__name__ in line]
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def test_a_video_that_hangs_the_decoder_is_given_up_alone(videos, workspace):
     assert rows.loc["grows/toy-0001.mp4", ["status", "reason", "num_frames"]].tolist() == [
         store.GIVEN_UP, "hangs the decoder: no frame for 1.5 s", 0
     ]  # fmt: skip
-    assert workers() == []
+    assert decoding_processes() == []
 
 
 def test_a_video_that_crashes_the_decoder_is_given_up_alone(videos, workspace):
@@ -351,7 +351,7 @@ def test_a_video_that_crashes_the_decoder_is_given_up_alone(videos, workspace):
 
     def crash_whoever_opens_it() -> None:
         while not finished.wait(0.05):
-            for process in workers():
+            for process in decoding_processes():
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     if "lease" in Path(f"/proc/{process}/wchan").read_text():
                         os.kill(process, signal.SIGSEGV)
@@ -415,4 +415,4 @@ def test_a_disk_that_is_full_is_one_line(toy, small_disk):
     workspace = Workspace(small_disk)
     with pytest.raises(WorkspaceError, match="the disk is full: free some space and run again"):
         stage.cache(toy.manifest, small_config(cache__jpeg_quality=100, cache__short_side=96), workspace)
-    assert workers() == []
+    assert decoding_processes() == []

@@ -211,7 +211,7 @@ def run_and_cut(toy, checkpoint, workspace, cut, **settings):
 import logging, os, signal
 from pathlib import Path
 from small import small_config
-from nonlocal_core import progress
+from nonlocal_core.process import progress
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace

@@ -82,7 +82,7 @@ def cut(toy, folder, code, overrides, killed_by=signal.SIGKILL):
 import logging, os, signal, threading
 from pathlib import Path
 from small import small_config
-from nonlocal_core import progress
+from nonlocal_core.process import progress
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.train import train

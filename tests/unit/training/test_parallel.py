@@ -83,7 +83,7 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to it
 from pathlib import Path
 from small import small_config
-from nonlocal_core import child
+from nonlocal_core.process import child
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ChildError

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from nonlocal_core.training import signals
+from nonlocal_core.process import signals
 
 
 def test_the_first_signal_waits_for_the_step_and_another_one_later_does_not(monkeypatch):

@@ -30,7 +30,7 @@ from nonlocal_core.errors import (
     is_full_disk,
     is_worth_retrying,
 )
-from nonlocal_core.progress import TICKS
+from nonlocal_core.process.progress import TICKS
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def call_all(
 def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
     ours, theirs = Pipe()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (call_all closes it)
-    command = [sys.executable, "-m", "nonlocal_core.child", str(theirs.fileno())]
+    command = [sys.executable, "-m", "nonlocal_core.process.child", str(theirs.fileno())]
     process = subprocess.Popen(
         command,
         env=environment,

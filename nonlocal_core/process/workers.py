@@ -116,7 +116,7 @@ class _Worker:
         self.connection, theirs = Pipe()
         # The worker holds the other end of this one: it closes when this process dies, and the worker dies of it.
         self.lifeline, held = os.pipe()[::-1]
-        main = "from nonlocal_core.isolation import main; main()"
+        main = "from nonlocal_core.process.workers import main; main()"
         command = [sys.executable, "-c", main, str(theirs.fileno()), str(held)]
         self.process = subprocess.Popen(
             command,
