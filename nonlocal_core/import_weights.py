@@ -21,7 +21,7 @@ import numpy as np
 from nonlocal_core import command
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.data import layouts
+from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import layers, weights
 from nonlocal_core.models.profiles import PROFILES
@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
-    labels = layouts.read_labels(given.labels) if given.labels else []
+    labels = detection.read_labels(given.labels) if given.labels else []
     if given.out and not labels and given.profile != "ours":
         raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))

@@ -26,7 +26,8 @@ from pyarrow import fs
 
 from nonlocal_core import command, registry
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.data import places, remote, store
+from nonlocal_core.data import store
+from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.errors import InputError, RemoteError
 
 KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
@@ -227,7 +228,7 @@ def main(words: list[str]) -> int:
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
-    if not places.is_uri(given.uri):
+    if not locations.is_uri(given.uri):
         raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
     if not given.pull and not given.workspace.is_dir():
         raise InputError(f"there is no workspace {given.workspace}: name its folder")

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import pictures, sampling, sources, spool, transforms, video
+from nonlocal_core.data import pictures, sampling, spool, transforms, video
+from nonlocal_core.data.layouts import listing
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import movies, timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
@@ -244,11 +245,11 @@ def find_videos(source: Path) -> list[tuple[str, Path]]:
     """
     if source.is_file():
         return [(source.name, source)]
-    found = sorted(file.path for file in sources.walk(source))
+    found = sorted(file.path for file in listing.walk(source))
     if not found and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
         return [(source.name, source)]
     if not found:
         raise InputError(
-            f"no videos in {source}: looked for {', '.join(sources.SUFFIXES)} and folders of pictures"
+            f"no videos in {source}: looked for {', '.join(listing.SUFFIXES)} and folders of pictures"
         )
     return [(name, source / name) for name in found]

@@ -9,7 +9,7 @@ from prefect import task
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import toy
+from nonlocal_core.data.layouts import toy
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage
 from tasks import policy, report

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import places, probes, transforms, video
+from nonlocal_core.data import probes, transforms, video
+from nonlocal_core.data.layouts import fetch
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.process import workers
 
@@ -52,7 +53,7 @@ def encode_video(job: Job) -> Encoded:
     cv2.setNumThreads(1)  # the processes of a build share the cores
     started_s = time.monotonic()
     try:
-        with places.fetched(job.place) as path:
+        with fetch.fetched(job.place) as path:
             _check_content(path, job)
             return _encode(path, job, started_s)
     except FileNotFoundError:

@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import pictures, places, video
+from nonlocal_core.data import pictures, video
+from nonlocal_core.data.layouts import fetch
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
@@ -42,7 +43,7 @@ def look(item: Look) -> Facts:
     Raises: what `places.fetched` raises of object storage.
     """
     try:
-        with places.fetched(item.place) as path:
+        with fetch.fetched(item.place) as path:
             return _look(path, item.sha256)
     except FileNotFoundError:
         return Facts("", "missing", "it was there a moment ago", None, False)
@@ -69,7 +70,7 @@ def hash_of(place: str) -> str:
     Raises: what `places.fetched` raises of object storage.
     """
     try:
-        with places.fetched(place) as path:
+        with fetch.fetched(place) as path:
             return content_hash(path)
     except (OSError, DecodeError):
         return ""

@@ -24,8 +24,9 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import cache_plan, cached, encoding, places, store
+from nonlocal_core.data import cache_plan, cached, encoding, store
 from nonlocal_core.data import manifest as manifests
+from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
@@ -77,7 +78,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
 
     Raises: WorkspaceError if the disk is too small; InputError if frames would be read from object storage.
     """
-    if config.cache.codec == "none" and places.is_uri(manifest.videos_dir):
+    if config.cache.codec == "none" and locations.is_uri(manifest.videos_dir):
         raise InputError(
             f"cache.codec=none reads each clip from its file, and these lie in {manifest.videos_dir}: keep their"
             " frames with cache.codec=jpeg, or copy them to a disk"
@@ -147,7 +148,9 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         partial = workspace.partial(RecordCache, shard.key)
         rows: list[Any] = cache_plan.read_shard(partial / cache_plan.FILE, shard.number).to_dict("records")
         jobs = (
-            encoding.Job(places.join(manifest.videos_dir, row["path"]), row["sha256"], row["kept"], config.cache)
+            encoding.Job(
+                locations.join(manifest.videos_dir, row["path"]), row["sha256"], row["kept"], config.cache
+            )
             for row in rows
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
@@ -159,7 +162,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         except OSError as error:
             raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
         finally:
-            places.remove_orphans()
+            fetch.remove_orphans()
 
 
 def _records(

@@ -26,7 +26,8 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCac
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import places, sampling
+from nonlocal_core.data import sampling
+from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.process import child, cuda
@@ -97,7 +98,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         split = _split(reader.rows, config.evaluate.split)
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
             raise DamagedError(f"{folder} has the views of other videos: delete it and run again")
-        paths = (places.join(cache.videos_dir, path) for path in split["path"])
+        paths = (locations.join(cache.videos_dir, path) for path in split["path"])
         found = figures.figures(scored, labels)
         found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
         evaluation = _evaluation(asked, cache, config, scored, found, split)

@@ -20,7 +20,8 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import frozen, known, layouts, lists, manifest, places, probes, sources, splits
+from nonlocal_core.data import frozen, known, manifest, probes, splits
+from nonlocal_core.data.layouts import detection, fetch, listing, lists, locations
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
@@ -76,22 +77,22 @@ def plan(
     Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
     began = time.time()
-    folder = sources.opened(videos_dir)
+    folder = listing.opened(videos_dir)
     if isinstance(folder, Path) and workspace.root.is_relative_to(folder):
         raise InputError(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    labels = layouts.read_labels(labels_path.expanduser()) if labels_path else None
-    layout = layouts.detect(folder) if config.index.layout == "auto" else config.index.layout
-    found = layouts.find_videos(folder, layout, labels)
+    labels = detection.read_labels(labels_path.expanduser()) if labels_path else None
+    layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
+    found = detection.find_videos(folder, layout, labels)
     if layout == "lists":
         labels = labels or lists.numbers(found)
     listed = _frame(found, str(folder))
     listed = known.recall(workspace.root / KNOWN_FOLDER, listed, [])
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
     in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
-    inputs = [sources.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
+    inputs = [listing.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
     kept = frozen.digest(frozen.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
     ids = tuple(labels) if labels else None
@@ -106,10 +107,10 @@ def plan(
     return planned.model_copy(update={"shards": shards})
 
 
-def _frame(found: list[sources.Source], videos_dir: str) -> pd.DataFrame:
-    listed = pd.DataFrame(found, columns=pd.Index(sources.Source._fields))
-    if places.is_uri(videos_dir):
-        return listed.assign(place=[places.join(videos_dir, source.path) for source in found])
+def _frame(found: list[listing.Source], videos_dir: str) -> pd.DataFrame:
+    listed = pd.DataFrame(found, columns=pd.Index(listing.Source._fields))
+    if locations.is_uri(videos_dir):
+        return listed.assign(place=[locations.join(videos_dir, source.path) for source in found])
     return listed.assign(place=f"{videos_dir}/" + listed["path"])
 
 
@@ -143,7 +144,7 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
         try:
             known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
         finally:
-            places.remove_orphans()
+            fetch.remove_orphans()
 
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
@@ -224,7 +225,7 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """Each listed file with what is known of it."""
-    found = [sources.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    found = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
     rows = known.recall(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():

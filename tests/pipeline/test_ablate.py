@@ -14,7 +14,7 @@ import pytest
 from flows.ablate import ablate
 from nonlocal_core.ablations import TABLES, variants
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.data import encoding, probes
 from nonlocal_core.data import manifest as manifests
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate

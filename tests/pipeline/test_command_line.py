@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.full import full
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 
 REPOSITORY = Path(__file__).parents[2]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]

@@ -15,7 +15,7 @@ from flows.evaluate import Scored, evaluate_checkpoint
 from nonlocal_core import scores
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import InputError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import register

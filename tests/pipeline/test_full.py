@@ -18,7 +18,7 @@ from flows.prepare import prepare
 from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError, InputError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ from flows import dead_runs
 from flows.lifeline import children
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 
 REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")

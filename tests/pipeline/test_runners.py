@@ -18,7 +18,7 @@ import pytest
 
 from flows.prepare import Prepared, prepare
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
 from tasks import relayed
 

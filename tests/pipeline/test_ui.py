@@ -14,7 +14,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 
 from flows.full import full
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process.progress import Progress
 from tasks import report
 

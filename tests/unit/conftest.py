@@ -9,7 +9,7 @@ from s3_server import S3, serve
 from small import Toy, small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 

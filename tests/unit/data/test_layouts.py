@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from nonlocal_core.data import layouts
-from nonlocal_core.data.sources import Source, listing_digest
+from nonlocal_core.data.layouts.detection import detection
+from nonlocal_core.data.layouts.listing import Source, listing_digest
 from nonlocal_core.errors import InputError
 
 
@@ -20,7 +20,7 @@ def touch(folder: Path, *paths: str) -> Path:
 
 
 def found(folder: Path) -> list[Source]:
-    return layouts.find_videos(folder, layouts.detect(folder))
+    return detection.find_videos(folder, detection.detect(folder))
 
 
 def labels_and_splits(sources: list[Source]) -> dict[str, tuple[str, str]]:
@@ -33,7 +33,7 @@ HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 def test_class_folders_without_splits(tmp_path: Path) -> None:
     touch(tmp_path, "jump/a.mp4", "jump/2020/deep/b.AVI", "run fast/ü 視.MKV", "run fast/c.webm", "run fast/d.mov")
     touch(tmp_path, "jump/.hidden.mp4", ".cache/x.mp4", "jump/notes.txt", "empty/readme.md")
-    assert layouts.detect(tmp_path) == "class_folders"
+    assert detection.detect(tmp_path) == "class_folders"
     sources = found(tmp_path)
     assert labels_and_splits(sources) == {
         "jump/2020/deep/b.AVI": ("jump", ""),
@@ -77,35 +77,35 @@ def test_videos_outside_of_label_folders_are_named(tmp_path: Path, caplog: pytes
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "list.txt").touch()
     with pytest.raises(InputError, match=r"list\.txt is a file: give the folder"):
-        layouts.detect(tmp_path / "list.txt")
+        detection.detect(tmp_path / "list.txt")
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
     for layout in ("class_folders", "kinetics", "lists"):
         with pytest.raises(InputError, match="there is no folder"):
-            layouts.find_videos(tmp_path / "none", layout)  # type: ignore[arg-type]
+            detection.find_videos(tmp_path / "none", layout)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="there is no folder"):
-        layouts.detect(tmp_path / "none")
+        detection.detect(tmp_path / "none")
     touch(tmp_path, "jump/notes.txt", "a.mp4")
     with pytest.raises(InputError, match=r"no videos in .*LABEL.*kinetics-400_train\.csv.*train\.txt"):
         found(tmp_path)
     with pytest.raises(InputError, match=r"has no list such as train\.txt"):
-        layouts.find_videos(tmp_path, "lists")
+        detection.find_videos(tmp_path, "lists")
 
 
 def test_the_layout_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     touch(tmp_path, "jump/a.mp4", "notes.txt", "training.txt")
-    assert layouts.detect(tmp_path) == "class_folders"
+    assert detection.detect(tmp_path) == "class_folders"
     touch(tmp_path, "my_train_list.txt")
-    assert layouts.detect(tmp_path) == "lists"
+    assert detection.detect(tmp_path) == "lists"
     said = [record.message.partition("has the layout ")[2] for record in caplog.records]
     assert said == ["class_folders", "lists (my_train_list.txt)"]
     kinetics(tmp_path)
     with pytest.raises(
         InputError, match=r"kinetics-400_train\.csv.*my_train_list\.txt.*index\.layout=kinetics or"
     ):
-        layouts.detect(tmp_path)
+        detection.detect(tmp_path)
 
 
 def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def kinetics(folder: Path) -> Path:
 
 def test_kinetics_with_a_missing_file(tmp_path: Path) -> None:
     kinetics(tmp_path)
-    assert layouts.detect(tmp_path) == "kinetics"
+    assert detection.detect(tmp_path) == "kinetics"
     sources = found(tmp_path)
     assert labels_and_splits(sources) == {
         "-abc_000010_000020": ("riding a bike", "train"),
@@ -198,7 +198,7 @@ def test_kinetics_tables_may_be_called_after_their_split_alone(tmp_path: Path) -
     touch(tmp_path, "train/lost_000005_000015/1.jpg", "train/lost_000005_000015/2.jpg")
     for split in ("train", "val"):
         (tmp_path / f"kinetics-400_{split}.csv").rename(tmp_path / f"{split}.csv")
-    assert layouts.detect(tmp_path) == "kinetics"
+    assert detection.detect(tmp_path) == "kinetics"
     assert {source.path for source in found(tmp_path) if source.size_bytes >= 0} == {
         "train/-abc_000010_000020.mp4", "train/riding a bike/0012_000001_000011.mp4",
         "val/xyz_000000_000010.mp4", "train/lost_000005_000015",
@@ -237,13 +237,13 @@ def test_two_kinetics_tables_for_one_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="both list train/"):
         found(tmp_path)
     with pytest.raises(InputError, match=r"no kinetics-400_train\.csv"):
-        layouts.find_videos(tmp_path / "val", "kinetics")
+        detection.find_videos(tmp_path / "val", "kinetics")
 
 
 def test_labels_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
     path = tmp_path / "cls2index.json"
     path.write_text(json.dumps({"zumba": 0, "archery": 2, "übung": 1}), encoding="utf-8")
-    assert layouts.read_labels(path) == ["zumba", "übung", "archery"]
+    assert detection.read_labels(path) == ["zumba", "übung", "archery"]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_labels_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     path = tmp_path / "cls2index.json"
     path.write_text(text)
     with pytest.raises(InputError, match="labels"):
-        layouts.read_labels(path)
+        detection.read_labels(path)
 
 
 def test_the_digest_of_a_listing_sees_every_change_but_not_the_order(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.data import layouts, lists
-from nonlocal_core.data.sources import Source
+from nonlocal_core.data.layouts.detection import detection, lists
+from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
 
 
@@ -17,7 +17,7 @@ def touch(folder: Path, *paths: str) -> Path:
 
 
 def rows(folder: Path, names: list[str] | None = None) -> list[tuple[str, str, str]]:
-    found = layouts.find_videos(folder, layouts.detect(folder), names)
+    found = detection.find_videos(folder, detection.detect(folder), names)
     assert all(source.video_id == source.path and source.size_bytes >= 0 for source in found)
     return [(source.path, source.label, source.split) for source in found]
 

@@ -13,7 +13,8 @@ from s3_server import S3, Door
 from small import python
 from video_files import painted
 
-from nonlocal_core.data import layouts, places, probes, remote, sources
+from nonlocal_core.data import probes
+from nonlocal_core.data.layouts.detection import detection, fetch, listing, locations, remote
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
 from nonlocal_core.process import workers
 
@@ -55,13 +56,13 @@ def test_a_listing_says_what_the_same_folder_on_disk_says(s3: S3, tmp_path, layo
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content, encoding="utf-8")
         s3.write(f"{layout}/{path}", content.encode())
-    assert layouts.detect(tmp_path) == layout
-    on_disk = layouts.find_videos(tmp_path, layout)
+    assert detection.detect(tmp_path) == layout
+    on_disk = detection.find_videos(tmp_path, layout)
     assert len(on_disk) > 1
     with s3.asked() as requests:
-        folder = sources.opened(s3.uri(layout))
-        assert layouts.detect(folder) == layout
-        found = layouts.find_videos(folder, layout)
+        folder = listing.opened(s3.uri(layout))
+        assert detection.detect(folder) == layout
+        found = detection.find_videos(folder, layout)
     assert [source._replace(stamp=0) for source in found] == [source._replace(stamp=0) for source in on_disk]
     assert all(request.endswith((".csv", ".txt")) for request in requests)
 
@@ -69,25 +70,25 @@ def test_a_listing_says_what_the_same_folder_on_disk_says(s3: S3, tmp_path, layo
 def test_a_list_may_hold_uris(s3: S3):
     s3.write("uris/train.txt", b"s3://bucket/uris/a/x.mp4 falls\n")
     s3.write("uris/a/x.mp4", b"x")
-    (found,) = layouts.find_videos(sources.opened(s3.uri("uris/")), "lists")
+    (found,) = detection.find_videos(listing.opened(s3.uri("uris/")), "lists")
     assert (found.path, found.size_bytes) == ("a/x.mp4", 1)
     s3.write("uris/train.txt", b"s3://other/a/x.mp4 falls\n")
     with pytest.raises(
         InputError, match=r"train\.txt\S*:1: s3://other/a/x\.mp4 is not inside of s3://bucket/uris"
     ):
-        layouts.find_videos(sources.opened(s3.uri("uris")), "lists")
+        detection.find_videos(listing.opened(s3.uri("uris")), "lists")
 
 
 def test_what_changes_changes_the_stamp(s3: S3, tmp_path):
     s3.write("stamp/x.mp4", b"x")
-    (file,) = sources.walk(sources.opened(s3.uri("stamp")))
+    (file,) = listing.walk(listing.opened(s3.uri("stamp")))
     assert 0 <= time.time_ns() - file.stamp < 60e9
     for name in ("1.jpg", "2.jpg"):
         s3.write(f"stamps/shots/{name}", b"x")
-    (before,) = sources.walk(sources.opened(s3.uri("stamps")))
-    assert list(sources.walk(sources.opened(s3.uri("stamps")))) == [before]
+    (before,) = listing.walk(listing.opened(s3.uri("stamps")))
+    assert list(listing.walk(listing.opened(s3.uri("stamps")))) == [before]
     s3.write("stamps/shots/2.jpg", b"xy")
-    (after,) = sources.walk(sources.opened(s3.uri("stamps")))
+    (after,) = listing.walk(listing.opened(s3.uri("stamps")))
     assert (before.path, before.size_bytes, after.size_bytes) == ("shots", 2, 3)
     assert before.stamp != after.stamp
 
@@ -96,16 +97,16 @@ def test_a_file_is_fetched_whole_and_removed(s3: S3, temporary, monkeypatch):
     monkeypatch.setattr(remote, "CHUNK_BYTES", 1000)
     content = os.urandom(2500)
     s3.write("fetch/a b/x#1 ?%20.mp4", content)
-    place = places.join(s3.uri("fetch"), "a b/x#1 ?%20.mp4")
-    with places.fetched(place) as path:
+    place = locations.join(s3.uri("fetch"), "a b/x#1 ?%20.mp4")
+    with fetch.fetched(place) as path:
         assert (path.name, path.read_bytes()) == ("x#1 ?%20.mp4", content)
         assert path.is_relative_to(temporary)
     assert list(temporary.iterdir()) == []
-    with places.fetched(str(temporary)) as path:
+    with fetch.fetched(str(temporary)) as path:
         assert path == temporary
     long = "fetch/" + "ä" * 300 + ".mp4"
     s3.write(long, content)
-    with places.fetched(places.join(s3.uri(""), long)) as path:
+    with fetch.fetched(locations.join(s3.uri(""), long)) as path:
         assert (path.suffix, path.read_bytes()) == (".mp4", content)
 
 
@@ -125,11 +126,11 @@ def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
         cv2.imwrite(str(tmp_path / f"shots/{number}.png"), painted(number))
     (tmp_path / "shots/notes.txt").write_text("x")
     s3.upload(tmp_path / "shots", "shots")
-    with places.fetched(s3.uri("shots")) as folder:
+    with fetch.fetched(s3.uri("shots")) as folder:
         fetched = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert fetched == {path.name: path.read_bytes() for path in (tmp_path / "shots").glob("*.png")}
     assert list(temporary.iterdir()) == []
-    with pytest.raises(FileNotFoundError), places.fetched(s3.uri("shots/none.mp4")):
+    with pytest.raises(FileNotFoundError), fetch.fetched(s3.uri("shots/none.mp4")):
         pass
     assert list(temporary.iterdir()) == []
 
@@ -145,7 +146,7 @@ def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     process = python(code)
     assert process.stdout is not None
     assert process.stdout.readline() == "fetched\n"
-    places.remove_orphans()
+    fetch.remove_orphans()
     assert [path.read_bytes() for path in temporary.glob("*/x.mp4")] == [b"123"]
     process.kill()
     process.communicate()
@@ -153,7 +154,7 @@ def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     for name, age_s in (("new", 0), ("old", 3600)):
         (temporary / f"nonlocal-fetched-{name}").mkdir()
         os.utime(temporary / f"nonlocal-fetched-{name}", (time.time() - age_s,) * 2)
-    places.remove_orphans()
+    fetch.remove_orphans()
     assert [path.name for path in temporary.iterdir()] == ["nonlocal-fetched-new"]
     (temporary / "nonlocal-fetched-new").rmdir()
     assert list(temporary.iterdir()) == []
@@ -180,7 +181,7 @@ def test_a_full_temporary_folder_is_no_fault_of_the_video(s3: S3, temporary):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(WorkspaceError, match=f"large.mp4 cannot be fetched to {temporary} .*TMPDIR"):
-            places.fetched(s3.uri("large.mp4")).__enter__()
+            fetch.fetched(s3.uri("large.mp4")).__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(temporary.iterdir()) == []
@@ -191,7 +192,7 @@ def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(WorkspaceError, match=r"no temporary folder can be made .*TMPDIR"):
         probes.look(probes.Look(s3.uri("small.mp4")))
-    places.remove_orphans()
+    fetch.remove_orphans()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypa
 )
 def test_a_wrong_uri_is_one_clear_line(s3: S3, uri, said):
     with pytest.raises(InputError, match=said) as raised:
-        sources.opened(uri.format(s3.uri("").partition("?")[2]))
+        listing.opened(uri.format(s3.uri("").partition("?")[2]))
     assert len(str(raised.value).splitlines()) == 1
     assert "secret@" not in str(raised.value)
 
@@ -216,7 +217,7 @@ def test_wrong_credentials_are_one_clear_line_that_no_retry_mends(s3: S3, tempor
     s3.write("locked/x.mp4", b"x")
     s3.require_keys(yes=True)
     try:
-        for door in (lambda: sources.opened(s3.uri("locked")), places.fetched(s3.uri("locked/x.mp4")).__enter__):
+        for door in (lambda: listing.opened(s3.uri("locked")), fetch.fetched(s3.uri("locked/x.mp4")).__enter__):
             with pytest.raises(NonlocalError, match=r"locked\S* is refused: check .* your credentials") as raised:
                 door()
             assert not raised.value.worth_retrying

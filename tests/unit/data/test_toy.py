@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nonlocal_core.data import layouts, toy, video
+from nonlocal_core.data import video
+from nonlocal_core.data.layouts.detection import detection, toy
 
 
 @pytest.mark.parametrize(("backwards", "forwards"), [("rises", "falls"), ("shrinks", "grows")])
@@ -37,7 +38,7 @@ def test_the_motion_of_a_clip_says_the_label(seed: int) -> None:
 
 def test_videos_are_written_and_read(tmp_path: Path) -> None:
     assert toy.make_toy_videos(tmp_path / "toy", num_videos=9, seed=3) == tmp_path / "toy"
-    sources = layouts.find_videos(tmp_path / "toy", "class_folders")
+    sources = detection.find_videos(tmp_path / "toy", "class_folders")
     assert [source.label for source in sources] == ["falls"] * 3 + ["grows"] * 2 + ["rises"] * 2 + ["shrinks"] * 2
     for source in sources:
         frames = list(video.read_frames(tmp_path / "toy" / source.path))

@@ -12,7 +12,7 @@ from small import small_config
 from nonlocal_core.artifacts.references import Entry, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate
 from nonlocal_core.stages.index import index

@@ -13,7 +13,7 @@ import numpy as np
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.toy import make_toy_videos
+from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 from nonlocal_core.stages.train import train

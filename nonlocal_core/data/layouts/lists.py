@@ -18,9 +18,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nonlocal_core.data import kinetics, places
-from nonlocal_core.data.remote import RemotePath
-from nonlocal_core.data.sources import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
+from nonlocal_core.data.layouts import kinetics, locations
+from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
+from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.errors import InputError
 
 _SUFFIXES = (".txt", ".csv")
@@ -73,7 +73,7 @@ def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     files = {file.path: file for file in walk(videos_dir)}
     sources: list[Source] = []
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for table, split in lists.items():
         lines = _read(table)
         base = _base(videos_dir, lines, split, files)
@@ -81,13 +81,13 @@ def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[
             log.info("%s: its paths are relative to %s", table, videos_dir / base)
         for line in lines:
             source = _source(videos_dir, base, line, files)._replace(split=split)
-            if before := places.get(source.path):
+            if before := locations.get(source.path):
                 raise InputError(f"{line.place}: {source.path} is listed in {before} already: remove one of them")
-            places[source.path] = line.place
+            locations[source.path] = line.place
             sources.append(source)
-    if unlisted := sorted(files.keys() - places.keys()):
+    if unlisted := sorted(files.keys() - locations.keys()):
         log.warning("%d videos are in no list and left out: %s, …", len(unlisted), unlisted[0])
-    return _named(sources, places, names)
+    return _named(sources, locations, names)
 
 
 def numbers(sources: Sequence[Source]) -> list[str] | None:
@@ -178,7 +178,7 @@ def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) 
 
 def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
     """A path relative to the folder of the videos; None if it leads outside."""
-    if not path.startswith("/") and not places.is_uri(path):
+    if not path.startswith("/") and not locations.is_uri(path):
         path = posixpath.normpath(posixpath.join(base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
     path = posixpath.normpath(path)
@@ -201,8 +201,8 @@ def _named(sources: list[Source], places: dict[str, str], names: Sequence[str] |
     if len(kinds) == 2:
         name, number = kinds[False], kinds[True]
         raise InputError(
-            f"{places[name.path]}: the label {name.label!r} is a name, but {number.label!r} in"
-            f" {places[number.path]} is a number: use one kind"
+            f"{locations[name.path]}: the label {name.label!r} is a name, but {number.label!r} in"
+            f" {locations[number.path]} is a number: use one kind"
         )
     if False in kinds:
         return sources
@@ -210,7 +210,7 @@ def _named(sources: list[Source], places: dict[str, str], names: Sequence[str] |
     for source in sources:
         if int(source.label) >= most:
             raise InputError(
-                f"{places[source.path]}: there is no label {source.label}: "
+                f"{locations[source.path]}: there is no label {source.label}: "
                 + (f"labels_path has ids 0 to {most - 1}" if names else f"numbers go from 0 to {most - 1}")
             )
     return [

@@ -1,8 +1,4 @@
-"""Where a video lies, a path or a URI, and a file to read it from.
-
-What lies in object storage is fetched to a temporary file.  It is removed after use, and by `remove_orphans` if
-its process dies before.
-"""
+"""A file to read a video from: the file itself, or a copy of one that lies in object storage."""
 
 from __future__ import annotations
 
@@ -10,36 +6,28 @@ import contextlib
 import fcntl
 import os
 import posixpath
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from urllib.parse import quote
 
 from nonlocal_core.data import pictures
+from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.errors import WorkspaceError
 from nonlocal_core.process import workers
 
 _PREFIX = "nonlocal-fetched-"
+
+
 _WHAT_TO_DO = "free some space there, or name another folder with the variable TMPDIR"
+
+
 _JUST_MADE_S = 60.0
+
+
 _MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
-
-
-def is_uri(place: str | Path) -> bool:
-    """Whether a place is named by a URI, not by a path."""
-    return re.match(r"[a-z][a-z0-9+.-]+://", str(place)) is not None
-
-
-def join(folder: str, path: str) -> str:
-    """Where a file below a folder lies, whichever way the folder is named."""
-    if not is_uri(folder):
-        return f"{folder}/{path}"
-    head, mark, query = folder.partition("?")
-    return f"{head}/{quote(path)}{mark}{query}" if path else folder
 
 
 @contextlib.contextmanager
@@ -75,7 +63,7 @@ def remove_orphans() -> None:
 
 
 def _fetch(place: str, folder: Path) -> Path:
-    from nonlocal_core.data import remote  # pyarrow, which a worker for files on a disk has no use for
+    from nonlocal_core.data.layouts import remote  # pyarrow, which a worker for files on a disk has no use for
 
     storage, path = remote.resolve(place)
     target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]

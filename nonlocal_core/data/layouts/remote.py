@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from nonlocal_core.data import places
+from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import FULL_DISK, InputError, RemoteError, WorkspaceError, is_full_disk
 
 CHUNK_BYTES = 8 << 20
@@ -59,7 +59,7 @@ class RemotePath:
     listing: Listing = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        return places.join(self.listing.uri, self.path)
+        return locations.join(self.listing.uri, self.path)
 
     def __truediv__(self, path: str) -> RemotePath:
         return RemotePath(posixpath.join(self.path, path).rstrip("/"), self.listing)

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterator
 
-from nonlocal_core.data.sources import File, Folder, Source, entries, stem, walk
+from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
 from nonlocal_core.errors import InputError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from nonlocal_core.data import kinetics, lists
-from nonlocal_core.data.sources import SPLITS, SUFFIXES, Folder, Source, walk
+from nonlocal_core.data.layouts import kinetics, lists
+from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, Folder, Source, walk
 from nonlocal_core.errors import InputError
 
 Layout = Literal["class_folders", "kinetics", "lists"]

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import pictures, places, remote
-from nonlocal_core.data.remote import RemotePath
+from nonlocal_core.data import pictures
+from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.errors import InputError
 
 Folder = Path | RemotePath
@@ -54,7 +55,7 @@ def opened(videos_dir: Path | str) -> Folder:
 
     Raises: InputError if a URI names no folder; RemoteError if it cannot be listed now.
     """
-    if isinstance(videos_dir, str) and places.is_uri(videos_dir):
+    if isinstance(videos_dir, str) and locations.is_uri(videos_dir):
         return remote.list_folder(videos_dir)
     return Path(videos_dir).expanduser().absolute()
 
