@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import probes, transforms, video
+from nonlocal_core.data import transforms, video
 from nonlocal_core.data.layouts import fetch
+from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.process import workers
 
@@ -88,7 +89,7 @@ def broken(reason: str) -> Encoded:
 def _check_content(path: Path, job: Job) -> None:
     """Records are named by content: no other one may get this name."""
     try:
-        is_same = probes.content_hash(path) == job.sha256
+        is_same = file_probe.content_hash(path) == job.sha256
     except DecodeError:  # empty, or not a file any more
         is_same = False
     if not is_same:

@@ -25,8 +25,8 @@ from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import cache_plan, cached, encoding, store
-from nonlocal_core.data import manifest as manifests
 from nonlocal_core.data.layouts import fetch, locations
+from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress

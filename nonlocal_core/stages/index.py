@@ -20,8 +20,8 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import frozen, known, manifest, probes, splits
 from nonlocal_core.data.layouts import detection, fetch, listing, lists, locations
+from nonlocal_core.data.manifest import file_probe, frozen_split, manifest_table, probe_cache, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
@@ -89,11 +89,11 @@ def plan(
     if layout == "lists":
         labels = labels or lists.numbers(found)
     listed = _frame(found, str(folder))
-    listed = known.recall(workspace.root / KNOWN_FOLDER, listed, [])
+    listed = probe_cache.recall(workspace.root / KNOWN_FOLDER, listed, [])
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
     in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
-    kept = frozen.digest(frozen.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
+    kept = frozen_split.digest(frozen_split.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
     ids = tuple(labels) if labels else None
     planned = IndexPlan(key=key, videos_dir=str(folder), labels=ids, kept=kept, shards=(), began=began)
@@ -116,7 +116,7 @@ def _frame(found: list[listing.Source], videos_dir: str) -> pd.DataFrame:
 
 def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:
     """Shards of files to look at; their names say which files, so that two runs share what they have in common."""
-    rows = todo[[*known.IDENTITY, "tries"]].to_numpy(object).tolist()
+    rows = todo[[*probe_cache.IDENTITY, "tries"]].to_numpy(object).tolist()
     shards = []
     for number, first in enumerate(range(0, len(rows), size)):
         content = json.dumps(rows[first : first + size]).encode()
@@ -127,7 +127,7 @@ def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexSh
 
 
 def _kept_path(config: Config, workspace: Workspace) -> Path:
-    return workspace.root / frozen.FOLDER / f"{config.index.frozen_val}.parquet"
+    return workspace.root / frozen_split.FOLDER / f"{config.index.frozen_val}.parquet"
 
 
 def _todo_path(folder: Path, shard: IndexShard) -> Path:
@@ -138,32 +138,32 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
     """Look at the files of one shard and keep what is found out; does nothing if that is done."""
     store = workspace.root / KNOWN_FOLDER
     with workspace.locked(f"index-{shard.name}"):
-        if known.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
+        if probe_cache.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
         todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
         try:
-            known.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
+            probe_cache.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
         finally:
             fetch.remove_orphans()
 
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
     """What there is to know of some files; a content that is known is hashed, but not probed again."""
-    sizes = known.recall_sizes(store)
+    sizes = probe_cache.recall_sizes(store)
     maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
-    hashes = dict(zip(maybe, workers.each(probes.hash_of, maybe, timeout_s), strict=True))
+    hashes = dict(zip(maybe, workers.each(file_probe.hash_of, maybe, timeout_s), strict=True))
     hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
-    contents = known.recall_contents(store, set(hashed.values()))
-    listed = [dict(zip([*known.IDENTITY, "tries"], file, strict=True)) for file in todo]
+    contents = probe_cache.recall_contents(store, set(hashed.values()))
+    listed = [dict(zip([*probe_cache.IDENTITY, "tries"], file, strict=True)) for file in todo]
     recognised = [row for row in listed if hashed.get(row["place"]) in contents]
     new = [row for row in listed if hashed.get(row["place"]) not in contents]
     for row in recognised:
         row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
-    items = [probes.Look(row["place"], hashed.get(row["place"], "")) for row in new]
-    for row, facts in zip(new, workers.each(probes.look, items, timeout_s), strict=True):
+    items = [file_probe.Look(row["place"], hashed.get(row["place"], "")) for row in new]
+    for row, facts in zip(new, workers.each(file_probe.look, items, timeout_s), strict=True):
         if isinstance(facts, workers.Lost):
-            facts = probes.Facts("", "unreadable", facts.reason, None, is_settled=False)
+            facts = file_probe.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
             log.warning("%s is left out: %s; the next run tries it again", row["place"], facts.reason)
         row |= facts._asdict() | (facts.probe._asdict() if facts.probe else {})
@@ -182,15 +182,15 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         probed = _join(folder, planned.videos_dir, workspace)
         rows = _complete(probed, planned, config, workspace)
         labels = planned.labels or sorted(rows["label"].unique())
-        manifest.write(rows, folder / Manifest.ROWS)
+        manifest_table.write(rows, folder / Manifest.ROWS)
         write_json(folder / Manifest.LABELS, {label: label_id for label_id, label in enumerate(labels)})
         for file in (*folder.glob("todo-*.json"), folder / LISTING_FILE):
             file.unlink()
         with workspace.locked("index-known"):
-            known.join_parts(workspace.root / KNOWN_FOLDER)
+            probe_cache.join_parts(workspace.root / KNOWN_FOLDER)
         return Manifest(
             key=planned.key,
-            digest=digest_of(manifest.digest(rows), *labels),
+            digest=digest_of(manifest_table.digest(rows), *labels),
             path=f"index/{planned.key}",
             videos_dir=planned.videos_dir,
             num_videos=len(rows),
@@ -209,24 +209,24 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
     is_drawn = bool((probed["split"] == "").any())
     if not config.index.frozen_val:
         rows = splits.complete(probed, config.index, labels)
-        manifest.check(rows, config.runtime.max_unreadable, is_drawn)
+        manifest_table.check(rows, config.runtime.max_unreadable, is_drawn)
         return rows
     path = _kept_path(config, workspace)
     with workspace.locked(f"index-frozen-{config.index.frozen_val}"):
-        kept = frozen.read(path)
-        if frozen.digest(kept) != planned.kept:
+        kept = frozen_split.read(path)
+        if frozen_split.digest(kept) != planned.kept:
             raise WorkspaceError(f"another run has just changed {path}: run again")
         rows = splits.complete(probed, config.index, labels, kept)
-        manifest.check(rows, config.runtime.max_unreadable, is_drawn)
+        manifest_table.check(rows, config.runtime.max_unreadable, is_drawn)
         if is_drawn:
-            frozen.add(path, kept, rows)
+            frozen_split.add(path, kept, rows)
     return rows
 
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """Each listed file with what is known of it."""
     found = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
-    rows = known.recall(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
+    rows = probe_cache.recall(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
         first = rows.loc[is_missing, "path"].iloc[0]

@@ -16,9 +16,10 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data import encoding, probes
-from nonlocal_core.data import manifest as manifests
+from nonlocal_core.data import encoding
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.data.manifest.manifest_table import file_probe
+from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate
@@ -57,7 +58,7 @@ class Opened:
     """Counts what the worker processes are asked to open."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = {probes.look: 0, probes.hash_of: 0, encoding.encode_video: 0}
+        self.counts = {file_probe.look: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
         each = workers.each
 
         def counted(function, items, *rest):

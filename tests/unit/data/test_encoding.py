@@ -6,8 +6,9 @@ import pytest
 from video_files import encode_video, number_of
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import encoding, probes, transforms, video
+from nonlocal_core.data import encoding, transforms, video
 from nonlocal_core.data.encoding import Job
+from nonlocal_core.data.manifest.manifest_table import file_probe
 from nonlocal_core.errors import DamagedError, InputError
 
 SETTINGS = CacheConfig(short_side=40, jpeg_quality=95)
@@ -39,7 +40,7 @@ def test_what_is_no_such_jpeg_is_damaged(jpeg, height):
 
 
 def test_every_frame_is_kept_at_its_size(good_mp4):
-    made = encoding.encode_video(Job(str(good_mp4), probes.content_hash(good_mp4), True, SETTINGS))
+    made = encoding.encode_video(Job(str(good_mp4), file_probe.content_hash(good_mp4), True, SETTINGS))
     assert (made.reason, made.num_frames, made.height, made.width) == ("", 60, 40, 80)
     assert made.source_px == 60 * 128 * 64
     assert made.seconds > 0
@@ -51,14 +52,14 @@ def test_every_frame_is_kept_at_its_size(good_mp4):
 
 
 def test_what_is_not_kept_is_decoded_all_the_same(good_mp4, tmp_path):
-    made = encoding.encode_video(Job(str(good_mp4), probes.content_hash(good_mp4), False, SETTINGS))
+    made = encoding.encode_video(Job(str(good_mp4), file_probe.content_hash(good_mp4), False, SETTINGS))
     assert (made.reason, made.num_frames, made.height, made.width, made.jpegs) == ("", 60, 40, 80, [])
     content = good_mp4.read_bytes()
     third = len(content) // 3
     (tmp_path / "damaged.mp4").write_bytes(content[:third] + b"\xff" * third + content[2 * third :])
     for kept in (True, False):
         damaged = tmp_path / "damaged.mp4"
-        made = encoding.encode_video(Job(str(damaged), probes.content_hash(damaged), kept, SETTINGS))
+        made = encoding.encode_video(Job(str(damaged), file_probe.content_hash(damaged), kept, SETTINGS))
         assert made._replace(reason="") == encoding.broken("")
         assert made.reason.startswith("damaged")
 
@@ -74,5 +75,5 @@ def test_another_content_never_gets_the_name_of_the_first(good_mp4, tmp_path):
 
 def test_small_sources_grow(tmp_path):
     path = encode_video(tmp_path / "small.mp4", num_frames=1, size=(34, 18))
-    made = encoding.encode_video(Job(str(path), probes.content_hash(path), True, SETTINGS))
+    made = encoding.encode_video(Job(str(path), file_probe.content_hash(path), True, SETTINGS))
     assert (made.num_frames, made.height, made.width) == (1, 40, 76)

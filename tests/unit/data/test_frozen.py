@@ -10,7 +10,7 @@ import pytest
 from manifest_rows import dataset, row, split_of
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data import frozen, splits
+from nonlocal_core.data.manifest.manifest_table import frozen_split, splits
 from nonlocal_core.errors import DamagedError
 
 INDEX = IndexConfig(frozen_val="nightly")
@@ -23,9 +23,9 @@ class Nights:
         self.path = folder / "frozen" / "nightly.parquet"
 
     def night(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
-        kept = frozen.read(self.path)
+        kept = frozen_split.read(self.path)
         done = splits.complete(pd.DataFrame(rows), INDEX, None, kept)
-        frozen.add(self.path, kept, done)
+        frozen_split.add(self.path, kept, done)
         return done
 
 
@@ -54,11 +54,11 @@ def test_new_videos_go_to_train_however_many(nights: Nights, caplog: pytest.LogC
 
 def test_the_same_night_again_keeps_the_same(nights: Nights) -> None:
     nights.night(dataset())
-    first = frozen.digest(frozen.read(nights.path)), nights.path.stat().st_mtime_ns
+    first = frozen_split.digest(frozen_split.read(nights.path)), nights.path.stat().st_mtime_ns
     nights.night(dataset())
-    assert (frozen.digest(frozen.read(nights.path)), nights.path.stat().st_mtime_ns) == first
+    assert (frozen_split.digest(frozen_split.read(nights.path)), nights.path.stat().st_mtime_ns) == first
     nights.night(dataset(11))
-    assert frozen.digest(frozen.read(nights.path)) != first[0]
+    assert frozen_split.digest(frozen_split.read(nights.path)) != first[0]
 
 
 def test_a_video_that_is_gone_is_named_and_comes_back_where_it_was(

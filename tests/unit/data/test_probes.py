@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from video_files import encode_audio, encode_video, painted
 
-from nonlocal_core.data import probes, video
-from nonlocal_core.data.probes import Facts, Look, look
+from nonlocal_core.data import video
+from nonlocal_core.data.manifest.file_probe import Facts, Look, look
+from nonlocal_core.data.manifest.manifest_table import file_probe
 
 
 def test_the_facts_of_a_good_video(good_mp4: Path) -> None:
@@ -47,9 +48,9 @@ def test_bad_files_have_a_status_and_a_reason(good_mp4: Path, tmp_path: Path) ->
 def test_the_hash_is_of_the_content(good_mp4: Path, tmp_path: Path) -> None:
     shutil.copy(good_mp4, tmp_path / "copy.mp4")
     encode_video(tmp_path / "other.mp4", num_frames=5)
-    a, b, c = (probes.hash_of(str(path)) for path in (good_mp4, tmp_path / "copy.mp4", tmp_path / "other.mp4"))
+    a, b, c = (file_probe.hash_of(str(path)) for path in (good_mp4, tmp_path / "copy.mp4", tmp_path / "other.mp4"))
     assert a == b != c
-    assert probes.hash_of(str(tmp_path / "gone.mp4")) == probes.hash_of(os.devnull) == ""
+    assert file_probe.hash_of(str(tmp_path / "gone.mp4")) == file_probe.hash_of(os.devnull) == ""
 
 
 def pictures(folder: Path, *names: str) -> Path:
@@ -72,17 +73,17 @@ def test_the_facts_of_a_folder_of_pictures(tmp_path: Path) -> None:
 
 
 def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
-    hashes = [probes.hash_of(str(pictures(tmp_path / "a", "1.jpg", "2.jpg")))]
+    hashes = [file_probe.hash_of(str(pictures(tmp_path / "a", "1.jpg", "2.jpg")))]
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    assert probes.hash_of(str(tmp_path / "b")) == hashes[0]
+    assert file_probe.hash_of(str(tmp_path / "b")) == hashes[0]
     (tmp_path / "b/notes.txt").write_text("no picture")
-    assert probes.hash_of(str(tmp_path / "b")) == hashes[0]
+    assert file_probe.hash_of(str(tmp_path / "b")) == hashes[0]
     (tmp_path / "b/1.jpg").rename(tmp_path / "b/0.jpg")
-    hashes.append(probes.hash_of(str(tmp_path / "b")))
+    hashes.append(file_probe.hash_of(str(tmp_path / "b")))
     (tmp_path / "b/0.jpg").write_bytes((tmp_path / "b/2.jpg").read_bytes())
-    hashes.append(probes.hash_of(str(tmp_path / "b")))
+    hashes.append(file_probe.hash_of(str(tmp_path / "b")))
     (tmp_path / "b/0.jpg").unlink()
-    hashes.append(probes.hash_of(str(tmp_path / "b")))
+    hashes.append(file_probe.hash_of(str(tmp_path / "b")))
     assert len(set(hashes)) == 4
 
 
@@ -90,4 +91,4 @@ def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
 def test_large_files_are_hashed_whole(tmp_path: Path, size: int) -> None:
     content = np.random.default_rng(0).bytes(size)
     (tmp_path / "a.mp4").write_bytes(content)
-    assert probes.hash_of(str(tmp_path / "a.mp4")) == hashlib.sha256(content).hexdigest()
+    assert file_probe.hash_of(str(tmp_path / "a.mp4")) == hashlib.sha256(content).hexdigest()

@@ -13,8 +13,8 @@ from s3_server import S3, Door
 from small import python
 from video_files import painted
 
-from nonlocal_core.data import probes
 from nonlocal_core.data.layouts.detection import detection, fetch, listing, locations, remote
+from nonlocal_core.data.manifest.manifest_table import file_probe
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
 from nonlocal_core.process import workers
 
@@ -165,9 +165,9 @@ def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
     door = Door(s3)
     door.delay_s = 1.0
     place = s3.uri("slow.mp4", door.port)
-    (facts,) = workers.each(probes.look, [probes.Look(place)], timeout_s=0.8)
+    (facts,) = workers.each(file_probe.look, [file_probe.Look(place)], timeout_s=0.8)
     door.shut()
-    assert facts == probes.look(probes.Look(str(good_mp4)))
+    assert facts == file_probe.look(file_probe.Look(str(good_mp4)))
 
 
 def test_files_on_a_disk_are_looked_at_without_pyarrow():
@@ -191,7 +191,7 @@ def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypa
     s3.write("small.mp4", b"x")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(WorkspaceError, match=r"no temporary folder can be made .*TMPDIR"):
-        probes.look(probes.Look(s3.uri("small.mp4")))
+        file_probe.look(file_probe.Look(s3.uri("small.mp4")))
     fetch.remove_orphans()
 
 

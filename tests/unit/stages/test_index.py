@@ -17,8 +17,9 @@ from small import files_of, small_config
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace, tables
 from nonlocal_core.config.tree import settings
-from nonlocal_core.data import known, video
-from nonlocal_core.data import manifest as manifests
+from nonlocal_core.data import video
+from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.manifest.manifest_table import probe_cache
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage
 
@@ -61,7 +62,11 @@ def test_a_second_call_touches_nothing(toy, tmp_path):
 
 def known_of(workspace):
     """What is known of files, by place."""
-    return known._read(workspace.root / stage.KNOWN_FOLDER, known.SCHEMA.names).set_index("place").drop("")
+    return (
+        probe_cache._read(workspace.root / stage.KNOWN_FOLDER, probe_cache.SCHEMA.names)
+        .set_index("place")
+        .drop("")
+    )
 
 
 def mark(workspace, place):
@@ -69,7 +74,7 @@ def mark(workspace, place):
     for part in (workspace.root / stage.KNOWN_FOLDER).iterdir():
         rows = pq.read_table(part).to_pandas()
         rows.loc[rows["place"] == str(place), "fps"] = 12.25
-        tables.write(tables.from_frame(rows, known.SCHEMA), part)
+        tables.write(tables.from_frame(rows, probe_cache.SCHEMA), part)
 
 
 def test_a_half_built_run_goes_on_with_its_finished_shards(toy, workspace):

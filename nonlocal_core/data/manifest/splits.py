@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data import frozen
-from nonlocal_core.data.manifest import SCHEMA
+from nonlocal_core.data.manifest import frozen_split
+from nonlocal_core.data.manifest.manifest_table import SCHEMA
 from nonlocal_core.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def complete(
         raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
     frozen_rows = None if kept is None or kept.empty else kept
     if frozen_rows is not None:
-        rows = rows.assign(video_id=frozen.names(rows, frozen_rows))
+        rows = rows.assign(video_id=frozen_split.names(rows, frozen_rows))
     done = rows.sort_values("video_id", ignore_index=True)
     done["label_id"] = done["label"].map(ids).astype("int32")
     is_short = (done["status"] == "ok") & (done["num_frames"] < index.min_frames)
@@ -52,7 +52,7 @@ def complete(
         if is_open.any():
             _warn_of_lonely(done[is_open])
     else:
-        done.loc[is_open, "split"] = frozen.splits(done[is_open], frozen_rows)
+        done.loc[is_open, "split"] = frozen_split.splits(done[is_open], frozen_rows)
         _warn_of_val(done, frozen_rows)
     _handle_copies(done, index)
     return done[SCHEMA.names]
@@ -87,7 +87,7 @@ def _rank(seed: int, name: str) -> int:
 
 def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
     """Say what a frozen val has lost, and which labels it says nothing of."""
-    if gone := frozen.gone(rows, kept):
+    if gone := frozen_split.gone(rows, kept):
         log.warning(
             "%d videos of the frozen val are gone or have another content, so its scores are not comparable with"
             " those of before: %s",

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
-from nonlocal_core.data.manifest import PROBED
+from nonlocal_core.data.manifest.manifest_table import PROBED
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
