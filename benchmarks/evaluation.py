@@ -36,7 +36,7 @@ import videos
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import inference, views
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.progress import Progress

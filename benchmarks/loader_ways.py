@@ -58,7 +58,7 @@ def _our_batches(folder: Path, clip_len: int, interval: int, codec: str) -> Iter
     from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.config.tree import resolve
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
 
     asked = {"clip.clip_len": clip_len, "clip.frame_interval": interval, "runtime.num_workers": 1}
     config = resolve("nl_i3d_r50_32x2", {**asked, "train.batch_size": 4, "train.scale_max": 1.0})

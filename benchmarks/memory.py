@@ -41,7 +41,7 @@ def opens(paths: list[Path], ask: Callable[[Path], object]) -> Iterator[int]:
 def clips(videos_dir: Path, folder: Path) -> Iterator[int]:
     """Batches of the loader from a cache, for ever."""
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
 
     config = resolve("nl_i3d_r50_8x8", {"train.batch_size": 8})
     workspace = Workspace(folder)

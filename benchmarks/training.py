@@ -47,7 +47,7 @@ def settings(num_steps: int) -> Config:
 def measure(folder: str, num_steps: int, started: float) -> None:
     """Train in this process and print each figure."""
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.stages import train as stage
     from nonlocal_core.training import checkpoint, loop
     from nonlocal_core.training import step as steps

@@ -22,8 +22,9 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.data import encoding, loader, sampling, transforms, video
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data import loader, sampling, transforms, video
+from nonlocal_core.data.records import encoding
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError, DecodeError, InputError
 from nonlocal_core.evaluation import arrows, attention_rows, movies, trained
 from nonlocal_core.training import device

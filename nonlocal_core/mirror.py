@@ -26,8 +26,8 @@ from pyarrow import fs
 
 from nonlocal_core import command, registry
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.data import store
 from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.records import store
 from nonlocal_core.errors import InputError, RemoteError
 
 KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")

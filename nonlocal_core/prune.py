@@ -24,7 +24,7 @@ import pandas as pd
 from nonlocal_core import command
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.data import cache_plan, cached, store
+from nonlocal_core.data.records import cache_plan, cache_table, store
 from nonlocal_core.errors import DamagedError, InputError
 
 DEAD_SHARE = 0.5
@@ -87,7 +87,7 @@ def _needs(workspace: Workspace) -> list[Needs]:
                 raise DamagedError(
                     f"{artifact} is damaged or of another version: delete {folder} and prune again"
                 ) from None
-            sha256 = frozenset(cached.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
+            sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
             found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():
             try:

@@ -23,7 +23,7 @@ from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling, transforms
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError
 
 Item = TypeVar("Item")

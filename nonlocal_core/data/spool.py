@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import encoding, transforms, video
+from nonlocal_core.data import transforms, video
+from nonlocal_core.data.records import encoding
 from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
 from nonlocal_core.process import workers
 

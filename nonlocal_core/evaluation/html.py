@@ -20,7 +20,7 @@ from nonlocal_core import __version__
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import charts, metrics, run_facts, sheets
 from nonlocal_core.evaluation.run_facts import Facts, Run

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
-from nonlocal_core.data import cached
+from nonlocal_core.data.records import cache_table
 from nonlocal_core.errors import NonlocalError
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry import find_entry, read
@@ -193,7 +193,7 @@ def _scored(file: Path) -> pd.DataFrame | None:
 
 def _videos(file: Path) -> pd.DataFrame | None:
     try:
-        return cached.read(file)
+        return cache_table.read(file)
     except NonlocalError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 
 FRAMES = 6
 FRAME_PX = 120

@@ -24,9 +24,9 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import cache_plan, cached, encoding, store
 from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
+from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
 from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
@@ -91,7 +91,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
         if found := workspace.find(RecordCache, asked):
-            if missing.empty and _digest(cached.join(rows, contents), workspace.path(found)) == found.digest:
+            if missing.empty and _digest(cache_table.join(rows, contents), workspace.path(found)) == found.digest:
                 return CachePlan(key=asked, shards=(), began=began)
             if missing.empty:
                 log.warning("%s is not what it was: it is made again", found.path)
@@ -199,9 +199,9 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     def make(partial: Path) -> RecordCache:
         listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         _check_labels(listed, manifest, workspace)
-        rows = cached.join(listed, store.contents(folder))
+        rows = cache_table.join(listed, store.contents(folder))
         _check(rows, config.runtime.max_unreadable)
-        cached.write(rows, partial / RecordCache.VIDEOS)
+        cache_table.write(rows, partial / RecordCache.VIDEOS)
         shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, partial / RecordCache.LABELS)
         for done in (cache_plan.FILE, SAMPLE_FILE):
             (partial / done).unlink(missing_ok=True)
@@ -257,7 +257,7 @@ def _store(config: Config, workspace: Workspace) -> Path:
 
 
 def _digest(rows: pd.DataFrame, folder: Path) -> str:
-    return digest_of(cached.digest(rows), (folder / RecordCache.LABELS).read_bytes())
+    return digest_of(cache_table.digest(rows), (folder / RecordCache.LABELS).read_bytes())
 
 
 def _duration(seconds: float) -> str:

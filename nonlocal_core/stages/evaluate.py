@@ -34,7 +34,7 @@ from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
 
 if TYPE_CHECKING:
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
 
 VERSION = 2
 CHUNK_VIEWS = 64
@@ -89,7 +89,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     asked = key(checkpoint, cache, config)
 
     def make(folder: Path) -> Evaluation:
-        from nonlocal_core.data.records import RecordReader
+        from nonlocal_core.data.records.reader import RecordReader
 
         reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
         _score(reader, checkpoint, cache, config, workspace, folder)
@@ -212,7 +212,7 @@ def score_chunks(
     """Nothing; the logits of all views of some chunks are in their files.  Called in a process for each device."""
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.evaluation import inference
 
     test = config.evaluate

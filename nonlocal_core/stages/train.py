@@ -86,7 +86,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
 def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:
     """Leave the weights to hand on in a folder."""
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.training import loop, parallel
     from nonlocal_core.training.validation import Videos
 

@@ -51,7 +51,7 @@ def train(job_file: Path) -> None:
 
     from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.data import loader
-    from nonlocal_core.data.records import RecordReader
+    from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.training import device, loop, parallel
     from nonlocal_core.training.ranks import Ranks
     from nonlocal_core.training.validation import Videos

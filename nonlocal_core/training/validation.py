@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint, optimizers

@@ -16,10 +16,10 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data import encoding
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest.manifest_table import file_probe
 from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate

@@ -17,7 +17,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import RemoteError, WorkspaceError
 from nonlocal_core.mirror import main, mirror
 from nonlocal_core.stages.cache import cache

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from nonlocal_core.data import cached, store
+from nonlocal_core.data.records.reader import cache_table, store
 from nonlocal_core.errors import DamagedError
 
 MANIFEST = pd.DataFrame(
@@ -36,11 +36,11 @@ def rows(tmp_path):
             store.Record("s1", "ok", "", 2, 48, 64, [b"one", b"more"]),
         ],
     )
-    return cached.join(MANIFEST, store.contents(tmp_path))
+    return cache_table.join(MANIFEST, store.contents(tmp_path))
 
 
 def test_a_table_has_what_decoding_said_and_else_what_the_manifest_says(rows):
-    assert rows.columns.tolist() == cached.SCHEMA.names
+    assert rows.columns.tolist() == cache_table.SCHEMA.names
     found = (
         rows[["video_id", "status", "reason", "num_frames", "height", "width", "num_bytes"]].to_numpy().tolist()
     )
@@ -56,13 +56,13 @@ def test_a_table_has_what_decoding_said_and_else_what_the_manifest_says(rows):
 
 def test_a_video_without_a_record_is_said(tmp_path):
     with pytest.raises(DamagedError, match="3 videos have lost their records: run the same command again"):
-        cached.join(MANIFEST, store.contents(tmp_path))
+        cache_table.join(MANIFEST, store.contents(tmp_path))
 
 
 def test_a_table_comes_back_as_it_was_written(rows, tmp_path):
-    cached.write(rows, tmp_path / "videos.parquet")
-    pd.testing.assert_frame_equal(cached.read(tmp_path / "videos.parquet"), rows, check_dtype=False)
-    assert cached.read(tmp_path / "videos.parquet", ["sha256"]).columns.tolist() == ["sha256"]
+    cache_table.write(rows, tmp_path / "videos.parquet")
+    pd.testing.assert_frame_equal(cache_table.read(tmp_path / "videos.parquet"), rows, check_dtype=False)
+    assert cache_table.read(tmp_path / "videos.parquet", ["sha256"]).columns.tolist() == ["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_the_digest_is_of_what_training_could_notice(rows, column, matters):
     changed = rows.copy()
     value = changed.at[0, column]
     changed.at[0, column] = f"{value}x" if isinstance(value, str) else value + 1
-    assert (cached.digest(changed) != cached.digest(rows)) == matters
-    assert cached.digest(rows.iloc[::-1]) == cached.digest(rows)
+    assert (cache_table.digest(changed) != cache_table.digest(rows)) == matters
+    assert cache_table.digest(rows.iloc[::-1]) == cache_table.digest(rows)

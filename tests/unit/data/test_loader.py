@@ -11,7 +11,7 @@ from small import python, small_config
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError, DamagedError
 
 
@@ -315,7 +315,7 @@ from small import python, small_config
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 
 cache = RecordCache.model_validate_json({cache!r})
 reader = RecordReader(Workspace(Path({root!r})), cache)

@@ -11,9 +11,9 @@ from video_files import encode_video, frames_by_ffmpeg, make_family, number_of, 
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import cached, loader, transforms
+from nonlocal_core.data import loader, transforms
 from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader, cache_table
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
 
@@ -30,7 +30,7 @@ def test_videos_in_which_one_cannot_jump_are_stored_all_the_same(toy, tmp_path, 
     listed = manifests.read(workspace.path(manifest) / Manifest.ROWS).set_index("video_id")
     assert listed.index[~listed["seek_safe"]].tolist() == ["falls/unsafe.avi", "grows/unsafe.avi"]
     made = stage.cache(manifest, config, workspace)
-    rows = cached.read(workspace.path(made) / RecordCache.VIDEOS).set_index("video_id")
+    rows = cache_table.read(workspace.path(made) / RecordCache.VIDEOS).set_index("video_id")
     assert rows.index[rows["num_bytes"] > 0].tolist() == ["falls/unsafe.avi", "grows/unsafe.avi"]
     assert "2 of 14 videos are stored as JPEG all the same" in caplog.text
     reader = RecordReader(workspace, made)

@@ -9,8 +9,8 @@ import pytest
 from small import small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import encoding, store, transforms, video
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data import transforms, video
+from nonlocal_core.data.records.reader import RecordReader, encoding, store
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.stages.cache import cache
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import nonlocal_core
-from nonlocal_core.data import store
-from nonlocal_core.data.store import Record, Shard
+from nonlocal_core.data.records.reader import store
+from nonlocal_core.data.records.store import Record, Shard
 from nonlocal_core.errors import DamagedError
 
 

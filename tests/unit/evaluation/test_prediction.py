@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from nonlocal_core.data import encoding, loader, sampling, spool, transforms, video
+from nonlocal_core.data import loader, sampling, spool, transforms, video
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import movies, trained, views
 from nonlocal_core.predicting import find_videos, predict, windows

@@ -10,7 +10,7 @@ from small import small_config
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader, sampling, video
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import inference, views
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages.cache import cache

@@ -18,9 +18,9 @@ from small import files_of, python, small_config
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import cached, store
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.records.reader import cache_table, store
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.stages import cache as stage
@@ -37,7 +37,7 @@ def workspace(toy, tmp_path):
 
 
 def rows_of(workspace, made):
-    return cached.read(workspace.path(made) / RecordCache.VIDEOS)
+    return cache_table.read(workspace.path(made) / RecordCache.VIDEOS)
 
 
 def shards_of(workspace, made):

@@ -18,7 +18,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCac
 from nonlocal_core.artifacts.workspace import Workspace, tables
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, report, stored
 from nonlocal_core.models.i3d import I3D

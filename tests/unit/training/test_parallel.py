@@ -16,7 +16,7 @@ from small import python, small_config
 
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.data import loader
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import checkpoint, parallel, watching

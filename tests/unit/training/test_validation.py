@@ -9,7 +9,7 @@ from mindspore import nn
 from small import small_config
 
 from nonlocal_core.data import loader, sampling
-from nonlocal_core.data.records import RecordReader
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import checkpoint
 from nonlocal_core.training.checkpoint import State

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import cached, encoding, store, transforms, video
+from nonlocal_core.data import transforms, video
+from nonlocal_core.data.records import cache_table, encoding, store
 from nonlocal_core.errors import DamagedError, DecodeError
 
 _RUN_AGAIN = "run the same command again"
@@ -29,7 +30,7 @@ class RecordReader:
 
     def __init__(self, workspace: Workspace, cache: RecordCache) -> None:
         cv2.setNumThreads(1)  # readers are called from threads, with which OpenCV's own would fight
-        self.rows = cached.read(workspace.path(cache) / RecordCache.VIDEOS)
+        self.rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS)
         self._cache = cache
         self._folder = workspace.root / cache.records
         self._videos_dir = Path(cache.videos_dir)

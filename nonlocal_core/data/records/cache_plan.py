@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import store
-from nonlocal_core.data.encoding import Encoded
+from nonlocal_core.data.records import store
+from nonlocal_core.data.records.encoding import Encoded
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.data import store
+from nonlocal_core.data.records import store
 from nonlocal_core.errors import DamagedError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [

@@ -1,0 +1,1 @@
+"""Decoded videos as records: planned, encoded, stored in shards, read at random."""
