@@ -30,7 +30,7 @@ import videos
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.video import read_frames
+from nonlocal_core.data.video.decoding import read_frames
 from nonlocal_core.stages import cache, index
 
 HERE = Path(__file__).parent

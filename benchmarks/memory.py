@@ -19,7 +19,7 @@ import videos
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data import video
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.stages import cache, index
 
 
@@ -75,10 +75,10 @@ def main() -> None:
         videos_dir = videos.make(Path(folder) / "videos", 12)
         paths = sorted(videos_dir.rglob("*.mp4"))
         flat = [
-            watch("videos inspected", opens(paths, video.probe), words.opens),
+            watch("videos inspected", opens(paths, decoding.probe), words.opens),
             watch(
                 "videos opened for one frame",
-                opens(paths, lambda p: video.frames_at(p, np.array([0]))),
+                opens(paths, lambda p: decoding.frames_at(p, np.array([0]))),
                 words.opens,
             ),
             watch("clips of 8 frames, 224 px", clips(videos_dir, Path(folder) / "workspace"), words.clips),

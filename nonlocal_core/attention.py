@@ -22,9 +22,10 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.data import loader, sampling, transforms, video
+from nonlocal_core.data import loader, sampling, transforms
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, DecodeError, InputError
 from nonlocal_core.evaluation import arrows, attention_rows, movies, trained
 from nonlocal_core.training import device
@@ -109,10 +110,10 @@ def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:
         raise InputError(f"there is no video {path}")
     settings, clip = found.described.cache, found.described.clip
     try:
-        num_frames = sum(1 for _ in video.read_frames(path))
+        num_frames = sum(1 for _ in decoding.read_frames(path))
         (indices,) = sampling.test_indices(num_frames, clip, 1, "spread")
         wanted, kept = set(indices.tolist()), {}
-        for number, frame in enumerate(islice(video.read_frames(path), int(indices.max()) + 1)):
+        for number, frame in enumerate(islice(decoding.read_frames(path), int(indices.max()) + 1)):
             if number in wanted:
                 small = transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
                 jpeg = np.frombuffer(encoding.encode(small, settings.jpeg_quality), np.uint8)

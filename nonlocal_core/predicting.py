@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import pictures, sampling, spool, transforms, video
+from nonlocal_core.data import sampling, spool, transforms
 from nonlocal_core.data.layouts import listing
+from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import movies, timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
@@ -207,7 +208,7 @@ def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
     out = folder / (one.video if path.suffix == ".mp4" else f"{one.video}.mp4")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        fps = video.probe(path).fps or PICTURES_FPS
+        fps = decoding.probe(path).fps or PICTURES_FPS
         movies.write_mp4(out, _with_labels(one, path, fps), fps)
         if one.windows:
             write_atomically(out.with_suffix(".png"), timeline.draw(one))
@@ -219,7 +220,7 @@ def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
 def _with_labels(one: Prediction, path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
     """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
     middles = np.array([(window.start_s + window.end_s) / 2 for window in one.windows])
-    for number, frame in enumerate(video.read_frames(path)):
+    for number, frame in enumerate(decoding.read_frames(path)):
         nearest = int(np.abs(middles - number / fps).argmin()) if len(middles) else -1
         guesses = one.windows[nearest].guesses if nearest >= 0 else one.guesses
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import transforms, video
+from nonlocal_core.data import transforms
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
 from nonlocal_core.process import workers
 
@@ -61,9 +62,9 @@ def spool(job: Job) -> Spooled:
     ends: list[int] = []
     height = width = 0
     try:
-        fps = video.probe(job.path).fps
+        fps = decoding.probe(job.path).fps
         with job.file.open("wb") as stream:
-            for frame in video.read_frames(job.path):
+            for frame in decoding.read_frames(job.path):
                 workers.alive()
                 small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
                 height, width = small.shape[:2]

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-from nonlocal_core.data import pictures
 from nonlocal_core.data.layouts.locations import is_uri
+from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import WorkspaceError
 from nonlocal_core.process import workers
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import pictures
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.layouts.remote import RemotePath
+from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError
 
 Folder = Path | RemotePath

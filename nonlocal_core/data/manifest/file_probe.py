@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data import pictures, video
 from nonlocal_core.data.layouts import fetch
+from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
@@ -32,7 +32,7 @@ class Facts(NamedTuple):
     status: str
     """ok, unreadable, empty, audio_only or missing"""
     reason: str
-    probe: video.Probe | None
+    probe: decoding.Probe | None
     is_settled: bool
     """whether the same content always gives the same answer"""
 
@@ -52,7 +52,7 @@ def look(item: Look) -> Facts:
 def _look(path: Path, sha256: str) -> Facts:
     try:
         sha256 = sha256 or content_hash(path)
-        return Facts(sha256, "ok", "", video.probe(path), True)
+        return Facts(sha256, "ok", "", decoding.probe(path), True)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import transforms, video
+from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.process import workers
 
@@ -65,7 +66,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     jpegs: list[bytes] = []
     num_frames = height = width = source_px = 0
     try:
-        for frame in video.read_frames(path):
+        for frame in decoding.read_frames(path):
             workers.alive()
             if job.kept or not num_frames:
                 small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)

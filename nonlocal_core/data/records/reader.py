@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import transforms, video
+from nonlocal_core.data import transforms
 from nonlocal_core.data.records import cache_table, encoding, store
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, DecodeError
 
 _RUN_AGAIN = "run the same command again"
@@ -81,7 +82,7 @@ class RecordReader:
         try:
             if path.is_file() and path.stat().st_size != size_bytes:
                 raise DecodeError("it is not the file that was indexed")
-            decoded = video.frames_at(path, indices)
+            decoded = decoding.frames_at(path, indices)
         except DecodeError as error:
             raise DamagedError(f"{path}: {error}: run again from index") from None
         for frame in decoded:

@@ -6,10 +6,11 @@ import pytest
 from video_files import encode_video, number_of
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import transforms, video
+from nonlocal_core.data import transforms
 from nonlocal_core.data.manifest.manifest_table import file_probe
 from nonlocal_core.data.records.encoding import Job
 from nonlocal_core.data.records.reader import encoding
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import DamagedError, InputError
 
 SETTINGS = CacheConfig(short_side=40, jpeg_quality=95)
@@ -47,7 +48,7 @@ def test_every_frame_is_kept_at_its_size(good_mp4):
     assert made.seconds > 0
     frames = [encoding.decode(np.frombuffer(jpeg, np.uint8), 40, 80) for jpeg in made.jpegs]
     assert [number_of(frame) for frame in frames] == list(range(60))
-    for frame, source in zip(frames, video.read_frames(good_mp4), strict=True):
+    for frame, source in zip(frames, decoding.read_frames(good_mp4), strict=True):
         small = transforms.resize_short_side(source, 40)
         assert np.abs(frame.astype(int) - small).mean() < 4
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from video_files import encode_audio, encode_video, painted
 
-from nonlocal_core.data import video
 from nonlocal_core.data.manifest.file_probe import Facts, Look, look
 from nonlocal_core.data.manifest.manifest_table import file_probe
+from nonlocal_core.data.video.decoding import decoding
 
 
 def test_the_facts_of_a_good_video(good_mp4: Path) -> None:
     sha256 = hashlib.sha256(good_mp4.read_bytes()).hexdigest()
-    assert look(Look(str(good_mp4))) == Facts(sha256, "ok", "", video.probe(good_mp4), True)
+    assert look(Look(str(good_mp4))) == Facts(sha256, "ok", "", decoding.probe(good_mp4), True)
     assert look(Look(str(good_mp4), "given")).sha256 == "given"
 
 

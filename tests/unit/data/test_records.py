@@ -9,8 +9,9 @@ import pytest
 from small import small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import transforms, video
+from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader, encoding, store
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.stages.cache import cache
 
@@ -37,7 +38,7 @@ def shard_of(workspace, toy, row):
 def test_frames_are_those_of_the_video(toy):
     reader = RecordReader(Workspace(toy.root), toy.cache)
     for row in (0, 5, 11):
-        sources = list(video.read_frames(toy.videos_dir / reader.rows["path"].iloc[row]))
+        sources = list(decoding.read_frames(toy.videos_dir / reader.rows["path"].iloc[row]))
         frames = reader.frames(row, np.arange(len(sources)))
         assert len(frames) == reader.rows["num_frames"].iloc[row]
         for frame, source in zip(frames, sources, strict=True):

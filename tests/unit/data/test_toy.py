@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nonlocal_core.data import video
 from nonlocal_core.data.layouts.detection import detection, toy
+from nonlocal_core.data.video.decoding import decoding
 
 
 @pytest.mark.parametrize(("backwards", "forwards"), [("rises", "falls"), ("shrinks", "grows")])
@@ -41,8 +41,8 @@ def test_videos_are_written_and_read(tmp_path: Path) -> None:
     sources = detection.find_videos(tmp_path / "toy", "class_folders")
     assert [source.label for source in sources] == ["falls"] * 3 + ["grows"] * 2 + ["rises"] * 2 + ["shrinks"] * 2
     for source in sources:
-        frames = list(video.read_frames(tmp_path / "toy" / source.path))
-        assert video.probe(tmp_path / "toy" / source.path).num_frames == len(frames)
+        frames = list(decoding.read_frames(tmp_path / "toy" / source.path))
+        assert decoding.probe(tmp_path / "toy" / source.path).num_frames == len(frames)
         drawn = toy.toy_frames(source.label, toy.generator(3, 0, Path(source.path).name, "toy"))
         assert np.abs(np.stack(frames).astype(int) - drawn).mean() < 12
 

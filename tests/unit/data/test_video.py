@@ -27,10 +27,10 @@ from video_files import (
 )
 
 import nonlocal_core
-from nonlocal_core.data import video
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import DecodeError
 
-GOOD = video.Probe(60, 25.0, 64, 128, 2.4, "h264", 0, False, 5, 12, 0.0, 60, True)
+GOOD = decoding.Probe(60, 25.0, 64, 128, 2.4, "h264", 0, False, 5, 12, 0.0, 60, True)
 CUT = {
     "h264.mkv": {"b_frames": 2},
     "vp8.webm": {"codec": "libvpx"},
@@ -44,7 +44,7 @@ def numbers_and_reason(path: Path) -> tuple[list[int], str]:
     """What comes out of a video before the fault, and the words of the fault."""
     numbers: list[int] = []
     try:
-        numbers.extend(number_of(frame) for frame in video.read_frames(path))
+        numbers.extend(number_of(frame) for frame in decoding.read_frames(path))
     except DecodeError as error:
         return numbers, str(error)
     return numbers, ""
@@ -53,28 +53,28 @@ def numbers_and_reason(path: Path) -> tuple[list[int], str]:
 @pytest.mark.parametrize("width", [16, 34, 66, 72, 104])
 def test_narrow_videos_are_read_without_the_padding_of_their_rows(tmp_path: Path, width: int) -> None:
     path = encode_video(tmp_path / "narrow.mp4", num_frames=5, size=(width, 48))
-    frames, expected = list(video.read_frames(path)), list(frames_by_pyav(path))
-    assert video.probe(path)[2:4] == (48, width)
+    frames, expected = list(decoding.read_frames(path)), list(frames_by_pyav(path))
+    assert decoding.probe(path)[2:4] == (48, width)
     np.testing.assert_array_equal(frames, expected)
-    np.testing.assert_array_equal(video.frames_at(path, np.arange(5)), expected)
+    np.testing.assert_array_equal(decoding.frames_at(path, np.arange(5)), expected)
 
 
 @pytest.mark.parametrize("gop", [12, 250])
 def test_packets_before_an_edit_list_are_no_frames(tmp_path: Path, gop: int) -> None:
     whole = encode_video(tmp_path / "whole.mp4", num_frames=60, gop=gop, b_frames=2)
     cut = cut_without_encoding(whole, tmp_path / "cut.mp4", Fraction(1, 2))
-    numbers = [number_of(frame) for frame in video.read_frames(cut)]
+    numbers = [number_of(frame) for frame in decoding.read_frames(cut)]
     assert numbers == [number_of(frame) for frame in frames_by_pyav(cut)]
-    assert video.probe(cut).num_frames == len(numbers) < 60
+    assert decoding.probe(cut).num_frames == len(numbers) < 60
 
 
 def test_packed_frames_are_each_read_once(tmp_path: Path) -> None:
     path = encode_packed(tmp_path / "packed.avi")
-    probe = video.probe(path)
+    probe = decoding.probe(path)
     assert (probe.num_frames, probe.container_frames, probe.seek_safe) == (21, 22, False)
     assert (probe.fps, probe.variable_fps, probe.first_pts_s) == (25.0, False, 0.0)
     assert numbers_and_reason(path) == (list(range(21)), "")
-    assert [number_of(frame) for frame in video.frames_at(path, np.array([3, 7]))] != [3, 7], "decord is right"
+    assert [number_of(frame) for frame in decoding.frames_at(path, np.array([3, 7]))] != [3, 7], "decord is right"
 
 
 def with_packets_without_a_picture(folder: Path, suffix: str, empty: set[int]) -> Path:
@@ -96,11 +96,11 @@ def test_packets_without_a_picture_are_a_fault_from_the_second_on(tmp_path: Path
     path = with_packets_without_a_picture(tmp_path, suffix, {5, 6})
     assert numbers_and_reason(path)[1] == "damaged: 18 of 20 frames can be decoded"
     with pytest.raises(DecodeError, match="damaged"):
-        video.frames_at(path, np.arange(20))
+        decoding.frames_at(path, np.arange(20))
 
 
 def test_probe_says_what_the_file_is(good_mp4: Path) -> None:
-    assert video.probe(good_mp4) == GOOD
+    assert decoding.probe(good_mp4) == GOOD
 
 
 def truncated(good: Path, path: Path) -> Path:
@@ -143,7 +143,7 @@ BAD = {
 def test_a_file_that_cannot_be_opened_gives_one_short_reason(good_mp4: Path, tmp_path: Path, reason: str) -> None:
     path = tmp_path / "bad.mp4"
     BAD[reason](good_mp4, path)
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match=reason) as caught:
             read(path)
         text = str(caught.value)
@@ -177,8 +177,8 @@ def test_a_damaged_middle_raises_and_never_repeats_or_skips_a_frame(tmp_path: Pa
 @pytest.mark.parametrize("first", [0, 2, 30])
 def test_a_probe_of_a_damaged_file_says_the_same_every_time(tmp_path: Path, first: int) -> None:
     path = damaged_from(tmp_path / "damaged.mp4", first)
-    assert len({video.probe(path) for _ in range(20)}) == 1
-    assert video.probe(path)[:5] == (60, 25.0, 64, 128, 2.4)
+    assert len({decoding.probe(path) for _ in range(20)}) == 1
+    assert decoding.probe(path)[:5] == (60, 25.0, 64, 128, 2.4)
 
 
 def test_flipped_bits_are_found(tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_a_hole_in_a_webm_file_is_found(tmp_path: Path) -> None:
     """FFmpeg goes on at the next cluster and says nothing."""
     path = tmp_path / "hole.webm"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=4", "-c:v", "libvpx", "-b:v", "800k", "-g", "25", path)
-    assert video.probe(path).num_frames == 100
+    assert decoding.probe(path).num_frames == 100
     content = bytearray(path.read_bytes())
     place, size = len(content) // 3, len(content) // 10
     content[place : place + size] = bytes(size)
     path.write_bytes(content)
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match="damaged"):
             read(path)
 
@@ -220,7 +220,7 @@ def test_a_hole_in_a_webm_file_is_found(tmp_path: Path) -> None:
 def test_a_picture_that_is_called_a_video_has_one_frame(tmp_path: Path) -> None:
     path = tmp_path / "picture.mp4"
     path.write_bytes(cv2.imencode(".jpg", painted(37))[1].tobytes())
-    assert video.probe(path)[:4] == (1, 25.0, 64, 128)
+    assert decoding.probe(path)[:4] == (1, 25.0, 64, 128)
     assert numbers_and_reason(path) == ([37], "")
 
 
@@ -230,21 +230,21 @@ def test_music_with_a_cover_is_sound(tmp_path: Path) -> None:
     sound = ("-f", "lavfi", "-i", "sine=duration=1", "-i", cover)
     ffmpeg(*sound, "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic", path)
     with pytest.raises(DecodeError, match="no video stream") as caught:
-        video.probe(path)
+        decoding.probe(path)
     assert caught.value.status == "audio_only"
 
 
 def test_an_angle_that_is_not_right_is_refused(good_mp4: Path, tmp_path: Path) -> None:
     path = tmp_path / "askew.mp4"
     ffmpeg("-display_rotation", "45", "-i", good_mp4, "-c", "copy", path)
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match="no right one"):
             read(path)
 
 
 def test_frames_come_in_the_order_asked_for(good_mp4: Path) -> None:
     numbers = [59, 3, 3, 0, 30, 31]
-    frames = video.frames_at(good_mp4, np.array(numbers))
+    frames = decoding.frames_at(good_mp4, np.array(numbers))
     assert frames.shape == (6, 64, 128, 3)
     assert frames.dtype == np.uint8
     assert [number_of(frame) for frame in frames] == numbers
@@ -253,24 +253,24 @@ def test_frames_come_in_the_order_asked_for(good_mp4: Path) -> None:
 @pytest.mark.parametrize("number", [-1, 60])
 def test_a_frame_that_is_not_there_is_refused(good_mp4: Path, number: int) -> None:
     with pytest.raises(DecodeError, match=f"there is no frame {number}: the video has 60"):
-        video.frames_at(good_mp4, np.array([0, number]))
+        decoding.frames_at(good_mp4, np.array([0, number]))
 
 
 def test_jumping_in_a_damaged_file_raises(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="damaged"):
-        video.frames_at(damaged_from(tmp_path / "damaged.mp4", 30), np.array([5, 31]))
+        decoding.frames_at(damaged_from(tmp_path / "damaged.mp4", 30), np.array([5, 31]))
     with pytest.raises(DecodeError, match="empty file"):
         (tmp_path / "empty.mp4").touch()
-        video.frames_at(tmp_path / "empty.mp4", np.array([0]))
+        decoding.frames_at(tmp_path / "empty.mp4", np.array([0]))
 
 
 def test_readers_in_threads_do_not_disturb_each_other(good_mp4: Path) -> None:
     def read(_: int) -> list[int]:
-        return [number_of(frame) for frame in video.read_frames(good_mp4)]
+        return [number_of(frame) for frame in decoding.read_frames(good_mp4)]
 
     def jump(seed: int) -> list[int]:
         order = np.random.default_rng(seed).permutation(60)
-        return [number_of(frame) for frame in video.frames_at(good_mp4, order)[np.argsort(order)]]
+        return [number_of(frame) for frame in decoding.frames_at(good_mp4, order)[np.argsort(order)]]
 
     with ThreadPoolExecutor(4) as pool:
         results = [
@@ -314,10 +314,10 @@ def test_the_decoders_and_mindspore_live_quietly_in_one_process(
 def test_a_file_that_is_cut_is_found(tmp_path: Path, name: str, share: float) -> None:
     """FFmpeg opens these as whole, shorter videos."""
     path = encode_video(tmp_path / name, num_frames=200, **CUT[name])
-    assert video.probe(path).num_frames == 200
+    assert decoding.probe(path).num_frames == 200
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match="damaged"):
             read(path)
 
@@ -328,7 +328,7 @@ def test_a_file_that_is_cut_between_two_packets_is_found(tmp_path: Path, name: s
     with av.open(str(path)) as container:
         places = [packet.pos for packet in container.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: places[120]])
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match=r"^damaged: cut short, [\d.]+ of [\d.]+ (s|frames) are there$"):
             read(path)
 
@@ -339,7 +339,7 @@ def test_a_hole_in_an_avi_file_is_found(tmp_path: Path) -> None:
     place, size = len(content) // 2, len(content) // 20
     content[place : place + size] = bytes(size)
     path.write_bytes(content)
-    for read in (video.probe, lambda path: list(video.read_frames(path))):
+    for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
         with pytest.raises(DecodeError, match="damaged"):
             read(path)
 
@@ -351,14 +351,14 @@ def test_words_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:
     )
     assert b"HOLDER" in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(b"HOLDER", b"\xff\xfe\xfd\xfc\xfb\xfa"))
-    assert video.probe(path).num_frames == 60
+    assert decoding.probe(path).num_frames == 60
     assert numbers_and_reason(path) == (list(range(60)), "")
 
 
 @pytest.mark.parametrize("name", ["h264.mkv", "vp8.webm", "faststart.mp4", "fragments.mp4", "gif.gif"])
 def test_a_file_that_says_how_long_it_is_may_not_lose_a_frame(tmp_path: Path, name: str) -> None:
     path = make_family(tmp_path, name) if name in FAMILIES else encode_video(tmp_path / name, **CUT[name])
-    content, num_frames = path.read_bytes(), video.probe(path).num_frames
+    content, num_frames = path.read_bytes(), decoding.probe(path).num_frames
     for length in range(len(content) // 23, len(content) - 1, len(content) // 23):
         path.write_bytes(content[:length])
         numbers, reason = numbers_and_reason(path)
@@ -371,7 +371,7 @@ def test_a_file_that_is_cut_anywhere_is_refused_or_read_to_there(tmp_path: Path,
     path = tmp_path / name
     for length in range(len(content) // 23, len(content), len(content) // 23):
         path.write_bytes(content[:length])
-        for read in (video.probe, lambda path: list(video.read_frames(path))):
+        for read in (decoding.probe, lambda path: list(decoding.read_frames(path))):
             with contextlib.suppress(DecodeError):
                 assert read(path)
 
@@ -390,9 +390,9 @@ def test_a_whole_file_of_variable_rate_is_whole(tmp_path: Path, suffix: str, slo
             at_ms += 250 if (number < 20) == slow_first else 20
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    assert video.probe(path).num_frames == 40
-    assert video.probe(path).variable_fps
-    assert [number_of(frame) for frame in video.read_frames(path)] == list(range(40))
+    assert decoding.probe(path).num_frames == 40
+    assert decoding.probe(path).variable_fps
+    assert [number_of(frame) for frame in decoding.read_frames(path)] == list(range(40))
 
 
 @pytest.mark.parametrize("gop", [12, 250])
@@ -400,4 +400,4 @@ def test_a_whole_file_of_variable_rate_is_whole(tmp_path: Path, suffix: str, slo
 def test_a_whole_file_with_an_edit_list_is_whole(tmp_path: Path, start_s: Fraction, gop: int) -> None:
     whole = encode_video(tmp_path / "whole.mp4", num_frames=60, gop=gop, b_frames=2)
     cut = cut_without_encoding(whole, tmp_path / "cut.mp4", start_s)
-    assert video.probe(cut).num_frames == len(list(video.read_frames(cut))) > 15
+    assert decoding.probe(cut).num_frames == len(list(decoding.read_frames(cut))) > 15

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from video_files import FAMILIES, REMAKES, ffmpeg, frames_by_ffmpeg, make_family, number_of
 
-from nonlocal_core.data import video
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import DecodeError
 
 EXPECTED_SAFE = {name: made.seek_safe for name, made in {**FAMILIES, **REMAKES}.items()}
@@ -53,7 +53,7 @@ def num_wrong(path: Path, frames: list[NDArray[np.uint8]]) -> int:
     wrong = 0
     for numbers in wanted:
         try:
-            found = video.frames_at(path, np.array(numbers))
+            found = decoding.frames_at(path, np.array(numbers))
         except DecodeError:
             return wrong + 1
         wrong += sum(
@@ -65,7 +65,7 @@ def num_wrong(path: Path, frames: list[NDArray[np.uint8]]) -> int:
 @pytest.mark.parametrize("name", EXPECTED_SAFE)
 def test_all_frames_are_those_that_ffmpeg_shows(folder: Path, name: str) -> None:
     path = make_family(folder, name)
-    probe, frames = video.probe(path), list(video.read_frames(path))
+    probe, frames = decoding.probe(path), list(decoding.read_frames(path))
     expected = frames_by_ffmpeg(path, probe.height, probe.width)
     assert len(frames) == len(expected) == probe.num_frames
     assert max(mean_difference(*pair) for pair in zip(frames, expected, strict=True)) < 0.5
@@ -85,15 +85,15 @@ def test_all_frames_are_those_that_ffmpeg_shows(folder: Path, name: str) -> None
 @pytest.mark.parametrize("name", EXPECTED_SAFE)
 def test_who_is_called_safe_is_safe(folder: Path, name: str) -> None:
     path = make_family(folder, name)
-    assert video.probe(path).seek_safe == EXPECTED_SAFE[name]
+    assert decoding.probe(path).seek_safe == EXPECTED_SAFE[name]
     if EXPECTED_SAFE[name]:
-        assert num_wrong(path, list(video.read_frames(path))) == 0
+        assert num_wrong(path, list(decoding.read_frames(path))) == 0
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_the_others_have_to_be_kept_from_decord(folder: Path, name: str) -> None:
     path = make_family(folder, name)
-    assert num_wrong(path, list(video.read_frames(path))) > 0
+    assert num_wrong(path, list(decoding.read_frames(path))) > 0
 
 
 def test_a_frame_that_is_never_shown_is_not_counted(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_frame_that_is_never_shown_is_not_counted(tmp_path: Path) -> None:
     log = ("-passlogfile", tmp_path / "log")
     ffmpeg(*source, *coding, *log, "-pass", "1", "-f", "null", "-")
     ffmpeg(*source, *coding, *log, "-pass", "2", path)
-    probe = video.probe(path)
+    probe = decoding.probe(path)
     assert probe.longest_gap > 100, "this file has no such packet"
     assert (probe.num_frames, probe.seek_safe) == (100, False)
-    assert len(list(video.read_frames(path))) == 100
+    assert len(list(decoding.read_frames(path))) == 100
 
 
 @pytest.mark.parametrize("name", ["h264.ts", "hevc.ts", "mpeg2.ts", "mpeg2.mpg"])
@@ -118,7 +118,7 @@ def test_a_recording_that_starts_between_two_key_frames(
     content = make_family(folder, name).read_bytes()
     path = tmp_path / name
     path.write_bytes(content[int(len(content) * share) // 188 * 188 :])
-    numbers = [number_of(frame) for frame in video.read_frames(path)]
+    numbers = [number_of(frame) for frame in decoding.read_frames(path)]
     assert numbers == list(range(80 - len(numbers), 80))
-    assert len(numbers) == video.probe(path).num_frames > 10
+    assert len(numbers) == decoding.probe(path).num_frames > 10
     assert numbers[0] % 12 == 0

@@ -14,7 +14,7 @@ from small import small_config
 from nonlocal_core import attention as command
 from nonlocal_core import html_report
 from nonlocal_core.config.model import ModelConfig, map_sizes
-from nonlocal_core.data import video
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation import arrows, attention_rows, run_facts
 from nonlocal_core.models.i3d import I3D
@@ -163,7 +163,7 @@ def test_command(registered, tmp_path, capsys):
     }
     with Image.open(tmp_path / "out" / f"{stem}.gif") as gif:
         assert gif.n_frames == registered.config.clip.clip_len
-    probed = video.probe(tmp_path / "out" / f"{stem}.mp4")
+    probed = decoding.probe(tmp_path / "out" / f"{stem}.mp4")
     assert (probed.codec, probed.num_frames) == ("h264", registered.config.clip.clip_len)
     assert Fraction(probed.fps).limit_denominator(100) == 6
 

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from nonlocal_core.data import loader, sampling, spool, transforms, video
+from nonlocal_core.data import loader, sampling, spool, transforms
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records.reader import encoding
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import movies, trained, views
 from nonlocal_core.predicting import find_videos, predict, windows
@@ -78,7 +79,7 @@ def by_hand(registered, file, first):
     found = trained.find("v0001", registered.workspace)
     clip, cache, net = found.described.clip, found.described.cache, found.network()
     frames = [
-        transforms.resize_short_side(frame, cache.short_side) for frame in video.read_frames(file)
+        transforms.resize_short_side(frame, cache.short_side) for frame in decoding.read_frames(file)
     ][first : first + 15]  # fmt: skip
     stored = [np.frombuffer(encoding.encode(frame, cache.jpeg_quality), np.uint8) for frame in frames]
     start = (15 - sampling.span(clip)) // 2
@@ -94,7 +95,7 @@ def by_hand(registered, file, first):
 def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     """A video of two others: each half is said what its own video is, on the frames and in the timeline."""
     toy = sorted(make_toy_videos(tmp_path / "toy", 4).glob("*/*.mp4"))
-    frames = [list(video.read_frames(path)) for path in toy[:2]]
+    frames = [list(decoding.read_frames(path)) for path in toy[:2]]
     size = frames[0][0].shape[1::-1]
     both = [np.asarray(Image.fromarray(frame).resize(size)) for part in frames for frame in part]
     (tmp_path / "in/sub").mkdir(parents=True)
@@ -111,9 +112,9 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     mean = np.mean([{g.label: g.score for g in window.guesses}["rises"] for window in one.windows])
     assert {guess.label: guess.score for guess in one.guesses}["rises"] == pytest.approx(mean, abs=1e-6)
     assert one.drawn == str(tmp_path / "drawn/sub/both.mp4")
-    probed = video.probe(tmp_path / "drawn/sub/both.mp4")
+    probed = decoding.probe(tmp_path / "drawn/sub/both.mp4")
     assert (probed.codec, probed.num_frames) == ("h264", len(both))
-    band = next(video.read_frames(tmp_path / "drawn/sub/both.mp4"))[-8:]
+    band = next(decoding.read_frames(tmp_path / "drawn/sub/both.mp4"))[-8:]
     assert band.astype(int).mean() < both[0][-8:].mean() - 15
     with Image.open(tmp_path / "drawn/sub/both.png") as picture:
         assert picture.size[0] > 600
@@ -134,7 +135,7 @@ def test_a_single_video_a_folder_of_pictures_and_none(registered, predicted, tmp
     path = next(registered.videos_dir.glob("rises/toy*.mp4"))
     assert find_videos(path) == [(path.name, path)]
     (tmp_path / "shots").mkdir()
-    for number, frame in enumerate(video.read_frames(path)):
+    for number, frame in enumerate(decoding.read_frames(path)):
         Image.fromarray(frame).save(tmp_path / "shots" / f"{number}.png")
     assert find_videos(tmp_path / "shots") == [("shots", tmp_path / "shots")]
     (whole,) = (one for one in predicted.videos if one.video == f"rises/{path.name}")
@@ -154,7 +155,7 @@ def test_frames_are_those_of_the_cache(registered, tmp_path):
     spooled = spool.spool(spool.Job(path, tmp_path / "frames", settings))
     assert min(spooled.height, spooled.width) == settings.short_side
     assert spooled.fps == 15.0
-    frames = list(video.read_frames(path))
+    frames = list(decoding.read_frames(path))
     assert len(spooled.ends) == len(frames)
     last, first = (spooled.frame(tmp_path / "frames", number) for number in (len(frames) - 1, 0))
     for small, large in ((first, frames[0]), (last, frames[-1])):

@@ -9,8 +9,9 @@ from small import small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
-from nonlocal_core.data import loader, sampling, video
+from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.evaluation import inference, views
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages.cache import cache
@@ -20,8 +21,8 @@ from nonlocal_core.training import checkpoint
 def test_a_video_file_is_opened_and_decoded_once_for_all_its_views(toy, tmp_path, monkeypatch):
     workspace = toy.workspace(tmp_path)
     reader = RecordReader(workspace, cache(toy.manifest, small_config(cache__codec="none"), workspace))
-    opened, frames_at = [], video.frames_at
-    monkeypatch.setattr(video, "frames_at", lambda *given: opened.append(given) or frames_at(*given))
+    opened, frames_at = [], decoding.frames_at
+    monkeypatch.setattr(decoding, "frames_at", lambda *given: opened.append(given) or frames_at(*given))
     config = small_config(evaluate__num_clips=10, evaluate__num_crops=3, clip__clip_len=8)
     made = loader.video_views(reader, [3, 8], config.clip, config.evaluate, 1)
     for row, clips in zip([3, 8], made, strict=True):

@@ -17,9 +17,9 @@ from small import files_of, small_config
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace, tables
 from nonlocal_core.config.tree import settings
-from nonlocal_core.data import video
 from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
 from nonlocal_core.data.manifest.manifest_table import probe_cache
+from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage
 
@@ -380,7 +380,7 @@ def test_folders_of_pictures_are_videos(toy, workspace, tmp_path):
     for number, path in enumerate(sorted(toy.videos_dir.glob("*/*.mp4"))):
         folder = tmp_path / "videos" / path.parent.name / path.stem
         folder.mkdir(parents=True)
-        for shot, frame in enumerate(video.read_frames(path)):
+        for shot, frame in enumerate(decoding.read_frames(path)):
             if shot < 3 + number:
                 assert cv2.imwrite(str(folder / f"img_{shot:05d}.jpg"), frame)
     made = stage.index(

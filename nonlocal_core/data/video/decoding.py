@@ -18,8 +18,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from nonlocal_core.data import pictures
-from nonlocal_core.data.containers import Contents, Stream, check_file, may_be_turned, opened
+from nonlocal_core.data.video import pictures
+from nonlocal_core.data.video.containers import Contents, Stream, check_file, may_be_turned, opened
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"

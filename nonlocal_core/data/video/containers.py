@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from nonlocal_core.data import boxes
+from nonlocal_core.data.video import file_headers
 from nonlocal_core.errors import DecodeError
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
@@ -233,14 +233,14 @@ def check_file(path: Path) -> None:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
     if start.startswith(b"GIF8") and not end.rstrip(b"\0").endswith(b";"):
         raise DecodeError("damaged: cut short")
-    if boxes.is_cut_short(path):
+    if file_headers.is_cut_short(path):
         raise DecodeError("damaged: cut short")
 
 
 def may_be_turned(path: Path, family: str) -> bool:
     """Whether the frames of a file may have to be turned before they are shown: decoding one of them tells."""
     if family in ("mov", "matroska"):
-        return not boxes.is_upright(path)
+        return not file_headers.is_upright(path)
     return family in ("image2", "jpeg_pipe")
 
 

@@ -1,0 +1,1 @@
+"""Inside a video file: what its container says, and its frames."""
