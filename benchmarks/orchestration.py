@@ -30,11 +30,7 @@ from pathlib import Path
 from nonlocal_core.process import child
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.stages import cache
-from nonlocal_core.stages import evaluate
-from nonlocal_core.stages import index
-from nonlocal_core.stages import register
-from nonlocal_core.stages import train
+from nonlocal_core.stages import cache, evaluate, index, register, train
 workspace = Workspace(Path(sys.argv[1]))
 config = resolve("tiny", dict(word.split("=") for word in sys.argv[2:]))
 manifest = index.index(workspace.root / "toy-videos", config, workspace)

@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nonlocal_core.data.layouts import kinetics, locations
+from nonlocal_core.data.layouts import kinetics
 from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
+from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.errors import InputError
 
@@ -178,7 +179,7 @@ def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) 
 
 def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
     """A path relative to the folder of the videos; None if it leads outside."""
-    if not path.startswith("/") and not locations.is_uri(path):
+    if not path.startswith("/") and not is_uri(path):
         path = posixpath.normpath(posixpath.join(base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
     path = posixpath.normpath(path)
@@ -195,7 +196,7 @@ def _names(videos_dir: Folder) -> tuple[str, ...]:
     return str(videos_dir), os.path.realpath(videos_dir)
 
 
-def _named(sources: list[Source], places: dict[str, str], names: Sequence[str] | None) -> list[Source]:
+def _named(sources: list[Source], locations: dict[str, str], names: Sequence[str] | None) -> list[Source]:
     """The sources with names for numbers, where there are names."""
     kinds = {source.label.isdecimal(): source for source in reversed(sources)}
     if len(kinds) == 2:

@@ -116,15 +116,15 @@ def test_a_part_that_is_gone_while_all_are_read_is_no_end(tmp_path: Path) -> Non
 WRITER = """
 from pathlib import Path
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.manifest import probe_cache as known
+from nonlocal_core.data.manifest import probe_cache
 workspace = Workspace({root!r})
 for number in range(45):
     row = dict(place=f"/{name}/{{number}}", size_bytes=1, stamp=1, tries=0, is_settled=True, sha256="x")
     row |= dict(status="ok", reason="")
-    known.add(Path({folder!r}), f"{name}-{{number}}", [row])
+    probe_cache.add(Path({folder!r}), f"{name}-{{number}}", [row])
     if number % 10 == 9:
         with workspace.locked("index-known"):
-            known.join_parts(Path({folder!r}))
+            probe_cache.join_parts(Path({folder!r}))
 """
 
 
