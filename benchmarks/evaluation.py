@@ -37,11 +37,11 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.evaluation import inference, views
+from nonlocal_core.evaluation import views
+from nonlocal_core.models import checkpoint, inference, normalise
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.stages import cache, index
-from nonlocal_core.training import checkpoint
 
 LABELS = [f"label {number}" for number in range(400)]
 SIDE = 112
@@ -98,7 +98,7 @@ def eager(net: I3D) -> inference.Network:
     def network(clip_NCTHW: np.ndarray) -> np.ndarray:
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
-            return np.asarray(net(loader.normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
+            return np.asarray(net(normalise.normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
         finally:
             ms.set_context(mode=ms.GRAPH_MODE)
 

@@ -40,14 +40,14 @@ def ours_normalised(folder: Path, clip_len: int, interval: int, codec: str) -> I
     import mindspore as ms
 
     from nonlocal_core.config.tree import resolve
-    from nonlocal_core.data import loader
+    from nonlocal_core.models.normalise import normalise
 
     model = resolve("nl_i3d_r50_32x2", {}).model
 
-    def normalise(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        return loader.normalise(clip_NCTHW, model)
+    def normalised(clip_NCTHW: ms.Tensor) -> ms.Tensor:
+        return normalise(clip_NCTHW, model)
 
-    compiled = ms.jit(normalise)
+    compiled = ms.jit(normalised)
     for batch in _our_batches(folder, clip_len, interval, codec):
         compiled(ms.Tensor(batch.clip_NCTHW)).asnumpy()
         yield len(batch.clip_NCTHW)

@@ -167,9 +167,10 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     import numpy as np
 
     from nonlocal_core.config.tree import resolve
-    from nonlocal_core.data.loader import normalise
+    from nonlocal_core.models import device
     from nonlocal_core.models.i3d import I3D
-    from nonlocal_core.training import device, optimizers, step
+    from nonlocal_core.models.normalise import normalise
+    from nonlocal_core.training import optimizers, step
 
     plain = case["net"] == "i3d"
     chosen = {} if plain else {"model.pairwise": case["net"]}

@@ -48,8 +48,9 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     """Train in this process and print each figure."""
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
+    from nonlocal_core.models import checkpoint
     from nonlocal_core.stages import train as stage
-    from nonlocal_core.training import checkpoint, loop
+    from nonlocal_core.training import loop
     from nonlocal_core.training import step as steps
     from nonlocal_core.training.validation import Videos
     from nonlocal_core.training.watching import read_log

@@ -28,7 +28,7 @@ from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, DecodeError, InputError
 from nonlocal_core.evaluation import arrows, attention_rows, movies, trained
-from nonlocal_core.training import device
+from nonlocal_core.models import device
 
 MOVIE_FPS = 6.0
 """of the pictures of a clip, slow enough to follow the arrows"""

@@ -115,7 +115,7 @@ def _mindspore(report: Report, config: Config) -> None:
     blocking = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set; a training on the CPU sets it to 1")
     report.say("MS_DEV_HOST_BLOCKING_RUN", blocking)
     try:
-        from nonlocal_core.training import device
+        from nonlocal_core.models import device
 
         report.say("a training takes", f"{device.use(config.runtime)} (runtime.device={config.runtime.device})")
     except ConfigError as error:

@@ -33,7 +33,7 @@ def take(name: str, workspace: Workspace) -> Given:
 
     Raises: InputError if there is none, or it is not a checkpoint of ours.
     """
-    from nonlocal_core.training import checkpoint
+    from nonlocal_core.models import checkpoint
 
     file = registry.find_weights(workspace, name, "checkpoint").path
     described, _ = checkpoint.read_given(file, "checkpoint")

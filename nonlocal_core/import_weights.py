@@ -23,9 +23,8 @@ from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.models import layers, weights
+from nonlocal_core.models import checkpoint, device, layers, weights
 from nonlocal_core.models.profiles import PROFILES
-from nonlocal_core.training import checkpoint, device
 
 TOLERANCE = 1e-4
 """of logits and probabilities, relative to the largest of them"""

@@ -28,8 +28,8 @@ from nonlocal_core.process import cuda, workers
 from nonlocal_core.process.progress import Progress
 
 if TYPE_CHECKING:
-    from nonlocal_core.evaluation.inference import Network
     from nonlocal_core.evaluation.trained import Trained
+    from nonlocal_core.models.inference import Network
 
 PICTURES_FPS = 25.0
 """at which a folder of pictures is written as a video"""
@@ -50,7 +50,8 @@ def predict(request: Request) -> Predictions:
     check(request)
     given = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", given).runtime)
-    from nonlocal_core.evaluation import inference, trained
+    from nonlocal_core.evaluation import trained
+    from nonlocal_core.models import inference
 
     found = trained.find(request.entry, Workspace(request.workspace_dir))
     config = settings(found, request)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint
 
 
 class Trained(NamedTuple):

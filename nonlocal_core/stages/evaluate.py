@@ -213,7 +213,7 @@ def score_chunks(
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
-    from nonlocal_core.evaluation import inference
+    from nonlocal_core.models import inference
 
     test = config.evaluate
     reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)

@@ -20,7 +20,7 @@ from nonlocal_core.process import cuda
 from nonlocal_core.registry.lineage import packages
 
 if TYPE_CHECKING:
-    from nonlocal_core.training.checkpoint import Description
+    from nonlocal_core.models.checkpoint import Description
 
 VERSION = 3
 
@@ -66,7 +66,8 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
 
     def make(folder: Path) -> Checkpoint:
         cuda.load(config.runtime)
-        from nonlocal_core.training import checkpoint, device, watching
+        from nonlocal_core.models import checkpoint, device
+        from nonlocal_core.training import watching
 
         _learn(cache, config, workspace, folder, init)
         provenance["device"] = device.use(config.runtime)
@@ -104,7 +105,7 @@ def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Pat
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:
-    from nonlocal_core.training import checkpoint
+    from nonlocal_core.models import checkpoint
 
     labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
     return checkpoint.Description(

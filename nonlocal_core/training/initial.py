@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import InputError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint
 
 log = logging.getLogger(__name__)
 

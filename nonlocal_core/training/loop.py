@@ -20,13 +20,15 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
 from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError
+from nonlocal_core.models import checkpoint, device
+from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
-from nonlocal_core.training import checkpoint, device, initial, optimizers
-from nonlocal_core.training.checkpoint import Description, State
+from nonlocal_core.training import initial, optimizers, step_checkpoint
 from nonlocal_core.training.ranks import ALONE, Ranks
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import inputs, make_average, make_step
+from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Judge, Videos
 from nonlocal_core.training.watching import Watch, read_log
 
@@ -145,11 +147,13 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
-    if path := checkpoint.latest(training.folder):
-        described = checkpoint.restore(path, state)
+    if path := step_checkpoint.latest(training.folder):
+        described = step_checkpoint.restore(path, state)
         log.info("going on after step %d of %d", described.step, len(training.rates))
     if training.ranks.num_ranks > 1:
-        training.ranks.check_same(f"{described.step} {checkpoint.tensors_digest(checkpoint.weights_of(state))}")
+        training.ranks.check_same(
+            f"{described.step} {checkpoint.tensors_digest(step_checkpoint.weights_of(state))}"
+        )
     return state, average.take, described
 
 
@@ -186,9 +190,9 @@ def _for_good(training: Run, step: int) -> bool:
 def _keep(training: Run, state: State, described: Description) -> None:
     if not training.ranks.is_first:
         return
-    checkpoint.save(checkpoint.step_path(training.folder, described.step), state, described)
+    step_checkpoint.save(step_checkpoint.step_path(training.folder, described.step), state, described)
     count = training.config.runtime.keep_checkpoints
-    checkpoint.keep_last(training.folder, count, count, lambda step: _for_good(training, step))
+    step_checkpoint.keep_last(training.folder, count, count, lambda step: _for_good(training, step))
 
 
 def _validate(training: Run, state: State, described: Description, judge: Judge, stop: Event) -> Description:
@@ -205,14 +209,14 @@ def _validate(training: Run, state: State, described: Description, judge: Judge,
     weights = judge.weights(state, (step - 1) // training.steps_per_epoch)
     validation = judge.validate(weights, step, stop)
     described = described.model_copy(update={"validations": (*described.validations, validation)})
-    if training.ranks.is_first and checkpoint.best(described.validations) == validation:
-        checkpoint.save_weights(checkpoint.best_path(training.folder, step), weights, described)
+    if training.ranks.is_first and step_checkpoint.best(described.validations) == validation:
+        checkpoint.save_weights(step_checkpoint.best_path(training.folder, step), weights, described)
     _keep(training, state, described)
     return described
 
 
 def _out_of_patience(described: Description, patience: int) -> bool:
-    best = checkpoint.best(described.validations)
+    best = step_checkpoint.best(described.validations)
     return (
         bool(patience)
         and best is not None
@@ -222,9 +226,9 @@ def _out_of_patience(described: Description, patience: int) -> bool:
 
 def _hand_on(training: Run, state: State, described: Description, judge: Judge) -> Description:
     """Write the weights to hand on, and delete what only a killed training needs."""
-    folder, best = training.folder, checkpoint.best(described.validations)
+    folder, best = training.folder, step_checkpoint.best(described.validations)
     if training.config.train.select == "best" and best:
-        described, weights = checkpoint.read_weights(checkpoint.best_path(folder, best.step))
+        described, weights = checkpoint.read_weights(step_checkpoint.best_path(folder, best.step))
     else:
         weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
     if not training.ranks.is_first:
@@ -246,7 +250,7 @@ def _handed_on(training: Run) -> Description | None:
         log.warning("%s; making it again", error)
         return None
     if training.ranks.is_first:
-        checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
+        step_checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
     return described
 
 

@@ -27,10 +27,10 @@ from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.models.checkpoint import Description
+from nonlocal_core.models.device import find
 from nonlocal_core.process import child, device_locks
 from nonlocal_core.process.signals import stop_between_steps
-from nonlocal_core.training.checkpoint import Description
-from nonlocal_core.training.device import find
 from nonlocal_core.training.ranks import Ranks
 
 log = logging.getLogger(__name__)

@@ -52,7 +52,8 @@ def train(job_file: Path) -> None:
     from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
-    from nonlocal_core.training import device, loop, parallel
+    from nonlocal_core.models import device
+    from nonlocal_core.training import loop, parallel
     from nonlocal_core.training.ranks import Ranks
     from nonlocal_core.training.validation import Videos
 

@@ -22,9 +22,10 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
+from nonlocal_core.models import checkpoint, normalise
+from nonlocal_core.models.checkpoint import Tensors
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint, optimizers
-from nonlocal_core.training.checkpoint import Tensors
+from nonlocal_core.training import optimizers, step_checkpoint
 from nonlocal_core.training.ranks import ALONE, Ranks
 
 
@@ -57,14 +58,16 @@ class Judge:
         The network is called as it is, not inside a `ms.jit` function, which would not see weights that are put
         into it after its first call.
         """
-        return np.asarray(self.net(loader.normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32)
+        return np.asarray(
+            self.net(normalise.normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32
+        )
 
-    def weights(self, state: checkpoint.State, epoch: int) -> Tensors:
+    def weights(self, state: step_checkpoint.State, epoch: int) -> Tensors:
         """The weights to use after an epoch: the average if one is kept, with precise BN if it is asked for.
 
         Raises: DamagedError if a record does not match its checksum.
         """
-        weights = self.ranks.first(checkpoint.weights_of(state))  # the others have seen other batches in BN
+        weights = self.ranks.first(step_checkpoint.weights_of(state))  # the others have seen other batches in BN
         num_batches = self.config.train.precise_bn_batches
         if not num_batches:
             return weights

@@ -21,9 +21,9 @@ import numpy as np
 
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config.train import TrainConfig
+from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.training import curves
-from nonlocal_core.training.checkpoint import Validation
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ sys.path.append(str(Path(__file__).parents[1] / "unit"))
 from exported import add_network, code_of
 
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.models import checkpoint
 from nonlocal_core.registry import WEIGHTS_FILE
 from nonlocal_core.registry.export import export
-from nonlocal_core.training import checkpoint
 
 PYTHON = os.environ.get("TORCH_PYTHON", sys.executable)
 NETWORKS = {

@@ -17,9 +17,9 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import InputError
+from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import register
-from nonlocal_core.training import checkpoint as checkpoints
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {"model.width": 2, "clip.clip_len": 4, "cache.short_side": 40, "train.crop_size": 32}

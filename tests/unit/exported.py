@@ -15,8 +15,8 @@ from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.config.tree import Config
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 

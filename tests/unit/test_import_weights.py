@@ -11,9 +11,8 @@ import pytest
 
 from nonlocal_core import import_weights
 from nonlocal_core.config.sections import ClipConfig
-from nonlocal_core.models import layers
+from nonlocal_core.models import checkpoint, layers
 from nonlocal_core.models.weights import load_published
-from nonlocal_core.training import checkpoint
 
 FIXTURES = Path(__file__).parents[1] / "parity/fixtures"
 FILE = FIXTURES / "caffe2_affine_32x4.pkl"

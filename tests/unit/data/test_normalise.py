@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.loader import normalise
+from nonlocal_core.models.normalise import normalise
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 

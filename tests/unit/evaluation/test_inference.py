@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nonlocal_core.evaluation import inference
+from nonlocal_core.models import inference
 from nonlocal_core.process.progress import Progress
 
 

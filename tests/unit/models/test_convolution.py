@@ -93,7 +93,7 @@ STEP = """
 import numpy as np
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import device
+from nonlocal_core.models import device
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.step import Inputs
 from nonlocal_core.training.step import make_step

@@ -12,6 +12,7 @@ from mindspore import nn
 
 from nonlocal_core import describe
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.models import cost
 from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
@@ -20,7 +21,7 @@ from nonlocal_core.models.nonlocal_block import NonlocalBlock
 def totals(preset, classes=400, **overrides):
     """(parameters, multiply-adds, multiply-adds as done) of all parts."""
     config = resolve(preset, {name.replace("__", "."): value for name, value in overrides.items()})
-    parts = describe.parts(config, classes)
+    parts = cost.parts(config, classes)
     return tuple(sum(column) for column in zip(*(part[2:] for part in parts), strict=True))
 
 
@@ -127,7 +128,7 @@ def test_costs_relative_to_c2d_are_those_of_table_2e():
 def test_what_is_counted_is_what_a_running_network_does(settings):
     config = resolve("tiny", {"model.pool2_kernel_t": 3, "evaluate.crop_size": 64, **settings})
     counted = run(config, config.clip.clip_len, 64)
-    parts = describe.parts(config, 400)
+    parts = cost.parts(config, 400)
     pairs = sum(
         groups * queries * (keys * compared + keys * gathered)
         for (groups, compared, queries), (_, _, keys), (_, gathered, _) in counted.blocks
@@ -145,17 +146,17 @@ def test_what_is_counted_is_what_a_running_network_does(settings):
 def test_the_order_of_a_dot_product_is_the_cheaper_one(frames, rows, channels, plain, used):
     """theta (phi g) for large maps; for few positions of many channels it would be dearer."""
     queries = frames * rows * rows
-    found = describe._response("dot_product", queries, queries // 4, channels, channels)
+    found = cost._response("dot_product", queries, queries // 4, channels, channels)
     assert [round(count / 1e9, 2) for count in found] == pytest.approx([plain, used], abs=0.05)
 
 
 def test_concatenation_multiplies_sums_instead_of_pairs():
     """a and b of every position, b g of every key, a times its sum of g."""
-    assert describe._response("concatenation", 100, 25, 8, 6) == (100 * 25 * (16 + 6), 125 * 8 + 25 * 6 + 100 * 6)
+    assert cost._response("concatenation", 100, 25, 8, 6) == (100 * 25 * (16 + 6), 125 * 8 + 25 * 6 + 100 * 6)
 
 
 def test_shapes_are_table_1_of_the_paper():
-    parts = describe.parts(resolve("nl_i3d_r50_32x2", {"evaluate.crop_size": 224}), 400)
+    parts = cost.parts(resolve("nl_i3d_r50_32x2", {"evaluate.crop_size": 224}), 400)
     assert [(part.name, part.shape) for part in parts] == [
         ("stem", (64, 16, 112, 112)),
         ("pool1", (64, 8, 56, 56)),
@@ -183,7 +184,7 @@ def test_shapes_are_table_1_of_the_paper():
 )
 def test_presets_of_every_kind_build(name):
     config = resolve(name, {})
-    parts = describe.parts(config, 400)
+    parts = cost.parts(config, 400)
     assert parts[-2].shape[0] == config.model.num_features
     assert all(part.parameters > 0 for part in parts if "pool" not in part.name)
     assert all(part.plain >= part.used > 0 for part in parts if "pool" not in part.name)
@@ -200,7 +201,7 @@ def test_the_command_prints_the_table_or_one_clear_line():
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "tiny: one view of 8 frames of 64 x 64 pixels, 5 classes"
-    assert [line.split()[0] for line in lines[2:]] == ["part", *describe.PARTS, "head", "total"]
+    assert [line.split()[0] for line in lines[2:]] == ["part", *cost.PARTS, "head", "total"]
     assert lines[4].split()[1:8] == ["4", "x", "8", "x", "16", "x", "16"]
     assert lines[-2].split()[2] == str(5 * 128 + 5)
 

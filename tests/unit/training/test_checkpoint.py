@@ -12,10 +12,12 @@ import safetensors
 from small import small_config
 
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.models import checkpoint
+from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import checkpoint, optimizers
-from nonlocal_core.training.checkpoint import State, Validation
+from nonlocal_core.training import optimizers, step_checkpoint
 from nonlocal_core.training.step import make_average
+from nonlocal_core.training.step_checkpoint import State
 
 LABELS = ("falls", "ä | b", "rises")
 CONFIG = small_config(model__nl_res3=(0,), train__ema=0.9)
@@ -56,8 +58,8 @@ def values(state):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    path = checkpoint.step_path(tmp_path_factory.mktemp("saved"), 7)
-    checkpoint.save(path, drawn(1), DESCRIBED)
+    path = step_checkpoint.step_path(tmp_path_factory.mktemp("saved"), 7)
+    step_checkpoint.save(path, drawn(1), DESCRIBED)
     return path
 
 
@@ -68,7 +70,7 @@ def path(saved, tmp_path):
 
 def test_what_comes_back_is_what_was_saved_bit_for_bit(path):
     expected, other = values(drawn(1)), drawn(2)
-    described = checkpoint.restore(path, other)
+    described = step_checkpoint.restore(path, other)
     found = values(other)
     assert found.keys() == expected.keys()
     assert len([name for name in found if name.startswith("moments.")]) == len(list(other.net.trainable_params()))
@@ -89,7 +91,7 @@ def test_a_network_is_built_from_the_file_alone(path):
 
 def test_without_an_average_the_weights_are_the_networks(tmp_path):
     state = drawn(1)._replace(average=())
-    checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
     net, _ = checkpoint.load_network(tmp_path / "a")
     for name, parameter in net.parameters_and_names():
         assert parameter.asnumpy().tobytes() == values(state)[name].tobytes()
@@ -107,12 +109,12 @@ def test_the_file_says_what_it_is_to_anyone(path):
 
 def test_the_same_weights_have_the_same_digest_whatever_the_optimizer_holds(tmp_path):
     state = drawn(1)
-    first = checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    first = step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
     state.optimizer.global_step.set_data(ms.Tensor([99], ms.int32))
-    second = checkpoint.save(tmp_path / "b", state, DESCRIBED)
+    second = step_checkpoint.save(tmp_path / "b", state, DESCRIBED)
     assert first.weights_digest == second.weights_digest
     assert first.content_digest != second.content_digest
-    assert checkpoint.save(tmp_path / "c", drawn(2), DESCRIBED).weights_digest != first.weights_digest
+    assert step_checkpoint.save(tmp_path / "c", drawn(2), DESCRIBED).weights_digest != first.weights_digest
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
 
 
@@ -146,18 +148,18 @@ def test_a_file_that_is_no_checkpoint_is_damaged(tmp_path):
 
 
 def test_the_newest_whole_checkpoint_is_taken(saved, tmp_path, caplog):
-    assert checkpoint.latest(tmp_path) is None
+    assert step_checkpoint.latest(tmp_path) is None
     for step in (5, 9, 10, 100):
-        shutil.copyfile(saved, checkpoint.step_path(tmp_path, step))
-    checkpoint.step_path(tmp_path, 200).with_suffix(".safetensors.tmp123").write_bytes(b"being written")
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 100)
-    checkpoint.step_path(tmp_path, 100).write_bytes(saved.read_bytes()[:-1])
-    checkpoint.step_path(tmp_path, 10).write_bytes(b"")
+        shutil.copyfile(saved, step_checkpoint.step_path(tmp_path, step))
+    step_checkpoint.step_path(tmp_path, 200).with_suffix(".safetensors.tmp123").write_bytes(b"being written")
+    assert step_checkpoint.latest(tmp_path) == step_checkpoint.step_path(tmp_path, 100)
+    step_checkpoint.step_path(tmp_path, 100).write_bytes(saved.read_bytes()[:-1])
+    step_checkpoint.step_path(tmp_path, 10).write_bytes(b"")
     flipped = bytearray(saved.read_bytes())
     flipped[len(flipped) // 2] ^= 1
-    checkpoint.step_path(tmp_path, 9).write_bytes(flipped)
+    step_checkpoint.step_path(tmp_path, 9).write_bytes(flipped)
     caplog.set_level(logging.WARNING)
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 5)
+    assert step_checkpoint.latest(tmp_path) == step_checkpoint.step_path(tmp_path, 5)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
     assert "step-00000100.safetensors is not a whole checkpoint; taking the one before" in caplog.text
 
@@ -167,30 +169,30 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(saved, tmp_p
     first, second = Validation(step=4, top1=0.5, loss=1.0), Validation(step=8, top1=0.75, loss=1.0)
     for step, validations in ((4, (first,)), (8, (first, second)), (9, (first, second))):
         described = DESCRIBED.model_copy(update={"step": step, "validations": validations})
-        checkpoint.save(checkpoint.step_path(tmp_path, step), state, described)
-        shutil.copyfile(saved, checkpoint.best_path(tmp_path, step))
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 9)
-    checkpoint.best_path(tmp_path, 8).write_bytes(b"")
-    assert checkpoint.latest(tmp_path) == checkpoint.step_path(tmp_path, 4)
+        step_checkpoint.save(step_checkpoint.step_path(tmp_path, step), state, described)
+        shutil.copyfile(saved, step_checkpoint.best_path(tmp_path, step))
+    assert step_checkpoint.latest(tmp_path) == step_checkpoint.step_path(tmp_path, 9)
+    step_checkpoint.best_path(tmp_path, 8).write_bytes(b"")
+    assert step_checkpoint.latest(tmp_path) == step_checkpoint.step_path(tmp_path, 4)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
 def test_the_first_of_equal_validations_is_the_best():
     validations = [Validation(step=step, top1=top1, loss=0.0) for step, top1 in ((1, 0.2), (2, 0.6), (3, 0.6))]
-    assert checkpoint.best(validations) == validations[1]
-    assert checkpoint.best([]) is None
+    assert step_checkpoint.best(validations) == validations[1]
+    assert step_checkpoint.best([]) is None
 
 
 def test_old_checkpoints_go_but_those_that_are_kept_for_good_and_the_newest_best(saved, tmp_path):
     for step in (5, 9, 10, 100):
-        shutil.copyfile(saved, checkpoint.step_path(tmp_path, step))
-        shutil.copyfile(saved, checkpoint.best_path(tmp_path, step))
-    checkpoint.keep_last(tmp_path, 2, 3, lambda step: step == 5)
+        shutil.copyfile(saved, step_checkpoint.step_path(tmp_path, step))
+        shutil.copyfile(saved, step_checkpoint.best_path(tmp_path, step))
+    step_checkpoint.keep_last(tmp_path, 2, 3, lambda step: step == 5)
     kept = {path.name for path in tmp_path.iterdir()}
-    assert kept == {checkpoint.step_path(tmp_path, step).name for step in (5, 10, 100)} | {
-        checkpoint.best_path(tmp_path, step).name for step in (9, 10, 100)
+    assert kept == {step_checkpoint.step_path(tmp_path, step).name for step in (5, 10, 100)} | {
+        step_checkpoint.best_path(tmp_path, step).name for step in (9, 10, 100)
     }
-    checkpoint.keep_last(tmp_path, 0, 1, lambda step: False)
+    step_checkpoint.keep_last(tmp_path, 0, 1, lambda step: False)
     assert {path.name for path in tmp_path.iterdir()} == {"best-00000100.safetensors"}
 
 
@@ -200,7 +202,7 @@ def test_old_checkpoints_go_but_those_that_are_kept_for_good_and_the_newest_best
 )
 def test_a_network_that_does_not_fit_names_the_tensors(path, overrides, tensor):
     with pytest.raises(DamagedError, match="does not fit the network") as caught:
-        checkpoint.restore(path, drawn(2, small_config(**overrides, train__ema=0.9)))
+        step_checkpoint.restore(path, drawn(2, small_config(**overrides, train__ema=0.9)))
     names = str(caught.value).partition("network: ")[2].split(", ")
     assert 1 <= len(names) <= 5
     assert names == sorted(names)

@@ -8,9 +8,9 @@ import pytest
 from small import small_config
 
 from nonlocal_core.errors import FULL_DISK, WorkspaceError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.process import child
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import checkpoint
 
 
 @pytest.fixture

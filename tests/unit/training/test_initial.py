@@ -8,9 +8,10 @@ import pytest
 from small import small_config
 
 from nonlocal_core.errors import InputError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import checkpoint, initial
+from nonlocal_core.training import initial
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 

@@ -13,8 +13,9 @@ from small import python, small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DivergenceError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import checkpoint, curves, watching
+from nonlocal_core.training import curves, step_checkpoint, watching
 
 NUM_STEPS = 12  # 8 videos, 2 a step, 3 epochs
 ALL = {  # everything that has a state, or draws at random
@@ -109,8 +110,8 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(to
 
     partial = cut(toy, tmp_path, IN_WRITE.format(step=writing), {**ALL, "runtime__num_workers": 3})
     assert len(list(partial.glob(f"step-{writing:08d}*.tmp*"))) == 1
-    assert checkpoint.step_path(partial, writing - 2).exists()
-    assert not checkpoint.step_path(partial, writing).exists()
+    assert step_checkpoint.step_path(partial, writing - 2).exists()
+    assert not step_checkpoint.step_path(partial, writing).exists()
 
     code = AT_STEP.format(step=later, delay_s=delay_s, signals=sigkill)
     partial = cut(toy, tmp_path, code, {**ALL, "runtime__num_workers": 1})
@@ -184,13 +185,13 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
     assert picture.startswith(b"\x89PNG")
 
     # Killed between its last weights and the end of the stage, it is not trained again.
-    shutil.copyfile(folder / "weights.safetensors", checkpoint.step_path(folder, 12))
+    shutil.copyfile(folder / "weights.safetensors", step_checkpoint.step_path(folder, 12))
     (folder / "artifact.json").unlink()
     folder.rename(folder.with_name(f"{folder.name}.partial"))
     config = small_config(**settings, runtime__keep_every_epochs=2)
     before = (folder.with_name(f"{folder.name}.partial") / watching.LOG_FILE).stat().st_mtime_ns
     assert stage.train(toy.cache, config, Workspace(tmp_path)) == made
-    assert not checkpoint.step_path(folder, 12).exists()
+    assert not step_checkpoint.step_path(folder, 12).exists()
     assert (folder / watching.LOG_FILE).stat().st_mtime_ns == before
 
 

@@ -18,8 +18,9 @@ from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import checkpoint, parallel, watching
+from nonlocal_core.training import parallel, step_checkpoint, watching
 from nonlocal_core.training.ranks import Ranks
 from nonlocal_core.training.validation import Judge, Videos
 
@@ -136,7 +137,7 @@ def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy,
     wait_until(lambda: not processes(folder), 30)
 
     process, _ = started(toy, tmp_path, **settings)
-    wait_until(lambda: checkpoint.latest(folder))
+    wait_until(lambda: step_checkpoint.latest(folder))
     process_id = processes(folder)["1"]
     killed_s = time.monotonic()
     os.kill(process_id, signal.SIGKILL)
@@ -158,7 +159,7 @@ def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy,
     assert (said, problems, process.returncode) == ("interrupted\n", "", 0)
     assert not processes(folder)
     interrupted = lines(folder)
-    assert checkpoint.latest(folder) == checkpoint.step_path(folder, len(interrupted))
+    assert step_checkpoint.latest(folder) == step_checkpoint.step_path(folder, len(interrupted))
 
     log, (validation,), weights = trained(toy, tmp_path, 2, **LONG)
     expected_log, _, alone = trained(toy, tmp_path / "one", 1, **LONG)

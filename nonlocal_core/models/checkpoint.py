@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
 import safetensors
 import safetensors.numpy
-from mindspore import nn
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.files import write_atomically
@@ -36,7 +33,6 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 WEIGHTS_FILE = f"weights{SUFFIX}"
-OPTIMIZER = "optimizer/"
 AVERAGE = "average/"
 
 Tensors = dict[str, NDArray[np.generic]]
@@ -70,42 +66,12 @@ class Description(Frozen):
     """of everything else in the file, to tell damage"""
 
 
-class State(NamedTuple):
-    """Everything that a step changes."""
-
-    net: I3D
-    optimizer: nn.Optimizer
-    average: tuple[ms.Parameter, ...] = ()
-    """of the weights, if one is kept; named `ema.NAME`"""
-
-
-def step_path(folder: Path, step: int) -> Path:
-    """The file of a step's checkpoint."""
-    return folder / f"step-{step:08d}{SUFFIX}"
-
-
-def best_path(folder: Path, step: int) -> Path:
-    """The file of what was evaluated at a step that was the best so far."""
-    return folder / f"best-{step:08d}{SUFFIX}"
-
-
-def save(path: Path, state: State, description: Description) -> Description:
-    """Write a checkpoint atomically; what comes back also names the digest of the weights."""
-    others = {
-        **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
-        **{AVERAGE + name: array for name, array in _average(state).items()},
-    }
-    return _write(path, weights_of_network(state.net), others, description)
-
-
-def save_weights(path: Path, weights: Tensors, description: Description) -> Description:
-    """Write weights that no training goes on from."""
-    return _write(path, weights, {}, description)
-
-
-def _write(path: Path, weights: Tensors, others: Tensors, description: Description) -> Description:
+def save_weights(
+    path: Path, weights: Tensors, description: Description, others: Tensors | None = None
+) -> Description:
+    """Write weights, and whatever else a training needs to go on from them.  Returns the description with digests."""
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
-    tensors = {**weights, **others}
+    tensors = {**weights, **(others or {})}
     described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
     data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
     try:
@@ -120,45 +86,6 @@ def remove_unfinished(folder: Path) -> None:
     """Nothing; files whose writing was cut are gone."""
     for file in folder.glob("*.tmp*"):
         file.unlink()
-
-
-def best(validations: Iterable[Validation]) -> Validation | None:
-    """The first validation with the greatest top-1."""
-    return max(validations, key=lambda validation: validation.top1, default=None)
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder that can be read, and its best weights too.
-
-    A damaged one is passed over with a warning.
-    """
-    for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
-        try:
-            described, _ = read(path)
-            if found := best(described.validations):
-                read(best_path(folder, found.step))
-        except DamagedError as error:
-            log.warning("%s; taking the one before", error)
-        else:
-            return path
-    return None
-
-
-def keep_last(folder: Path, num_steps: int, num_best: int, for_good: Callable[[int], bool]) -> None:
-    """Delete all but the newest checkpoints, those that are kept for good, and the newest best weights.
-
-    While a training may go on from an older checkpoint, the best weights of its time must be there too.
-    """
-    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
-        if not for_good(int(path.stem.removeprefix("step-"))):
-            path.unlink()
-    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
-        path.unlink()
-
-
-def _but_last(paths: Iterable[Path], count: int) -> list[Path]:
-    ordered = sorted(paths)
-    return ordered[: max(len(ordered) - count, 0)]
 
 
 def read(path: Path) -> tuple[Description, Tensors]:
@@ -177,15 +104,6 @@ def read(path: Path) -> tuple[Description, Tensors]:
     return description, tensors
 
 
-def restore(path: Path, state: State) -> Description:
-    """Put a checkpoint's state back."""
-    description, tensors = read(path)
-    assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
-    _assign({p.name: p for p in _optimizer_state(state.optimizer)}, _part(tensors, OPTIMIZER), path)
-    _assign({p.name.removeprefix("ema."): p for p in state.average}, _part(tensors, AVERAGE), path)
-    return description
-
-
 def read_weights(path: Path) -> tuple[Description, Tensors]:
     """A checkpoint's description and the weights to use: the average, if it holds one.
 
@@ -193,7 +111,7 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
     """
     description, tensors = read(path)
     weights = {name: array for name, array in tensors.items() if "/" not in name}
-    return description, {**weights, **_part(tensors, AVERAGE)}
+    return description, {**weights, **part(tensors, AVERAGE)}
 
 
 def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:
@@ -234,11 +152,6 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     return net, description
 
 
-def weights_of(state: State) -> Tensors:
-    """The weights to use: the average, if one is kept."""
-    return {**weights_of_network(state.net), **_average(state)}
-
-
 def weights_of_network(net: I3D) -> Tensors:
     """All parameters of a network, BN's statistics too, by their names."""
     return {name: parameter.asnumpy() for name, parameter in net.parameters_and_names()}
@@ -249,7 +162,7 @@ def assign(net: I3D, weights: Tensors, path: Path) -> None:
 
     Raises: DamagedError that names tensors, if they are not those of the network.
     """
-    _assign(dict(net.parameters_and_names()), weights, path)
+    assign_arrays(dict(net.parameters_and_names()), weights, path)
 
 
 def tensors_digest(tensors: Tensors) -> str:
@@ -263,20 +176,16 @@ def _content_digest(description: Description, tensors: Tensors) -> str:
     return digest_of(said, tensors_digest(tensors))
 
 
-def _average(state: State) -> Tensors:
-    return {parameter.name.removeprefix("ema."): parameter.asnumpy() for parameter in state.average}
-
-
-def _part(tensors: Tensors, prefix: str) -> Tensors:
+def part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
-def _optimizer_state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
-    trained = {parameter.name for parameter in optimizer.parameters}
-    return [parameter for parameter in optimizer.get_parameters() if parameter.name not in trained]
+def assign_arrays(parameters: dict[str, ms.Parameter], arrays: Tensors, path: Path) -> None:
+    """Put arrays into the parameters of the same names.
 
-
-def _assign(parameters: dict[str, ms.Parameter], arrays: Tensors, path: Path) -> None:
+    Raises: DamagedError that names tensors, if they are not those of the parameters.
+    """
     odd = sorted(parameters.keys() ^ arrays.keys())
     both = sorted(parameters.keys() & arrays.keys())
     odd += [name for name in both if parameters[name].shape != arrays[name].shape]

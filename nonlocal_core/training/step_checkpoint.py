@@ -1,0 +1,121 @@
+"""The state of a training: what a step checkpoint holds beside the weights, so that it goes on as if never cut."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import mindspore as ms
+from mindspore import nn
+
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.models.checkpoint import (
+    AVERAGE,
+    SUFFIX,
+    Description,
+    Tensors,
+    Validation,
+    assign,
+    assign_arrays,
+    part,
+    read,
+    save_weights,
+    weights_of_network,
+)
+from nonlocal_core.models.i3d import I3D
+
+log = logging.getLogger(__name__)
+
+OPTIMIZER = "optimizer/"
+
+
+class State(NamedTuple):
+    """Everything that a step changes."""
+
+    net: I3D
+    optimizer: nn.Optimizer
+    average: tuple[ms.Parameter, ...] = ()
+    """of the weights, if one is kept; named `ema.NAME`"""
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """The file of a step's checkpoint."""
+    return folder / f"step-{step:08d}{SUFFIX}"
+
+
+def best_path(folder: Path, step: int) -> Path:
+    """The file of what was evaluated at a step that was the best so far."""
+    return folder / f"best-{step:08d}{SUFFIX}"
+
+
+def save(path: Path, state: State, description: Description) -> Description:
+    """Write a checkpoint atomically; what comes back also names the digest of the weights."""
+    others = {
+        **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
+        **{AVERAGE + name: array for name, array in _average(state).items()},
+    }
+    return save_weights(path, weights_of_network(state.net), description, others)
+
+
+def best(validations: Iterable[Validation]) -> Validation | None:
+    """The first validation with the greatest top-1."""
+    return max(validations, key=lambda validation: validation.top1, default=None)
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder that can be read, and its best weights too.
+
+    A damaged one is passed over with a warning.
+    """
+    for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
+        try:
+            described, _ = read(path)
+            if found := best(described.validations):
+                read(best_path(folder, found.step))
+        except DamagedError as error:
+            log.warning("%s; taking the one before", error)
+        else:
+            return path
+    return None
+
+
+def keep_last(folder: Path, num_steps: int, num_best: int, for_good: Callable[[int], bool]) -> None:
+    """Delete all but the newest checkpoints, those that are kept for good, and the newest best weights.
+
+    While a training may go on from an older checkpoint, the best weights of its time must be there too.
+    """
+    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
+        if not for_good(int(path.stem.removeprefix("step-"))):
+            path.unlink()
+    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
+        path.unlink()
+
+
+def _but_last(paths: Iterable[Path], count: int) -> list[Path]:
+    ordered = sorted(paths)
+    return ordered[: max(len(ordered) - count, 0)]
+
+
+def restore(path: Path, state: State) -> Description:
+    """Put a checkpoint's state back."""
+    description, tensors = read(path)
+    assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
+    assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, part(tensors, OPTIMIZER), path)
+    assign_arrays({p.name.removeprefix("ema."): p for p in state.average}, part(tensors, AVERAGE), path)
+    return description
+
+
+def weights_of(state: State) -> Tensors:
+    """The weights to use: the average, if one is kept."""
+    return {**weights_of_network(state.net), **_average(state)}
+
+
+def _average(state: State) -> Tensors:
+    return {parameter.name.removeprefix("ema."): parameter.asnumpy() for parameter in state.average}
+
+
+def _optimizer_state(optimizer: nn.Optimizer) -> list[ms.Parameter]:
+    trained = {parameter.name for parameter in optimizer.parameters}
+    return [parameter for parameter in optimizer.get_parameters() if parameter.name not in trained]
