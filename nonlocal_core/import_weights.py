@@ -23,8 +23,9 @@ from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.models import checkpoint, device, layers, weights
-from nonlocal_core.models.profiles import PROFILES
+from nonlocal_core.models import checkpoint, device
+from nonlocal_core.models.published import comparison, weights
+from nonlocal_core.models.published.profiles import PROFILES
 
 TOLERANCE = 1e-4
 """of logits and probabilities, relative to the largest of them"""
@@ -131,8 +132,8 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
             f"clip in {reference} holds {theirs['clip'].dtype}, and the network takes the normalised clip:"
             " subtract the mean, divide by the deviation and store floats"
         )
-    ours = layers.activations(imported.net, ms.Tensor(theirs["clip"].astype(np.float32)))
-    found = layers.differences(ours, theirs)
+    ours = comparison.activations(imported.net, ms.Tensor(theirs["clip"].astype(np.float32)))
+    found = comparison.differences(ours, theirs)
     if not every:
         found = [one for one in found if one.name in ("logits", "probs")]
     if not found:

@@ -27,10 +27,11 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
-from nonlocal_core.models import checkpoint, device, weights
+from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.convolution import use_operators
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.theirs import mmaction2_name
+from nonlocal_core.models.published import weights
+from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.registry import model_card
 from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
 from nonlocal_core.registry.state import FOLDER, read

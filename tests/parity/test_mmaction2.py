@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from nonlocal_core.models.weights import load_published
+from nonlocal_core.models.published.weights import load_published
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # The embedded Gaussian shows how the first convolution rounds: see the fixtures' README.  With AVX-512 ours rounds

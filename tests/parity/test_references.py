@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.weights import load_published
+from nonlocal_core.models.published.weights import load_published
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOLERANCE = 1e-4

@@ -11,8 +11,9 @@ import pytest
 
 from nonlocal_core import import_weights
 from nonlocal_core.config.sections import ClipConfig
-from nonlocal_core.models import checkpoint, layers
-from nonlocal_core.models.weights import load_published
+from nonlocal_core.models import checkpoint
+from nonlocal_core.models.published.files import comparison
+from nonlocal_core.models.published.weights import load_published
 
 FIXTURES = Path(__file__).parents[1] / "parity/fixtures"
 FILE = FIXTURES / "caffe2_affine_32x4.pkl"
@@ -33,7 +34,7 @@ def reference(tmp_path_factory):
     net = load_published(FILE, "caffe2_affine_32x4", head_window=(8, 2, 2))
     clip = np.random.default_rng(0).normal(size=(1, 3, 16, 48, 48)).astype(np.float32)
     path = tmp_path_factory.mktemp("reference") / "a.npz"
-    arrays = {"clip": clip, **layers.activations(net, ms.Tensor(clip))}
+    arrays = {"clip": clip, **comparison.activations(net, ms.Tensor(clip))}
     np.savez(path, **arrays)
     return path, arrays
 
@@ -177,5 +178,5 @@ def test_differences_see_shapes_probabilities_and_whole_maps():
         "logits": np.ones((1, 3)),
         "probs": np.array([[0.25, 0.75]]),
     }
-    found = {one.name: one.relative for one in layers.differences(ours, theirs)}
+    found = {one.name: one.relative for one in comparison.differences(ours, theirs)}
     assert found == {"a": 0.5, "features": 0.0, "logits": float("inf"), "probs": pytest.approx(0.0, abs=1e-12)}

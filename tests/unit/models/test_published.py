@@ -15,7 +15,7 @@ import safetensors.numpy
 from torch_files import dictionary, save, save_blobs, save_legacy, tensor
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.published import read
+from nonlocal_core.models.published.files import read
 
 FLOATS = np.arange(12, dtype="<f4")
 

@@ -17,7 +17,7 @@ import safetensors
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.pickles import Array, NumpyArray, Reader, Storage, Tensor
+from nonlocal_core.models.published.pickles import Array, NumpyArray, Reader, Storage, Tensor
 
 _LEGACY = 0x1950A86A20F9469CFC6C
 """what a PyTorch file from before 1.6 begins with"""

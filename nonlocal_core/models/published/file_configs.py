@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.profiles import Settings
-from nonlocal_core.models.published import Published
+from nonlocal_core.models.published.files import Published
+from nonlocal_core.models.published.profiles import Settings
 
 
 def settings_and_clip(file: Published) -> tuple[Settings, str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.pickles import Array
-from nonlocal_core.models.profiles import Settings
+from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.profiles import Settings
 
 EPSILON = 1e-5
 """of every batch norm"""

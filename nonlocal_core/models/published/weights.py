@@ -18,12 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.models import names, published
-from nonlocal_core.models.file_configs import settings_and_clip
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.pickles import Array
-from nonlocal_core.models.profiles import PROFILES, Profile, Settings, check_order, profile_of
-from nonlocal_core.models.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
+from nonlocal_core.models.published import files, names
+from nonlocal_core.models.published.file_configs import settings_and_clip
+from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.profiles import PROFILES, Profile, Settings, check_order, profile_of
+from nonlocal_core.models.published.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
 
 class Imported(NamedTuple):
@@ -103,7 +103,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     """The network of a published file, and how it was put together; raises as `load_published`."""
     known = profile_of(profile)
     choice = _choice(switches)
-    file = published.read(path)
+    file = files.read(path)
     try:
         _check_name(path, known)
         _check_pairwise(path, known, choice)
@@ -112,7 +112,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
         raise type(error)(f"{path} as {profile}: {error}") from None
 
 
-def _import(file: published.Published, profile: Profile, choice: Choice) -> Imported:
+def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported:
     named = _named(file, profile)
     settings, sources = _settings(file, profile, choice, named)
     arrays, flat = with_statistics(named.arrays), is_flat(named.arrays)
@@ -180,7 +180,7 @@ def _choice(switches: Settings) -> Choice:
     return Choice(given, head, num_classes)
 
 
-def _named(file: published.Published, profile: Profile) -> Named:
+def _named(file: files.Published, profile: Profile) -> Named:
     """The tensors by our names.
 
     Raises: InputError if the names are another profile's or nobody's.
@@ -200,7 +200,7 @@ def _named(file: published.Published, profile: Profile) -> Named:
 
 
 def _settings(
-    file: published.Published, profile: Profile, choice: Choice, named: Named
+    file: files.Published, profile: Profile, choice: Choice, named: Named
 ) -> tuple[Settings, dict[str, str]]:
     """Every setting that is not a default, and where it is from.
 
@@ -286,7 +286,7 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
         params[name].set_data(ms.Tensor(value))
 
 
-def _said(file: published.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
+def _said(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
     """The labels and the clips, LENxINTERVAL, that a file or its profile names."""
     if not profile.schemes:
         said = json.loads(file.beside["description"])

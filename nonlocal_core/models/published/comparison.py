@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import nn
 
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.pickles import Array
+from nonlocal_core.models.published.pickles import Array
 
 
 class Difference(NamedTuple):
