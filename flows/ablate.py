@@ -13,9 +13,9 @@ from prefect import flow
 
 from flows import command_line
 from flows.full import check_split
-from nonlocal_core.ablations import TABLES, Ablation, Scored, variants
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.evaluation.ablations import TABLES, Ablation, Scored, variants
 from tasks import policy
 from tasks.ablate import compare
 from tasks.cache import cache

@@ -18,7 +18,7 @@ from nonlocal_core import command
 from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.evaluation import figures, report, stored
+from nonlocal_core.evaluation import figures, report, view_table
 
 
 def main(words: list[str]) -> int:
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     found = {}
     for crops in given.crops or sorted({1, num_crops}):
         for clips in given.clips or sorted({1, num_clips}):
-            scored = stored.score(given.folder / stored.FILE, clips, crops)
+            scored = view_table.score(given.folder / view_table.FILE, clips, crops)
             found[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
                 scored, labels, given.k
             )
@@ -68,7 +68,7 @@ def _read(folder: Path) -> tuple[Evaluation, list[str]]:
 
 
 def _views(folder: Path) -> tuple[int, int]:
-    _, _, _, logits = next(stored.videos(folder / stored.FILE))
+    _, _, _, logits = next(view_table.videos(folder / view_table.FILE))
     return logits.shape[0], logits.shape[1]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core.ablations import Ablation, Scored
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import ablation
+from nonlocal_core.evaluation.ablations import Ablation, Scored
 from tasks import policy, report
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from nonlocal_core.ablations import Ablation, Scored
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import comparison, figures, report
+from nonlocal_core.evaluation.ablations import Ablation, Scored
 
 VERSION = 1
 NOTES = """\

@@ -29,7 +29,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, report, stored
+from nonlocal_core.evaluation import figures, report, view_table
 from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
 
@@ -93,7 +93,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
 
         reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
         _score(reader, checkpoint, cache, config, workspace, folder)
-        scored = stored.score(folder / stored.FILE)
+        scored = view_table.score(folder / view_table.FILE)
         tables.write(tables.from_frame(scored, SCORES_SCHEMA), folder / SCORES_FILE)
         split = _split(reader.rows, config.evaluate.split)
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
@@ -166,7 +166,7 @@ def _score(
     folder: Path,
 ) -> None:
     """Leave the logits of every view in a folder; chunks that are finished already are taken as they are."""
-    if not (folder / stored.FILE).exists():
+    if not (folder / view_table.FILE).exists():
         chunks = _chunks(reader.rows, config.evaluate, folder)
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
         # Of several hosts, the one that this runs on.
@@ -178,7 +178,7 @@ def _score(
         elif todo:
             num_videos, num_left = (sum(len(chunk.rows) for chunk in some) for some in (chunks, todo))
             score_chunks(*same, todo, num_done=num_videos - num_left)
-        stored.join([chunk.file for chunk in chunks], folder / stored.FILE)
+        view_table.join([chunk.file for chunk in chunks], folder / view_table.FILE)
     for file in folder.glob("chunk-*"):
         file.unlink()
 
@@ -227,7 +227,7 @@ def score_chunks(
         for file, own in chunks:
             mine = itertools.islice(clips, len(own))
             logits = inference.logits_by_video(network, mine, test.batch_clips, progress)
-            tables.write(stored.table(reader.rows.iloc[own], logits, test.num_crops), file)
+            tables.write(view_table.table(reader.rows.iloc[own], logits, test.num_crops), file)
 
 
 def _device_variables(rank: int) -> dict[str, str]:

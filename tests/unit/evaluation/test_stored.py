@@ -6,7 +6,7 @@ import pytest
 
 from nonlocal_core.artifacts.workspace import tables
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import stored, views
+from nonlocal_core.evaluation import view_table, views
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def file(logits, tmp_path):
     parts = []
     for number, own in enumerate(([0, 1], [2], [3, 4])):
         parts.append(tmp_path / f"chunk-{number}")
-        tables.write(stored.table(rows.iloc[own], [logits[i] for i in own], num_crops=3), parts[-1])
-    stored.join(parts, tmp_path / stored.FILE)
-    return tmp_path / stored.FILE
+        tables.write(view_table.table(rows.iloc[own], [logits[i] for i in own], num_crops=3), parts[-1])
+    view_table.join(parts, tmp_path / view_table.FILE)
+    return tmp_path / view_table.FILE
 
 
 def test_every_view_comes_back_bit_for_bit(file, logits):
-    found = list(stored.videos(file))
+    found = list(view_table.videos(file))
     assert [(video_id, label, label_id) for video_id, label, label_id, _ in found] == [
         ("a", "x", 0), ("b", "y", 1), ("c", "x", 0), ("d", "y", 1), ("e", "z", 2),
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_the_columns_say_which_view_it_is(file):
     ],
 )
 def test_fewer_views_are_those_of_the_middle_and_evenly_spread(file, logits, clips, crops, taken):
-    scored = stored.score(file, clips, crops)
+    scored = view_table.score(file, clips, crops)
     assert scored["video_id"].tolist() == list("abcde")
     for scores, own in zip(scored["scores"], logits, strict=True):
         assert np.array_equal(scores, views.average(own[taken]))
@@ -64,9 +64,9 @@ def test_fewer_views_are_those_of_the_middle_and_evenly_spread(file, logits, cli
 
 def test_more_views_than_there_are_cannot_be_taken(file):
     with pytest.raises(InputError, match="5 clips cannot be taken from 4: 1 to 4 can"):
-        stored.score(file, 5)
+        view_table.score(file, 5)
     with pytest.raises(InputError, match="0 crops cannot"):
-        stored.score(file, 1, 0)
+        view_table.score(file, 1, 0)
 
 
 def test_a_damaged_part_is_said_and_nothing_is_joined(file, tmp_path):
@@ -74,7 +74,7 @@ def test_a_damaged_part_is_said_and_nothing_is_joined(file, tmp_path):
     part = tmp_path / "chunk-1"
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(DamagedError, match=r"chunk-1 is damaged .*: delete it and run again"):
-        stored.join([tmp_path / "chunk-0", part], file)
+        view_table.join([tmp_path / "chunk-0", part], file)
     assert not file.exists()
 
 
@@ -84,6 +84,6 @@ def test_a_file_that_is_damaged_or_missing_is_said(file, tmp_path):
         data[place] ^= 255
     file.write_bytes(data)
     with pytest.raises(DamagedError, match="delete its folder and evaluate again"):
-        list(stored.videos(file))
+        list(view_table.videos(file))
     with pytest.raises(InputError, match="name the folder of an evaluation"):
-        list(stored.videos(tmp_path / "other"))
+        list(view_table.videos(tmp_path / "other"))

@@ -20,7 +20,7 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, report, stored
+from nonlocal_core.evaluation import figures, report, view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
@@ -29,7 +29,7 @@ from nonlocal_core.stages import evaluate as stage
 LABELS = ("falls", "grows", "rises", "shrinks")
 CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
 
-FILES = ["artifact.json", figures.FILE, report.REPORT_FILE, stage.SCORES_FILE, stored.FILE]
+FILES = ["artifact.json", figures.FILE, report.REPORT_FILE, stage.SCORES_FILE, view_table.FILE]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
     settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
     made = stage.evaluate(checkpoint, toy.cache, small_config(**settings, evaluate__num_crops=3), workspace)
     folder = workspace.path(made)
-    again = stored.score(folder / stored.FILE, 3, 1)
+    again = view_table.score(folder / view_table.FILE, 3, 1)
     run = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     expected = scores_of(workspace, run)
     assert len(again) == len(expected) == 4
@@ -260,7 +260,7 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, tmp_pa
     assert len(first) == 1
     for row in rows:
         row["logits"] = [0.0, 0.0, 0.0, 9.0]
-    tables.write(pa.Table.from_pylist(rows, schema=stored.SCHEMA), chunk)
+    tables.write(pa.Table.from_pylist(rows, schema=view_table.SCHEMA), chunk)
     monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     other, _ = fresh(toy, start, tmp_path / "uncut")
@@ -296,7 +296,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
     assert (made.num_scored, made.num_videos) == (4, 4)
     assert made == alone
     assert written(workspace, made) == written(other, alone)
-    views = pq.read_table(workspace.path(made) / stored.FILE, use_threads=False).to_pandas()
+    views = pq.read_table(workspace.path(made) / view_table.FILE, use_threads=False).to_pandas()
     assert len(views) == 120
     assert not views.duplicated(["video_id", "clip", "crop"]).any()
 
@@ -326,10 +326,10 @@ def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_cro
 def test_views_of_other_videos_are_not_taken_for_these(toy, start, evaluated, tmp_path):
     """An unfinished folder from before says nothing of videos that are there now."""
     workspace, checkpoint = fresh(toy, start, tmp_path)
-    whole = start[0].path(evaluated) / stored.FILE
+    whole = start[0].path(evaluated) / view_table.FILE
     rows = pq.read_table(whole, use_threads=False).slice(3)
     partial = workspace.partial(Evaluation, evaluated.key)
-    pq.write_table(rows, partial / stored.FILE)
+    pq.write_table(rows, partial / view_table.FILE)
     with pytest.raises(DamagedError, match=r"partial has the views of other videos: delete it and run again"):
         stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
 
