@@ -11,59 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nonlocal_core import command, registry
 from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.data import loader, sampling, transforms
-from nonlocal_core.data.records import encoding
-from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import ConfigError, DecodeError, InputError
-from nonlocal_core.evaluation import arrows, attention_rows, movies, trained
+from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.evaluation import trained
 from nonlocal_core.models import device
+from nonlocal_core.report import arrows, attention, video_files
+from nonlocal_core.report.attention_pictures import middle_clip
 
 MOVIE_FPS = 6.0
 """of the pictures of a clip, slow enough to follow the arrows"""
-
-
-class Drawn(Frozen):
-    """A picture of a cached video's attention."""
-
-    video_id: str
-    title: str
-    file: str
-    """name of a JPEG in the folder that was asked for"""
-
-
-def draw_cached(
-    workspace: Workspace, entry: str, cache: RecordCache, rows: list[int], folder: Path
-) -> list[Drawn]:
-    """One picture for each of these rows of a cache, in a folder; none if the network has no non-local block."""
-    device.use(RuntimeConfig(device="CPU"))
-    found = trained.find(entry, workspace)
-    net = found.network()
-    if not attention_rows.blocks(net):
-        return []
-    reader = RecordReader(workspace, cache)
-    protocol = found.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1})
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    views = loader.video_views(reader, rows, found.described.clip, protocol, 1)
-    for number, (row, view) in enumerate(zip(rows, views, strict=True)):
-        looked = attention_rows.look(net, view[0])
-        scene = attention_rows.scene(looked, view[0], net.model)
-        file = f"attention-{number}.jpg"
-        write_atomically(folder / file, movies.jpeg(arrows.strip(scene)))
-        drawn.append(Drawn(video_id=str(reader.rows["video_id"].iloc[row]), title=scene.title, file=file))
-    return drawn
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
@@ -76,14 +37,14 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     found = trained.find(given.entry, Workspace(given.workspace))
     net = found.network()
     clip_CTHW = middle_clip(given.video, found)
-    looked = attention_rows.look(net, clip_CTHW, given.block, _place(given.query))
-    scene = attention_rows.scene(looked, clip_CTHW, net.model)
+    looked = attention.look(net, clip_CTHW, given.block, _place(given.query))
+    scene = attention.scene(looked, clip_CTHW, net.model)
     _make_folder(given.out)
     stem = given.out / f"{given.video.stem}.{looked.block}"
-    write_atomically(stem.with_name(f"{stem.name}.png"), movies.png(arrows.strip(scene, given.video.name)))
+    write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, given.video.name)))
     pictures = list(arrows.animation(scene))
-    movies.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
-    movies.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)
+    video_files.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
+    video_files.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)
     t, y, x = looked.query
     yield f"{found.name}, {scene.title}: {' x '.join(map(str, looked.map_size))} positions"
     yield f"query {t},{y},{x} (step in time, row, column), in frame {scene.shown[t]} of the clip"
@@ -100,33 +61,7 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"--out {folder} cannot be made ({error.strerror}): name another folder") from None
 
 
-def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:
-    """The clip in the middle of a video, as an evaluation sees its centre.
-
-    Shape:  (3, T, H, W).
-    Raises: InputError if there is no such video or it cannot be read.
-    """
-    if not path.exists():
-        raise InputError(f"there is no video {path}")
-    settings, clip = found.described.cache, found.described.clip
-    try:
-        num_frames = sum(1 for _ in decoding.read_frames(path))
-        (indices,) = sampling.test_indices(num_frames, clip, 1, "spread")
-        wanted, kept = set(indices.tolist()), {}
-        for number, frame in enumerate(islice(decoding.read_frames(path), int(indices.max()) + 1)):
-            if number in wanted:
-                small = transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
-                jpeg = np.frombuffer(encoding.encode(small, settings.jpeg_quality), np.uint8)
-                kept[number] = encoding.decode(jpeg, *small.shape[:2])
-    except DecodeError as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    frames = [kept[number] for number in indices.tolist()]
-    views: NDArray[np.uint8] = transforms.test_views(frames, found.evaluate.crop_size, 1)
-    clip_CTHW: NDArray[np.uint8] = views[0]
-    return clip_CTHW
-
-
-def _place(text: str) -> attention_rows.Place | None:
+def _place(text: str) -> attention.Place | None:
     if not text:
         return None
     parts = text.split(",")

@@ -22,10 +22,11 @@ from nonlocal_core.data import sampling, spool, transforms
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
-from nonlocal_core.evaluation import movies, timeline, views
+from nonlocal_core.evaluation import timeline, views
 from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import cuda, workers
 from nonlocal_core.process.progress import Progress
+from nonlocal_core.report import video_files
 
 if TYPE_CHECKING:
     from nonlocal_core.evaluation.trained import Trained
@@ -210,7 +211,7 @@ def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         fps = decoding.probe(path).fps or PICTURES_FPS
-        movies.write_mp4(out, _with_labels(one, path, fps), fps)
+        video_files.write_mp4(out, _with_labels(one, path, fps), fps)
         if one.windows:
             write_atomically(out.with_suffix(".png"), timeline.draw(one))
     except OSError as error:
@@ -226,7 +227,7 @@ def _with_labels(one: Prediction, path: Path, fps: float) -> Iterator[NDArray[np
         guesses = one.windows[nearest].guesses if nearest >= 0 else one.guesses
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
         shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
-        yield movies.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
+        yield video_files.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
 
 
 def settings(found: Trained, request: Request) -> Config:

@@ -18,7 +18,8 @@ from nonlocal_core import command
 from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.evaluation import figures, report, view_table
+from nonlocal_core.evaluation import figures, view_table
+from nonlocal_core.report import markdown
 
 
 def main(words: list[str]) -> int:
@@ -51,9 +52,9 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     yield f"{evaluation.coverage}; in brackets: 95 % confidence"
     for views, one in found.items():
         yield f"\n{views}"
-        yield from (f"  {line}" for line in report.summary(one))
+        yield from (f"  {line}" for line in markdown.summary(one))
         if given.labels:
-            yield "\n" + report.labels(one["by_label"])
+            yield "\n" + markdown.labels(one["by_label"])
 
 
 def _read(folder: Path) -> tuple[Evaluation, list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation import ablation
 from nonlocal_core.evaluation.ablations import Ablation, Scored
+from nonlocal_core.report import ablation_table
 from tasks import policy, report
 
 
@@ -14,6 +14,6 @@ from tasks import policy, report
 def compare(scored: list[Scored], workspace: Workspace) -> Ablation:
     """The table of some variants."""
     report.show_in_prefect()
-    made = ablation.compare(scored, workspace)
+    made = ablation_table.compare(scored, workspace)
     report.page("ablation", workspace.path(made) / Ablation.PAGE)
     return made

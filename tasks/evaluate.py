@@ -8,8 +8,8 @@ from nonlocal_core import given
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.evaluation.report import REPORT_FILE
 from nonlocal_core.process import child
+from nonlocal_core.report.markdown import REPORT_FILE
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 

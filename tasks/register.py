@@ -13,7 +13,8 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Re
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import NonlocalError
-from nonlocal_core.registry import told, tracker
+from nonlocal_core.registry import tracker
+from nonlocal_core.report import markdown
 from nonlocal_core.stages import register as stage
 from tasks import policy, report
 
@@ -32,7 +33,7 @@ def register(
     report.page_of_entry(workspace, made.version, config.runtime)
     _track(workspace)
     create_markdown_artifact(
-        told.decision(workspace, made.version), key="registry-decision", description=made.reason
+        markdown.decision(workspace, made.version), key="registry-decision", description=made.reason
     )
     if made.is_champion and made.version != before:
         report.new_champion(made, workspace)

@@ -19,12 +19,12 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
-from nonlocal_core import html_report
 from nonlocal_core.artifacts.references import Entry, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.predictions import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
+from nonlocal_core.report import run_report
 from tasks import relayed
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def new_champion(entry: Entry, workspace: Workspace) -> None:
 def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
     """Make the HTML report of an entry and link it; a report that cannot be made does not undo a registration."""
     try:
-        file = html_report.write_once(workspace, version, runtime)
+        file = run_report.write_once(workspace, version, runtime)
     except Exception:
         log.warning(
             "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True

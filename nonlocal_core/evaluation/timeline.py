@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from nonlocal_core.evaluation.lettering import letter
 from nonlocal_core.predictions import Prediction
+from nonlocal_core.report.fonts import letter
 
 MOST_LABELS = 8
 BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4fb", "#9dbcf7", "#2563eb", "#173d99"])

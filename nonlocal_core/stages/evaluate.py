@@ -29,9 +29,10 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, report, view_table
+from nonlocal_core.evaluation import figures, view_table
 from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
+from nonlocal_core.report import markdown
 
 if TYPE_CHECKING:
     from nonlocal_core.data.records.reader import RecordReader
@@ -104,7 +105,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         evaluation = _evaluation(asked, cache, config, scored, found, split)
         said = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "num_videos": len(split)}
         write_json(folder / figures.FILE, {**said, "left_out": figures.left_out(split), **found})
-        report.write(folder, evaluation, found, split)
+        markdown.write(folder, evaluation, found, split)
         return evaluation
 
     provenance = {

@@ -20,7 +20,7 @@ from test_oracle import (
     same_place,
 )
 
-from nonlocal_core.evaluation import attention_rows
+from nonlocal_core.report import attention
 
 SOME = slice(None, None, 11)  # of the queries, in every frame, row and column
 
@@ -29,7 +29,7 @@ def rows_of(block, x_NCTHW):
     """The rows of some queries as a matrix, 0 where they do not look, and as maps."""
     T, H, W = x_NCTHW.shape[2:]
     places = list(product(range(T), range(H), range(W)))[SOME]
-    found = [attention_rows.row(block, ms.Tensor(x_NCTHW), place) for place in places]
+    found = [attention.row(block, ms.Tensor(x_NCTHW), place) for place in places]
     return np.nan_to_num(np.stack([row.ravel() for row in found])), found
 
 
@@ -47,7 +47,7 @@ def test_a_row_is_that_of_the_matrix(pairwise, sub_sample):
     assert negative == (pairwise == "dot_product")
     for row, expected in zip(rows, shares[0][SOME], strict=True):
         order = np.argsort(-np.abs(expected), kind="stable")[:5]
-        found = attention_rows.strongest(row, 5)
+        found = attention.strongest(row, 5)
         assert [abs(one.weight) for one in found] == pytest.approx(
             [abs(expected[i]) for i in order if expected[i]], rel=1e-4
         )

@@ -15,8 +15,8 @@ from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import figures
-from nonlocal_core.evaluation.ablation import compare
 from nonlocal_core.evaluation.ablations import Scored, variants
+from nonlocal_core.report.ablation_table import compare
 
 NUM = 40
 RIGHT = (range(20), range(10, 36), range(2, 20))

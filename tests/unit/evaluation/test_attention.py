@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 from small import small_config
 
-from nonlocal_core import attention as command
-from nonlocal_core import html_report
+from nonlocal_core import attention
 from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.evaluation import arrows, attention_rows, run_facts
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.report import arrows, attention, run_facts, run_report
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -41,10 +40,10 @@ def clip():
 
 
 def test_look_is_a_row_of_the_block_in_the_network(net, clip):
-    found = attention_rows.look(net, clip, "res3.nl0", (1, 2, 3))
-    x = attention_rows.block_input(net, "res3.nl0", clip)
+    found = attention.look(net, clip, "res3.nl0", (1, 2, 3))
+    x = attention.block_input(net, "res3.nl0", clip)
     assert x.shape[2:] == found.map_size == (4, 8, 8)
-    matrix_PQ = attention_rows.blocks(net)["res3.nl0"].weights(x).asnumpy()[0]
+    matrix_PQ = attention.blocks(net)["res3.nl0"].weights(x).asnumpy()[0]
     row = matrix_PQ[1 * 64 + 2 * 8 + 3]
     np.testing.assert_allclose(found.weights_THW.ravel(), row, rtol=1e-5)
     assert found.share == pytest.approx(np.sort(row)[-20:].sum(), rel=1e-5)
@@ -53,29 +52,29 @@ def test_look_is_a_row_of_the_block_in_the_network(net, clip):
 
 def test_the_block_in_the_network_gets_what_the_stage_gives_it(net, clip):
     """Recomputed by hand: the cells before the block, one after the other."""
-    x = attention_rows.loader.normalise(ms.Tensor(clip[None]), net.model)
+    x = attention.loader.normalise(ms.Tensor(clip[None]), net.model)
     x = net.pool2(net.res2(net.pool1(ms.ops.relu(net.stem(x)))))
     x = next(iter(net.res3.cell_list))(x)
-    np.testing.assert_allclose(attention_rows.block_input(net, "res3.nl0", clip).asnumpy(), x.asnumpy(), rtol=1e-5)
+    np.testing.assert_allclose(attention.block_input(net, "res3.nl0", clip).asnumpy(), x.asnumpy(), rtol=1e-5)
 
 
 def test_names_of_blocks_and_mistakes(net, clip):
-    assert attention_rows.find_block(net, "") == "res3.nl0"
-    assert attention_rows.find_block(net, "res4.0") == attention_rows.find_block(net, "res4.nl0") == "res4.nl0"
+    assert attention.find_block(net, "") == "res3.nl0"
+    assert attention.find_block(net, "res4.0") == attention.find_block(net, "res4.nl0") == "res4.nl0"
     with pytest.raises(ConfigError, match=r"'res5\.1': this network has res3\.nl0, res4\.nl0"):
-        attention_rows.find_block(net, "res5.1")
+        attention.find_block(net, "res5.1")
     with pytest.raises(
         ConfigError, match=r"no position 4,0,0: res3\.nl0 has 4 steps in time, 8 rows and 8 columns"
     ):
-        attention_rows.look(net, clip, "res3.0", (4, 0, 0))
+        attention.look(net, clip, "res3.0", (4, 0, 0))
     without = I3D(small_config(model__nl_res4=()).model, 4)
     with pytest.raises(ConfigError, match="no non-local block"):
-        attention_rows.find_block(without, "")
+        attention.find_block(without, "")
 
 
 def test_arrows_start_where_it_moves(net, clip):
-    t, y, x = attention_rows.look(net, clip).query
-    at = attention_rows.grid(net.model, "res3.nl0")
+    t, y, x = attention.look(net, clip).query
+    at = attention.grid(net.model, "res3.nl0")
     frame = round(at.frame(t))
     assert abs(at.pixel(y) - 46) <= 8
     assert min(abs(at.pixel(x) - edge) for edge in (36 + 2 * frame, 48 + 2 * frame)) <= 8
@@ -99,7 +98,7 @@ def seen(layers, count):
 @pytest.mark.parametrize("stage", [2, 3, 4])
 def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     model = ModelConfig(**settings)
-    at = attention_rows.grid(model, f"res{stage}.nl0")
+    at = attention.grid(model, f"res{stage}.nl0")
     space = [(7, 2, 3), (3, 2, model.pool1_pad), *[(3, 2, 1)] * (stage - 2)]
     time = [(model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)]
     time += [(model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)]
@@ -114,8 +113,8 @@ def test_places_are_in_the_middle_of_what_they_see(stage, settings):
 
 def test_arrows_end_at_their_keys(net, clip):
     """The strip differs from one without arrows exactly where a key lies; red is the strongest."""
-    found = attention_rows.look(net, clip)
-    scene = attention_rows.scene(found, clip, net.model)
+    found = attention.look(net, clip)
+    scene = attention.scene(found, clip, net.model)
     assert len(scene.arrows) == 20
     assert scene.shown == [0, 2, 4, 6]
     strip, bare = arrows.strip(scene), arrows.strip(scene._replace(arrows=[scene.arrows[0]]))
@@ -133,16 +132,16 @@ def test_a_key_lies_between_the_positions_that_it_is_the_greatest_of(net, clip):
     """res3 has a row every 8 pixels; key 1 is the greatest of rows 2 and 3, at pixels 16 and 24."""
     weights = np.zeros((4, 4, 4), np.float32)
     weights[3, 1, 2] = 1.0
-    found = attention_rows.Attention(
-        "res3.nl0", "gaussian", (1, 5, 6), (4, 8, 8), weights, attention_rows.strongest(weights)
+    found = attention.Attention(
+        "res3.nl0", "gaussian", (1, 5, 6), (4, 8, 8), weights, attention.strongest(weights)
     )
-    scene = attention_rows.scene(found, clip, net.model)
+    scene = attention.scene(found, clip, net.model)
     assert scene.arrows == [arrows.Arrow(3, 36.0, 20.0, 1.0)]
     assert scene.start == arrows.Arrow(1, 48.0, 40.0, 1.0)
 
 
 def test_negative_weights_are_blue_and_said(net, clip):
-    scene = attention_rows.scene(attention_rows.look(net, clip), clip, net.model)
+    scene = attention.scene(attention.look(net, clip), clip, net.model)
     cold = scene._replace(arrows=[one._replace(weight=-one.weight) for one in scene.arrows])
     warm_sum, cold_sum = (arrows.strip(one).astype(int)[80:].sum((0, 1)) for one in (scene, cold))
     assert cold_sum[2] > warm_sum[2]
@@ -194,7 +193,7 @@ def test_the_report_shows_what_the_network_looks_at(registered):
     assert all("res3.nl0, dot product" in part for part in pictures)
     assert page.count("data:image/jpeg") > 2
     assert len(scored) >= 2
-    html_report.write(registered.workspace, "v0001", num_attention=0)
+    run_report.write(registered.workspace, "v0001", num_attention=0)
 
 
 def test_an_entry_is_asked_for(tmp_path, capsys):

@@ -16,8 +16,8 @@ import pytest
 from nonlocal_core import html_report
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation import html, run_facts
 from nonlocal_core.registry.lineage import lineage, text_of
+from nonlocal_core.report import html, run_facts, run_report
 from tasks import report
 
 
@@ -56,7 +56,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(scope="module")
 def file(registered):
-    return html_report.write(registered.workspace, "champion", num_attention=0)
+    return run_report.write(registered.workspace, "champion", num_attention=0)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_a_browser_notices_what_must_not_be(tmp_path):
 
 def test_what_is_gone_is_not_measured(registered, tmp_path):
     shutil.copytree(registered.workspace.root / "registry", tmp_path / "registry")
-    parsed = Parsed(html_report.write(Workspace(tmp_path), "v0001").read_text(encoding="utf-8"))
+    parsed = Parsed(run_report.write(Workspace(tmp_path), "v0001").read_text(encoding="utf-8"))
     assert parsed.texts["top1"] == f"{100 * registered.evaluation.top1:.2f}%"
     assert parsed.texts["mean_class_accuracy"] == parsed.texts["ece"] == parsed.texts["loss"] == "not measured"
 
@@ -210,7 +210,7 @@ def test_figures_of_metrics_json_are_shown(registered, tmp_path):
     bins = [{"above": 0.5, "num": 3, "confidence": 0.7, "accuracy": 0.6}]
     found = {"loss": 1.25, "ece": 0.125, "calibration": bins, "top": {"1": {"wilson": [0.25, 0.5]}}}
     write_json(workspace.path(registered.evaluation) / "metrics.json", found)
-    page = html_report.write(workspace, "v0001").read_text(encoding="utf-8")
+    page = run_report.write(workspace, "v0001").read_text(encoding="utf-8")
     assert Parsed(page).texts["ece"] == "12.50%"
     assert "25.0 to 50.0%, 95% Wilson" in page
     assert 'aria-label="calibration"' in page
@@ -253,7 +253,7 @@ def test_a_report_that_cannot_be_made_is_no_failure_of_its_entry(registered, tmp
 
 
 def test_a_report_that_is_there_is_not_made_again(registered):
-    file = html_report.write(registered.workspace, "v0001", num_attention=0)
+    file = run_report.write(registered.workspace, "v0001", num_attention=0)
     made = file.stat().st_mtime_ns
-    assert html_report.write_once(registered.workspace, "v0001", registered.config.runtime) == file
+    assert run_report.write_once(registered.workspace, "v0001", registered.config.runtime) == file
     assert file.stat().st_mtime_ns == made

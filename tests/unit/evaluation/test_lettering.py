@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nonlocal_core.evaluation import movies, timeline
-from nonlocal_core.evaluation.lettering import UNKNOWN, letter
+from nonlocal_core.evaluation import timeline
 from nonlocal_core.predictions import Guess, Prediction, Window
+from nonlocal_core.report import video_files
+from nonlocal_core.report.fonts import UNKNOWN, letter
 
 TEXTS = ['falls <b> & "more"', "падает", "太极拳 falls", "\U0010fffd of nobody", ""]
 
@@ -20,7 +21,7 @@ def test_a_text_keeps_its_length_and_what_can_be_written(text):
     assert len(lettered.text) == len(text)
     assert all(shown in (sign, UNKNOWN) for shown, sign in zip(lettered.text, text, strict=True))
     assert lettered.text == text or not text.isascii()
-    captioned = movies.with_caption(np.full((90, 160, 3), 200, np.uint8), [text or "x"])
+    captioned = video_files.with_caption(np.full((90, 160, 3), 200, np.uint8), [text or "x"])
     assert captioned.shape == (90, 160, 3)
     assert captioned[:40].min() == 200
     assert captioned[-6:, :3].max() < 120
@@ -38,5 +39,5 @@ def test_timeline_of_labels_in_any_script(text):
 
 
 def test_an_odd_size_is_written(tmp_path):
-    movies.write_mp4(tmp_path / "odd.mp4", [np.zeros((33, 47, 3), np.uint8)] * 3, 12.5)
+    video_files.write_mp4(tmp_path / "odd.mp4", [np.zeros((33, 47, 3), np.uint8)] * 3, 12.5)
     assert [file.name for file in tmp_path.iterdir()] == ["odd.mp4"]

@@ -17,10 +17,11 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.evaluation import movies, trained, views
+from nonlocal_core.evaluation import trained, views
 from nonlocal_core.models import normalise
 from nonlocal_core.predicting import find_videos, predict, windows
 from nonlocal_core.predictions import Request, check, check_out, write
+from nonlocal_core.report import video_files
 
 CPU = {"runtime.device": "CPU"}
 
@@ -100,7 +101,7 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     size = frames[0][0].shape[1::-1]
     both = [np.asarray(Image.fromarray(frame).resize(size)) for part in frames for frame in part]
     (tmp_path / "in/sub").mkdir(parents=True)
-    movies.write_mp4(tmp_path / "in/sub/both.mp4", both, 15.0)
+    video_files.write_mp4(tmp_path / "in/sub/both.mp4", both, 15.0)
     shutil.copytree(tmp_path / "toy", tmp_path / "ignored")
     settings = {"window_s": 1.0, "hop_s": 0.5, "draw_dir": tmp_path / "drawn"}
     (one,) = predict(request_of(registered, tmp_path / "in", **settings)).videos

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from nonlocal_core.artifacts.references import Evaluation
-from nonlocal_core.evaluation import figures, report
+from nonlocal_core.evaluation import figures
+from nonlocal_core.report import markdown
 
 LABELS = ["jump | run", "sit", "übt 視", "unseen"]
 
@@ -43,8 +44,8 @@ def page(found, tmp_path):
         key="k", digest="d", path="evaluate/k", protocol="val, 10 clips", split_digest="s",
         top1=0.5, top5=1.0, num_scored=4, num_videos=7, coverage=figures.coverage(4, split),
     )  # fmt: skip
-    report.write(tmp_path, evaluation, made, split)
-    return (tmp_path / report.REPORT_FILE).read_text()
+    markdown.write(tmp_path, evaluation, made, split)
+    return (tmp_path / markdown.REPORT_FILE).read_text()
 
 
 def rows_of(page, heading):
@@ -117,7 +118,7 @@ def test_nothing_to_say_is_said(tmp_path, page):
         top1=1.0, top5=1.0, num_scored=1, num_videos=1,
     )  # fmt: skip
     made = {**figures.figures(scored, ["x", "y"]), "worst": figures.worst(scored, ["x", "y"], {"a": "a"})}
-    report.write(tmp_path, evaluation, made, split)
-    page = (tmp_path / report.REPORT_FILE).read_text()
+    markdown.write(tmp_path, evaluation, made, split)
+    page = (tmp_path / markdown.REPORT_FILE).read_text()
     for heading in ("Most confused", "Worst videos", "Quarantined"):
         assert rows_of(page, heading) == ["None."]

@@ -20,16 +20,17 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, report, view_table
+from nonlocal_core.evaluation import figures, view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.report import markdown
 from nonlocal_core.stages import evaluate as stage
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
 
-FILES = ["artifact.json", figures.FILE, report.REPORT_FILE, stage.SCORES_FILE, view_table.FILE]
+FILES = ["artifact.json", figures.FILE, markdown.REPORT_FILE, stage.SCORES_FILE, view_table.FILE]
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +359,6 @@ def test_videos_that_could_not_be_decoded_count_in_the_denominator(toy, start, t
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file, write_page_checksum=True)
     made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     assert (made.num_scored, made.num_videos) == (3, 4)
-    page = (Workspace(tmp_path).path(made) / report.REPORT_FILE).read_text()
+    page = (Workspace(tmp_path).path(made) / markdown.REPORT_FILE).read_text()
     assert "- 3 of 4 videos scored, 1 quarantined: 1 unreadable\n" in page
     assert f"| {broken['video_id']} | {broken['label']} | unreadable | damaged: cut short |" in page

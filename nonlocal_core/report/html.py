@@ -22,9 +22,10 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.evaluation import charts, metrics, run_facts, sheets
-from nonlocal_core.evaluation.run_facts import Facts, Run
+from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry.lineage import text_of
+from nonlocal_core.report import charts, run_facts, sheets
+from nonlocal_core.report.run_facts import Facts, Run
 
 FOLDER = "reports"
 TEMPLATE = Path(__file__).with_name("report.html.j2")

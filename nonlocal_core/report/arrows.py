@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 
-from nonlocal_core.evaluation.lettering import letter
+from nonlocal_core.report.fonts import letter
 
 ACROSS = 8
 """frames in a row of the strip"""

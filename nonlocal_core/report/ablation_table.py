@@ -14,8 +14,9 @@ from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation import comparison, figures, report
+from nonlocal_core.evaluation import comparison, figures
 from nonlocal_core.evaluation.ablations import Ablation, Scored
+from nonlocal_core.report import markdown
 
 VERSION = 1
 NOTES = """\
@@ -78,7 +79,7 @@ def _page(rows: Sequence[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    table = report.table(["variant", "parameters", "top-1", "top-5", "paper", "p"], cells)
+    table = markdown.table(["variant", "parameters", "top-1", "top-5", "paper", "p"], cells)
     scored = dict.fromkeys(f"- {row['coverage']} ({row['protocol']})" for row in rows)
     settings = rows[0]["settings"] or "as the presets have them"
     return "\n".join([table, "", *scored, f"- settings of all rows: {settings}", NOTES])

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.evaluation import arrows
 from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.report import arrows
 
 Place = tuple[int, int, int]
 """step in time, row and column of a block's map"""

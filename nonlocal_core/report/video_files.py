@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.evaluation.lettering import letter
+from nonlocal_core.report.fonts import letter
 
 Frames = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont
