@@ -38,8 +38,9 @@ from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import views
-from nonlocal_core.models import checkpoint, inference, normalise
+from nonlocal_core.models import checkpoint, inference
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.stages import cache, index
 
@@ -98,7 +99,7 @@ def eager(net: I3D) -> inference.Network:
     def network(clip_NCTHW: np.ndarray) -> np.ndarray:
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
-            return np.asarray(net(normalise.normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
+            return np.asarray(net(normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
         finally:
             ms.set_context(mode=ms.GRAPH_MODE)
 

@@ -9,15 +9,11 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nonlocal_core import command, registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.report.run_report import VIDEOS, write
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
@@ -50,6 +46,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    from nonlocal_core import html_report  # by its own name: the process that draws looks `draw` up in it
-
-    sys.exit(html_report.main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

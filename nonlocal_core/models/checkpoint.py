@@ -69,7 +69,7 @@ class Description(Frozen):
 def save_weights(
     path: Path, weights: Tensors, description: Description, others: Tensors | None = None
 ) -> Description:
-    """Write weights, and whatever else a training needs to go on from them.  Returns the description with digests."""
+    """Write weights, and what a training needs beside them; gives the description with its digests."""
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
     tensors = {**weights, **(others or {})}
     described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from nonlocal_core.config.model import map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.models import checkpoint, device, normalise
+from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def load(
     net = with_head(net, described, evaluate)
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        return net(normalise.normalise(clip_NCTHW, net.model))
+        return net(normalise(clip_NCTHW, net.model))
 
     compiled = ms.jit(forward)
 

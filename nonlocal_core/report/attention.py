@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.report import arrows
 
 Place = tuple[int, int, int]
@@ -112,7 +112,7 @@ def block_input(net: I3D, name: str, clip_CTHW: NDArray[np.uint8]) -> ms.Tensor:
     ms.set_context(mode=ms.PYNATIVE_MODE)
     handle = blocks(net)[name].register_forward_hook(keep)
     try:
-        net.feature_map(normalise.normalise(ms.Tensor(clip_CTHW[None]), net.model))
+        net.feature_map(normalise(ms.Tensor(clip_CTHW[None]), net.model))
     finally:
         handle.remove()
         ms.set_context(mode=mode)

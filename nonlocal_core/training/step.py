@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
-from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.ranks import ALONE, Ranks
 
@@ -150,14 +150,14 @@ def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[
     def plain(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
     ) -> tuple[Tensor, Tensor]:
-        features_NC = net.features(normalise.normalise(clip_NCTHW, net.model)) * keep_NC
+        features_NC = net.features(normalise(clip_NCTHW, net.model)) * keep_NC
         logits_NK = net.classify(features_NC)
         return loss_of(logits_NK, label_N), logits_NK
 
     def mixed(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
     ) -> tuple[Tensor, Tensor]:
-        x_NCTHW = normalise.normalise(clip_NCTHW, net.model)
+        x_NCTHW = normalise(clip_NCTHW, net.model)
         x_NCTHW = share * x_NCTHW + (1.0 - share) * x_NCTHW[partner_N]
         logits_NK = net.classify(net.features(x_NCTHW) * keep_NC)
         loss = share * loss_of(logits_NK, label_N) + (1.0 - share) * loss_of(logits_NK, label_N[partner_N])

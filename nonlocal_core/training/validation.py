@@ -22,9 +22,10 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
-from nonlocal_core.models import checkpoint, normalise
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.checkpoint import Tensors
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers, step_checkpoint
 from nonlocal_core.training.ranks import ALONE, Ranks
 
@@ -58,9 +59,7 @@ class Judge:
         The network is called as it is, not inside a `ms.jit` function, which would not see weights that are put
         into it after its first call.
         """
-        return np.asarray(
-            self.net(normalise.normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32
-        )
+        return np.asarray(self.net(normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32)
 
     def weights(self, state: step_checkpoint.State, epoch: int) -> Tensors:
         """The weights to use after an epoch: the average if one is kept, with precise BN if it is asked for.

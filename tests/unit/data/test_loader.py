@@ -13,7 +13,7 @@ from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError, DamagedError
-from nonlocal_core.models import normalise
+from nonlocal_core.models.normalise import normalise
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_normalised_pixels(reader):
         (slowfast, [114.75, 114.75, 114.75], [57.375, 57.375, 57.375]),
     ):
         expected = (pixels - np.reshape(mean, (3, 1, 1, 1))) / np.reshape(std, (3, 1, 1, 1))
-        normalised = normalise.normalise(ms.Tensor(pixels), model).asnumpy()
+        normalised = normalise(ms.Tensor(pixels), model).asnumpy()
         np.testing.assert_allclose(normalised, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from small import small_config
 
-from nonlocal_core import attention
+from nonlocal_core import attention as command
 from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError
@@ -52,7 +52,7 @@ def test_look_is_a_row_of_the_block_in_the_network(net, clip):
 
 def test_the_block_in_the_network_gets_what_the_stage_gives_it(net, clip):
     """Recomputed by hand: the cells before the block, one after the other."""
-    x = attention.loader.normalise(ms.Tensor(clip[None]), net.model)
+    x = attention.normalise(ms.Tensor(clip[None]), net.model)
     x = net.pool2(net.res2(net.pool1(ms.ops.relu(net.stem(x)))))
     x = next(iter(net.res3.cell_list))(x)
     np.testing.assert_allclose(attention.block_input(net, "res3.nl0", clip).asnumpy(), x.asnumpy(), rtol=1e-5)

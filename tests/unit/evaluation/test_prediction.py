@@ -18,7 +18,7 @@ from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import trained, views
-from nonlocal_core.models import normalise
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.predicting import find_videos, predict, windows
 from nonlocal_core.predictions import Request, check, check_out, write
 from nonlocal_core.report import video_files
@@ -90,7 +90,7 @@ def by_hand(registered, file, first):
         for k in range(clip.clip_len)
     ]
     view = transforms.test_views(kept, found.evaluate.crop_size, 1)
-    (scores,) = views.softmax(net(normalise.normalise(ms.Tensor(view), net.model)).asnumpy())
+    (scores,) = views.softmax(net(normalise(ms.Tensor(view), net.model)).asnumpy())
     return dict(zip(found.described.labels, scores.tolist(), strict=True))
 
 

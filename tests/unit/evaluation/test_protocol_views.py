@@ -13,8 +13,9 @@ from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.evaluation import views
-from nonlocal_core.models import checkpoint, inference, normalise
+from nonlocal_core.models import checkpoint, inference
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.stages.cache import cache
 
 
@@ -75,7 +76,7 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
     file, config = trained
     clip = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 64, 64)).astype(np.uint8)
     net, _ = checkpoint.load_network(file)
-    map_NCTHW = net.feature_map(normalise.normalise(ms.Tensor(clip), net.model)).asnumpy().astype(np.float64)
+    map_NCTHW = net.feature_map(normalise(ms.Tensor(clip), net.model)).asnumpy().astype(np.float64)
     weight, bias = (getattr(net.head.fc, name).asnumpy().astype(np.float64) for name in ("weight", "bias"))
     assert map_NCTHW.shape[2:] == (2, 2, 2)
     scores = []

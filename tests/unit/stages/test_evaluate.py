@@ -22,8 +22,8 @@ from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, view_table
 from nonlocal_core.models import checkpoint as checkpoints
-from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.report import markdown
 from nonlocal_core.stages import evaluate as stage
 
@@ -100,7 +100,7 @@ def test_scores_are_those_of_each_video_alone(toy, start, evaluated):
     right = 0
     for row, views in zip(rows, loader.video_views(reader, rows, CONFIG.clip, CONFIG.evaluate, 1), strict=True):
         assert len(views) == 3
-        logits = net(normalise.normalise(ms.Tensor(views), net.model)).asnumpy().astype(np.float64)
+        logits = net(normalise(ms.Tensor(views), net.model)).asnumpy().astype(np.float64)
         expected = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).mean(0)
         record = reader.rows.iloc[row]
         np.testing.assert_allclose(scores[record["video_id"]], expected, rtol=1e-4, atol=1e-6)

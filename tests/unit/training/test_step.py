@@ -6,8 +6,8 @@ import pytest
 from mindspore import ops
 from small import small_config
 
-from nonlocal_core.models import normalise
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.step import Inputs, dropout_mask, make_average, make_step, mixing
 
@@ -49,7 +49,7 @@ def one_step():
     batch = drawn(config, 2)
 
     def forward(clip, label, keep):
-        return ops.cross_entropy(net.classify(net.features(normalise.normalise(clip, net.model)) * keep), label)
+        return ops.cross_entropy(net.classify(net.features(normalise(clip, net.model)) * keep), label)
 
     gradients = ms.jit(ms.grad(forward, None, net.trainable_params()))
     return net, lambda: gradients(*(ms.Tensor(array) for array in batch[:3])), batch
@@ -207,7 +207,7 @@ def test_half_precision_computes_nearly_the_same_and_keeps_the_weights_whole():
     batch = drawn(config, 2)
     net.set_train(True)
     before, statistics = values(net), [p for p in net.get_parameters() if ".moving_" in p.name]
-    features = net.features(normalise.normalise(ms.Tensor(batch.clip_NCTHW), net.model)).asnumpy() * batch.keep_NC
+    features = net.features(normalise(ms.Tensor(batch.clip_NCTHW), net.model)).asnumpy() * batch.keep_NC
     logits = net.classify(ms.Tensor(features)).asnumpy()
     expected = -log_softmax(logits)[np.arange(2), batch.label_N].mean()
     loss, _ = stepper(net, config)(batch)

@@ -10,8 +10,9 @@ from small import small_config
 
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.models import checkpoint, normalise
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Judge, Videos
 
@@ -48,7 +49,7 @@ def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights
             )
             top, left = (np.array(frames.shape[1:3]) - 32) // 2
             clip = frames[:, top : top + 32, left : left + 32].transpose(3, 0, 1, 2)[None]
-            logits = net(normalise.normalise(ms.Tensor(clip), net.model)).asnumpy()[0].astype(np.float64)
+            logits = net(normalise(ms.Tensor(clip), net.model)).asnumpy()[0].astype(np.float64)
             label = int(videos.reader.rows["label_id"].iloc[row])
             losses.append(np.log(np.exp(logits).sum()) - logits[label])
             ranks.append((logits >= logits[label]).sum())
@@ -73,9 +74,7 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
         *loader.train_batches(videos.reader, videos.train_rows, config, 2, 0),
         next(iter(loader.train_batches(videos.reader, videos.train_rows, config, 3, 0))),
     ]
-    outputs = [
-        net.stem.conv(normalise.normalise(ms.Tensor(batch.clip_NCTHW), net.model)).asnumpy() for batch in batches
-    ]
+    outputs = [net.stem.conv(normalise(ms.Tensor(batch.clip_NCTHW), net.model)).asnumpy() for batch in batches]
     together = np.concatenate(outputs).astype(np.float64)
     np.testing.assert_allclose(weights["stem.norm.moving_mean"], together.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(weights["stem.norm.moving_variance"], together.var((0, 2, 3, 4)), rtol=1e-3)
