@@ -18,8 +18,8 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.evaluation import trained
 from nonlocal_core.models import device
+from nonlocal_core.registry import trained_network
 from nonlocal_core.report import arrows, attention, video_files
 from nonlocal_core.report.attention_pictures import middle_clip
 
@@ -34,7 +34,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     """
     registry.check_folder(given.workspace, given.entry)
     device.use(RuntimeConfig(device="CPU"))
-    found = trained.find(given.entry, Workspace(given.workspace))
+    found = trained_network.find(given.entry, Workspace(given.workspace))
     net = found.network()
     clip_CTHW = middle_clip(given.video, found)
     looked = attention.look(net, clip_CTHW, given.block, _place(given.query))

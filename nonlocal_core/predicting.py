@@ -29,8 +29,8 @@ from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
 
 if TYPE_CHECKING:
-    from nonlocal_core.evaluation.trained import Trained
     from nonlocal_core.models.inference import Network
+    from nonlocal_core.registry.trained_network import Trained
 
 PICTURES_FPS = 25.0
 """at which a folder of pictures is written as a video"""
@@ -51,10 +51,10 @@ def predict(request: Request) -> Predictions:
     check(request)
     given = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", given).runtime)
-    from nonlocal_core.evaluation import trained
     from nonlocal_core.models import inference
+    from nonlocal_core.registry import trained_network
 
-    found = trained.find(request.entry, Workspace(request.workspace_dir))
+    found = trained_network.find(request.entry, Workspace(request.workspace_dir))
     config = settings(found, request)
     videos = find_videos(request.source)
     labels = list(found.described.labels)

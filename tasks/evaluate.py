@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import given
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.process import child
+from nonlocal_core.registry import lookup
 from nonlocal_core.report.markdown import REPORT_FILE
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 
 
 @task(name="given-checkpoint", **policy.options("evaluate"))
-def given_checkpoint(name: str, workspace: Workspace) -> given.Given:
+def given_checkpoint(name: str, workspace: Workspace) -> lookup.Given:
     """The checkpoint that a person names, with the settings that it brings along."""
     report.show_in_prefect()
-    taken = child.call(given.take, name, workspace)
+    taken = child.call(lookup.take, name, workspace)
     report.table(taken.checkpoint)
     return taken
 

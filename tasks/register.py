@@ -13,7 +13,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Re
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import NonlocalError
-from nonlocal_core.registry import tracker
+from nonlocal_core.registry import mlflow_mirror
 from nonlocal_core.report import markdown
 from nonlocal_core.stages import register as stage
 from tasks import policy, report
@@ -42,9 +42,9 @@ def register(
 
 def _track(workspace: Workspace) -> None:
     """Tell MLflow, where one is named; that it cannot be told is no failure of the entry."""
-    if os.environ.get(tracker.VARIABLE):
+    if os.environ.get(mlflow_mirror.VARIABLE):
         try:
-            for line in tracker.track(workspace, None):
+            for line in mlflow_mirror.track(workspace, None):
                 log.info("MLflow: %s", line)
         except NonlocalError as error:
             log.warning("%s; `python -m nonlocal_core.registry %s track` does it later", error, workspace.root)

@@ -9,9 +9,9 @@ entry that the next call finds by its key and decides on.  docs/registry.md expl
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback
 from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, Facts, checkpoint_of, entries, verify
-from nonlocal_core.registry.named import check_folder, find_entry, find_weights
-from nonlocal_core.registry.registering import add, find
-from nonlocal_core.registry.state import CHAMPION, FOLDER, REGISTRY_FILE, State, read
+from nonlocal_core.registry.lookup import check_folder, find_entry, find_weights
+from nonlocal_core.registry.registration import add, find
+from nonlocal_core.registry.state_file import CHAMPION, FOLDER, REGISTRY_FILE, State, read
 
 __all__ = [
     "CHAMPION",

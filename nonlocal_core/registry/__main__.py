@@ -24,11 +24,11 @@ from typing import Any
 from nonlocal_core import command
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.registry import aliases, deciding, tracker
+from nonlocal_core.registry import aliases, decision, mlflow_mirror
 from nonlocal_core.registry.entries import entries, line_of, verify
 from nonlocal_core.registry.lineage import lineage, text_of
-from nonlocal_core.registry.named import check_folder, find_entry
-from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
+from nonlocal_core.registry.lookup import check_folder, find_entry
+from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
 
 
 def main(words: list[str]) -> int:
@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     subcommand("verify", _verify, "[ENTRY]")
     track = subcommand("track", _track)
     track.add_argument("--uri", help="of MLflow; default: MLFLOW_TRACKING_URI")
-    track.add_argument("--name", default=tracker.NAME, help="of its experiment and model; default: %(default)s")
+    track.add_argument(
+        "--name", default=mlflow_mirror.NAME, help="of its experiment and model; default: %(default)s"
+    )
     export = subcommand("export", _export, "ENTRY", "FOLDER")
     export.add_argument(
         "--formats", metavar="F,F", help="ckpt, safetensors, mindir, onnx; default: all that can be"
@@ -125,8 +127,8 @@ def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     (first, its), (second, others) = (find_entry(workspace, name) for name in (given.first, given.second))
     if first == second:
         raise InputError(f"both are {first}: name two entries")
-    found = deciding.compared(workspace, first, second)
-    if apart := deciding.differences(its, others):
+    found = decision.compared(workspace, first, second)
+    if apart := decision.differences(its, others):
         yield f"not of one line: {'; '.join(apart)}"
     scored = " and ".join(str(one["evaluation"]["num_scored"]) for one in (its, others))
     if not found.num_videos:
@@ -209,7 +211,7 @@ def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 def _track(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Tell MLflow of the entries and aliases that it does not know."""
-    yield from tracker.track(workspace, given.uri, given.name)
+    yield from mlflow_mirror.track(workspace, given.uri, given.name)
 
 
 if __name__ == "__main__":

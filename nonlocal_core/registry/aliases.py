@@ -7,7 +7,7 @@ import re
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.registry.entries import check, entry, line_of
-from nonlocal_core.registry.state import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write
+from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write
 
 NOBODY = "none"
 """what `expected` says of a name that points nowhere"""

@@ -13,7 +13,7 @@ from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.registry.state import FOLDER, State
+from nonlocal_core.registry.state_file import FOLDER, State
 
 if TYPE_CHECKING:
     import pyarrow as pa

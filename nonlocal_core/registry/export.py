@@ -34,7 +34,7 @@ from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.registry import model_card
 from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
-from nonlocal_core.registry.state import FOLDER, read
+from nonlocal_core.registry.state_file import FOLDER, read
 
 SAME_KERNELS, OTHER_KERNELS = 1e-6, 1e-3
 """greatest difference of logits, relative to the greatest logit; other kernels round otherwise"""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry.entries import Facts, entry, line_of
-from nonlocal_core.registry.state import FOLDER, read
+from nonlocal_core.registry.state_file import FOLDER, read
 
 PACKAGES = (
     *("mindspore", "numpy", "pandas", "pyarrow", "opencv-python-headless", "av", "decord"),

@@ -17,8 +17,8 @@ from nonlocal_core.data.records import encoding
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError, InputError
-from nonlocal_core.evaluation import trained
 from nonlocal_core.models import device
+from nonlocal_core.registry import trained_network
 from nonlocal_core.report import arrows, attention, video_files
 
 
@@ -36,7 +36,7 @@ def draw_cached(
 ) -> list[Drawn]:
     """One picture for each of these rows of a cache, in a folder; none if the network has no non-local block."""
     device.use(RuntimeConfig(device="CPU"))
-    found = trained.find(entry, workspace)
+    found = trained_network.find(entry, workspace)
     net = found.network()
     if not attention.blocks(net):
         return []
@@ -54,7 +54,7 @@ def draw_cached(
     return drawn
 
 
-def middle_clip(path: Path, found: trained.Trained) -> NDArray[np.uint8]:
+def middle_clip(path: Path, found: trained_network.Trained) -> NDArray[np.uint8]:
     """The clip in the middle of a video, as an evaluation sees its centre.
 
     Shape:  (3, T, H, W).

@@ -13,7 +13,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation.figures import Figures
 from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.lineage import lineage, text_of
-from nonlocal_core.registry.state import read
+from nonlocal_core.registry.state_file import read
 
 REPORT_FILE = "report.md"
 

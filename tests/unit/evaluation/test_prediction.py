@@ -17,10 +17,11 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.evaluation import trained, views
+from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.predicting import find_videos, predict, windows
 from nonlocal_core.predictions import Request, check, check_out, write
+from nonlocal_core.registry import trained_network
 from nonlocal_core.report import video_files
 
 CPU = {"runtime.device": "CPU"}
@@ -78,7 +79,7 @@ def test_written_as_parquet_and_json(predicted, tmp_path):
 
 def by_hand(registered, file, first):
     """The scores of the clip in the middle of 15 frames of a video."""
-    found = trained.find("v0001", registered.workspace)
+    found = trained_network.find("v0001", registered.workspace)
     clip, cache, net = found.described.clip, found.described.cache, found.network()
     frames = [
         transforms.resize_short_side(frame, cache.short_side) for frame in decoding.read_frames(file)

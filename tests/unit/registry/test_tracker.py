@@ -11,7 +11,7 @@ from registered import add
 from nonlocal_core import registry
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.registry.__main__ import main
-from nonlocal_core.registry.tracker import VARIABLE, track
+from nonlocal_core.registry.mlflow_mirror import VARIABLE, track
 
 
 def test_without_a_server_or_mlflow_one_line_says_so(workspace, capsys, monkeypatch):

@@ -11,7 +11,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.entries import RANKS_FILE, Facts, line_of
-from nonlocal_core.registry.state import FOLDER, State
+from nonlocal_core.registry.state_file import FOLDER, State
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
 from nonlocal_core.registry.entries import Facts, entries, line_of
-from nonlocal_core.registry.state import FOLDER, State, read
+from nonlocal_core.registry.state_file import FOLDER, State, read
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
