@@ -11,7 +11,7 @@ from typing import Any
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.predictions import Predictions, Request
+from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
 
 PARAMETERS: dict[str, command_line.Parameter] = {

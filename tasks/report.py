@@ -22,7 +22,7 @@ from prefect.events import emit_event
 from nonlocal_core.artifacts.references import Entry, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.predictions import Guess, Predictions
+from nonlocal_core.prediction.results import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
 from nonlocal_core.report import run_report
 from tasks import relayed

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nonlocal_core.evaluation import timeline
-from nonlocal_core.predictions import Guess, Prediction, Window
+from nonlocal_core.prediction import timeline
+from nonlocal_core.prediction.results import Guess, Prediction, Window
 from nonlocal_core.report import video_files
 from nonlocal_core.report.fonts import UNKNOWN, letter
 

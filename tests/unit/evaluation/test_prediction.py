@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from nonlocal_core.data import sampling, spool, transforms
+from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.data.video.decoding import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.predicting import find_videos, predict, windows
-from nonlocal_core.predictions import Request, check, check_out, write
+from nonlocal_core.prediction import frame_file
+from nonlocal_core.prediction.predict import find_videos, predict, windows
+from nonlocal_core.prediction.results import Request, check, check_out, write
 from nonlocal_core.registry import trained_network
 from nonlocal_core.report import video_files
 
@@ -155,7 +156,7 @@ def test_frames_are_those_of_the_cache(registered, tmp_path):
     """A spooled frame is what a cache holds of it, whichever is asked for first."""
     path = next(registered.videos_dir.glob("rises/toy*.mp4"))
     settings = registered.config.cache
-    spooled = spool.spool(spool.Job(path, tmp_path / "frames", settings))
+    spooled = frame_file.spool(frame_file.Job(path, tmp_path / "frames", settings))
     assert min(spooled.height, spooled.width) == settings.short_side
     assert spooled.fps == 15.0
     frames = list(decoding.read_frames(path))

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from nonlocal_core.predictions import Prediction
+from nonlocal_core.prediction.results import Prediction
 from nonlocal_core.report.fonts import letter
 
 MOST_LABELS = 8

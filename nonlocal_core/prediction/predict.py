@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import sampling, spool, transforms
+from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
-from nonlocal_core.evaluation import timeline, views
-from nonlocal_core.predictions import TOP, Guess, Prediction, Predictions, Request, Window, check
+from nonlocal_core.evaluation import views
+from nonlocal_core.prediction import frame_file, timeline
+from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import cuda, workers
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
@@ -117,13 +118,13 @@ def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, requ
     progress = Progress("predict", request.source.name, len(videos), "videos")
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
-        jobs = [spool.Job(path, file, config.cache) for _, path in videos]
-        outcomes = workers.each(spool.spool, jobs, config.runtime.video_timeout_s, "frame")
+        jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
+        outcomes = workers.each(frame_file.spool, jobs, config.runtime.video_timeout_s, "frame")
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
-                outcome = spool.broken("unreadable", outcome.reason)
+                outcome = frame_file.broken("unreadable", outcome.reason)
             if outcome.status == "ok" and request.window_s is not None and not outcome.fps:
-                outcome = spool.broken("no_time", "it has no frame rate, and a window is so many seconds")
+                outcome = frame_file.broken("no_time", "it has no frame rate, and a window is so many seconds")
             times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
             whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
             parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
@@ -169,7 +170,9 @@ def _clips(name: str, first: int, num_frames: int, config: Config) -> NDArray[np
     return first + np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(test.num_clips)])
 
 
-def _views(spooled: spool.Spooled, file: Path, indices: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
+def _views(
+    spooled: frame_file.Spooled, file: Path, indices: NDArray[np.int64], config: Config
+) -> NDArray[np.uint8]:
     """All views of a part of a video; each frame is read once."""
     test = config.evaluate
     frames = {number: spooled.frame(file, number) for number in np.unique(indices).tolist()}
