@@ -52,8 +52,8 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     from nonlocal_core.stages import train as stage
     from nonlocal_core.training import loop
     from nonlocal_core.training import step as steps
+    from nonlocal_core.training.log import read_log
     from nonlocal_core.training.validation import Videos
-    from nonlocal_core.training.watching import read_log
 
     workspace, config = Workspace(folder), settings(num_steps)
     records = RecordCache.model_validate_json((workspace.root / "cache.json").read_text())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core import memory
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.process import child
 from nonlocal_core.stages import train as stage
+from nonlocal_core.training import out_of_memory
 from tasks import policy, report
 
 
@@ -22,7 +22,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         return stage.find(cache, asked, workspace) or child.call(stage.train, cache, asked, workspace)
 
     note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
-    made = memory.fit(attempt, config, note)
+    made = out_of_memory.fit(attempt, config, note)
     report.table(made)
     report.picture("training-curves", workspace.path(made) / "curves.png")
     return made

@@ -67,12 +67,12 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     def make(folder: Path) -> Checkpoint:
         cuda.load(config.runtime)
         from nonlocal_core.models import checkpoint, device
-        from nonlocal_core.training import watching
+        from nonlocal_core.training import log
 
         _learn(cache, config, workspace, folder, init)
         provenance["device"] = device.use(config.runtime)
         described, _ = checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)
-        losses = (line["loss"] for line in watching.read_log(folder) if line["step"] == described.step)
+        losses = (line["loss"] for line in log.read_log(folder) if line["step"] == described.step)
         return checkpoint.reference(asked, described, next(losses, float("nan")))
 
     provenance: dict[str, Any] = {

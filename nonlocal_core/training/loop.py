@@ -24,13 +24,13 @@ from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
-from nonlocal_core.training import initial, optimizers, step_checkpoint
-from nonlocal_core.training.ranks import ALONE, Ranks
+from nonlocal_core.training import first_weights, optimizers, step_checkpoint
+from nonlocal_core.training.collectives import ALONE, Ranks
+from nonlocal_core.training.log import Watch, read_log
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import inputs, make_average, make_step
 from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Judge, Videos
-from nonlocal_core.training.watching import Watch, read_log
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
-        initial.start(net, init, described.labels, train.init_head)
+        first_weights.start(net, init, described.labels, train.init_head)
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)

@@ -31,7 +31,7 @@ from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.device import find
 from nonlocal_core.process import child, device_locks
 from nonlocal_core.process.signals import stop_between_steps
-from nonlocal_core.training.ranks import Ranks
+from nonlocal_core.training.collectives import Ranks
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from nonlocal_core.data import loader, sampling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
-from nonlocal_core.training.ranks import ALONE, Ranks
+from nonlocal_core.training.collectives import ALONE, Ranks
 
 FP16_LOSS_SCALE = 1024.0
 """the loss is multiplied by it and the gradients are divided by it, so that small ones are not lost in fp16"""

@@ -27,7 +27,7 @@ from nonlocal_core.models.checkpoint import Tensors
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers, step_checkpoint
-from nonlocal_core.training.ranks import ALONE, Ranks
+from nonlocal_core.training.collectives import ALONE, Ranks
 
 
 class Videos(NamedTuple):

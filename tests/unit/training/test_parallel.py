@@ -20,8 +20,8 @@ from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import parallel, step_checkpoint, watching
-from nonlocal_core.training.ranks import Ranks
+from nonlocal_core.training import log, parallel, step_checkpoint
+from nonlocal_core.training.collectives import Ranks
 from nonlocal_core.training.validation import Judge, Videos
 
 
@@ -35,7 +35,7 @@ def trained(toy, folder, num_devices, **overrides):
 
 
 def lines(path):
-    return [json.loads(line) for line in (path / watching.LOG_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (path / log.LOG_FILE).read_text().splitlines()]
 
 
 def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path):

@@ -9,7 +9,7 @@ from small import small_config
 
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.watching import EPOCHS_FILE, LOG_FILE, Watch, cut_log, read_log, summaries
+from nonlocal_core.training.log import EPOCHS_FILE, LOG_FILE, Watch, cut_log, read_log, summaries
 
 TRAIN = small_config().train
 
