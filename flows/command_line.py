@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.lifeline import end_with_us
+from flows.server.lifeline import end_with_us
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk

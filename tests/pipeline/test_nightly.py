@@ -27,8 +27,8 @@ from urllib.request import Request, urlopen
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows import dead_runs
-from flows.lifeline import children
+from flows.server import dead_runs
+from flows.server.lifeline import children
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos

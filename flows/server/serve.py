@@ -19,9 +19,9 @@ from typing import NamedTuple, NoReturn
 
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows import dead_runs
-from flows.dead_runs import POOLS
-from flows.lifeline import children, end_with_us
+from flows.server import dead_runs
+from flows.server.dead_runs import POOLS
+from flows.server.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 
 HOME = Path(__file__).parents[1]
