@@ -24,7 +24,7 @@ from flows.server.lifeline import end_with_us
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
-from tasks import relayed
+from tasks import console
 
 PARAMETERS = {
     "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
@@ -186,7 +186,7 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
     watch = Watch()
     try:
-        with relayed.shown_by(watch):
+        with console.shown_by(watch):
             summary = begin(watch)
     except NonlocalError as error:
         watch.close()
@@ -246,7 +246,7 @@ def _start_server() -> None:
     report that the run was stopped.   It ends
     with this command, also after `kill -9`.
     """
-    with relayed.deaf():
+    with console.deaf():
         problem = get_client(sync_client=True).api_healthcheck()
     if module := sys.modules.get("prefect.server.api.server"):  # imported only where one is started
         for server in module.SubprocessASGIServer._instances.values():
@@ -261,9 +261,9 @@ def _start_server() -> None:
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for name in relayed.LOGGERS:
+    for name in console.LOGGERS:
         logging.getLogger(name).addHandler(watch)
-    relayed.quiet_console()
+    console.quiet_console()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # of its workers
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault(

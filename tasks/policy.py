@@ -17,7 +17,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from nonlocal_core.errors import ConfigError, is_worth_retrying
 from nonlocal_core.process import workers
-from tasks import relayed
+from tasks import console
 
 PORTS = {"dask": 8786, "ray": 10001}
 START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray start --head`"}
@@ -74,7 +74,7 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
     Raises: what a shard raised that no retry could mend.
     """
     with contextlib.ExitStack() as stack:
-        with relayed.deaf():  # what starts here is not for a terminal's Ctrl-C to end
+        with console.deaf():  # what starts here is not for a terminal's Ctrl-C to end
             pool = stack.enter_context(workers.interruptible(shard_runner(runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
             # A mapping over nothing is an error in Prefect.

@@ -25,7 +25,7 @@ from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.prediction.results import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
 from nonlocal_core.report import run_report
-from tasks import relayed
+from tasks import console
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _how_far(progress: dict[str, Any]) -> str:
 
 def show_in_prefect() -> None:
     """Send the library's log and progress to the UI, and to the command; called by every task, works once."""
-    relayed.speak()
+    console.speak()
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     ticks = logging.getLogger(TICKS)
     if not any(isinstance(handler, ProgressArtifacts) for handler in ticks.handlers):

@@ -20,7 +20,7 @@ from flows.prepare import Prepared, prepare
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
-from tasks import relayed
+from tasks import console
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -147,7 +147,7 @@ def _family(process_id: int) -> dict[int, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{relayed.VARIABLE}={process_id}:".encode() in (folder / "environ").read_bytes():
+            if f"{console.VARIABLE}={process_id}:".encode() in (folder / "environ").read_bytes():
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
 
