@@ -10,10 +10,10 @@ run: .venv/installed
 	@$(BIN)/python flows/full.py
 
 serve: .venv/installed
-	@$(BIN)/python -m flows.serve start $(PORT)
+	@$(BIN)/python -m flows.server.serve start $(PORT)
 
 stop:
-	@$(BIN)/python -m flows.serve stop $(PORT)
+	@$(BIN)/python -m flows.server.serve stop $(PORT)
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

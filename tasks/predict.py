@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.prediction import predict
+from nonlocal_core.prediction.predict import predict as predict_videos
 from nonlocal_core.prediction.results import Predictions, Request, check, check_out, write
 from nonlocal_core.process import child
 from tasks import policy, report
@@ -22,7 +22,7 @@ def predict(request: Request, out: Path | None = None) -> Predictions:
     report.show_in_prefect()
     check(request)
     check_out(out)
-    made = child.call(predict.predict, request)
+    made = child.call(predict_videos, request)
     if out is not None:
         write(made, out)
         made = made.model_copy(update={"out": str(out)})

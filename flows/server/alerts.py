@@ -1,7 +1,7 @@
 """What a Prefect server tells by itself: a night that failed, and a new champion.
 
-python -m flows.alerts https://...     they are posted there as {"text": ...}
-python -m flows.alerts mailtos://...   they are sent as e-mail
+python -m flows.server.alerts https://...     they are posted there as {"text": ...}
+python -m flows.server.alerts mailtos://...   they are sent as e-mail
 """
 
 from __future__ import annotations

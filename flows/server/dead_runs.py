@@ -1,6 +1,6 @@
 """Runs that Prefect takes for running although their process is gone.
 
-python -m flows.dead_runs    beside a server of your own; `make serve` does this itself
+python -m flows.server.dead_runs    beside a server of your own; `make serve` does this itself
 
 An automation of the server does not do: it may end runs that went on while the server was away, it forgets
 runs that died while the server was away or before their first sign of life, and it tries once.

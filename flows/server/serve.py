@@ -1,7 +1,7 @@
 """Prefect's server, the work pools, the deployments and a worker for each pool, on this machine.
 
-python -m flows.serve start PORT    until Ctrl-C
-python -m flows.serve stop PORT     or this
+python -m flows.server.serve start PORT    until Ctrl-C
+python -m flows.server.serve stop PORT     or this
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flows.server.dead_runs import POOLS
 from flows.server.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 START_S = 120.0
 STOP_S = 60.0
@@ -219,7 +219,7 @@ def main(words: list[str]) -> int:
         signal.signal(number, _told_to_end)
     try:
         if len(words) != 2 or words[0] not in ("start", "stop") or not words[1].isdigit():
-            raise ConfigError("say `make serve` or `make stop`, or python -m flows.serve start|stop PORT")
+            raise ConfigError("say `make serve` or `make stop`, or python -m flows.server.serve start|stop PORT")
         folder = HOME / ".serve" / words[1]
         folder.mkdir(parents=True, exist_ok=True)
         if words[0] == "stop":

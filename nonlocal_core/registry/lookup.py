@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core import registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
@@ -93,7 +92,7 @@ def take(name: str, workspace: Workspace) -> Given:
     """
     from nonlocal_core.models import checkpoint
 
-    file = registry.find_weights(workspace, name, "checkpoint").path
+    file = find_weights(workspace, name, "checkpoint").path
     described, _ = checkpoint.read_given(file, "checkpoint")
     asked = key_of("given", VERSION, [], [described.content_digest])
 

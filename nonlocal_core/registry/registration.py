@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
-from nonlocal_core.registry import decision
+from nonlocal_core.registry.decision import judge, named
 from nonlocal_core.registry.entries import ENTRY_FILE, Facts, entries, keep, line_of, number, sha256_of
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, Decision, State, now, read, write
 
@@ -62,7 +62,7 @@ def add(
 def _decide(
     workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
 ) -> Decision:
-    verdict = decision.judge(workspace, version, known, state, rule)
+    verdict = judge(workspace, version, known, state, rule)
     return Decision(
         version=version,
         line=line_of(known[version]),
@@ -70,7 +70,7 @@ def _decide(
         promoted=verdict.promoted,
         reason=verdict.reason,
         champion_before=state.champion,
-        rule=decision.named(rule),
+        rule=named(rule),
         decided_at=now(),
     )
 

@@ -123,7 +123,7 @@ def _start(job: Job, host: int, place: Path) -> subprocess.Popen[bytes]:
         f"--node_rank={host}",
         f"--log_dir={place}",
         "--join=True",
-        *("python", "-m", "nonlocal_core.training.rank", str(place / "socket"), str(job.folder / JOB_FILE)),
+        *("python", "-m", "nonlocal_core.training.worker", str(place / "socket"), str(job.folder / JOB_FILE)),
     ]
     environment = {
         # On CPUs a device waits 30 s for the others, which may be drawing, writing or compiling.

@@ -66,7 +66,7 @@ class Served:
             self.process = self.serve("start", stdout=out, stderr=out)
 
     def command(self, word: str) -> list[str]:
-        return [sys.executable, "-m", "flows.serve", word, str(self.port)]
+        return [sys.executable, "-m", "flows.server.serve", word, str(self.port)]
 
     def serve(self, word: str, **how: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self.command(word), cwd=REPOSITORY, env=self.environment, **how)
@@ -184,11 +184,11 @@ class Mailbox(StreamRequestHandler):
 
 @contextlib.contextmanager
 def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
-    """Whatever `flows.alerts` makes of the address of a server that runs meanwhile."""
+    """Whatever `flows.server.alerts` makes of the address of a server that runs meanwhile."""
     with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         subprocess.run(
-            [sys.executable, "-m", "flows.alerts", url.format(port=server.server_address[1])],
+            [sys.executable, "-m", "flows.server.alerts", url.format(port=server.server_address[1])],
             cwd=REPOSITORY,
             env={**served.environment, "PREFECT_API_URL": served.api},
             check=True,
@@ -199,7 +199,7 @@ def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def told(served: Served) -> Iterator[list[str]]:
-    """What the automations of `flows.alerts` post."""
+    """What the automations of `flows.server.alerts` post."""
     with alerted(served, HTTPServer(("127.0.0.1", 0), Hook), "http://127.0.0.1:{port}/hook"):
         yield Hook.told
 

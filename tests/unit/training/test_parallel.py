@@ -20,8 +20,9 @@ from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import log, parallel, step_checkpoint
+from nonlocal_core.training import parallel, step_checkpoint
 from nonlocal_core.training.collectives import Ranks
+from nonlocal_core.training.log import LOG_FILE
 from nonlocal_core.training.validation import Judge, Videos
 
 
@@ -35,7 +36,7 @@ def trained(toy, folder, num_devices, **overrides):
 
 
 def lines(path):
-    return [json.loads(line) for line in (path / log.LOG_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (path / LOG_FILE).read_text().splitlines()]
 
 
 def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path):
@@ -120,7 +121,7 @@ def processes(folder):
             )
         except OSError:
             continue
-        if any(str(folder) in part for part in command) and "nonlocal_core.training.rank" in command:
+        if any(str(folder) in part for part in command) and "nonlocal_core.training.worker" in command:
             role = environment.get("MS_ROLE", "msrun")
             found[environment["RANK_ID"] if role == "MS_WORKER" else role] = int(process.name)
     return found
