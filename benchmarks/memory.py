@@ -19,7 +19,7 @@ import videos
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.stages import cache, index
 
 

@@ -17,8 +17,8 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Manifest, Reco
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts.toy import make_toy_videos
-from nonlocal_core.data.manifest.manifest_table import file_probe
-from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.manifest import file_probe
+from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache

@@ -12,7 +12,7 @@ import pytest
 from nonlocal_core import import_weights
 from nonlocal_core.config.sections import ClipConfig
 from nonlocal_core.models import checkpoint
-from nonlocal_core.models.published.files import comparison
+from nonlocal_core.models.published import comparison
 from nonlocal_core.models.published.weights import load_published
 
 FIXTURES = Path(__file__).parents[1] / "parity/fixtures"

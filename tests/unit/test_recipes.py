@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nonlocal_core.config.tree import recipes, resolve
+from nonlocal_core.config import recipes
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.training.schedules import learning_rates
 
 KINETICS_VIDEOS = 234_643

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.manifest.manifest_table import splits
+from nonlocal_core.data.manifest import splits
 
 
 def row(video_id: str, label: str, sha256: str = "", status: str = "ok", split: str = "") -> dict[str, Any]:

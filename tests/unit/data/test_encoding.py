@@ -7,10 +7,10 @@ from video_files import encode_video, number_of
 
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
-from nonlocal_core.data.manifest.manifest_table import file_probe
+from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.records.encoding import Job
 from nonlocal_core.data.records.reader import encoding
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, InputError
 
 SETTINGS = CacheConfig(short_side=40, jpeg_quality=95)

@@ -10,7 +10,7 @@ import pytest
 from manifest_rows import dataset, row, split_of
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.manifest.manifest_table import frozen_split, splits
+from nonlocal_core.data.manifest import frozen_split, splits
 from nonlocal_core.errors import DamagedError
 
 INDEX = IndexConfig(frozen_val="nightly")

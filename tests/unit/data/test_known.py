@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from small import python
 
-from nonlocal_core.data.manifest.manifest_table import probe_cache
+from nonlocal_core.data.manifest import probe_cache
 
 
 def file(place: str, stamp: int = 1, tries: int = 0, is_settled: bool = True, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nonlocal_core.data.layouts.detection import detection
+from nonlocal_core.data.layouts import detection
 from nonlocal_core.data.layouts.listing import Source, listing_digest
 from nonlocal_core.errors import InputError
 

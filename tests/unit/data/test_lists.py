@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.data.layouts.detection import detection, lists
+from nonlocal_core.data.layouts import detection, lists
 from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from manifest_rows import completed, dataset, row
 
-from nonlocal_core.data.manifest.manifest_table import manifest_table
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.manifest import manifest_table
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, InputError
 
 

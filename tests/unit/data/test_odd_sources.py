@@ -12,7 +12,7 @@ from video_files import encode_video, frames_by_ffmpeg, make_family, number_of, 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader, transforms
-from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records.reader import RecordReader, cache_table
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index

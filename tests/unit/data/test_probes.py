@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from video_files import encode_audio, encode_video, painted
 
+from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.manifest.file_probe import Facts, Look, look
-from nonlocal_core.data.manifest.manifest_table import file_probe
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 
 
 def test_the_facts_of_a_good_video(good_mp4: Path) -> None:

@@ -11,7 +11,7 @@ from small import small_config
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader, encoding, store
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.stages.cache import cache
 

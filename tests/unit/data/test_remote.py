@@ -13,8 +13,8 @@ from s3_server import S3, Door
 from small import python
 from video_files import painted
 
-from nonlocal_core.data.layouts.detection import detection, fetch, listing, locations, remote
-from nonlocal_core.data.manifest.manifest_table import file_probe
+from nonlocal_core.data.layouts import detection, fetch, listing, locations, remote
+from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
 from nonlocal_core.process import workers
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nonlocal_core.data.layouts.detection import detection, toy
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.layouts import detection, toy
+from nonlocal_core.data.video import decoding
 
 
 @pytest.mark.parametrize(("backwards", "forwards"), [("rises", "falls"), ("shrinks", "grows")])

@@ -27,7 +27,7 @@ from video_files import (
 )
 
 import nonlocal_core
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
 
 GOOD = decoding.Probe(60, 25.0, 64, 128, 2.4, "h264", 0, False, 5, 12, 0.0, 60, True)

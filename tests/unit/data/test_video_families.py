@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from video_files import FAMILIES, REMAKES, ffmpeg, frames_by_ffmpeg, make_family, number_of
 
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
 
 EXPECTED_SAFE = {name: made.seek_safe for name, made in {**FAMILIES, **REMAKES}.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from video_files import number_of, painted
 
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
 
 

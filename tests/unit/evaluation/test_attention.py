@@ -13,7 +13,7 @@ from small import small_config
 
 from nonlocal_core import attention as command
 from nonlocal_core.config.model import ModelConfig, map_sizes
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.report import arrows, attention, run_facts, run_report

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nonlocal_core.artifacts.workspace import tables
+from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation.comparison import RANKS, mcnemar, paired, ranks_of
 

@@ -15,7 +15,7 @@ from PIL import Image
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records.reader import encoding
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise

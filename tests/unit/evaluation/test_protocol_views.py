@@ -11,7 +11,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.video import decoding
 from nonlocal_core.evaluation import views
 from nonlocal_core.models import checkpoint, inference
 from nonlocal_core.models.i3d import I3D

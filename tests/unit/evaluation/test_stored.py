@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nonlocal_core.artifacts.workspace import tables
+from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import view_table, views
 

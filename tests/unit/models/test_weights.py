@@ -22,7 +22,7 @@ from torch_files import (
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.published.files import weights
+from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.weights import load_published
 
 SMALL = {"width": 4, "stage_blocks": (1, 2, 1, 1), "nl_res3": (0, 1), "nl_res4": (0,)}

@@ -13,7 +13,7 @@ from exported import LABELS, add_network, code_of
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.models import checkpoint
-from nonlocal_core.models.published.files import names
+from nonlocal_core.models.published import names
 from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.models.published.weights import load_published
 from nonlocal_core.registry import WEIGHTS_FILE, export

@@ -19,7 +19,7 @@ from small import files_of, python, small_config
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
-from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
+from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records.reader import cache_table, store
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.process import workers

@@ -14,8 +14,9 @@ from keys import settings_in, settings_of
 from small import files_of, python, small_config
 
 from nonlocal_core import scores
+from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
-from nonlocal_core.artifacts.workspace import Workspace, tables
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader

@@ -14,12 +14,13 @@ import pytest
 from keys import OTHER, settings_in, settings_of
 from small import files_of, small_config
 
+from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.references import Manifest
-from nonlocal_core.artifacts.workspace import Workspace, tables
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import settings
-from nonlocal_core.data.manifest.manifest_table import manifest_table as manifests
-from nonlocal_core.data.manifest.manifest_table import probe_cache
-from nonlocal_core.data.video.decoding import decoding
+from nonlocal_core.data.manifest import manifest_table as manifests
+from nonlocal_core.data.manifest import probe_cache
+from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import index as stage
 
