@@ -138,8 +138,8 @@ def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
 def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     s3.write("orphans/x.mp4", b"123")
     code = (
-        "import time\nfrom nonlocal_core.data import places\n"
-        f"with places.fetched({s3.uri('orphans/x.mp4')!r}):\n"
+        "import time\nfrom nonlocal_core.data.layouts import fetch\n"
+        f"with fetch.fetched({s3.uri('orphans/x.mp4')!r}):\n"
         "    print('fetched', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -171,7 +171,7 @@ def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
 
 
 def test_files_on_a_disk_are_looked_at_without_pyarrow():
-    code = "import sys, nonlocal_core.data.encoding, nonlocal_core.data.probes; print('pyarrow' in sys.modules)"
+    code = "import sys, nonlocal_core.data.records.encoding, nonlocal_core.data.manifest.file_probe; print('pyarrow' in sys.modules)"
     assert python(code).communicate()[0] == "False\n"
 
 

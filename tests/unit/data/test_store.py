@@ -175,7 +175,7 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(
     killed = tmp_path / "killed" / "settings"
     killed.mkdir(parents=True)
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom nonlocal_core.data import store\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom nonlocal_core.data.records import store\n"
         "def half():\n"
         "    yield store.Record('a', 'ok', '', 1, 1, 1, [b'x' * 100000])\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -282,10 +282,10 @@ def test_readers_in_threads_do_not_disturb_each_other(good_mp4: Path) -> None:
 @pytest.mark.parametrize(
     "order",
     [
-        "nonlocal_core.data.video, mindspore, cv2, av",
-        "mindspore, cv2, nonlocal_core.data.video, av",
-        "av, cv2, nonlocal_core.data.video, mindspore",
-        "av, mindspore, nonlocal_core.data.video, cv2",
+        "nonlocal_core.data.video.decoding, mindspore, cv2, av",
+        "mindspore, cv2, nonlocal_core.data.video.decoding, av",
+        "av, cv2, nonlocal_core.data.video.decoding, mindspore",
+        "av, mindspore, nonlocal_core.data.video.decoding, cv2",
     ],
 )
 def test_the_decoders_and_mindspore_live_quietly_in_one_process(
@@ -294,7 +294,7 @@ def test_the_decoders_and_mindspore_live_quietly_in_one_process(
     bad = damaged_from(tmp_path / "damaged.mp4", 30)
     code = (
         f"import ctypes; mode = ctypes.RTLD_GLOBAL; import {order}\n"
-        "from pathlib import Path; import numpy as np; video = nonlocal_core.data.video\n"
+        "from pathlib import Path; import numpy as np; video = nonlocal_core.data.video.decoding\n"
         f"good, bad = Path({str(good_mp4)!r}), Path({str(bad)!r})\n"
         "frames = list(video.read_frames(good)); jumped = video.frames_at(good, np.arange(60))\n"
         "np.testing.assert_array_equal(frames, jumped)\n"
