@@ -22,6 +22,7 @@ check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 format: .venv/installed
 	@$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registered_run import Registered, make_registered
 from s3_server import S3, serve
 from small import Toy, small_config
 
@@ -22,6 +23,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     workspace, config = Workspace(folder / "workspace"), small_config()
     manifest = index(videos_dir, config, workspace)
     return Toy(videos_dir, workspace.root, manifest, cache(manifest, config, workspace))
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Registered:
+    return make_registered(tmp_path_factory.mktemp("registered"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """One with nothing in it; some files have their own."""
+    return Workspace(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from nonlocal_core.config.sections import ClipConfig, IndexConfig
 from nonlocal_core.config.tree import Config, resolve, settings
 from nonlocal_core.errors import ConfigError
 
-PACKAGE = Path(__file__).parents[2] / "nonlocal_core"
+PACKAGE = Path(__file__).parents[3] / "nonlocal_core"
 
 
 def test_a_preset_differs_from_the_defaults_and_overrides_differ_from_it():

@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import isolation_functions as functions
 import pytest
+import worker_functions as functions
 from small import python
 
 from nonlocal_core.errors import ChildError, DecodeError
@@ -78,7 +78,7 @@ def test_whoever_stops_early_leaves_no_process():
 
 
 def test_a_worker_dies_with_its_parent(tmp_path):
-    code = "from pathlib import Path\nimport isolation_functions as f\nfrom nonlocal_core.process import workers\n"
+    code = "from pathlib import Path\nimport worker_functions as f\nfrom nonlocal_core.process import workers\n"
     parent = python(f"{code}list(workers.each(f.hang, [Path({str(tmp_path / 'pid')!r})], 60))")
     wait_for = tmp_path / "pid"
     while not (wait_for.exists() and wait_for.read_text()):

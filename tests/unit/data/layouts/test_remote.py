@@ -171,7 +171,10 @@ def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
 
 
 def test_files_on_a_disk_are_looked_at_without_pyarrow():
-    code = "import sys, nonlocal_core.data.records.encoding, nonlocal_core.data.manifest.file_probe; print('pyarrow' in sys.modules)"
+    code = (
+        "import sys, nonlocal_core.data.records.encoding, nonlocal_core.data.manifest.file_probe\n"
+        "print('pyarrow' in sys.modules)"
+    )
     assert python(code).communicate()[0] == "False\n"
 
 

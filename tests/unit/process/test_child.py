@@ -130,7 +130,8 @@ def test_damage_in_the_child_is_damage_here():
 def start_parent(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A process that waits for a child, and the child's id."""
     code = (
-        "import signal, sys; from pathlib import Path; import child_functions; from nonlocal_core.process import child\n"
+        "import signal, sys; from pathlib import Path; import child_functions\n"
+        "from nonlocal_core.process import child\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         f"child.call(child_functions.wait, Path({str(folder / 'started')!r}), Path({str(folder / 'kept')!r}))"
     )

@@ -1,4 +1,4 @@
-"""One registered run that the tests of this folder share, with labels that look like HTML."""
+"""One registered run that tests share, with labels that look like HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
 from small import small_config
 
 from nonlocal_core.artifacts.references import Entry, Evaluation, Manifest, RecordCache
@@ -34,9 +33,8 @@ class Registered(NamedTuple):
     entry: Entry
 
 
-@pytest.fixture(scope="session")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Registered:
-    folder = tmp_path_factory.mktemp("registered")
+def make_registered(folder: Path) -> Registered:
+    """The run, in a folder that is empty so far."""
     toy_dir = make_toy_videos(folder / "toy", 16)
     videos_dir = folder / "videos"
     for name, label in LABELS.items():
