@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import functools
 import inspect
@@ -11,6 +12,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,8 @@ PARAMETERS = {
     "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
     "runner": "where shards of index and cache run: threads (default), processes, dask, ray, or an address of one",
 }
+END_S = 10.0
+"""seconds that Prefect and its pools get to end, once all is said"""
 Parameter = tuple[Callable[[str], Any], str]
 """of a flow that `run_on` starts: what makes it of a word, and what it is"""
 
@@ -185,25 +190,35 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     """Print what comes back, or the one line of what went wrong; ends the process in that case."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and the stages end with us
     watch = Watch()
+    code = 1
     try:
-        with console.shown_by(watch):
+        with contextlib.closing(watch), console.shown_by(watch):
             summary = begin(watch)
+        print(summary, flush=True)
+        code = 0
     except NonlocalError as error:
-        watch.close()
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except OSError as error:
-        watch.close()
         if not is_full_disk(error):
             raise
         print(f"error: {FULL_DISK}", file=sys.stderr)
-        sys.exit(WorkspaceError.exit_code)
+        code = WorkspaceError.exit_code
     except KeyboardInterrupt:
-        watch.close()
         print(stopped, file=sys.stderr)
-        sys.exit(130)
-    watch.close()
-    print(summary)
+        code = 130
+    except SystemExit:  # SIGTERM
+        code = 143
+        raise
+    finally:
+        threading.Thread(target=_end, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End this process in a while, whatever still runs in it."""
+    time.sleep(END_S)
+    os._exit(code)
 
 
 def _split(words: list[str], hint: str) -> dict[str, Any]:

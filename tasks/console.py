@@ -92,6 +92,7 @@ def speak() -> None:
     quiet_console()
     if not any(isinstance(handler, _Speaker) for handler in logging.getLogger(TICKS).handlers):
         speaker = _Speaker(place, None)
+        speaker.createSocket()  # before there is a word to say: it watches the command
         for name in LOGGERS:
             logging.getLogger(name).addHandler(speaker)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import socket
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from prefect import Task, runtime, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from nonlocal_core.errors import ConfigError, is_worth_retrying
 from nonlocal_core.process import workers
@@ -79,8 +81,23 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
             # A mapping over nothing is an error in Prefect.
             futures = pool.map(task, arguments) if shards else None
-        if futures:
-            futures.result()
+        try:
+            if futures:
+                futures.result()
+        except (KeyboardInterrupt, SystemExit, BrokenProcessPool):
+            _expect_its_end(pool)
+            raise
+
+
+def _expect_its_end(pool: TaskRunner[Any]) -> None:
+    """Let a pool take it without a word that its processes die.
+
+    Dask would warn of each one.  Prefect would wait for the rest of a message, or for the lock of the pipe that a
+    killed process held.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if isinstance(pool, ProcessPoolTaskRunner):
+        pool._subprocess_message_queue = pool._message_forwarding_thread = None
 
 
 def check_runner(name: str) -> None:

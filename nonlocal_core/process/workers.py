@@ -29,6 +29,8 @@ T = TypeVar("T")
 START_S = 120.0
 """seconds that a worker gets to import what it needs"""
 BEAT_S = 0.2
+LEAVE_S = 10.0
+"""seconds that an interrupted pool gets to end, once its processes are gone"""
 TRIES = 2
 """a crash may have another cause than its item, such as too little memory: it gets a second worker"""
 
@@ -79,21 +81,29 @@ _workers: set[_Worker] = set()
 def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
     """The pool, entered: Ctrl-C or SIGTERM ends at once what `each` does in its threads, and its processes.
 
-    Leaving a pool waits for its threads, and a shard may take hours.
+    Leaving a pool waits for its threads, and a shard may take hours.  A pool whose processes were killed may wait
+    for ever.
     """
-    try:
-        with pool as entered:
-            try:
-                yield entered
-            except (KeyboardInterrupt, SystemExit):
-                _stopped.set()
-                for worker in list(_workers):
-                    worker.process.kill()
-                for process in multiprocessing.active_children():  # of a pool of processes, or of Dask
-                    process.kill()
-                raise
-    finally:
-        _stopped.clear()
+    with contextlib.ExitStack() as stack:
+        entered = stack.enter_context(pool)
+        try:
+            yield entered
+        except (KeyboardInterrupt, SystemExit):
+            _stopped.set()
+            for worker in list(_workers):
+                worker.process.kill()
+            for process in multiprocessing.active_children():  # of a pool of processes, or of Dask
+                process.kill()
+            leaving = threading.Thread(target=_leave, args=(stack.pop_all(),), daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
+            _stopped.clear()
+            raise
+
+
+def _leave(pool: contextlib.ExitStack) -> None:
+    with contextlib.suppress(Exception):  # of missing processes
+        pool.close()
 
 
 _last_beat_s = 0.0
