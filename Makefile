@@ -31,10 +31,10 @@ format: .venv/installed ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: .venv/installed-docs ## build the site of the docs: site/index.html
+docs: .venv/installed-docs ## build the docs as a site in site/
 	@$(BIN)/python docs/generate.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "open site/index.html"
+	@echo "python -m http.server --directory site 8000 shows it: http://127.0.0.1:8000"
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
