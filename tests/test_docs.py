@@ -266,7 +266,7 @@ def cells() -> set[str]:
 
 def test_blocks_are_called_as_the_network_calls_them(page: Path, cells: set[str]) -> None:
     text = page.read_text(encoding="utf-8")
-    named = {*re.findall(r"--block (\S+)", text)}
+    named = {*re.findall(r"--block ([\w.]+)", text)}
     not_blocks = {name for name in named if not re.fullmatch(r"res[2-5]\.nl\d+|NAME|BLOCK", name)}
     named |= {name for quote in spans(page) for name in re.findall(r"^res[2-5]\.\w+(?:\.\w+)*$", quote.text)}
     odd = {name for name in named if name.startswith("res") and name not in cells | _parameters(cells)}
