@@ -49,4 +49,4 @@ docs: .venv/installed-docs ## build the docs as a site in site/
 	@touch $@
 
 clean: ## remove what was installed, built and computed, the workspace too
-	rm -rf .venv .serve workspace site build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .serve workspace site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
