@@ -4,29 +4,37 @@ BIN := .venv/bin
 
 PORT ?= 4200
 
-.PHONY: run serve stop test check format clean
+.PHONY: help run serve stop test check format docs clean
 
-run: .venv/installed
+help: ## say what there is, and install nothing (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: .venv/installed ## make toy videos and run all five stages on them: a few minutes
 	@$(BIN)/python flows/full.py
 
-serve: .venv/installed
+serve: .venv/installed ## start a Prefect server with deployments and workers; Ctrl-C ends it; PORT=4300 for another port
 	@$(BIN)/python -m flows.server.serve start $(PORT)
 
-stop:
+stop: ## end what `make serve` has started
 	@$(BIN)/python -m flows.server.serve stop $(PORT)
 
-test: .venv/installed
+test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: .venv/installed
+check: .venv/installed ## run ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-format: .venv/installed
+format: .venv/installed ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: .venv/installed-docs ## build the docs as a site in site/
+	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "python -m http.server --directory site 8000 shows it: http://127.0.0.1:8000"
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
@@ -36,5 +44,9 @@ format: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-clean:
-	rm -rf .venv .serve workspace build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+.venv/installed-docs: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+clean: ## remove what was installed, built and computed, the workspace too
+	rm -rf .venv .serve workspace site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

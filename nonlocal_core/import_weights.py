@@ -2,7 +2,7 @@
 
     python -m nonlocal_core.import_weights FILE --profile mmaction2 --switch pairwise=dot_product
 
-docs/weights.md has the profiles and their switches.
+docs/guides/weights.md has the profiles and their switches.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m nonlocal_core.scores workspace/evaluate/KEY --clips 1 10 --crops 1 3 --k 1 5 --labels
 
-docs/evaluation.md says which views a smaller protocol takes.
+docs/guides/evaluation.md says which views a smaller protocol takes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The section `model` of the tree of settings: every choice that makes one network differ from another.
 
-The defaults are mmaction2's Non-local I3D ResNet-50 for clips of 32x2.  docs/networks.md says which settings are
-whose.
+The defaults are mmaction2's Non-local I3D ResNet-50 for clips of 32x2.
+docs/reference/networks.md says which settings are whose.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class EvaluateConfig(Section):
     split: Literal["val", "test", "train", "all"] = "val"
     """split that is scored; all takes every video"""
     protocol: Literal["own", "1x1", "10x1", "10x3", "mmaction2", "paper", "seed"] = "own"
-    """a name for clips, offsets, crops and head (docs/evaluation.md), or own: each is set for itself"""
+    """a name for clips, offsets, crops and head (docs/guides/evaluation.md), or own: each is set for itself"""
     num_clips: Positive = 10
     """clips of a video"""
     offsets: Literal["spread", "paper", "random"] = "spread"
@@ -98,7 +98,7 @@ class RuntimeConfig(Section):
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: one a host, and no lock for the CPU)"""
     num_devices: Positive = 1
-    """devices that share each batch of a training; docs/several_devices.md says where BN then depends on it"""
+    """devices that share each batch of a training; docs/guides/several_devices.md says when BN depends on it"""
     hosts: str = ""
     """HOST:PORT of this machine,HOST,… that have equally many of these devices each (empty: this machine alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0

@@ -1,7 +1,7 @@
 """The section `train` of the tree of settings: the recipe, from the first weights to the one that is handed on.
 
 The defaults add nothing to plain SGD with momentum; `recipes.py` has what others published, by name.
-docs/training.md explains each group.
+docs/guides/training.md explains each group.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TrainConfig(Section):
     schedule: Literal[
         "step", "relative_steps", "cosine", "cosine_whole", "cosine_by_epoch", "cosine_twice", "dynamic"
     ] = "step"
-    """how the learning rate falls after the warm-up; docs/training.md has the formulas"""
+    """how the learning rate falls after the warm-up; docs/guides/training.md has the formulas"""
     base_lr: Annotated[float, Field(gt=0.0)] = 0.01
     """learning rate after the warm-up"""
     lr_batch: Count = 0

@@ -2,7 +2,7 @@
 
 MindSpore hands oneDNN its tensors in plain layout.  Of what oneDNN has for AVX-512, only convolutions of one
 position take that, as matrix products; larger kernels fall to its reference code, some 100 times slower.  So they
-are brought to that form here.  docs/speed.md has the figures.
+are brought to that form here.  docs/evidence/speed.md has the figures.
 
 Shapes: N batch, C channels, T frames, H W pixels, D channels that come out, F frames of the kernel, K channels
 times positions of the kernel, P places.

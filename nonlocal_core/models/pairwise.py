@@ -3,7 +3,7 @@
 Shapes: N batch, C channels (of theta and phi, and those of g and y), P query positions, Q key positions.
 
 `Response.weights` is the paper's formula.  The response itself never needs the P x Q weights as a whole, and
-docs/nonlocal_block.md says why the shorter ways below give the same function and the same gradients.
+docs/explanation/nonlocal_block.md says why the shorter ways below give the same function and the same gradients.
 
 Source: Wang, Girshick, Gupta, He 2018, section 3.2.
 """

@@ -3,7 +3,7 @@
 With AVX-512 and so few channels PyTorch adds one product after the other, in the order frame, row, column, channel
 of the kernel, and rounds each time.  A product of oneDNN does the same while it adds at most 512 of them.  So a
 longer sum takes several products: each one but the first begins with the sums so far, times 1.  Then every number
-is the same as there, and weights from there give the same logits.  docs/speed.md has the figures.
+is the same as there, and weights from there give the same logits.  docs/evidence/speed.md has the figures.
 
 Shapes: N batch, C channels, T frames, H W pixels, D channels that come out, F frames of the kernel, S positions of
 one frame of the kernel and their channels, R rows, K rows of one product, P places of a frame.

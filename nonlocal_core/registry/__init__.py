@@ -4,7 +4,7 @@
     WORKSPACE/registry/registry.json  names, lines, every decision and every move; the only file that changes
 
 An entry counts once its decision stands in registry.json.  A process that is killed anywhere before leaves an
-entry that the next call finds by its key and decides on.  docs/registry.md explains it to a person.
+entry that the next call finds by its key and decides on.  docs/guides/registry.md explains it to a person.
 """
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback

@@ -10,7 +10,7 @@
     python -m nonlocal_core.registry WORKSPACE export champion FOLDER
     python -m nonlocal_core.registry WORKSPACE track --uri sqlite:///mlflow.db
 
-An entry is named by its version or by an alias.  docs/registry.md says how entries are decided on.
+An entry is named by its version or by an alias.  docs/guides/registry.md says how entries are decided on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether an entry becomes the best of its line, and the champion.
 
-docs/registry.md has the same rules in a table.
+docs/guides/registry.md has the same rules in a table.
 """
 
 from __future__ import annotations

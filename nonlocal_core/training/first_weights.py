@@ -67,7 +67,9 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
         raise InputError(f"train.init={path} does not fit the network: {', '.join(odd[:5])}")
     for name, array in arrays.items():
         params[name].set_data(ms.Tensor(array))
-    log.info("starting from %s, %d of %d tensors drawn anew", path, len(new), len(params))
+    unknown = [label for label in labels if label not in described.labels] if head == "match" else []
+    rows = f", and the classifier's rows of {len(unknown)} of {len(labels)} labels" if unknown else ""
+    log.info("starting from %s, %d of %d tensors drawn anew%s", path, len(new), len(params), rows)
 
 
 def _matched(

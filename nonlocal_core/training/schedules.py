@@ -30,7 +30,7 @@ def learning_rates(train: TrainConfig, steps_per_epoch: int) -> NDArray[np.float
     Shape:  (num_steps,)
     Source: Goyal et al. 2017 (warm-up and linear scaling); Loshchilov and Hutter 2017, equation 5 (cosine);
             SlowFast's lr_policy (relative_steps, cosine_whole); the seed's schedules (cosine_by_epoch,
-            cosine_twice, dynamic) without their faults, which docs/training.md lists.
+            cosine_twice, dynamic) without their faults, which docs/guides/training.md lists.
     """
     step = np.arange(num_steps(train, steps_per_epoch), dtype=np.float64)
     warm = min(train.warmup_epochs * steps_per_epoch, float(len(step)))

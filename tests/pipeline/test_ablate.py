@@ -75,7 +75,7 @@ PAPER = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_has_the_rows_of_the_paper_also_at_the_size_of_a_trial(table: str) -> None:
-    page = (REPOSITORY / "docs" / "ablations.md").read_text()
+    page = (REPOSITORY / "docs" / "guides" / "ablations.md").read_text()
     (block,) = re.findall(r"flows/ablate\.py 2a ((?:.*\\\n)*.*train\.precise_bn_batches=0.*)\n", page)
     trial = dict(word.split("=", 1) for word in block.replace("\\\n", " ").split())
     trial.pop("videos_dir")

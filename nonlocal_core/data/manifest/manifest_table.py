@@ -1,4 +1,6 @@
-"""The manifest: a parquet file with one row a video, readable or not.  docs/manifest.md says more of each column.
+"""The manifest: a parquet file with one row a video, readable or not.
+
+docs/reference/manifest.md says more of each column.
 
 video_id          what the video is called everywhere (its relative path; Kinetics: id and times)
 path              where it lies, relative to the folder of the videos; a file or a folder of pictures

@@ -1,7 +1,7 @@
 """What a published file cannot say of its network: strides, pools and their order, scale, head, input, labels.
 
 Two networks with these chosen differently have the same tensors, so a wrong choice shows only in the accuracy.
-docs/weights.md has the table.
+docs/guides/weights.md has the table.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_every_published_row_has_a_preset(table):
 
 
 def test_the_page_of_networks_names_presets_that_are_there():
-    page = (Path(__file__).parents[3] / "docs" / "networks.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "networks.md").read_text()
     named = set(re.findall(r"`((?:nl\d*_)?(?:c2d|i3d)_r\d+\w+)`", page))
     assert len(named) > 30
     assert named <= set(PRESETS)

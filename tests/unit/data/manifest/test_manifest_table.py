@@ -16,7 +16,7 @@ from nonlocal_core.errors import DamagedError, InputError
 def test_the_columns_are_those_of_the_probe_and_of_the_description() -> None:
     names = [name for name, _ in manifest_table.PROBED]
     assert tuple(names) == decoding.Probe._fields
-    described = Path(manifest_table.__file__).parents[3] / "docs" / "manifest.md"
+    described = Path(manifest_table.__file__).parents[3] / "docs" / "reference" / "manifest.md"
     rows = [
         line.split("|")[1].strip(" `") for line in described.read_text().splitlines() if line.startswith("| `")
     ]
