@@ -7,7 +7,8 @@ from nonlocal_core.artifacts.references import Checkpoint, Manifest, RecordCache
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.stages import cache, evaluate, index, register, train
 
-PINNED = {  # by version 0.1.0; another value here needs a line in CHANGELOG.md that says what is made again, and why
+# By version 0.1.0.  Another value here needs a line in CHANGELOG.md that says what is made again, and why.
+PINNED = {
     "index": "a546d2d12134cf45",
     "cache": "6fa3a8d5aecbf5c6",
     "records": "900b8c4875a023d9",
