@@ -9,6 +9,14 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+PLUGIN = """
+import leftovers
+
+leftovers.ENDING_S = 1.0
+
+def pytest_configure(config):
+    config.pluginmanager.register(leftovers.Watch())
+"""
 CULPRITS = """
 import os, subprocess, pytest
 
@@ -36,9 +44,7 @@ def test_the_culprit_is_named_and_its_processes_are_gone(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     pytester.makepyfile(CULPRITS)
-    pytester.makeconftest(
-        "import leftovers\nleftovers.ENDING_S = 1.0\ndef pytest_configure(config):\n    config.pluginmanager.register(leftovers.Watch())"
-    )
+    pytester.makeconftest(PLUGIN)
     before = leftovers.alive()
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-v")
     ran.assert_outcomes(passed=3, errors=2)
