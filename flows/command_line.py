@@ -36,7 +36,7 @@ PARAMETERS = {
     "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
     "runner": "where shards of index and cache run: threads (default), processes, dask, ray, or an address of one",
 }
-END_S = 10.0
+END_S = 20.0
 """seconds that Prefect and its pools get to end, once all is said"""
 Parameter = tuple[Callable[[str], Any], str]
 """of a flow that `run_on` starts: what makes it of a word, and what it is"""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import leftovers
 import pyarrow.parquet as pq
 import pytest
 from keys import settings_in, settings_of
@@ -319,9 +320,8 @@ def leased(path: Path) -> Iterator[None]:
 
 
 def decoding_processes() -> list[int]:
-    """The processes of ours that decode."""
-    said = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in said.stdout.splitlines() if workers.__name__ in line]
+    """The processes of this test that decode."""
+    return [process for process, command in leftovers.processes_here().items() if workers.__name__ in command]
 
 
 @pytest.fixture
