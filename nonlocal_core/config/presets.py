@@ -20,7 +20,7 @@ def tiny() -> Preset:
     """The whole chain in minutes on two cores, on videos that are made on the spot.
 
     Command:  python flows/full.py
-    Time:     about 1 minute on 2 cores
+    Time:     1 to 2 minutes on 2 cores
     Expected: val top-1 of 0.93 to 1.00 on the four toy motions (chance 0.25); benchmarks/tiny_learns.py
     """
     return {

@@ -1,8 +1,8 @@
-"""Named settings of the paper's Table 2g and of three repositories, each as its authors built and trained it.
+"""Named settings of the paper's Table 2g and of three repositories, each as its authors built it.
 
 The suffix says whose code it is: `_caffe2` is video-nonlocal-net (and the paper), `_slowfast` PySlowFast and
 pytorchvideo, `_gluon` gluon-cv; mmaction2's are the defaults and have none.
-docs/reference/networks.md has all of them in one table.
+All but gluon-cv's train as their authors did.  docs/reference/networks.md has all of them in one table.
 Networks with frozen statistics make sense from trained weights only.
 
 Accuracies: Kinetics-400 val, 30 views, top-1 / top-5.
