@@ -7,6 +7,7 @@ network really runs.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,6 @@ from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
 
 if TYPE_CHECKING:
-    from nonlocal_core.models.inference import Network
     from nonlocal_core.registry.trained_network import Trained
 
 PICTURES_FPS = 25.0
@@ -60,62 +60,35 @@ def predict(request: Request) -> Predictions:
     videos = find_videos(request.source)
     labels = list(found.described.labels)
     network = inference.load(found.path, labels, config.clip, config.evaluate, config.runtime)
-    batches = Batches(network, config.evaluate.batch_clips)
-    seen = _look(videos, batches, config, request)
-    batches.finish()
-    made = [_prediction(one, batches, labels) for one in seen]
+    seen: list[Seen] = []
+
+    def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:
+        for one, views_CTHW in _look(videos, config, request):
+            seen.append(one)
+            yield views_CTHW
+
+    progress = Progress("predict", request.source.name, len(videos), "videos")
+    logits = inference.logits_by_video(network, parts(), config.evaluate.batch_clips, progress)
+    made = [_prediction(one, logits_VK, labels) for one, logits_VK in zip(seen, logits, strict=True)]
     if request.draw_dir is not None:
         made = [_drawn(one, path, request.draw_dir) for one, (_, path) in zip(made, videos, strict=True)]
     return Predictions(entry=found.name, protocol=_protocol(config, request), videos=tuple(made))
 
 
-class Batches:
-    """Views of many parts that go through the network together, in batches of one size."""
-
-    def __init__(self, network: Network, size: int) -> None:
-        self.network, self.size = network, size
-        self.logits: list[list[NDArray[np.float32]]] = []
-        """of every part, a row a view"""
-        self.held: list[tuple[int, NDArray[np.uint8]]] = []
-
-    def add(self, views_VCTHW: NDArray[np.uint8]) -> int:
-        """The number of a part whose views are taken in."""
-        number = len(self.logits)
-        self.logits.append([])
-        self.held += [(number, view) for view in views_VCTHW]
-        while len(self.held) >= self.size:
-            self._run(self.size)
-        return number
-
-    def finish(self) -> None:
-        """Compute what is left, filled up with zeros, so that one graph is compiled."""
-        if self.held:
-            self._run(len(self.held))
-
-    def _run(self, count: int) -> None:
-        chosen, self.held = self.held[:count], self.held[count:]
-        padding = [np.zeros_like(chosen[0][1])] * (self.size - count)
-        logits = self.network(np.stack([view for _, view in chosen] + padding))
-        for (number, _), row in zip(chosen, logits, strict=False):
-            self.logits[number].append(row)
-
-
 class Seen(NamedTuple):
-    """A video whose parts were taken in, or why there is none."""
+    """A video whose parts are looked at, or why there is none."""
 
     name: str
     status: str
     reason: str
     times_s: list[tuple[float, float]]
     """of its windows; none where the whole video is one part"""
-    parts: list[int]
-    """their numbers among the batches"""
 
 
-def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, request: Request) -> list[Seen]:
-    """Decode one video after the other, and take in the views of its parts."""
-    seen = []
-    progress = Progress("predict", request.source.name, len(videos), "videos")
+def _look(
+    videos: list[tuple[str, Path]], config: Config, request: Request
+) -> Iterator[tuple[Seen, Iterator[NDArray[np.uint8]]]]:
+    """Each video with the views of all its parts, to be taken before the next video."""
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
@@ -128,10 +101,8 @@ def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, requ
             times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
             whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
             parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
-            numbers = [batches.add(_views(outcome, file, _clips(name, *part, config), config)) for part in parts]
-            seen.append(Seen(name, outcome.status, outcome.reason, times_s, numbers))
-            progress.advance()
-    return seen
+            views = (_views(outcome, file, _clips(name, *part, config), config) for part in parts)
+            yield Seen(name, outcome.status, outcome.reason, times_s), itertools.chain.from_iterable(views)
 
 
 def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
@@ -180,10 +151,10 @@ def _views(
     return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])
 
 
-def _prediction(seen: Seen, batches: Batches, labels: list[str]) -> Prediction:
+def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
     if seen.status != "ok":
         return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
-    scores = [views.average(np.stack(batches.logits[number])) for number in seen.parts]
+    scores = [views.average(part_VK) for part_VK in np.split(logits_VK, len(seen.times_s) or 1)]
     return Prediction(
         video=seen.name,
         status="ok",
