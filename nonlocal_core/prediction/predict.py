@@ -7,9 +7,9 @@ network really runs.
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import sampling, transforms
+from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
@@ -101,8 +101,13 @@ def _look(
             times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
             whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
             parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
-            views = (_views(outcome, file, _clips(name, *part, config), config) for part in parts)
-            yield Seen(name, outcome.status, outcome.reason, times_s), itertools.chain.from_iterable(views)
+            frames_at = partial(outcome.frames, file)
+            views_CTHW = (
+                view
+                for part in parts
+                for view in loader.views_of(frames_at, part, name, config.clip, config.evaluate)
+            )
+            yield Seen(name, outcome.status, outcome.reason, times_s), views_CTHW
 
 
 def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
@@ -130,25 +135,6 @@ def _frames(time_s: tuple[float, float], fps: float, num_frames: int) -> tuple[i
     first = min(int(time_s[0] * fps + 0.5), num_frames - 1)
     end = min(max(int(time_s[1] * fps + 0.5), first + 1), num_frames)
     return first, end - first
-
-
-def _clips(name: str, first: int, num_frames: int, config: Config) -> NDArray[np.int64]:
-    """The frames of the clips of a part of a video, as an evaluation takes them."""
-    test, clip = config.evaluate, config.clip
-    if test.offsets != "random":
-        return first + sampling.test_indices(num_frames, clip, test.num_clips, test.offsets)
-    rng = sampling.generator(test.seed, 0, name, "test clip")
-    return first + np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(test.num_clips)])
-
-
-def _views(
-    spooled: frame_file.Spooled, file: Path, indices: NDArray[np.int64], config: Config
-) -> NDArray[np.uint8]:
-    """All views of a part of a video; each frame is read once."""
-    test = config.evaluate
-    frames = {number: spooled.frame(file, number) for number in np.unique(indices).tolist()}
-    clips = ([frames[number] for number in row] for row in indices.tolist())
-    return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])
 
 
 def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
