@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.errors import DamagedError
 
 
@@ -20,9 +22,19 @@ def from_frame(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
 
 def write(table: pa.Table, path: Path) -> None:
     """Put a table at `path`."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, write_page_checksum=True)
-    write_atomically(path, buffer.getvalue().to_pybytes())
+    write_groups([table], table.schema, path)
+
+
+def write_groups(
+    groups: Iterable[pa.Table], schema: pa.Schema, path: Path, compression: Literal["snappy", "zstd"] = "snappy"
+) -> None:
+    """Put tables of one schema at `path`, each in row groups of its own; one at a time is in memory."""
+    with (
+        replacing(path) as unfinished,
+        pq.ParquetWriter(unfinished, schema, write_page_checksum=True, compression=compression) as writer,
+    ):
+        for group in groups:
+            writer.write_table(group)
 
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

@@ -9,7 +9,6 @@ A row group has whole videos, so that a file larger than the memory is read in p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -54,17 +53,14 @@ def join(parts: Iterable[Path], path: Path) -> None:
 
     Raises: DamagedError if a part does not match its checksums.
     """
-    partial = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    with partial.open("wb") as stream:
-        with pq.ParquetWriter(stream, SCHEMA, write_page_checksum=True, compression="zstd") as writer:
-            for part in parts:
-                try:
-                    writer.write_table(tables.read(part, SCHEMA))
-                except DamagedError as error:
-                    raise DamagedError(f"{error}: delete it and run again") from None
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    tables.write_groups((_part(part) for part in parts), SCHEMA, path, compression="zstd")
+
+
+def _part(path: Path) -> pa.Table:
+    try:
+        return tables.read(path, SCHEMA)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: delete it and run again") from None
 
 
 def videos(path: Path) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:

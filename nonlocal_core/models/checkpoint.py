@@ -74,18 +74,8 @@ def save_weights(
     tensors = {**weights, **(others or {})}
     described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
     data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
-    try:
-        write_atomically(path, data)
-    except OSError:  # what was written may fill the disk
-        remove_unfinished(path.parent)
-        raise
+    write_atomically(path, data)
     return described
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Nothing; files whose writing was cut are gone."""
-    for file in folder.glob("*.tmp*"):
-        file.unlink()
 
 
 def read(path: Path) -> tuple[Description, Tensors]:

@@ -16,6 +16,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import remove_unfinished
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
@@ -139,7 +140,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     """The state to go on from, the function that averages it, and what its checkpoint says."""
     train = training.config.train
     if training.ranks.is_first:
-        checkpoint.remove_unfinished(training.folder)
+        remove_unfinished(training.folder)
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import store
 from nonlocal_core.data.records.encoding import Encoded
@@ -115,11 +114,8 @@ def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
 
 def write(path: Path, rows: pd.DataFrame) -> None:
     """Put a plan at `path`, whole or not at all; the rows of a shard lie together."""
-    buffer = pa.BufferOutputStream()
-    with pq.ParquetWriter(buffer, SCHEMA, write_page_checksum=True) as writer:
-        for _, part in rows.groupby("shard", sort=False):
-            writer.write_table(tables.from_frame(part, SCHEMA))
-    write_atomically(path, buffer.getvalue().to_pybytes())
+    parts = (tables.from_frame(part, SCHEMA) for _, part in rows.groupby("shard", sort=False))
+    tables.write_groups(parts, SCHEMA, path)
 
 
 def read(path: Path) -> pd.DataFrame:

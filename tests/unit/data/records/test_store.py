@@ -182,9 +182,9 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(
         "store.write_shard(Path(sys.argv[1]), 'a', half())"
     )
     root = Path(nonlocal_core.__file__).parents[1]
-    result = subprocess.run([sys.executable, "-c", code, str(killed)], cwd=root, check=False)
-    assert result.returncode == -signal.SIGKILL
-    assert [path.name for path in killed.iterdir()] == ["shard-a.bin.tmp"]
+    with subprocess.Popen([sys.executable, "-c", code, str(killed)], cwd=root) as process:
+        assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in killed.iterdir()] == [f"shard-a.bin.tmp{process.pid}"]
     assert not store.is_complete(killed, "a")
     store.write_shard(killed, "a", [record(0), broken(1), record(2, 5)])
     assert store.is_complete(killed, "a")
