@@ -23,7 +23,6 @@ from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import views
 
-FILE = "views.parquet"
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),
     ("label", pa.string()),

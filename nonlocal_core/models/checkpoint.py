@@ -32,7 +32,6 @@ from nonlocal_core.models.i3d import I3D
 log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
-WEIGHTS_FILE = f"weights{SUFFIX}"
 AVERAGE = "average/"
 
 Tensors = dict[str, NDArray[np.generic]]
@@ -118,12 +117,12 @@ def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:
 
 
 def reference(key: str, described: Description, final_loss: float) -> Checkpoint:
-    """The reference of the weights that lie as WEIGHTS_FILE in the artifact of a key."""
+    """The reference of the weights that lie as Checkpoint.WEIGHTS in the artifact of a key."""
     return Checkpoint(
         key=key,
         digest=digest_of(described.weights_digest, described.model.model_dump_json()),
         path=f"{Checkpoint.stage}/{key}",
-        file=WEIGHTS_FILE,
+        file=Checkpoint.WEIGHTS,
         num_steps=described.step,
         num_clips=described.step * described.train.batch_size,
         final_loss=final_loss,

@@ -21,10 +21,6 @@ from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry import find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
 
-SCORES_FILE = "scores.parquet"
-METRICS_FILE = "metrics.json"
-LOG_FILE, EPOCHS_FILE = "log.jsonl", "epochs.jsonl"
-
 Facts = dict[str, Any]
 
 
@@ -115,11 +111,11 @@ def gather(workspace: Workspace, name: str) -> Run:
         decision=decision.model_dump() if decision else {},
         evaluation=evaluation,
         labels=sorted(entry["labels"], key=entry["labels"].__getitem__),
-        scored=_scored(folder / SCORES_FILE),
-        metrics=_json(folder / METRICS_FILE),
+        scored=_scored(folder / Evaluation.SCORES),
+        metrics=_json(folder / Evaluation.METRICS),
         videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
-        steps=_lines(trained / LOG_FILE),
-        epochs=_lines(trained / EPOCHS_FILE),
+        steps=_lines(trained / Checkpoint.LOG),
+        epochs=_lines(trained / Checkpoint.EPOCHS),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
     )
@@ -147,7 +143,7 @@ def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
             name,
             str(reference["key"]),
             made.get("seconds"),
-            _speed(_lines(workspace.root / trained / EPOCHS_FILE)) if name == "train" else "",
+            _speed(_lines(workspace.root / trained / Checkpoint.EPOCHS)) if name == "train" else "",
             *(str(made.get(part, "")) for part in ("created_at", "host", "code")),
         )
         for name, reference, made in rows

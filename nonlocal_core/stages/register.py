@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 1
-SCORES_FILE = "scores.parquet"
 
 
 def register(
@@ -53,7 +52,7 @@ def register(
 def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
     from nonlocal_core.evaluation import comparison
 
-    file = workspace.path(evaluation) / SCORES_FILE
+    file = workspace.path(evaluation) / Evaluation.SCORES
     try:
         return comparison.ranks_of(file)
     except (OSError, ValueError):  # not there, or damaged

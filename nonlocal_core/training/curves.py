@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from nonlocal_core.artifacts.files import replacing
 
-FILE = "curves.png"
 MOST_POINTS = 2000
 """of a curve; more of them look the same"""
 
