@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.records import cache_table
-from nonlocal_core.errors import NonlocalError
-from nonlocal_core.evaluation import metrics
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.evaluation import metrics, score_table
 from nonlocal_core.registry import find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
 
@@ -111,9 +110,9 @@ def gather(workspace: Workspace, name: str) -> Run:
         decision=decision.model_dump() if decision else {},
         evaluation=evaluation,
         labels=sorted(entry["labels"], key=entry["labels"].__getitem__),
-        scored=_scored(folder / Evaluation.SCORES),
+        scored=_rows(score_table.read, folder / Evaluation.SCORES),
         metrics=_json(folder / Evaluation.METRICS),
-        videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
+        videos=_rows(cache_table.read, workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
         steps=_lines(trained / Checkpoint.LOG),
         epochs=_lines(trained / Checkpoint.EPOCHS),
         lineage=lineage(workspace, version),
@@ -179,18 +178,10 @@ def _lines(file: Path) -> list[Facts]:
         return []
 
 
-def _scored(file: Path) -> pd.DataFrame | None:
-    if not file.is_file():
-        return None
-    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-    scored: pd.DataFrame = pq.read_table(file, use_threads=False).to_pandas(use_threads=False)
-    return scored
-
-
-def _videos(file: Path) -> pd.DataFrame | None:
+def _rows(read: Callable[[Path], pd.DataFrame], file: Path) -> pd.DataFrame | None:
     try:
-        return cache_table.read(file)
-    except NonlocalError:
+        return read(file)
+    except DamagedError:
         return None
 
 

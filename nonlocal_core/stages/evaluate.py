@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_json
@@ -29,7 +28,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, view_table
+from nonlocal_core.evaluation import figures, score_table, view_table
 from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import markdown
@@ -40,13 +39,6 @@ if TYPE_CHECKING:
 VERSION = 2
 CHUNK_VIEWS = 64
 """fewest views of a chunk: a second of a GPU, half a minute of two cores"""
-_COLUMNS: list[tuple[str, pa.DataType]] = [
-    ("video_id", pa.string()),
-    ("label", pa.string()),
-    ("label_id", pa.int32()),
-    ("scores", pa.list_(pa.float64())),
-]
-SCORES_SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.scores": "1"})
 
 
 class Chunk(NamedTuple):
@@ -94,7 +86,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
         _score(reader, checkpoint, cache, config, workspace, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
-        tables.write(tables.from_frame(scored, SCORES_SCHEMA), folder / Evaluation.SCORES)
+        score_table.write(scored, folder / Evaluation.SCORES)
         split = _split(reader.rows, config.evaluate.split)
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
             raise DamagedError(f"{folder} has the views of other videos: delete it and run again")

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import tables
@@ -103,8 +102,9 @@ def is_complete(folder: Path, shard: str) -> bool:
     """Whether a shard was finished and has all its bytes; their checksums are looked at when they are read."""
     bin_path, table_path = paths(folder, shard)
     try:
-        return _has_its_bytes(pq.read_schema(table_path), bin_path)
-    except (OSError, ValueError, pa.ArrowException):
+        with tables.opened(table_path, what_to_do(table_path)) as file:
+            return _has_its_bytes(file.schema_arrow, bin_path)
+    except (FileNotFoundError, DamagedError):
         return False
 
 
@@ -232,16 +232,14 @@ def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str
 def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
     """Columns of a shard's table; None if the shard is not complete."""
     try:
-        with pq.ParquetFile(table_path, page_checksum_verification=True) as file:
+        with tables.opened(table_path, what_to_do(table_path)) as file:
             if not _has_its_bytes(file.schema_arrow, table_path.with_suffix(".bin")):
                 return None
-            if file.schema_arrow.equals(SCHEMA):  # the footer has no checksum
-                return file.read(columns, use_threads=False)
+            if not file.schema_arrow.equals(SCHEMA):  # the footer has no checksum
+                raise ValueError("it has other columns")
+            return file.read(columns, use_threads=False)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, pa.ArrowException):
-        pass
-    raise DamagedError(f"{table_path} does not match its checksums: {what_to_do(table_path)}")
 
 
 def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:

@@ -166,7 +166,7 @@ cache(manifest, small_config(runtime__cache_shard_videos=3), Workspace(Path({str
     assert process.returncode == -signal.SIGKILL, said
     assert sorted(files_of(workspace.root / f"{toy.cache.path}.partial")) == ["plan.parquet", "sample.json"]
     before = shards_of(workspace, toy.cache)
-    finished = [name for name in before if not name.endswith(".tmp")]
+    finished = [name for name in before if ".tmp" not in name]
     assert len(finished) == 2
     made = stage.cache(toy.manifest, small_config(runtime__cache_shard_videos=100), workspace)
     assert made == toy.cache

@@ -85,7 +85,7 @@ import logging, os, signal, threading
 from pathlib import Path
 from small import small_config
 from nonlocal_core.process import progress
-from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.stages.train import train
 {code}
