@@ -16,10 +16,10 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Frozen
@@ -70,9 +70,9 @@ def save_weights(
 ) -> Description:
     """Write weights, and what a training needs beside them; gives the description with its digests."""
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
-    tensors = {**weights, **(others or {})}
-    described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
-    data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
+    arrays = {**weights, **(others or {})}
+    described = described.model_copy(update={"content_digest": _content_digest(described, arrays)})
+    data = safetensors.numpy.save(arrays, metadata={"description": described.model_dump_json()})
     write_atomically(path, data)
     return described
 
@@ -83,14 +83,13 @@ def read(path: Path) -> tuple[Description, Tensors]:
     Raises: DamagedError if the file is not whole or does not match its digest.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            description = Description.model_validate_json(file.metadata()["description"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, TypeError, KeyError, ConfigError, safetensors.SafetensorError):
+        texts, arrays = tensors.read(path)
+        description = Description.model_validate_json(texts["description"])
+    except (OSError, ValueError, KeyError, ConfigError, DamagedError):
         raise DamagedError(f"{path} is not a whole checkpoint") from None
-    if _content_digest(description, tensors) != description.content_digest:
+    if _content_digest(description, arrays) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")
-    return description, tensors
+    return description, arrays
 
 
 def read_weights(path: Path) -> tuple[Description, Tensors]:
@@ -98,9 +97,9 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
 
     Raises: DamagedError if the file is not whole or does not match its digest.
     """
-    description, tensors = read(path)
-    weights = {name: array for name, array in tensors.items() if "/" not in name}
-    return description, {**weights, **part(tensors, AVERAGE)}
+    description, arrays = read(path)
+    weights = {name: array for name, array in arrays.items() if "/" not in name}
+    return description, {**weights, **part(arrays, AVERAGE)}
 
 
 def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts import tables, tensors
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Evaluation
@@ -64,11 +64,8 @@ def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
 
 def num_parameters(file: Path) -> int:
     """Values of a checkpoint that learn: without BN's statistics and the state of the training."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    others = ("__metadata__", "moving_mean", "moving_variance")
-    names = [name for name in header if "/" not in name and not name.endswith(others)]
-    return sum(math.prod(header[name]["shape"]) for name in names)
+    shapes, others = tensors.read_header(file).shapes, ("moving_mean", "moving_variance")
+    return sum(math.prod(shape) for name, shape in shapes.items() if "/" not in name and not name.endswith(others))
 
 
 def _page(rows: Sequence[dict[str, Any]]) -> str:
