@@ -23,10 +23,11 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.server.lifeline import end_with_us
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve, settings
 from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
+from nonlocal_core.process.lifeline import end_with_us
+from nonlocal_core.process.messages import LOGGERS
 from tasks import console
 
 PARAMETERS = {
@@ -276,7 +277,7 @@ def _start_server() -> None:
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for name in console.LOGGERS:
+    for name in LOGGERS:
         logging.getLogger(name).addHandler(watch)
     console.quiet_console()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # of its workers

@@ -21,8 +21,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.server import dead_runs
 from flows.server.dead_runs import POOLS
-from flows.server.lifeline import children, end_with_us
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.process.lifeline import children, end_with_us
 
 HOME = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")

@@ -29,7 +29,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.device import find
-from nonlocal_core.process import child, device_locks
+from nonlocal_core.process import device_locks, messages
 from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training.collectives import Ranks
 
@@ -196,18 +196,17 @@ def _watch(devices: dict[Connection, _Device], place: Path, stop: threading.Even
                     failed_s = min(failed_s, time.monotonic())
                 continue
             if kind == "log":
-                child.show(value)
+                messages.show(value)
             elif kind == "stopped":
                 raise KeyboardInterrupt
-            elif kind == "result":
-                working.discard(connection)
-                alive.remove(connection)
-            elif kind == "raised":
-                working.discard(connection)
-                raised.append(ChildError(*value))
-                failed_s = min(failed_s, time.monotonic())
             else:
-                child.result_of(kind, value)
+                working.discard(connection)
+                try:
+                    messages.result_of(kind, value)
+                    alive.remove(connection)
+                except ChildError as error:
+                    raised.append(error)
+                    failed_s = min(failed_s, time.monotonic())
 
 
 def _tell_first(devices: dict[Connection, _Device]) -> None:
@@ -226,8 +225,7 @@ def _death(device: _Device, place: Path) -> ChildError:
 
 def _last_lines(place: Path, name: str) -> str:
     file = place / name
-    lines = file.read_text(errors="replace").strip().splitlines()[-12:] if file.exists() else []
-    return "; it said last:\n" + "\n".join(lines) if lines else ""
+    return messages.last_words(file.read_text(errors="replace") if file.exists() else "")
 
 
 def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -> None:
