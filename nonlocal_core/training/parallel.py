@@ -22,11 +22,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
+from nonlocal_core import command
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.errors import ChildError, ConfigError
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.device import find
 from nonlocal_core.process import device_locks, messages
@@ -249,9 +250,8 @@ def main() -> None:
         sys.exit(
             "usage: python -m nonlocal_core.training.parallel FOLDER HOST, as the stage on the first host says"
         )
-    except NonlocalError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(command.failed(error))
 
 
 if __name__ == "__main__":
