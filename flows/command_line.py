@@ -23,10 +23,12 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.server.lifeline import end_with_us
+from nonlocal_core import command
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve, settings
-from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.process.lifeline import end_with_us
+from nonlocal_core.process.messages import LOGGERS
 from tasks import console
 
 PARAMETERS = {
@@ -196,17 +198,8 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
             summary = begin(watch)
         print(summary, flush=True)
         code = 0
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except OSError as error:
-        if not is_full_disk(error):
-            raise
-        print(f"error: {FULL_DISK}", file=sys.stderr)
-        code = WorkspaceError.exit_code
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        code = 130
+    except (Exception, KeyboardInterrupt) as error:
+        code = command.failed(error, stopped)
     except SystemExit:  # SIGTERM
         code = 143
         raise
@@ -276,7 +269,7 @@ def _start_server() -> None:
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for name in console.LOGGERS:
+    for name in LOGGERS:
         logging.getLogger(name).addHandler(watch)
     console.quiet_console()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # of its workers

@@ -90,10 +90,7 @@ def _needs(workspace: Workspace) -> list[Needs]:
             sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
             found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():
-            try:
-                rows = cache_plan.read(plan)
-            except DamagedError as error:
-                raise DamagedError(f"{error}: delete {folder} and prune again") from None
+            rows = cache_plan.read(plan)
             for name, part in rows.groupby("store"):
                 contents = frozenset(part["sha256"]), frozenset(part["shard"])
                 found.append(Needs(folder, str(name), False, *contents))

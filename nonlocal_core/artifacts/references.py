@@ -61,9 +61,13 @@ class RecordCache(Reference):
 
 
 class Checkpoint(Reference):
-    """Weights that describe themselves."""
+    """Weights that describe themselves, and what a person sees of their training."""
 
     stage: ClassVar[str] = "train"
+    WEIGHTS: ClassVar[str] = "weights.safetensors"
+    LOG: ClassVar[str] = "log.jsonl"
+    EPOCHS: ClassVar[str] = "epochs.jsonl"
+    CURVES: ClassVar[str] = "curves.png"
     file: str
     """file name inside the folder"""
     num_steps: int
@@ -75,6 +79,10 @@ class Evaluation(Reference):
     """Scores of every video of a split, and what they come to."""
 
     stage: ClassVar[str] = "evaluate"
+    VIEWS: ClassVar[str] = "views.parquet"
+    SCORES: ClassVar[str] = "scores.parquet"
+    METRICS: ClassVar[str] = "metrics.json"
+    REPORT: ClassVar[str] = "report.md"
     protocol: str
     """split, views and crop, as text"""
     split_digest: str

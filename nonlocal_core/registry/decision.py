@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
-from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.entries import RANKS_FILE, Facts, line_of
 from nonlocal_core.registry.state_file import FOLDER, State
 
@@ -151,13 +150,7 @@ def ranks(workspace: Workspace, version: str) -> pd.DataFrame:
     from nonlocal_core.evaluation import comparison
 
     file = workspace.root / FOLDER / version / RANKS_FILE
-    try:
-        found: pd.DataFrame = tables.read(file, comparison.RANKS).to_pandas(use_threads=False)
-    except FileNotFoundError:
-        raise DamagedError(f"{file} is missing: restore it, or delete {file.parent}") from None
-    except DamagedError as error:
-        raise DamagedError(f"{error}: restore it, or delete {file.parent}") from None
-    return found
+    return tables.read_rows(file, comparison.RANKS, f"restore it, or delete {file.parent}")
 
 
 def differences(old: Facts, new: Facts) -> list[str]:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nonlocal_core.artifacts.files import sync, write_json
+from nonlocal_core.artifacts.files import publish, write_json
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
@@ -86,12 +86,10 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
         shutil.copyfile(weights, partial / WEIGHTS_FILE)
     except FileNotFoundError:
         raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
-    sync(partial / WEIGHTS_FILE)
     tables.write(ranks, partial / RANKS_FILE)
     files = {name: sha256_of(partial / name) for name in (WEIGHTS_FILE, RANKS_FILE)}
     write_json(partial / ENTRY_FILE, {**facts, "files": files})
-    partial.rename(folder)
-    sync(folder.parent)
+    publish(partial, folder)
 
 
 def sha256_of(file: Path) -> str:

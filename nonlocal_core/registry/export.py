@@ -23,7 +23,7 @@ import safetensors.numpy
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import publish, write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
@@ -80,7 +80,7 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
     ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling a graph takes longer than a few clips
     try:
         yield from _write(workspace, version, facts, partial, wanted, formats is not None)
-        partial.rename(folder)
+        publish(partial, folder)
     finally:
         ms.set_context(mode=mode)
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.entries import Facts, entry, line_of
 from nonlocal_core.registry.state_file import FOLDER, read
 
@@ -38,10 +40,8 @@ def packages() -> dict[str, str]:
 def imported_from(file: Path) -> str:
     """The profile and digest of the published file that a checkpoint's weights are from; empty if from none."""
     try:
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        return str(json.loads(header["__metadata__"]["description"]).get("imported_from", ""))
-    except (OSError, ValueError, KeyError, OverflowError, MemoryError):
+        return str(json.loads(tensors.read_header(file).texts["description"]).get("imported_from", ""))
+    except (OSError, ValueError, KeyError, DamagedError):
         return ""
 
 

@@ -97,7 +97,7 @@ def take(name: str, workspace: Workspace) -> Given:
     asked = key_of("given", VERSION, [], [described.content_digest])
 
     def make(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
+        shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
         write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
         return checkpoint.reference(asked, described, float("nan"))
 

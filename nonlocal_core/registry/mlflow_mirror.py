@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
 from nonlocal_core.registry.entries import Facts, entries, line_of
@@ -99,7 +100,7 @@ def _tell(
         client.log_param(run_id, key, value)
     for metric in ("top1", "top5", "num_scored", "num_videos"):
         client.log_metric(run_id, metric, scored[metric], step=facts["checkpoint"]["num_steps"])
-    for step, loss in _losses(workspace.root / facts["checkpoint"]["path"] / "log.jsonl"):
+    for step, loss in _losses(workspace.root / facts["checkpoint"]["path"] / Checkpoint.LOG):
         client.log_metric(run_id, "loss", loss, step=step)
     client.log_artifacts(run_id, str(workspace.root / FOLDER / version), "entry")
     client.set_terminated(run_id)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.records import cache_table
-from nonlocal_core.errors import NonlocalError
-from nonlocal_core.evaluation import metrics
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.evaluation import metrics, score_table
 from nonlocal_core.registry import find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
-
-SCORES_FILE = "scores.parquet"
-METRICS_FILE = "metrics.json"
-LOG_FILE, EPOCHS_FILE = "log.jsonl", "epochs.jsonl"
 
 Facts = dict[str, Any]
 
@@ -115,11 +110,11 @@ def gather(workspace: Workspace, name: str) -> Run:
         decision=decision.model_dump() if decision else {},
         evaluation=evaluation,
         labels=sorted(entry["labels"], key=entry["labels"].__getitem__),
-        scored=_scored(folder / SCORES_FILE),
-        metrics=_json(folder / METRICS_FILE),
-        videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
-        steps=_lines(trained / LOG_FILE),
-        epochs=_lines(trained / EPOCHS_FILE),
+        scored=_rows(score_table.read, folder / Evaluation.SCORES),
+        metrics=_json(folder / Evaluation.METRICS),
+        videos=_rows(cache_table.read, workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
+        steps=_lines(trained / Checkpoint.LOG),
+        epochs=_lines(trained / Checkpoint.EPOCHS),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
     )
@@ -147,7 +142,7 @@ def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
             name,
             str(reference["key"]),
             made.get("seconds"),
-            _speed(_lines(workspace.root / trained / EPOCHS_FILE)) if name == "train" else "",
+            _speed(_lines(workspace.root / trained / Checkpoint.EPOCHS)) if name == "train" else "",
             *(str(made.get(part, "")) for part in ("created_at", "host", "code")),
         )
         for name, reference, made in rows
@@ -183,18 +178,10 @@ def _lines(file: Path) -> list[Facts]:
         return []
 
 
-def _scored(file: Path) -> pd.DataFrame | None:
-    if not file.is_file():
-        return None
-    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-    scored: pd.DataFrame = pq.read_table(file, use_threads=False).to_pandas(use_threads=False)
-    return scored
-
-
-def _videos(file: Path) -> pd.DataFrame | None:
+def _rows(read: Callable[[Path], pd.DataFrame], file: Path) -> pd.DataFrame | None:
     try:
-        return cache_table.read(file)
-    except NonlocalError:
+        return read(file)
+    except DamagedError:
         return None
 
 

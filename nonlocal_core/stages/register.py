@@ -14,14 +14,12 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace, code_version
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.lineage import imported_from, packages
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 1
-SCORES_FILE = "scores.parquet"
 
 
 def register(
@@ -53,13 +51,7 @@ def register(
 def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
     from nonlocal_core.evaluation import comparison
 
-    file = workspace.path(evaluation) / SCORES_FILE
-    try:
-        return comparison.ranks_of(file)
-    except (OSError, ValueError):  # not there, or damaged
-        raise DamagedError(
-            f"{file} cannot be read: delete {file.parent} and run again, which scores the videos anew"
-        ) from None
+    return comparison.ranks_of(workspace.path(evaluation) / Evaluation.SCORES)
 
 
 def _training(checkpoint: Checkpoint, workspace: Workspace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.evaluation import score_table
 from tasks.register import register
 
 
@@ -35,7 +36,7 @@ def references(workspace: Workspace, name: str, right: int) -> tuple[Checkpoint,
     rows["scores"] = [[0.9, 0.1] if number < right else [0.1, 0.9] for number in range(10)]
     for folder in (workspace.path(evaluation), workspace.root / "cache/c"):
         folder.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(workspace.path(evaluation) / "scores.parquet")
+    score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     (workspace.root / "cache/c" / RecordCache.LABELS).write_text(json.dumps({"falls": 0, "grows": 1}))
     cache = RecordCache(
         key="c", digest="c", path="cache/c", records="records/r", settings=resolve("tiny", {}).cache,

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation import figures
+from nonlocal_core.evaluation import figures, score_table
 from nonlocal_core.evaluation.ablations import Scored, variants
 from nonlocal_core.report.ablation_table import compare
 
@@ -29,6 +29,7 @@ def scored(workspace: Workspace, number: int, right: range) -> Scored:
     rows = pd.DataFrame(
         {
             "video_id": [f"v{video:02d}" for video in range(NUM)][:: 1 - 2 * (number % 2)],  # in another order
+            "label": "a",
             "label_id": label_N[:: 1 - 2 * (number % 2)],
             "scores": list(np.eye(2)[taken_N][:: 1 - 2 * (number % 2)]),
         }
@@ -42,7 +43,7 @@ def scored(workspace: Workspace, number: int, right: range) -> Scored:
     )
     for reference in (evaluation, checkpoint):
         workspace.path(reference).mkdir(parents=True)
-    rows.to_parquet(workspace.path(evaluation) / "scores.parquet")
+    score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     write_json(workspace.path(evaluation) / "metrics.json", figures.figures(rows, ["a", "b"]))
     tensors = {
         "stem.weight": (2, 3),

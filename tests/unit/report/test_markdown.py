@@ -45,7 +45,7 @@ def page(found, tmp_path):
         top1=0.5, top5=1.0, num_scored=4, num_videos=7, coverage=figures.coverage(4, split),
     )  # fmt: skip
     markdown.write(tmp_path, evaluation, made, split)
-    return (tmp_path / markdown.REPORT_FILE).read_text()
+    return (tmp_path / Evaluation.REPORT).read_text()
 
 
 def rows_of(page, heading):
@@ -119,6 +119,6 @@ def test_nothing_to_say_is_said(tmp_path, page):
     )  # fmt: skip
     made = {**figures.figures(scored, ["x", "y"]), "worst": figures.worst(scored, ["x", "y"], {"a": "a"})}
     markdown.write(tmp_path, evaluation, made, split)
-    page = (tmp_path / markdown.REPORT_FILE).read_text()
+    page = (tmp_path / Evaluation.REPORT).read_text()
     for heading in ("Most confused", "Worst videos", "Quarantined"):
         assert rows_of(page, heading) == ["None."]
