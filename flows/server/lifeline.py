@@ -23,7 +23,7 @@ def children(process_id: int) -> list[int]:
 
 
 def end_with_us(process_id: int) -> None:
-    """Nothing; once this process is gone, the other one and its children are told to end.
+    """Have another process and its children told to end once this process is gone.
 
     A shell reads from a pipe that this process alone can write to: it closes when this process dies of anything.
     """

@@ -99,7 +99,7 @@ def monday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
 
 
 def tuesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
-    """Nothing."""
+    """Leave the videos as they are."""
 
 
 def wednesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
