@@ -46,7 +46,8 @@ class Request(Frozen):
 def check(request: Request) -> None:
     """Check a request before any video is read.
 
-    Raises: ConfigError that names a setting that does not fit; InputError if there is no such video or folder, or no registry.
+    Raises: ConfigError that names a setting that does not fit; InputError if there is no such video or folder,
+            or no registry.
     """
     if not request.source.exists():
         raise InputError(f"there is no video or folder {request.source}")

@@ -130,7 +130,7 @@ def _hear(connection: Connection) -> tuple[str, Any] | None:
 
 
 def show(value: dict[str, Any]) -> None:
-    """Nothing; what another process logged is logged here."""
+    """Log here what another process logged."""
     record = logging.makeLogRecord(value)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
@@ -181,7 +181,7 @@ class _Relay(logging.Handler):
 
 
 def die_with(connection: Connection) -> None:
-    """Nothing; when the parent's end of the connection closes, because it is gone, this process dies."""
+    """Make this process die when the other end of the connection closes, because the parent is gone."""
 
     def wait() -> None:
         try:
@@ -193,14 +193,14 @@ def die_with(connection: Connection) -> None:
 
 
 def relay(connection: Connection) -> None:
-    """Nothing; what is logged here is shown by the parent."""
+    """Send what is logged here to the parent, which shows it."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     for logger in ("nonlocal_core", TICKS):
         logging.getLogger(logger).addHandler(_Relay(connection))
 
 
 def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
-    """Nothing; the outcome of a call is sent to the parent."""
+    """Call the function, and send the outcome to the parent."""
     try:
         result = function(*arguments)
     except ChildError as error:

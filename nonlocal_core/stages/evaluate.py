@@ -210,7 +210,7 @@ def score_chunks(
     num_ranks: int = 1,
     num_done: int = 0,
 ) -> None:
-    """Write the logits of all views of some chunks into their files.  Each device has a process that calls this."""
+    """Write the logits of all views of some chunks into their files; called in one process a device."""
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
