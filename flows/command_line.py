@@ -183,7 +183,7 @@ def _converted(word: str, parameters: dict[str, Parameter]) -> tuple[str, Any]:
 
 
 def _ready(watch: Watch) -> None:
-    """Nothing, once the log is shown and a server runs."""
+    """Show the log and start a server."""
     _quiet_prefect(watch)
     _start_server()
 

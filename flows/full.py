@@ -133,7 +133,7 @@ def full(
 
 
 def check_split(split: str, cached: RecordCache) -> None:
-    """Nothing, if there is something to score; said before the training, not after it."""
+    """Check before the training, not after it, that the split to score exists."""
     if split not in cached.split_digests:
         raise InputError(f"there is no split {split}: these videos have {', '.join(cached.split_digests)}")
 

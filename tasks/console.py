@@ -39,7 +39,7 @@ def is_for_a_person(record: logging.LogRecord) -> bool:
 
 
 def quiet_console() -> None:
-    """Nothing; Prefect prints in this process only what is for a person."""
+    """Let Prefect print only what is for a person, in this process."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(is_for_a_person)
@@ -81,7 +81,7 @@ def _hear(connection: Connection, handler: logging.Handler) -> None:
 
 
 def speak() -> None:
-    """Nothing; what is logged here is shown by the command, if that is another process of this machine."""
+    """Send what is logged here to the command that shows it, if that is another process of this machine."""
     process, _, place = os.environ.get(VARIABLE, "").partition(":")
     if not Path(place).is_socket() or int(process) == os.getpid():
         return

@@ -25,9 +25,9 @@ NIGHTS = ResourceSpecification({"prefect.resource.id": ["prefect.tag.nightly"]})
 
 
 def tell(url: str) -> None:
-    """Nothing; from now on the server tells a URL, a webhook or a mailbox, of failed nights and new champions.
+    """Have the server tell a URL (a webhook or a mailbox) of failed nights and new champions.
 
-    Raises: ConfigError if it is none.
+    Raises: ConfigError if the URL is neither.
     """
     failed = EventTrigger(
         expect={f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")},

@@ -99,7 +99,7 @@ def _crash(client: SyncPrefectClient, runs: Iterable[FlowRun], message: str) -> 
 
 
 def say(names: Iterable[str]) -> None:
-    """Nothing; a person reads which runs are dead."""
+    """Print which runs are dead."""
     for name in names:
         print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
 

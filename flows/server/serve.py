@@ -45,7 +45,7 @@ class Service(NamedTuple):
 
 
 def serve(port: int, folder: Path) -> None:
-    """Nothing; everything runs until this process is told to end.  The folder gets the logs.
+    """Run a server and its services until this process is told to end.  Their logs go to the folder.
 
     Raises: ConfigError if the port is taken; ChildError if something does not start or keep running.
     """
@@ -136,7 +136,7 @@ def _wait_for(url: str, server: Service) -> None:
 
 
 def _keep_running(services: list[Service], port: int) -> None:
-    """Nothing; what died is started again, and what ran in it is ended."""
+    """Start what died again, and end the runs that it left."""
     runs: dict[str, set[int]] = {}
     watch, looked_s = dead_runs.Watch(), 0.0
     while True:
@@ -160,7 +160,7 @@ def _keep_running(services: list[Service], port: int) -> None:
 
 
 def _end(service: Service) -> None:
-    """Nothing; a worker would wait for its runs, so these are told to end first, and keep their work."""
+    """End a service; its runs first, which keep their work, because a worker would wait for them."""
     runs = children(service.process.pid)
     for run in runs:
         os.kill(run, signal.SIGTERM)
@@ -176,7 +176,7 @@ def _end(service: Service) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Nothing; what runs in the background has ended."""
+    """End what runs in the background, and wait for it."""
     with (folder / "pid").open("a+") as file:
         if _is_free(file.fileno()):
             print("nothing is running")
@@ -200,7 +200,7 @@ def _told_to_end(*_: object) -> NoReturn:
 
 
 def start(port: int, folder: Path) -> None:
-    """Nothing, if it runs already; else everything runs until this process is told to end.
+    """Serve until this process is told to end, unless the folder's server runs already.
 
     Raises: as `serve`.
     """

@@ -1,4 +1,4 @@
-"""What stages hand each other: small frozen records that name a finished artifact, never files or tables."""
+"""References: small frozen records by which stages hand each other artifacts, never files or tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Frozen(BaseModel):
 
 
 class Reference(Frozen):
-    """A finished artifact: what was asked, what came out, where it lies."""
+    """A finished artifact: the key of what was asked, the digest of what came out, and where it lies."""
 
     stage: ClassVar[str]
     key: str
@@ -26,7 +26,7 @@ class Reference(Frozen):
 
 
 class Manifest(Reference):
-    """One row a video: `ROWS`, and the label ids: `LABELS`."""
+    """The indexed videos: a table with one row a video (`ROWS`), and the label ids (`LABELS`)."""
 
     stage: ClassVar[str] = "index"
     ROWS: ClassVar[str] = "manifest.parquet"
@@ -39,7 +39,7 @@ class Manifest(Reference):
 
 
 class RecordCache(Reference):
-    """A manifest's videos with label and split, and which of them can be decoded; the frames lie in a store."""
+    """A manifest's videos with label, split and whether they can be decoded; the frames lie in a store."""
 
     stage: ClassVar[str] = "cache"
     VIDEOS: ClassVar[str] = "videos.parquet"
@@ -52,12 +52,12 @@ class RecordCache(Reference):
     """where the videos lie today; in no key"""
     manifest_digest: str
     split_digests: dict[str, str]
-    """content and labels of each split, however they are cached"""
+    """digest of the content and labels of each split, the same however they are cached"""
     num_videos: int
     num_ok: int
     num_frames: int
     num_bytes: int
-    """of its frames in the store"""
+    """size of its frames in the store"""
 
 
 class Checkpoint(Reference):
@@ -91,7 +91,7 @@ class Evaluation(Reference):
     num_scored: int
     num_videos: int
     coverage: str = ""
-    """what every figure is of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
+    """the videos behind every figure: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
     loss: float | None = None
     mean_class_accuracy: float | None = None
 

@@ -161,9 +161,10 @@ def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[st
 
 
 def check_clip(model: ModelConfig, clip_len: int, train_side: int, test_side: int) -> None:
-    """Nothing, if the network can take such clips.
+    """Check that the network can take such clips.
 
-    Raises: ConfigError that says which part has too little left, or which window or group does not fit.
+    Raises: ConfigError that names the part with too few frames or pixels, or the window or group that does not
+            fit.
     """
     for part, frames, _ in map_sizes(model, clip_len, train_side):
         if frames < 1:

@@ -44,9 +44,10 @@ class Request(Frozen):
 
 
 def check(request: Request) -> None:
-    """Nothing, if a request makes sense before anything is looked at.
+    """Check a request before any video is read.
 
-    Raises: ConfigError that says what does not; InputError if there is no such video or folder, or no registry.
+    Raises: ConfigError that names a setting that does not fit; InputError if there is no such video or folder,
+            or no registry.
     """
     if not request.source.exists():
         raise InputError(f"there is no video or folder {request.source}")
@@ -128,9 +129,9 @@ class Predictions(Frozen):
 
 
 def check_out(path: Path | None) -> None:
-    """Nothing, if predictions can be written as that file's name asks.
+    """Check that predictions can be written in the format that a file's name ends with.
 
-    Raises: ConfigError that says which endings there are.
+    Raises: ConfigError that lists the possible endings.
     """
     if path is not None and path.suffix not in SUFFIXES:
         raise ConfigError(f"out={path}: name a file that ends with {' or '.join(SUFFIXES)}")

@@ -129,9 +129,9 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
 
 
 def check(workspace: Workspace, version: str, state: State) -> None:
-    """Nothing, if an entry is whole.
+    """Check that an entry is whole.
 
-    Raises: InputError if there is none of this version; DamagedError that names what differs.
+    Raises: InputError if there is no entry of this version; DamagedError that names what differs.
     """
     if found := verify(workspace, version, state):
         raise DamagedError(f"{'; '.join(found)}: restore the folder registry/{version}, or take another entry")

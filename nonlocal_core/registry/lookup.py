@@ -35,7 +35,7 @@ def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
 
 
 def check_folder(folder: Path, name: str = CHAMPION) -> None:
-    """Nothing, if a folder has a registry, or what is named in it is a file anyway.
+    """Check that a folder has a registry, unless the name is that of a file.
 
     Raises: InputError if there is no registry.
     """

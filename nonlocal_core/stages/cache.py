@@ -229,7 +229,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
 
 def _check_labels(rows: pd.DataFrame, manifest: Manifest, workspace: Workspace) -> None:
-    """Nothing, if the rows and the label ids beside them are what index made: JSON has no checksum."""
+    """Check by the manifest's digest that its rows and labels.json are what index wrote: JSON has no checksum."""
     file = workspace.path(manifest) / Manifest.LABELS
     try:
         labels = [*json.loads(file.read_bytes())]

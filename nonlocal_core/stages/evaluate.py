@@ -201,7 +201,7 @@ def score_chunks(
     num_ranks: int = 1,
     num_done: int = 0,
 ) -> None:
-    """Nothing; the logits of all views of some chunks are in their files.  Called in a process for each device."""
+    """Write the logits of all views of some chunks into their files; called in one process a device."""
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader

@@ -91,7 +91,7 @@ def train(job: Job, host: int = 0) -> None:
     runtime = job.config.runtime
     num_processes = devices_here(runtime) + (host == 0)  # msrun's scheduler too
     Ranks(num_ranks=runtime.num_devices).config(job.config)
-    device_locks.hold(find(runtime), devices_here(runtime), runtime)
+    device_locks.reserve(find(runtime), devices_here(runtime), runtime)
     if host == 0:
         write_atomically(job.folder / JOB_FILE, job.model_dump_json().encode())
     for number, name in enumerate(_hosts(runtime)[1:] if host == 0 else (), 1):

@@ -163,7 +163,7 @@ class Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Print no line for each request."""
 
 
 class Mailbox(StreamRequestHandler):
