@@ -160,8 +160,8 @@ def decisions(workspace: Workspace) -> list[tuple[str, ...]]:
     state = registry.read(workspace)
     return [
         (
-            *(version, entry["key"], entry["evaluation"]["digest"], entry["evaluation"]["split_digest"]),
-            *(entry["checkpoint"]["digest"], str(state.champion)),
+            *(version, entry.key, entry.evaluation.digest, entry.evaluation.split_digest),
+            *(entry.checkpoint.digest, str(state.champion)),
             json.dumps(state.decision(version).model_dump(mode="json", exclude={"decided_at"})),
         )
         for version, entry in registry.entries(workspace).items()

@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, ParamSpec, TypeVar
 
 from nonlocal_core.errors import ChildError
 from nonlocal_core.process import lifeline, messages
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STOP_S = 30.0
@@ -30,23 +32,22 @@ STOP_S = 30.0
 class _Child(NamedTuple):
     """A process with a call in it."""
 
+    function: Callable[..., Any]
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     """what its libraries print"""
 
 
-def call(function: Callable[..., T], *arguments: Any) -> T:
-    """What `function(*arguments)` returns, computed in a process of its own.
+def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What `function(*arguments, **named)` returns, computed in a process of its own.
 
     Raises: the NonlocalError that the function raised; ChildError for anything else that ended the process.
     """
-    return call_all(function, [arguments], [{}])[0]
+    return call_all([partial(function, *arguments, **named)], [{}])[0]
 
 
-def call_all(
-    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], variables: Sequence[dict[str, str]]
-) -> list[T]:
-    """What `function` returns for each of some calls, computed at the same time, each in a process of its own.
+def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -> list[T]:
+    """What each of some calls returns, computed at the same time, each in a process of its own.
 
     Each process has environment variables of its own.  The first one that fails ends the others.
 
@@ -55,15 +56,15 @@ def call_all(
     children: dict[Connection, _Child] = {}
     results: dict[Connection, T] = {}
     try:
-        for arguments, own in zip(calls, variables, strict=True):
-            connection, child = _start({**os.environ, **own})
+        for one, own in zip(calls, variables, strict=True):
+            connection, child = _start({**os.environ, **own}, one.func)
             children[connection] = child
-            connection.send((function.__module__, function.__qualname__, arguments))
+            connection.send((one.func.__module__, one.func.__qualname__, one.args, one.keywords))
         while waiting := [connection for connection in children if connection not in results]:
             for connection in [one for one in wait(waiting) if isinstance(one, Connection)]:
                 outcome = _hear(connection)
                 if outcome is None:
-                    raise ChildError(_how_it_died(function, children[connection]))
+                    raise ChildError(_how_it_died(children[connection]))
                 if outcome[0] != "log":
                     results[connection] = messages.result_of(*outcome)
         for child in children.values():
@@ -78,7 +79,7 @@ def call_all(
     return [results[connection] for connection in children]
 
 
-def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
+def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[Connection, _Child]:
     ours, theirs = Pipe()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (call_all closes it)
     command = [sys.executable, "-m", "nonlocal_core.process.child", str(theirs.fileno())]
@@ -92,7 +93,7 @@ def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
         start_new_session=True,  # what a terminal sends to all is the parent's to pass on
     )
     theirs.close()
-    return ours, _Child(process, output)
+    return ours, _Child(function, process, output)
 
 
 def _hear(connection: Connection) -> tuple[str, Any] | None:
@@ -119,11 +120,11 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _how_it_died(function: Callable[..., Any], child: _Child) -> str:
+def _how_it_died(child: _Child) -> str:
     returncode = child.process.wait()
     child.output.seek(0)
     said = messages.last_words(child.output.read().decode(errors="replace"))
-    stage = function.__module__.rsplit(".", 1)[-1]
+    stage = child.function.__module__.rsplit(".", 1)[-1]
     how = (
         f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
     )
@@ -133,12 +134,12 @@ def _how_it_died(function: Callable[..., Any], child: _Child) -> str:
 def main() -> None:
     """The child's side: one call comes in, its outcome goes out."""
     connection = Connection(int(sys.argv[1]))
-    module, name, arguments = connection.recv()
+    module, name, arguments, named = connection.recv()
     lifeline.die_with(connection.fileno())
     messages.relay(connection)
 
     def call() -> Any:
-        return getattr(importlib.import_module(module), name)(*arguments)
+        return getattr(importlib.import_module(module), name)(*arguments, **named)
 
     call.__name__ = name
     messages.answer(connection, call)

@@ -11,7 +11,8 @@ from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.registry.entries import WEIGHTS_FILE, Facts, entry
+from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
 
 

@@ -100,8 +100,8 @@ def decision(workspace: Workspace, version: str) -> str:
     state, known = read(workspace), entries(workspace)
     line = line_of(known[version])
     rows = [
-        f"| {one} | {facts['evaluation']['top1']:.2%} | {facts['evaluation']['num_scored']} of"
-        f" {facts['evaluation']['num_videos']} | {', '.join(state.names(one))} | {_cell(found.reason)} |"
+        f"| {one} | {facts.evaluation.top1:.2%} | {facts.evaluation.num_scored} of"
+        f" {facts.evaluation.num_videos} | {', '.join(state.names(one))} | {_cell(found.reason)} |"
         for one, facts in known.items()
         if line_of(facts) == line and (found := state.decision(one))
     ]

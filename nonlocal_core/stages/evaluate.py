@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,6 +120,7 @@ def _evaluation(
         key=asked,
         digest=_digest(scored),
         path=f"evaluate/{asked}",
+        split=config.evaluate.split,
         protocol=protocol(config),
         split_digest=_split_digest(cache, config.evaluate.split),
         top1=found["top"]["1"]["value"],
@@ -165,8 +167,11 @@ def _score(
         num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(todo))
         same = (checkpoint, cache, config, workspace)
         if num_devices > 1:
-            shares = [(*same, todo[rank::num_devices], rank, num_devices) for rank in range(num_devices)]
-            child.call_all(score_chunks, shares, [_device_variables(rank) for rank in range(num_devices)])
+            shares = [
+                partial(score_chunks, *same, todo[rank::num_devices], rank, num_devices)
+                for rank in range(num_devices)
+            ]
+            child.call_all(shares, [_device_variables(rank) for rank in range(num_devices)])
         elif todo:
             num_videos, num_left = (sum(len(chunk.rows) for chunk in some) for some in (chunks, todo))
             score_chunks(*same, todo, num_done=num_videos - num_left)

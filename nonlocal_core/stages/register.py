@@ -7,7 +7,7 @@ import platform
 import re
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of, key_of
@@ -32,20 +32,24 @@ def register(
     key = key_of("register", VERSION, [], [checkpoint.digest, evaluation.digest, evaluation.protocol])
     if found := registry.find(workspace, key):
         return found
-    facts: registry.Facts = {
-        "labels": json.loads((workspace.path(cache) / RecordCache.LABELS).read_text()),
-        "manifest_digest": cache.manifest_digest,
-        "cache": cache.model_dump(mode="json"),
-        "config": config.model_dump(mode="json"),
-        **_training(checkpoint, workspace),
-        "code": code_version(),
-        "python": platform.python_version(),
-        "host": socket.gethostname(),
-        "packages": packages(),
-    }
-    return registry.add(
-        workspace, key, checkpoint, evaluation, _ranks(evaluation, workspace), facts, config.registry
+    training, parent = _training(checkpoint, workspace)
+    facts = registry.Facts(
+        key=key,
+        evaluation=evaluation,
+        checkpoint=checkpoint,
+        labels=json.loads((workspace.path(cache) / RecordCache.LABELS).read_text()),
+        manifest_digest=cache.manifest_digest,
+        cache=cache,
+        config=config.model_dump(mode="json"),
+        training=training,
+        parent=parent,
+        code=code_version(),
+        python=platform.python_version(),
+        host=socket.gethostname(),
+        packages=packages(),
+        files={},
     )
+    return registry.add(workspace, facts, _ranks(evaluation, workspace), config.registry)
 
 
 def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
@@ -54,24 +58,24 @@ def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
     return comparison.ranks_of(workspace.path(evaluation) / Evaluation.SCORES)
 
 
-def _training(checkpoint: Checkpoint, workspace: Workspace) -> dict[str, Any]:
+def _training(checkpoint: Checkpoint, workspace: Workspace) -> tuple[registry.Training, registry.Parent | None]:
     """How the weights were made, and what they started from."""
     if checkpoint.path.startswith(f"{registry.FOLDER}/"):  # an entry that is scored in another way
         kept = registry.entries(workspace)[Path(checkpoint.path).name]
-        return {name: kept[name] for name in ("training", "parent")}
-    training = workspace.provenance(checkpoint)
-    taken = {"file": training["file"], "digest": ""} if "file" in training else None  # a file that somebody named
-    return {"training": training, "parent": _parent(training.get("init") or taken, workspace)}
+        return kept.training, kept.parent
+    training = registry.Training.model_validate(workspace.provenance(checkpoint))
+    taken = registry.Parent(file=training.file, digest="") if training.file else None  # a file that somebody named
+    return training, _parent(training.init or taken, workspace)
 
 
-def _parent(init: dict[str, str] | None, workspace: Workspace) -> dict[str, str] | None:
+def _parent(init: registry.Parent | None, workspace: Workspace) -> registry.Parent | None:
     """The weights that a training started from: the file, its digest, and the entry or published file it was."""
     if init is None:
         return None
-    file = Path(init["file"])
-    entry = re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / registry.FOLDER
-    version = {"version": file.parent.name} if entry else {}
-    if not file.is_file() or init["digest"] not in ("", digest_of(file.read_bytes())):
-        return {**init, **version}
-    published = imported_from(file)
-    return {**init, **version, **({"imported_from": published} if published else {})}
+    file, found = Path(init.file), {}
+    if re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / registry.FOLDER:
+        found["version"] = file.parent.name
+    whole = file.is_file() and init.digest in ("", digest_of(file.read_bytes()))
+    if whole and (published := imported_from(file)):
+        found["imported_from"] = published
+    return init.model_copy(update=found)

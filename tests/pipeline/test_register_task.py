@@ -29,8 +29,8 @@ def references(workspace: Workspace, name: str, right: int) -> tuple[Checkpoint,
 
     workspace.build(Checkpoint, name, make, {"init": None})
     evaluation = Evaluation(
-        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s", top1=right / 10,
-        top5=1.0, num_scored=10, num_videos=10,
+        key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
+        top1=right / 10, top5=1.0, num_scored=10, num_videos=10,
     )  # fmt: skip
     rows = pd.DataFrame({"video_id": [f"v{number}" for number in range(10)], "label": "falls", "label_id": 0})
     rows["scores"] = [[0.9, 0.1] if number < right else [0.1, 0.9] for number in range(10)]

@@ -35,8 +35,9 @@ def scored(workspace: Workspace, number: int, right: range) -> Scored:
         }
     )
     evaluation = Evaluation(
-        key=f"e{number}", digest=f"d{number}", path=f"evaluate/e{number}", protocol="val", split_digest="s",
-        top1=len(right) / NUM, top5=1.0, num_scored=NUM, num_videos=NUM, coverage="40 of 40 videos scored",
+        key=f"e{number}", digest=f"d{number}", path=f"evaluate/e{number}", split="val", protocol="val",
+        split_digest="s", top1=len(right) / NUM, top5=1.0, num_scored=NUM, num_videos=NUM,
+        coverage="40 of 40 videos scored",
     )  # fmt: skip
     checkpoint = Checkpoint(
         key="", digest="", path=f"train/t{number}", file="w.safetensors", num_steps=1, num_clips=1, final_loss=0.0

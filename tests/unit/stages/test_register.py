@@ -23,7 +23,7 @@ def scored(toy, workspace, name, right, **training):
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
     )
     evaluation = Evaluation(
-        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s",
+        key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
         top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
     checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
     first = stage.register(checkpoint, evaluation, cache, config, workspace)
-    other = evaluation.model_copy(update={"protocol": "test"})
+    other = evaluation.model_copy(update={"split": "test", "protocol": "test"})
     second = stage.register(checkpoint, other, cache, config, workspace)
     assert (first.version, second.version, second.is_champion) == ("v0001", "v0002", False)
 
