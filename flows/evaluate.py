@@ -91,4 +91,4 @@ def evaluate_checkpoint(
 
 if __name__ == "__main__":
     purpose = "A checkpoint and a folder of labelled videos in, scores out."
-    command_line.run("evaluate", purpose, evaluate_checkpoint)
+    command_line.run("evaluate", purpose, evaluate_checkpoint, ("evaluate", "index", "cache", "clip", "runtime"))

@@ -144,4 +144,5 @@ def check_split(split: str, cached: RecordCache) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run("full", "A folder of labelled videos in, an evaluated and registered network out.", full)
+    purpose = "A folder of labelled videos in, an evaluated and registered network out; tiny makes its own videos."
+    command_line.run("full", purpose, full)
