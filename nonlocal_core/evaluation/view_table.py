@@ -100,7 +100,4 @@ def choose(num: int, wanted: int | None, what: str) -> list[int]:
         return list(range(num))
     if not 1 <= wanted <= num:
         raise InputError(f"{wanted} {what} cannot be taken from {num}: 1 to {num} can")
-    if wanted == 1:
-        return [(num - 1) // 2]
-    steps = wanted - 1
-    return [(2 * (num - 1) * i + steps) // (2 * steps) for i in range(wanted)]
+    return views.spread(num - 1, wanted)

@@ -41,16 +41,19 @@ class Spooled(NamedTuple):
     fps: float
     """0 if the file does not say"""
 
-    def frame(self, file: Path, number: int) -> NDArray[np.uint8]:
-        """One frame of the file.
+    def frames(self, file: Path, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """The frames of the file at `indices`, which may repeat; each is read once.
 
-        Shape:  (height, width, 3), RGB.
+        Shape:  (height, width, 3), RGB, each.
         """
-        start = self.ends[number - 1] if number else 0
+        read: dict[int, NDArray[np.uint8]] = {}
         with file.open("rb") as stream:
-            stream.seek(start)
-            jpeg = np.frombuffer(stream.read(self.ends[number] - start), np.uint8)
-        return encoding.decode(jpeg, self.height, self.width)
+            for number in np.unique(indices).tolist():
+                start = self.ends[number - 1] if number else 0
+                stream.seek(start)
+                jpeg = np.frombuffer(stream.read(self.ends[number] - start), np.uint8)
+                read[number] = encoding.decode(jpeg, self.height, self.width)
+        return [read[number] for number in indices.tolist()]
 
 
 def spool(job: Job) -> Spooled:
