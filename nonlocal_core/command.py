@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from nonlocal_core.errors import as_ours
 
 
-def parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
-    """The parser of `python -m nonlocal_core.NAME`, whose module says what it is for, and how it is called."""
+def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m MODULE`; the module says what it is for, and how it is called."""
     purpose, _, rest = (documentation or "").partition("\n\n")
     return argparse.ArgumentParser(
-        f"python -m nonlocal_core.{name}",
+        f"python -m {module}",
         description=purpose,
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,

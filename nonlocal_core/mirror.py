@@ -226,7 +226,7 @@ def _written(target: Side, path: str) -> Iterator[str]:
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    parser = command.parser("mirror", __doc__)
+    parser = command.parser("nonlocal_core.mirror", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")

@@ -167,7 +167,7 @@ def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    parser = command.parser("prune", __doc__)
+    parser = command.parser("nonlocal_core.prune", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
     given = parser.parse_args(words)

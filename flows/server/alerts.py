@@ -69,7 +69,9 @@ def _put(automation: AutomationCore) -> None:
 
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
-    return command.show(_lines(words))
+    parser = command.parser("flows.server.alerts", __doc__)
+    parser.add_argument("address", nargs="*", help="https://..., or mailtos://... for e-mail")
+    return command.show(_lines(parser.parse_args(words).address))
 
 
 def _lines(words: list[str]) -> Iterator[str]:

@@ -104,8 +104,9 @@ def say(names: Iterable[str]) -> None:
         print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """The exit code, once this process is told to end."""
+    command.parser("flows.server.dead_runs", __doc__).parse_args(words)
     return command.show(_lines())
 
 
@@ -121,4 +122,4 @@ def _lines() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -216,6 +216,9 @@ def start(port: int, folder: Path) -> None:
 
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
+    parser = command.parser("flows.server.serve", __doc__)
+    parser.add_argument("words", nargs="*", metavar="start|stop PORT")
+    words = parser.parse_args(words).words
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what runs in the background ignore Ctrl-C
         signal.signal(number, _told_to_end)
     try:

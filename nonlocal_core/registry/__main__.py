@@ -43,7 +43,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser("registry", __doc__)
+    parser = command.parser("nonlocal_core.registry", __doc__)
     parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
