@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 PORT ?= 4200
 
-.PHONY: run serve stop test check format clean
+.PHONY: run serve stop test chaos check format clean
 
 run: .venv/installed
 	@$(BIN)/python flows/full.py
@@ -17,6 +17,9 @@ stop:
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+chaos: .venv/installed
+	@$(BIN)/python -m pytest tests/chaos
 
 check: .venv/installed
 	@$(BIN)/ruff check .
