@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import commands
 import hypothesis
 import leftovers
 import pytest
@@ -78,3 +79,11 @@ def environment(prefect_server: None) -> dict[str, str]:
     from prefect.settings import PREFECT_API_URL
 
     return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+
+
+@pytest.fixture(scope="session")
+def warm(environment: dict[str, str]) -> Iterator[commands.Warm]:
+    """Runs commands of flows/ that use the tests' server."""
+    started = commands.Warm(environment)
+    yield started
+    started.end()

@@ -1,4 +1,4 @@
-"""Four nights of the week of tests/chaos/test_calendar.py: what each comes to and costs."""
+"""Four nights of the week of tests/chaos/test_week.py: what each comes to and costs."""
 
 from __future__ import annotations
 
