@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 PORT ?= 4200
 
-.PHONY: help run serve stop test check format docs clean
+.PHONY: help run serve stop test chaos check format docs clean
 
 help: ## say what there is, and install nothing (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,10 @@ stop: ## end what `make serve` has started
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: .venv/installed ## run ruff and mypy
+chaos: .venv/installed ## run the campaigns: kills, a week of nights; longer than the tests
+	@$(BIN)/python -m pytest tests/chaos
+
+check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -41,7 +41,7 @@ class InputError(NonlocalError):
 
 
 class DecodeError(InputError):
-    """One video file cannot be read; `status` is what its row in the manifest says."""
+    """One video file cannot be read; `status` becomes the status of its row in the manifest."""
 
     def __init__(self, reason: str, status: str = "unreadable") -> None:
         super().__init__(reason)
@@ -86,8 +86,15 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def as_ours(error: BaseException) -> NonlocalError | None:
+    """An error as one of ours, with a line for a person; None if it is neither ours nor a full disk."""
+    if isinstance(error, NonlocalError):
+        return error
+    return WorkspaceError(FULL_DISK) if is_full_disk(error) else None
+
+
 def is_worth_retrying(error: BaseException) -> bool:
-    """Whether another try may end better: after trouble with files, memory or a native library only."""
+    """Whether another try may succeed: only after an error of files, memory or a native library."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
     return not is_full_disk(error) and isinstance(error, OSError | MemoryError | RuntimeError)
@@ -97,6 +104,6 @@ def all_errors() -> dict[str, type[NonlocalError]]:
     """Every class of the tree by its name, for errors that cross a process boundary."""
 
     def walk(cls: type[NonlocalError]) -> list[type[NonlocalError]]:
-        return [cls] + [found for child in cls.__subclasses__() for found in walk(child)]
+        return [cls] + [error for child in cls.__subclasses__() for error in walk(child)]
 
     return {cls.__name__: cls for cls in walk(NonlocalError)}

@@ -104,7 +104,7 @@ def _expect_its_end(pool: Any) -> None:
 
 
 def check_runner(name: str) -> None:
-    """Nothing, if shards can run there: threads, processes, a cluster of this machine, or one that runs already.
+    """Check that shards can run there: threads, processes, a new cluster on this machine, or a running one.
 
     Raises: ConfigError if there is no such runner, its package is not installed, or no cluster answers.
     """

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import commands
 import hypothesis
 import leftovers
 import pytest
@@ -40,13 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nothing; the folders with the longest files come first, so that at the end no process waits for another."""
+    """Run the folders with the longest files first, so that at the end no process waits for another."""
     items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "training"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Nothing; a training in an earlier test left the process in graph mode, where every network is compiled."""
+    """Leave the graph mode of an earlier test's training, in which every network would be compiled."""
     if mindspore := sys.modules.get("mindspore"):
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
 
@@ -78,3 +79,11 @@ def environment(prefect_server: None) -> dict[str, str]:
     from prefect.settings import PREFECT_API_URL
 
     return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+
+
+@pytest.fixture(scope="session")
+def warm(environment: dict[str, str]) -> Iterator[commands.Warm]:
+    """Runs commands of flows/ that use the tests' server."""
+    started = commands.Warm(environment)
+    yield started
+    started.end()

@@ -21,8 +21,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.server import dead_runs
 from flows.server.dead_runs import POOLS
-from flows.server.lifeline import children, end_with_us
-from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core import command
+from nonlocal_core.errors import ChildError, ConfigError
+from nonlocal_core.process.lifeline import children, end_with_us
 
 HOME = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -44,7 +45,7 @@ class Service(NamedTuple):
 
 
 def serve(port: int, folder: Path) -> None:
-    """Nothing; everything runs until this process is told to end.  The folder gets the logs.
+    """Run a server and its services until this process is told to end.  Their logs go to the folder.
 
     Raises: ConfigError if the port is taken; ChildError if something does not start or keep running.
     """
@@ -135,7 +136,7 @@ def _wait_for(url: str, server: Service) -> None:
 
 
 def _keep_running(services: list[Service], port: int) -> None:
-    """Nothing; what died is started again, and what ran in it is ended."""
+    """Start what died again, and end the runs that it left."""
     runs: dict[str, set[int]] = {}
     watch, looked_s = dead_runs.Watch(), 0.0
     while True:
@@ -159,7 +160,7 @@ def _keep_running(services: list[Service], port: int) -> None:
 
 
 def _end(service: Service) -> None:
-    """Nothing; a worker would wait for its runs, so these are told to end first, and keep their work."""
+    """End a service; its runs first, which keep their work, because a worker would wait for them."""
     runs = children(service.process.pid)
     for run in runs:
         os.kill(run, signal.SIGTERM)
@@ -175,7 +176,7 @@ def _end(service: Service) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Nothing; what runs in the background has ended."""
+    """End what runs in the background, and wait for it."""
     with (folder / "pid").open("a+") as file:
         if _is_free(file.fileno()):
             print("nothing is running")
@@ -199,7 +200,7 @@ def _told_to_end(*_: object) -> NoReturn:
 
 
 def start(port: int, folder: Path) -> None:
-    """Nothing, if it runs already; else everything runs until this process is told to end.
+    """Serve until this process is told to end, unless the folder's server runs already.
 
     Raises: as `serve`.
     """
@@ -215,6 +216,9 @@ def start(port: int, folder: Path) -> None:
 
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
+    parser = command.parser("flows.server.serve", __doc__)
+    parser.add_argument("words", nargs="*", metavar="start|stop PORT")
+    words = parser.parse_args(words).words
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what runs in the background ignore Ctrl-C
         signal.signal(number, _told_to_end)
     try:
@@ -226,11 +230,10 @@ def main(words: list[str]) -> int:
             stop(folder)
         else:
             start(int(words[1]), folder)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("ended")
+    except Exception as error:
+        return command.failed(error)
     return 0
 
 

@@ -16,7 +16,7 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:
-    """Nothing; a deployment is found by its own name, if only one has it."""
+    """Let Prefect's commands find a deployment by its own name, if only one has it."""
     if sys.argv[1:2] not in (["deployment"], ["deployments"]):
         return
     from prefect.client.orchestration import PrefectClient

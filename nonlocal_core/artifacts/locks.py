@@ -1,4 +1,4 @@
-"""Locks between processes: a lock dies with its holder, and who waits says for whom."""
+"""Locks between processes: a lock ends with its holder, and a process that waits logs for whom."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SAY_EVERY_S = 30
 
 
 @contextlib.contextmanager
-def held(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a name in a folder; waits, and says for whom, while another process holds it."""
+def hold(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a name in a folder; while another process holds it, wait and log which one."""
     lock = FileLock(folder / f"{name}.lock", mode=0o666)
     holder = folder / f"{name}.holder"
     waits = False
@@ -30,7 +30,7 @@ def held(folder: Path, name: str) -> Iterator[None]:
             log.info("waiting for %s, which holds %s", _read(holder), name)
             waits = True
     try:
-        holder.unlink(missing_ok=True)  # of another user, who was killed
+        holder.unlink(missing_ok=True)  # left by a killed process, maybe of another user
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
@@ -41,5 +41,5 @@ def held(folder: Path, name: str) -> Iterator[None]:
 def _read(holder: Path) -> str:
     try:
         return holder.read_text()
-    except OSError:  # it is just taking or leaving the lock
+    except OSError:  # it has not written the file yet, or has just removed it
         return "another process"

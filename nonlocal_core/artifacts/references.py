@@ -1,10 +1,10 @@
-"""What stages hand each other: small frozen records that name a finished artifact, never files or tables."""
+"""References: small frozen records by which stages hand each other artifacts, never files or tables."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from nonlocal_core.config.sections import CacheConfig
 
@@ -16,7 +16,7 @@ class Frozen(BaseModel):
 
 
 class Reference(Frozen):
-    """A finished artifact: what was asked, what came out, where it lies."""
+    """A finished artifact: the key of what was asked, the digest of what came out, and where it lies."""
 
     stage: ClassVar[str]
     key: str
@@ -25,8 +25,22 @@ class Reference(Frozen):
     """folder, relative to the workspace"""
 
 
+class Provenance(BaseModel):
+    """How an artifact was made; each stage adds what it read."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    created_at: str = ""
+    host: str = ""
+    python: str = ""
+    version: str = ""
+    code: str = ""
+    seconds: float | None = None
+    """None: not measured"""
+
+
 class Manifest(Reference):
-    """One row a video: `ROWS`, and the label ids: `LABELS`."""
+    """The indexed videos: a table with one row a video (`ROWS`), and the label ids (`LABELS`)."""
 
     stage: ClassVar[str] = "index"
     ROWS: ClassVar[str] = "manifest.parquet"
@@ -39,7 +53,7 @@ class Manifest(Reference):
 
 
 class RecordCache(Reference):
-    """A manifest's videos with label and split, and which of them can be decoded; the frames lie in a store."""
+    """A manifest's videos with label, split and whether they can be decoded; the frames lie in a store."""
 
     stage: ClassVar[str] = "cache"
     VIDEOS: ClassVar[str] = "videos.parquet"
@@ -52,18 +66,22 @@ class RecordCache(Reference):
     """where the videos lie today; in no key"""
     manifest_digest: str
     split_digests: dict[str, str]
-    """content and labels of each split, however they are cached"""
+    """digest of the content and labels of each split, the same however they are cached"""
     num_videos: int
     num_ok: int
     num_frames: int
     num_bytes: int
-    """of its frames in the store"""
+    """size of its frames in the store"""
 
 
 class Checkpoint(Reference):
-    """Weights that describe themselves."""
+    """Weights that describe themselves, and what a person sees of their training."""
 
     stage: ClassVar[str] = "train"
+    WEIGHTS: ClassVar[str] = "weights.safetensors"
+    LOG: ClassVar[str] = "log.jsonl"
+    EPOCHS: ClassVar[str] = "epochs.jsonl"
+    CURVES: ClassVar[str] = "curves.png"
     file: str
     """file name inside the folder"""
     num_steps: int
@@ -75,6 +93,12 @@ class Evaluation(Reference):
     """Scores of every video of a split, and what they come to."""
 
     stage: ClassVar[str] = "evaluate"
+    VIEWS: ClassVar[str] = "views.parquet"
+    SCORES: ClassVar[str] = "scores.parquet"
+    METRICS: ClassVar[str] = "metrics.json"
+    REPORT: ClassVar[str] = "report.md"
+    split: str
+    """train, val, test, or all"""
     protocol: str
     """split, views and crop, as text"""
     split_digest: str
@@ -83,9 +107,19 @@ class Evaluation(Reference):
     num_scored: int
     num_videos: int
     coverage: str = ""
-    """what every figure is of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
+    """the videos behind every figure: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
     loss: float | None = None
     mean_class_accuracy: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, fields: Any) -> Any:
+        # Earlier versions wrote the split as the first word of the protocol only, and no coverage.
+        if not isinstance(fields, dict):
+            return fields
+        scored = f"{fields.get('num_scored')} of {fields.get('num_videos')} videos scored"
+        split = str(fields.get("protocol", "")).partition(",")[0]
+        return {"split": split, **fields, "coverage": fields.get("coverage") or scored}
 
 
 class Entry(Reference):

@@ -1,11 +1,12 @@
-"""The workspace that artifacts live in: finds what is finished, builds what is not, and locks while it does.
+"""The workspace: the folder of all artifacts, which are found if they are finished, and else built under a lock.
 
     WORKSPACE/index/KEY/      a finished artifact: its files and, written last, artifact.json
     WORKSPACE/index/KEY.partial/  one that is being built, or was when its process died
-    WORKSPACE/records/KEY/    decoded videos, which caches share (data/store.py)
-    WORKSPACE/.locks/         who is building what; a lock dies with its process
+    WORKSPACE/records/KEY/    decoded videos, which caches share (data/records/store.py)
+    WORKSPACE/.locks/         locks of what is being built; a lock ends with its process
 
-A key says what was asked, a digest what came out.  Stages hand each other references, never files or tables.
+A key is a hash of what was asked for, a digest one of what came out.  Stages hand each other
+references, never files or tables.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, TypeVar
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts import locks
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import publish, remove_unfinished, write_json
 from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
@@ -97,22 +98,21 @@ class Workspace:
         provenance: dict[str, Any],
         began: float | None = None,
     ) -> R:
-        """The artifact of this key: the finished one, or the one that `make(folder)` builds now.
+        """The artifact of this key: the finished one if there is one, else the one that `make(folder)` builds.
 
         `make` gets the partial folder with whatever an earlier, killed process left in it.
-        Its time counts from `began` on (seconds since 1970), if work was done for it before.
+        The recorded time counts from `began` (seconds since 1970), if work for it began before this call.
         """
-        if found := self.find(kind, key):
+        if finished := self.find(kind, key):
             log.info("%s %s is finished already", kind.stage, key)
-            return found
+            return finished
         with self.locked(f"{kind.stage}-{key}"):
-            if found := self.find(kind, key):
-                return found
+            if finished := self.find(kind, key):
+                return finished
             began = time.time() if began is None else began
             folder = self.partial(kind, key)
             reference = make(folder)
-            for unfinished in folder.glob("*.tmp*"):  # of a write that was cut
-                unfinished.unlink()
+            remove_unfinished(folder)
             artifact = {
                 "reference": reference.model_dump(mode="json"),
                 "files": _sizes(folder),
@@ -126,23 +126,23 @@ class Workspace:
             final = self.root / kind.stage / key
             if final.exists():  # without artifact.json or with files missing, so it does not exist
                 shutil.rmtree(final)
-            folder.rename(final)
+            publish(folder, final)
             return reference
 
     def provenance(self, reference: Reference) -> dict[str, Any]:
-        """What is known of how an artifact was made."""
-        made: dict[str, Any] = json.loads((self.path(reference) / ARTIFACT_FILE).read_text())["provenance"]
-        return made
+        """How an artifact was made, from its artifact.json."""
+        provenance: dict[str, Any] = json.loads((self.path(reference) / ARTIFACT_FILE).read_text())["provenance"]
+        return provenance
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the named lock; waits, and says for whom, while another process holds it."""
-        with locks.held(self.root / ".locks", name):
+        """Hold the named lock; while another process holds it, wait and log which one."""
+        with locks.hold(self.root / ".locks", name):
             yield
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """The files of an artifact with their sizes, without the one that says what it is."""
+    """The names and sizes of an artifact's files, without artifact.json."""
     return {file.name: file.stat().st_size for file in folder.iterdir() if file.name != ARTIFACT_FILE}
 
 
@@ -157,7 +157,7 @@ def _circumstances() -> dict[str, object]:
 
 
 def code_version() -> str:
-    """The commit that the code was run from, with `-dirty` if it was changed; else the package's version."""
+    """The commit that the code runs from, with `-dirty` if it was changed; without git the package's version."""
     here = Path(__file__).parent
     try:
         command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]

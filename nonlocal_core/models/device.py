@@ -33,7 +33,7 @@ def use(runtime: RuntimeConfig) -> str:
     """
     wanted = find(runtime)
     if "RANK_ID" not in os.environ:  # the processes of several devices share what their stage holds
-        device_locks.hold(wanted, 1, runtime)
+        device_locks.reserve(wanted, 1, runtime)
     if wanted == "CPU":
         # MindSpore hands every kernel from thread to thread, and the threads spin while they wait.  With few
         # cores they keep each other from working: a step takes 3 to 15 times as long.

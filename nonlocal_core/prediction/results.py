@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.files import write_atomically, write_json
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ConfigError, InputError
@@ -44,9 +44,10 @@ class Request(Frozen):
 
 
 def check(request: Request) -> None:
-    """Nothing, if a request makes sense before anything is looked at.
+    """Check a request before any video is read.
 
-    Raises: ConfigError that says what does not; InputError if there is no such video or folder, or no registry.
+    Raises: ConfigError that names a setting that does not fit; InputError if there is no such video or folder,
+            or no registry.
     """
     if not request.source.exists():
         raise InputError(f"there is no video or folder {request.source}")
@@ -128,9 +129,9 @@ class Predictions(Frozen):
 
 
 def check_out(path: Path | None) -> None:
-    """Nothing, if predictions can be written as that file's name asks.
+    """Check that predictions can be written in the format that a file's name ends with.
 
-    Raises: ConfigError that says which endings there are.
+    Raises: ConfigError that lists the possible endings.
     """
     if path is not None and path.suffix not in SUFFIXES:
         raise ConfigError(f"out={path}: name a file that ends with {' or '.join(SUFFIXES)}")
@@ -148,9 +149,7 @@ def write(predictions: Predictions, path: Path) -> None:
         if path.suffix == ".json":
             write_json(path, predictions.model_dump(mode="json"))
             return
-        buffer = pa.BufferOutputStream()
-        pq.write_table(_table(predictions), buffer)
-        write_atomically(path, buffer.getvalue().to_pybytes())
+        tables.write(_table(predictions), path)
     except OSError as error:
         raise InputError(f"out={path} cannot be written: {error.strerror}") from None
 

@@ -1,7 +1,7 @@
-"""The libraries of CUDA 11, which MindSpore needs for a GPU and does not bring along.
+"""Load the CUDA 11 libraries that MindSpore needs for a GPU and does not ship.
 
 `pip install '.[gpu]'` brings them as wheels, in folders that no loader looks into: they are loaded by name before
-MindSpore is imported.  Where they are installed on the machine itself, MindSpore finds them alone.
+MindSpore is imported.  MindSpore itself finds those that are installed on the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nonlocal_core.config.sections import RuntimeConfig
 
 log = logging.getLogger(__name__)
 
-LIBRARIES = (  # each one needs those before it
+LIBRARIES = (  # each needs those before it
     "cuda_runtime/lib/libcudart.so.11.0",
     "cuda_nvrtc/lib/libnvrtc.so.11.2",
     "cublas/lib/libcublasLt.so.11",
@@ -37,19 +37,19 @@ LIBRARIES = (  # each one needs those before it
 """below the folder `nvidia` of the wheels"""
 DRIVER = "libcuda.so.1"
 CACHE_BYTES = 4 << 30
-"""what a card that is newer than MindSpore's kernels compiles at first is kept, so that it is done once"""
+"""size of the cache of compiled kernels: a card that MindSpore's kernels are too old for compiles them once"""
 
 
 def wheels() -> list[Path]:
     """The folders that wheels have put libraries into."""
-    found = importlib.util.find_spec("nvidia")
-    return [Path(folder) for folder in found.submodule_search_locations or ()] if found else []
+    package = importlib.util.find_spec("nvidia")
+    return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
 def load(runtime: RuntimeConfig) -> list[str]:
-    """The libraries that were loaded from wheels, for MindSpore to find when it is imported after this.
+    """The names of the libraries that this loads from wheels; MindSpore finds them if it is imported afterwards.
 
-    Nothing is loaded for a CPU or Ascend, or if there are no wheels.
+    None are loaded for a CPU or Ascend, or if there are no wheels.
     """
     folders = wheels()
     if runtime.device not in ("auto", "GPU") or not folders or "mindspore" in sys.modules:
@@ -73,7 +73,7 @@ def load(runtime: RuntimeConfig) -> list[str]:
 
 
 def missing() -> list[str]:
-    """The libraries that are neither in wheels nor where the loader looks."""
+    """The names of the libraries that are neither in wheels nor found by the loader."""
     folders = wheels()
     return [
         Path(library).name

@@ -1,4 +1,4 @@
-"""A GPU or Ascend device is used by one run at a time on a host; the next one waits, and says for whom.
+"""Locks of devices: one run at a time uses a GPU or Ascend device of a host; the next waits, and logs for whom.
 
 The lock of a device belongs to the process that computes on it, from the first use until it ends, however that
 happens: MindSpore gives its memory back no sooner.
@@ -20,10 +20,10 @@ VISIBLE = {"GPU": "CUDA_VISIBLE_DEVICES", "Ascend": "ASCEND_RT_VISIBLE_DEVICES"}
 _held: dict[Path, contextlib.ExitStack] = {}
 
 
-def hold(target: str, count: int, runtime: RuntimeConfig) -> None:
-    """Nothing; the first `count` devices of a kind are this process's until it ends.
+def reserve(target: str, count: int, runtime: RuntimeConfig) -> None:
+    """Reserve the first `count` devices of a kind for this process until it ends.
 
-    The CPU is shared, unless runtime.slots_dir is named.
+    The CPU is shared by all processes, unless runtime.slots_dir is set.
 
     Raises: ConfigError if the folder of the locks cannot be written.
     """
@@ -37,7 +37,7 @@ def hold(target: str, count: int, runtime: RuntimeConfig) -> None:
         for name in _names(target, count):  # all runs take them in this order, so none waits for another in turn
             if folder / name not in _held:
                 stack = contextlib.ExitStack()
-                stack.enter_context(locks.held(folder, name))
+                stack.enter_context(locks.hold(folder, name))
                 _held[folder / name] = stack
     except OSError as error:
         raise ConfigError(
@@ -46,7 +46,7 @@ def hold(target: str, count: int, runtime: RuntimeConfig) -> None:
 
 
 def _names(target: str, count: int) -> list[str]:
-    """What the devices are called on this host, lowest number first."""
+    """The names of the devices' locks on this host, lowest number first."""
     visible = os.environ.get(VISIBLE.get(target, ""), "")
     numbers = visible.split(",") if visible else [str(number) for number in range(count)]
     if target == "CPU":

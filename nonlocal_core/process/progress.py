@@ -1,7 +1,7 @@
-"""How far a stage is, told through logging: whoever watches is a handler.
+"""The progress of a stage, reported through logging.
 
-Every change is a record of the logger `TICKS` with a `progress` attribute, for bars; it reaches only handlers that
-are attached there.  A line for people follows every `LINE_EVERY_S` seconds and at the end.
+For progress bars, every change is a record with a `progress` attribute in the logger `TICKS`, which only handlers
+attached to it see.  For people, a line is logged every `LINE_EVERY_S` seconds and at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TICK_EVERY_S = 0.2
 
 
 class Progress:
-    """Counts towards a total and says so now and then."""
+    """A count towards a total, which is reported now and then."""
 
     def __init__(self, stage: str, what: str, total: int, unit: str, done: int = 0):
         self.stage, self.what, self.total, self.unit = stage, what, total, unit
@@ -30,7 +30,7 @@ class Progress:
         self.tick_s = 0.0
 
     def advance(self, count: int = 1, figures: str = "") -> None:
-        """Count on; `figures` is what a person wants to see beside the bar."""
+        """Add to the count; `figures` is a text to show beside it."""
         self.done += count
         now_s = time.monotonic()
         ended = self.done >= self.total

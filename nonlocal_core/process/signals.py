@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait for the end of a step."""
+"""Let Ctrl-C and SIGTERM wait for the end of a step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SAME_SIGNAL_S = 2.0
 
 @contextlib.contextmanager
 def stop_between_steps() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets instead of cutting a step in two; another one, later, cuts.
+    """An event that Ctrl-C or SIGTERM sets instead of interrupting a step; a second signal, later, interrupts it.
 
-    A Ctrl-C comes twice at once: from the terminal, and from the parent process, which passes it on.
+    One Ctrl-C arrives twice: from the terminal, and from the parent process, which passes it on.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -27,14 +27,14 @@ def stop_between_steps() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    asked_s = float("inf")
+    requested_s = float("inf")
 
     def request(number: int, frame: object) -> None:
-        nonlocal asked_s
+        nonlocal requested_s
         if not stop.is_set():
-            asked_s = time.monotonic()
+            requested_s = time.monotonic()
             stop.set()
-        elif time.monotonic() - asked_s > SAME_SIGNAL_S:
+        elif time.monotonic() - requested_s > SAME_SIGNAL_S:
             raise KeyboardInterrupt
 
     for number in before:

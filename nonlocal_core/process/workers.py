@@ -1,7 +1,7 @@
-"""Run a function over items in a worker process that a bad item may crash or hang.
+"""Run a function over items in a worker process, which a bad item may crash or hang.
 
-A decoder that crashes or hangs on one file takes its worker with it, never the stage: the item is given up with a
-reason, and a new worker goes on with the rest.  The worker dies with its parent.
+A decoder that crashes or hangs on one file ends its worker, never the stage: the item is given up with a reason,
+and a new worker goes on with the rest.  The worker dies with its parent.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
-from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+from nonlocal_core.errors import ChildError
+from nonlocal_core.process import messages
+from nonlocal_core.process.lifeline import die_with
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -30,13 +31,13 @@ START_S = 120.0
 """seconds that a worker gets to import what it needs"""
 BEAT_S = 0.2
 LEAVE_S = 10.0
-"""seconds that an interrupted pool gets to end, once its processes are gone"""
+"""seconds that an interrupted pool gets to end once its processes are killed"""
 TRIES = 2
-"""a crash may have another cause than its item, such as too little memory: it gets a second worker"""
+"""a crash may have another cause than its item, such as too little memory: the item gets a second worker"""
 
 
 class Lost(NamedTuple):
-    """What comes back for an item that its worker did not survive."""
+    """The result of an item that crashed or hung its worker."""
 
     reason: str
 
@@ -46,8 +47,8 @@ def each(
 ) -> Generator[T | Lost, None, None]:
     """What `function(item)` returns for each item, in order, or `Lost`.
 
-    The function is one of a module, and calls `alive()` after each `unit` where it works for long: an item is lost
-    after `timeout_s` without a sign of life.
+    The function must belong to a module.  Where it works for long it calls `alive()` after each `unit`: an item is
+    lost after `timeout_s` without such a sign of life.
 
     Raises: the NonlocalError that the function raised; ChildError for any other exception, or when stopped.
     """
@@ -74,15 +75,15 @@ def each(
 
 _stopped = threading.Event()
 _workers: set[_Worker] = set()
-"""that live, of all threads"""
+"""the running workers of all threads"""
 
 
 @contextlib.contextmanager
 def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
-    """The pool, entered: Ctrl-C or SIGTERM ends at once what `each` does in its threads, and its processes.
+    """Enter a pool so that Ctrl-C or SIGTERM ends its processes, and `each` in its threads, at once.
 
-    Leaving a pool waits for its threads, and a shard may take hours.  A pool whose processes were killed may wait
-    for ever.
+    Leaving a pool waits for its threads, where a shard may take hours.  A pool whose processes were killed may
+    wait for ever.
     """
     with contextlib.ExitStack() as stack:
         entered = stack.enter_context(pool)
@@ -107,11 +108,11 @@ def _leave(pool: contextlib.ExitStack) -> None:
 
 
 _last_beat_s = 0.0
-_beat: Callable[[], None] | None = None  # outside of a worker nobody waits
+_beat: Callable[[], None] | None = None  # None outside of a worker, where nobody waits for a sign of life
 
 
 def alive() -> None:
-    """A sign of life from inside a function that `each` calls."""
+    """Give a sign of life from inside a function that `each` calls."""
     global _last_beat_s
     now_s = time.monotonic()
     if _beat and now_s - _last_beat_s >= BEAT_S:
@@ -120,25 +121,25 @@ def alive() -> None:
 
 
 class _Worker:
-    """A process that waits for items of one function."""
+    """A process that calls one function with the items that it receives."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.connection, theirs = Pipe()
-        # The worker holds the other end of this one: it closes when this process dies, and the worker dies of it.
-        self.lifeline, held = os.pipe()[::-1]
+        self.connection, worker_end = Pipe()
+        # This end closes when this process dies; the worker, which holds the other end, then dies too.
+        self.lifeline, worker_lifeline = os.pipe()[::-1]
         main = "from nonlocal_core.process.workers import main; main()"
-        command = [sys.executable, "-c", main, str(theirs.fileno()), str(held)]
+        command = [sys.executable, "-c", main, str(worker_end.fileno()), str(worker_lifeline)]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno(), held],
+            pass_fds=[worker_end.fileno(), worker_lifeline],
             start_new_session=True,  # a terminal's Ctrl-C is the parent's to handle
         )
         _workers.add(self)
-        theirs.close()
-        os.close(held)
+        worker_end.close()
+        os.close(worker_lifeline)
         try:
             self.connection.send((function.__module__, function.__qualname__))
             ready = self.connection.poll(START_S) and self.connection.recv() == ("ready", None)
@@ -149,17 +150,13 @@ class _Worker:
             raise ChildError(f"the worker of {function.__name__} did not start: run again", not _stopped.is_set())
 
     def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
-        """The outcome of one item, and whether a lost one deserves another try."""
+        """The outcome of one item and, if it is lost, whether it gets another try."""
         try:
             self.connection.send(item)
             while self.connection.poll(timeout_s):
                 kind, value = self.connection.recv()
-                if kind == "result":
-                    return value, False
-                if kind == "error":
-                    raise all_errors()[value[0]](value[1])
-                if kind == "raised":
-                    raise ChildError(*value)
+                if kind != "alive":
+                    return messages.result_of(kind, value), False
         except (EOFError, ConnectionError):
             return Lost(f"crashes the decoder ({self._death()})"), True
         return Lost(f"hangs the decoder: no {unit} for {timeout_s:g} s"), False
@@ -177,17 +174,11 @@ class _Worker:
         return signal.Signals(-code).name if code < 0 else f"code {code}"
 
 
-def _die_with(lifeline: int) -> None:
-    """Wait for the parent's end of the pipe to close: the parent is gone."""
-    os.read(lifeline, 1)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def main() -> None:
-    """The worker's side: items come in, outcomes go out."""
+    """Run as the worker: receive items, send outcomes."""
     global _beat
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
-    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    die_with(lifeline)
     module, name = connection.recv()
     function = getattr(importlib.import_module(module), name)
     _beat = lambda: connection.send(("alive", None))  # noqa: E731
@@ -197,10 +188,4 @@ def main() -> None:
             item = connection.recv()
         except EOFError:
             return
-        try:
-            connection.send(("result", function(item)))
-        except NonlocalError as error:
-            connection.send(("error", (type(error).__name__, str(error))))
-        except Exception as error:
-            text = "".join(traceback.format_exception(error))
-            connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))
+        messages.answer(connection, function, item)

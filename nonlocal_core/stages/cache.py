@@ -27,7 +27,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
-from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import DamagedError, InputError, WorkspaceError, as_ours
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
 
@@ -160,7 +160,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
             with closing(outcomes):
                 store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
         except OSError as error:
-            raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
+            raise as_ours(error) or error from None
         finally:
             fetch.remove_orphans()
 
@@ -229,7 +229,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
 
 def _check_labels(rows: pd.DataFrame, manifest: Manifest, workspace: Workspace) -> None:
-    """Nothing, if the rows and the label ids beside them are what index made: JSON has no checksum."""
+    """Check by the manifest's digest that its rows and labels.json are what index wrote: JSON has no checksum."""
     file = workspace.path(manifest) / Manifest.LABELS
     try:
         labels = [*json.loads(file.read_bytes())]

@@ -16,6 +16,8 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import remove_unfinished
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
@@ -139,7 +141,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     """The state to go on from, the function that averages it, and what its checkpoint says."""
     train = training.config.train
     if training.ranks.is_first:
-        checkpoint.remove_unfinished(training.folder)
+        remove_unfinished(training.folder)
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
@@ -233,7 +235,7 @@ def _hand_on(training: Run, state: State, described: Description, judge: Judge) 
         weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
     if not training.ranks.is_first:
         return described
-    checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
+    checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
     found = _handed_on(training)
     assert found is not None, "it was just written"
     return found
@@ -241,7 +243,7 @@ def _hand_on(training: Run, state: State, described: Description, judge: Judge) 
 
 def _handed_on(training: Run) -> Description | None:
     """What the weights of a training that has ended say; it may have been killed before it could tidy up."""
-    file = training.folder / checkpoint.WEIGHTS_FILE
+    file = training.folder / Checkpoint.WEIGHTS
     if not file.exists():
         return None
     try:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import Warm
 
 from flows.ablate import ablate
 from nonlocal_core.artifacts.workspace import Workspace
@@ -119,14 +117,11 @@ def test_what_cannot_be_compared_is_refused(names: list[str], overrides: dict[st
         variants(names, overrides)
 
 
-def test_a_mistake_is_one_clear_line() -> None:
+def test_a_mistake_is_one_clear_line(warm: Warm) -> None:
     for words, said in (
         (["2a", "checkpoint=v0001"], "error: ablate.py has no checkpoint=: --help lists what it has"),
         (["2a", "train.epoch=2"], "error: there is no setting 'train.epoch': did you mean train.epochs"),
     ):
-        done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "flows" / "ablate.py"), *words],
-            cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = warm.run("ablate", *words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert done.stderr.startswith(said)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import Warm
 
 from flows.full import full
 from nonlocal_core.data.layouts.toy import make_toy_videos
@@ -26,10 +27,11 @@ def videos_dir(tmp_path: Path) -> Path:
     return make_toy_videos(tmp_path / "videos", num_videos=8)
 
 
-def fails(environment: dict[str, str], *words: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [*FULL, *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
-    )
+def fails(warm: Warm, *words: str) -> tuple[int, str]:
+    return failed(warm.run("full", *words))
+
+
+def failed(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode != 0
     assert len(errors) == 1, done.stderr
@@ -52,94 +54,93 @@ def fails(environment: dict[str, str], *words: str) -> tuple[int, str]:
         (["train.epochs=2", "train.seed=1", "train.epochs=3"], "train.epochs is given twice, '2' and '3'"),
     ],
 )
-def test_wrong_settings(words: list[str], said: str) -> None:
-    code, error = fails(dict(os.environ), *words)
+def test_wrong_settings(warm: Warm, words: list[str], said: str) -> None:
+    code, error = fails(warm, *words)
     assert code == 2
     assert said in error
 
 
-def test_videos_are_asked_for(environment: dict[str, str], tmp_path: Path) -> None:
-    code, error = fails(environment, "nl_i3d_r50_8x8", f"workspace_dir={tmp_path}")
+def test_videos_are_asked_for(warm: Warm, tmp_path: Path) -> None:
+    code, error = fails(warm, "nl_i3d_r50_8x8", f"workspace_dir={tmp_path}")
     assert code == 3
     assert "videos_dir=DIR" in error
 
 
 def test_a_prefect_server_that_does_not_answer(environment: dict[str, str], tmp_path: Path) -> None:
     nobody = {**environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    assert "no Prefect server answers at http://127.0.0.1:9/api" in fails(nobody, f"workspace_dir={tmp_path}")[1]
+    command = [*FULL, f"workspace_dir={tmp_path}"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=nobody, capture_output=True, text=True, timeout=120)
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in failed(done)[1]
 
 
-def test_no_videos(environment: dict[str, str], tmp_path: Path) -> None:
+def test_no_videos(warm: Warm, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("empty", "missing"):
-        code, error = fails(environment, f"videos_dir={tmp_path / folder}", f"workspace_dir={tmp_path / 'w'}")
+        code, error = fails(warm, f"videos_dir={tmp_path / folder}", f"workspace_dir={tmp_path / 'w'}")
         assert code == 3
         assert folder in error
 
 
-def test_one_class(environment: dict[str, str], videos_dir: Path) -> None:
+def test_one_class(warm: Warm, videos_dir: Path) -> None:
     for label in ("falls", "rises", "grows"):
         shutil.rmtree(videos_dir / label)
-    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    code, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
     assert code == 3
     assert "shrinks" in error
 
 
-def test_a_train_split_of_copies_of_val(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+def test_a_train_split_of_copies_of_val(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         shutil.copytree(videos_dir, tmp_path / "split" / split)
-    code, error = fails(environment, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
+    code, error = fails(warm, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
     assert code == 3
     assert "the train split has no video that can be used (8 are copies of videos of val or test)" in error
 
 
-def test_one_video_a_class(environment: dict[str, str], videos_dir: Path) -> None:
+def test_one_video_a_class(warm: Warm, videos_dir: Path) -> None:
     for video in videos_dir.glob("*/*.mp4"):
         if int(video.stem.removeprefix("toy-")) >= 4:
             video.unlink()
-    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    code, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
     assert code == 3
     assert "no label has two different videos" in error
 
 
-def test_a_list_with_a_mistake(environment: dict[str, str], videos_dir: Path) -> None:
+def test_a_list_with_a_mistake(warm: Warm, videos_dir: Path) -> None:
     (videos_dir / "train.txt").write_text("falls/toy-0000.mp4 0\nfalls/toy-0004.mp4 0 0.9 0.1\n")
-    code, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
+    code, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir.parent / 'w'}")
     assert code == 3
     assert "train.txt:2: from 0.9 to 0.1 is no part of a video" in error
 
 
-def test_an_empty_val_split(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+def test_an_empty_val_split(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(videos_dir, tmp_path / "split" / "train")
     (tmp_path / "split" / "val" / "falls").mkdir(parents=True)
-    code, error = fails(environment, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
+    code, error = fails(warm, f"videos_dir={tmp_path / 'split'}", f"workspace_dir={tmp_path / 'w'}")
     assert code == 3
     assert "val" in error
 
 
-def test_a_workspace_that_cannot_be_written(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+def test_a_workspace_that_cannot_be_written(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    code, error = fails(
-        environment, f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'file' / 'workspace'}"
-    )
+    code, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'file' / 'workspace'}")
     assert code == 4
     assert "workspace_dir=DIR" in error
 
 
-def test_help_names_presets_and_settings_with_their_units() -> None:
-    done = subprocess.run([*FULL, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+def test_help_names_presets_and_settings_with_their_units(warm: Warm) -> None:
+    done = warm.run("full", "--help")
+    assert done.returncode == 0
     for text in ("nl_i3d_r50_32x2", "videos_dir=", "train.epochs=", "cache.short_side=256", "(pixels)"):
         assert text in done.stdout
 
 
-def test_a_mistake_leaves_finished_work_alone(
-    environment: dict[str, str], videos_dir: Path, tmp_path: Path
-) -> None:
+def test_a_mistake_leaves_finished_work_alone(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:
     """Too many bad videos stop the run; allowing them goes on with what was found out."""
     for number in range(4):
         (videos_dir / "falls" / f"bad{number}.mp4").write_text("text")
     words = (f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}")
-    _, error = fails(environment, *words)
+    _, error = fails(warm, *words)
     assert "4 of 12" in error
     assert "runtime.max_unreadable=" in error
     (part,) = (tmp_path / "w" / "index" / "known").iterdir()
@@ -191,30 +192,15 @@ def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tm
 
 
 def test_two_first_runs_at_once_make_the_toy_videos_once(environment: dict[str, str], tmp_path: Path) -> None:
-    words = [f"workspace_dir={tmp_path / 'w'}", "train.epochs=1", "evaluate.num_clips=1"]
+    command = [sys.executable, str(REPOSITORY / "flows" / "prepare.py"), "tiny", f"workspace_dir={tmp_path / 'w'}"]
     runs = [
-        subprocess.Popen(
-            [*FULL, "tiny", *words], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     said = [run.communicate(timeout=200)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert all("240 used, 0 quarantined" in text for text in said)
-    assert [folder.name for folder in (tmp_path / "w" / "registry").glob("v*")] == ["v0001"]
-
-
-def test_sigterm_ends_everything(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
-    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
-    process = subprocess.Popen([*FULL, *words], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
-    started_s = time.monotonic()
-    while not list((tmp_path / "w").glob("train/*.partial/log.jsonl")):
-        assert process.poll() is None
-        assert time.monotonic() - started_s < 120
-        time.sleep(0.2)
-    process.terminate()
-    assert process.wait(40) == 143
-    assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
+    assert len(list((tmp_path / "w").glob("cache/*/artifact.json"))) == 1
 
 
 def test_sigterm_to_the_whole_group_is_one_stop(
@@ -262,8 +248,8 @@ def test_the_server_of_a_command_that_is_killed_ends_too(tmp_path: Path) -> None
         time.sleep(0.1)
 
 
-def test_no_empty_paths_and_no_workspace_among_the_videos(environment: dict[str, str], videos_dir: Path) -> None:
-    assert "videos_dir= names nothing" in fails(environment, "videos_dir=")[1]
-    assert "there is no runner 'thread'" in fails(environment, "runner=thread")[1]
-    _, error = fails(environment, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir / 'workspace'}")
+def test_no_empty_paths_and_no_workspace_among_the_videos(warm: Warm, videos_dir: Path) -> None:
+    assert "videos_dir= names nothing" in fails(warm, "videos_dir=")[1]
+    assert "there is no runner 'thread'" in fails(warm, "runner=thread")[1]
+    _, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir / 'workspace'}")
     assert "lies inside" in error

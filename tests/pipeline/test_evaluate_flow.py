@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
+from commands import Warm
 
 from flows.evaluate import Scored, evaluate_checkpoint
 from nonlocal_core import scores
@@ -76,12 +75,11 @@ def test_the_champion_on_other_videos(start: Start, tmp_path: Path) -> None:
 
 
 def test_from_the_command_line_an_entry_is_found_scored(
-    start: Start, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    start: Start, warm: Warm, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = _written(start.workspace.root / "evaluate")
-    done = _run(
-        environment,
-        "flows/evaluate.py",
+    done = warm.run(
+        "evaluate",
         *("checkpoint=v0001", f"videos_dir={start.videos_dir}", f"workspace_dir={start.workspace.root}"),
         *(f"{key}={value}" for key, value in EVALUATED.items()),
     )
@@ -94,8 +92,8 @@ def test_from_the_command_line_an_entry_is_found_scored(
     assert "4 of 4 videos scored, 0 quarantined" in capsys.readouterr().out
 
 
-def test_a_flow_without_checkpoint_says_so(environment: dict[str, str]) -> None:
-    done = _run(environment, "flows/full.py", "checkpoint=champion")
+def test_a_flow_without_checkpoint_says_so(warm: Warm) -> None:
+    done = warm.run("full", "checkpoint=champion")
     assert (done.returncode, done.stderr) == (2, "error: full.py has no checkpoint=: --help lists what it has\n")
 
 
@@ -110,11 +108,6 @@ def test_what_cannot_be_scored(start: Start, tmp_path: Path) -> None:
     (tmp_path / "published.pth").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"is not a whole checkpoint; a published .*nonlocal_core.import_weights"):
         evaluate_checkpoint("tiny", {}, str(tmp_path / "published.pth"), *place)
-
-
-def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / words[0]), *words[1:]]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=200)
 
 
 def _written(folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import Warm
 
 from flows.full import NothingNew, Summary, full
 from flows.prepare import prepare
@@ -75,9 +76,9 @@ def test_makes_everything(run: tuple[Summary, Path]) -> None:
     right = [row.scores.argmax() == row.label_id for row in scores.itertuples()]
     assert summary.evaluation.top1 == pytest.approx(sum(right) / len(right))
     entry = registry.entries(workspace)["v0001"]
-    assert entry["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
-    assert entry["manifest_digest"] == summary.manifest.digest
-    assert entry["evaluation"]["protocol"] == summary.evaluation.protocol
+    assert entry.labels == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
+    assert entry.manifest_digest == summary.manifest.digest
+    assert entry.evaluation.protocol == summary.evaluation.protocol
     assert registry.read(workspace).champion == "v0001"
 
 
@@ -161,12 +162,12 @@ def test_a_split_that_is_not_there_is_said_before_the_training(
 
 
 def test_predicts_from_the_command_line(
-    run: tuple[Summary, Path], environment: dict[str, str], videos_dir: Path, tmp_path: Path
+    run: tuple[Summary, Path], warm: Warm, videos_dir: Path, tmp_path: Path
 ) -> None:
     _, workspace_dir = run
-    command = [sys.executable, str(REPOSITORY / "flows" / "predict.py"), str(videos_dir / "falls")]
-    command += [f"workspace_dir={workspace_dir}", f"out={tmp_path / 'p.json'}", "evaluate.num_crops=3"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    words = [f"workspace_dir={workspace_dir}", f"out={tmp_path / 'p.json'}", "evaluate.num_crops=3"]
+    command = [str(videos_dir / "falls"), *words]
+    done = warm.run("predict", *command)
     assert done.returncode == 0, done.stderr
     assert "6 of 7 predicted" in done.stdout
     assert "  cut.mp4       unreadable: " in done.stdout
@@ -174,18 +175,15 @@ def test_predicts_from_the_command_line(
     champion = registry.read(Workspace(workspace_dir)).champion
     assert (listed["entry"], listed["protocol"]) == (champion, "1 clips x 3 crops of 4x3, 32 px")
     assert [one["status"] for one in listed["videos"]] == ["unreadable", *["ok"] * 6]
-    done = subprocess.run(
-        [*command, "window_s=often"], env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = warm.run("predict", *command, "window_s=often")
     assert done.returncode == 2
     assert done.stderr == "error: window_s=often does not fit: name a number\n"
-    done = subprocess.run([*command, "tiny"], env=environment, capture_output=True, text=True, timeout=120)
+    done = warm.run("predict", *command, "tiny")
     assert done.returncode == 2
     assert done.stderr == "error: 'tiny' is not of the form key=value; predict.py has no preset\n"
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "text.mp4").write_text("this is not a video")
-    command[2:3] = [str(tmp_path / "bad")]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    done = warm.run("predict", str(tmp_path / "bad"), *words)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith("error: none of 1 videos could be predicted: text.mp4 ")
     assert json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))["videos"][0]["status"] == "unreadable"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
 
@@ -56,10 +56,7 @@ class Spooled(NamedTuple):
 
 
 def spool(job: Job) -> Spooled:
-    """Every frame of a video, decoded once, resized, compressed and written.
-
-    Raises: WorkspaceError if the disk is full.
-    """
+    """Every frame of a video, decoded once, resized, compressed and written."""
     cv2.setNumThreads(1)
     ends: list[int] = []
     height = width = 0
@@ -74,10 +71,6 @@ def spool(job: Job) -> Spooled:
                 ends.append(stream.tell())
     except DecodeError as error:
         return broken(error.status, str(error))
-    except OSError as error:
-        if is_full_disk(error):
-            raise WorkspaceError(FULL_DISK) from None
-        raise
     if not ends:
         return broken("unreadable", "no frames")
     return Spooled("ok", "", ends, height, width, fps)

@@ -18,7 +18,7 @@ import logging, sys, time
 from nonlocal_core.process import device_locks
 from nonlocal_core.config.sections import RuntimeConfig
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-device_locks.hold({target!r}, {count}, RuntimeConfig(slots_dir={folder!r}))
+device_locks.reserve({target!r}, {count}, RuntimeConfig(slots_dir={folder!r}))
 print("holds", flush=True)
 time.sleep({seconds})
 """
@@ -63,19 +63,19 @@ def test_two_devices_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_process_keeps_what_it_has(tmp_path: Path) -> None:
     runtime = RuntimeConfig(slots_dir=str(tmp_path))
     for _ in range(2):  # training, then its evaluation in the same process
-        device_locks.hold("Ascend", 1, runtime)
+        device_locks.reserve("Ascend", 1, runtime)
     assert (tmp_path / "Ascend-0.lock").exists()
 
 
 def test_the_cpu_is_shared_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_locks.tempfile, "gettempdir", lambda: str(tmp_path / "unused"))
-    device_locks.hold("CPU", 1, RuntimeConfig())
+    device_locks.reserve("CPU", 1, RuntimeConfig())
     assert not (tmp_path / "unused").exists()
-    device_locks.hold("CPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "named")))
+    device_locks.reserve("CPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "named")))
     assert (tmp_path / "named" / "CPU-0.lock").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot be written: name a folder with runtime\.slots_dir=DIR"):
-        device_locks.hold("GPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "file" / "below")))
+        device_locks.reserve("GPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "file" / "below")))

@@ -46,7 +46,7 @@ class Page:
         return answer["result"]
 
     def wait_for(self, method: str) -> None:
-        """Nothing, once an event has come."""
+        """Wait until an event has come."""
         while not any(event.get("method") == method for event in self.events):
             self.events.append(self._read())
 
