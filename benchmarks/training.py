@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
@@ -52,7 +53,6 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     from nonlocal_core.stages import train as stage
     from nonlocal_core.training import loop
     from nonlocal_core.training import step as steps
-    from nonlocal_core.training.log import read_log
     from nonlocal_core.training.validation import Videos
 
     workspace, config = Workspace(folder), settings(num_steps)
@@ -84,7 +84,7 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     began_s = time.perf_counter()
     loop.run(videos, described, config, partial, None)
     print("run_s", time.perf_counter() - began_s)
-    lines = read_log(partial)
+    lines = read_json_lines(partial / Checkpoint.LOG)
     for number in range(2, num_steps - 1):
         if lines[number]["epoch"] != lines[number + 1]["epoch"]:
             continue  # the end of an epoch draws curves

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -32,6 +33,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, for people to read too."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one in JSON a line; none if there is no such file.
+
+    Raises: ValueError if a line is damaged.
+    """
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:

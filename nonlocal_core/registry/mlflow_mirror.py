@@ -6,12 +6,12 @@ that was away costs nothing but another call.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
@@ -124,9 +124,7 @@ def _parameters(facts: Facts) -> dict[str, str]:
 
 def _losses(log: Path) -> list[tuple[int, float]]:
     """A loss every so many steps, at most a thousand, if the training is still there."""
-    if not log.is_file():
-        return []
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = read_json_lines(log)
     return [(line["step"], line["loss"]) for line in lines[:: len(lines) // 1000 + 1]]
 
 

@@ -5,40 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.report import video_files
+from nonlocal_core.training.curves import STYLES, Curve
 
 WIDTH, HEIGHT = 400, 190  # of a chart's own coordinates; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 8, 8, 24
-MOST_POINTS = 400
-"""of a curve; more of them look the same"""
+MOST_DOTS = 120
+"""of a curve whose points are seen one by one"""
 DEEP_RGB = (37, 99, 235)
 """of a confusion matrix, on light and dark pages"""
 
 Counts = NDArray[np.int64]
 
 
-class Curve(NamedTuple):
-    """Points of one curve."""
-
-    name: str
-    """class of the style sheet, and of the legend"""
-    x: Sequence[float]
-    y: Sequence[float]
-    dots: bool = False
-
-
 def lines(title: str, curves: Sequence[Curve], percent: bool = False) -> str:
-    """A chart of some curves over the steps, as SVG."""
-    drawn = [curve for curve in curves if len(curve.x)]
-    if not drawn:
+    """A chart of some curves over the steps, as SVG; their names are classes of the style sheet."""
+    if not curves:
         return ""
-    last = max(max(curve.x) for curve in drawn)
-    highest = 1.0 if percent else max(max(curve.y) for curve in drawn)
+    last = max(max(curve.steps) for curve in curves)
+    highest = 1.0 if percent else max(max(curve.values) for curve in curves)
     ticks = _ticks(highest)
     scale_x = (WIDTH - LEFT - RIGHT) / max(last, 1)
     scale_y = (HEIGHT - TOP - BOTTOM) / (ticks[-1] or 1)
@@ -53,17 +42,18 @@ def lines(title: str, curves: Sequence[Curve], percent: bool = False) -> str:
         if tick <= last:
             x = LEFT + tick * scale_x
             parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick:g}</text>')
-    parts += [_polyline(curve, scale_x, scale_y, floor) for curve in drawn]
+    parts += [_polyline(curve, scale_x, scale_y, floor) for curve in curves]
     return "".join([*parts, "</svg>"])
 
 
 def _polyline(curve: Curve, scale_x: float, scale_y: float, floor: float) -> str:
-    step = len(curve.x) // MOST_POINTS + 1
-    pairs = list(zip(curve.x, curve.y, strict=True))
-    places = [(LEFT + x * scale_x, floor - y * scale_y) for x, y in (*pairs[:-1:step], pairs[-1])]
+    places = [
+        (LEFT + step * scale_x, floor - value * scale_y)
+        for step, value in zip(curve.steps, curve.values, strict=True)
+    ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     drawn = f'<polyline class="{curve.name}" points="{path}"/>'
-    if curve.dots and len(places) <= 120:
+    if "marker" in STYLES[curve.name] and len(places) <= MOST_DOTS:
         drawn += "".join(f'<circle class="{curve.name}" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places)
     return drawn
 

@@ -27,6 +27,7 @@ from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
 from nonlocal_core.report import charts, run_facts, sheets
 from nonlocal_core.report.run_facts import Run
+from nonlocal_core.training import curves
 
 FOLDER = "reports"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -179,33 +180,12 @@ def _chances(run: Run) -> Markup | None:
 
 
 def _curves(run: Run) -> list[tuple[str, Markup]]:
-    """Loss, top-1 and learning rate over the steps of the training."""
-
-    def of(rows: list[Row], name: str) -> list[float]:
-        return [float(row[name]) for row in rows]
-
-    judged = [epoch for epoch in run.epochs if "val_top1" in epoch]
-    step, epoch, val = of(run.steps, "step"), of(run.epochs, "step"), of(judged, "step")
+    """The charts of the training, by their titles."""
     drawn = {
-        "loss": charts.lines(
-            "loss",
-            [
-                charts.Curve("each", step, of(run.steps, "loss")),
-                charts.Curve("train", epoch, of(run.epochs, "loss"), dots=True),
-                charts.Curve("val", val, of(judged, "val_loss"), dots=True),
-            ],
-        ),
-        "top-1": charts.lines(
-            "top-1",
-            [
-                charts.Curve("train", epoch, of(run.epochs, "top1"), dots=True),
-                charts.Curve("val", val, of(judged, "val_top1"), dots=True),
-            ],
-            percent=True,
-        ),
-        "learning rate": charts.lines("learning rate", [charts.Curve("rate", step, of(run.steps, "lr"))]),
+        title: charts.lines(title, found, percent=title == "top-1")
+        for title, found in curves.of_training(run.steps, run.epochs).items()
     }
-    return [(name, Markup(svg)) for name, svg in drawn.items() if svg]
+    return [(title, Markup(svg)) for title, svg in drawn.items() if svg]
 
 
 def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Row], list[Row]]:

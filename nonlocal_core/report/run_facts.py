@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, Provenance, RecordCache, Reference
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.records import cache_table
@@ -20,6 +21,7 @@ from nonlocal_core.registry import Facts, find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
 from nonlocal_core.registry.state_file import Decision
 
+T = TypeVar("T")
 Line = dict[str, Any]
 """of a log"""
 
@@ -96,11 +98,11 @@ def gather(workspace: Workspace, name: str) -> Run:
         decision=read(workspace).decision(version),
         evaluation=entry.evaluation,
         labels=entry.label_names,
-        scored=_rows(score_table.read, folder / Evaluation.SCORES),
+        scored=_found(score_table.read, folder / Evaluation.SCORES, None),
         metrics=_json(folder / Evaluation.METRICS),
-        videos=_rows(cache_table.read, workspace.path(entry.cache) / RecordCache.VIDEOS),
-        steps=_lines(trained / Checkpoint.LOG),
-        epochs=_lines(trained / Checkpoint.EPOCHS),
+        videos=_found(cache_table.read, workspace.path(entry.cache) / RecordCache.VIDEOS, None),
+        steps=_found(read_json_lines, trained / Checkpoint.LOG, []),
+        epochs=_found(read_json_lines, trained / Checkpoint.EPOCHS, []),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
     )
@@ -116,7 +118,7 @@ def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
         (entry.checkpoint, _made(workspace, _trained(entry))),
         (entry.evaluation, _made(workspace, entry.evaluation.path)),
     ]
-    speed = _speed(_lines(workspace.root / _trained(entry) / Checkpoint.EPOCHS))
+    speed = _speed(_found(read_json_lines, workspace.root / _trained(entry) / Checkpoint.EPOCHS, []))
     return [
         Timing(
             reference.stage,
@@ -151,25 +153,15 @@ def _made(workspace: Workspace, path: str) -> _Made | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content
+    return _found(lambda file: json.loads(file.read_bytes()), file, {})
 
 
-def _lines(file: Path) -> list[Line]:
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines()]
-    except (OSError, ValueError):
-        return []
-
-
-def _rows(read: Callable[[Path], pd.DataFrame], file: Path) -> pd.DataFrame | None:
+def _found(read: Callable[[Path], T], file: Path, gone: T) -> T:
+    """What is read of a file, or `gone` if it is gone or damaged."""
     try:
         return read(file)
-    except DamagedError:
-        return None
+    except (OSError, ValueError, DamagedError):
+        return gone
 
 
 def row_numbers(run: Run, video_ids: Sequence[str]) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -67,12 +68,12 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     def make(folder: Path) -> Checkpoint:
         cuda.load(config.runtime)
         from nonlocal_core.models import checkpoint, device
-        from nonlocal_core.training import log
 
         _learn(cache, config, workspace, folder, init)
         provenance["device"] = device.use(config.runtime)
         described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
-        losses = (line["loss"] for line in log.read_log(folder) if line["step"] == described.step)
+        lines = read_json_lines(folder / Checkpoint.LOG)
+        losses = (line["loss"] for line in lines if line["step"] == described.step)
         return checkpoint.reference(asked, described, next(losses, float("nan")))
 
     provenance: dict[str, Any] = {

@@ -1,48 +1,76 @@
-"""The curves of a training as a picture: loss, top-1 and learning rate over the steps."""
+"""The curves of a training over its steps: loss, top-1 and learning rate; and a picture of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import Any, NamedTuple
 
 from nonlocal_core.artifacts.files import replacing
 
-MOST_POINTS = 2000
+MOST_POINTS = 1000
 """of a curve; more of them look the same"""
+STYLES: dict[str, dict[str, Any]] = {
+    "each": {"color": "0.8", "label": "train, each step"},
+    "train": {"color": "C0", "marker": "o", "markersize": 3, "label": "train, mean of an epoch"},
+    "val": {"color": "C1", "marker": "s", "markersize": 3, "label": "val"},
+    "rate": {"color": "C2"},
+}
+"""how matplotlib draws each curve; the points of one with a marker are seen one by one on a page, too"""
 
 Line = dict[str, Any]
 
 
-def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
-    """Write the picture: every step in grey, the means of the epochs, and the validations."""
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    loss, top1, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-    thin = lines[:: len(lines) // MOST_POINTS + 1]
+class Curve(NamedTuple):
+    """Points of one curve."""
+
+    name: str
+    """one of `STYLES`"""
+    steps: list[float]
+    values: list[float]
+
+
+def of_training(steps: list[Line], epochs: list[Line]) -> dict[str, list[Curve]]:
+    """The curves of each chart by its title: every step, the means of the epochs, and the validations."""
     judged = [epoch for epoch in epochs if "val_top1" in epoch]
-    percent = [{**epoch, "top1": 100 * epoch["top1"]} for epoch in epochs]
-    loss.plot(_of(thin, "step"), _of(thin, "loss"), color="0.8", label="train, each step")
-    loss.plot(_of(epochs, "step"), _of(epochs, "loss"), "o-", markersize=3, label="train, mean of an epoch")
-    top1.plot(_of(percent, "step"), _of(percent, "top1"), "o-", markersize=3, label="train, mean of an epoch")
-    if judged:
-        val_top1 = [100 * epoch["val_top1"] for epoch in judged]
-        loss.plot(_of(judged, "step"), _of(judged, "val_loss"), "s-", markersize=3, label="val")
-        top1.plot(_of(judged, "step"), val_top1, "s-", markersize=3, label="val")
-    rate.plot(_of(thin, "step"), _of(thin, "lr"), color="C2")
-    loss.set_ylabel("loss")
-    top1.set(ylabel="top-1 (%)", ylim=(-2, 102))
-    rate.set(ylabel="learning rate", xlabel="step")
+    charts = {
+        "loss": [
+            _curve("each", steps, "loss"),
+            _curve("train", epochs, "loss"),
+            _curve("val", judged, "val_loss"),
+        ],
+        "top-1": [_curve("train", epochs, "top1"), _curve("val", judged, "val_top1")],
+        "learning rate": [_curve("rate", steps, "lr")],
+    }
+    return {title: [curve for curve in curves if curve.steps] for title, curves in charts.items()}
+
+
+def _curve(name: str, lines: list[Line], figure: str) -> Curve:
+    """A figure of these lines, or of some of them and the last one."""
+    shown = [*lines[: -1 : len(lines) // MOST_POINTS + 1], *lines[-1:]]
+    return Curve(name, [line["step"] for line in shown], [line[figure] for line in shown])
+
+
+def draw(path: Path, steps: list[Line], epochs: list[Line]) -> None:
+    """Write a picture of the curves."""
+    # They take a second to load, and a page needs the curves alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    all_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    for axes, (title, curves) in zip(all_axes, of_training(steps, epochs).items(), strict=True):
+        for curve in curves:
+            axes.plot(curve.steps, curve.values, **STYLES[curve.name])
+        axes.set_ylabel(title)
+        axes.grid(visible=True, color="0.92")
+    loss, top1, rate = all_axes
+    top1.set_ylim(-0.02, 1.02)
+    top1.yaxis.set_major_formatter(PercentFormatter(1.0))
+    rate.set_xlabel("step")
     rate.set_ylim(bottom=0)
     for axes in (loss, top1):
         axes.legend(loc="best", fontsize="small")
-    for axes in (loss, top1, rate):
-        axes.grid(visible=True, color="0.92")
     FigureCanvasAgg(figure)
     with replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=100)
-
-
-def _of(lines: list[Line], name: str) -> list[float]:
-    return [line[name] for line in lines]

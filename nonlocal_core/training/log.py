@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import read_json_lines, write_atomically
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.models.checkpoint import Validation
@@ -66,7 +66,7 @@ class Watch:
 
     def epoch(self, validations: Iterable[Validation]) -> None:
         """Say how an epoch went, and draw the curves if the last picture is old or the training is over."""
-        lines = read_log(self.folder)
+        lines = read_json_lines(self.folder / Checkpoint.LOG)
         epochs = summaries(lines, validations)
         content = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
         write_atomically(self.folder / Checkpoint.EPOCHS, content.encode())
@@ -79,7 +79,7 @@ class Watch:
 
     def draw(self, validations: Iterable[Validation]) -> None:
         """Draw the curves."""
-        lines = read_log(self.folder)
+        lines = read_json_lines(self.folder / Checkpoint.LOG)
         if lines:
             curves.draw(self.folder / Checkpoint.CURVES, lines, summaries(lines, validations))
         self.drawn_s = time.monotonic()
@@ -90,12 +90,6 @@ class Watch:
         if self.board:
             for name, figure in figures.items():
                 self.board.add_scalar(name, figure, step)
-
-
-def read_log(folder: Path) -> list[Line]:
-    """Every step of a training's log."""
-    path = folder / Checkpoint.LOG
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def cut_log(path: Path, step: int) -> None:

@@ -16,7 +16,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import remove_unfinished
+from nonlocal_core.artifacts.files import read_json_lines, remove_unfinished
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
@@ -28,7 +28,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import first_weights, optimizers, step_checkpoint
 from nonlocal_core.training.collectives import ALONE, Ranks
-from nonlocal_core.training.log import Watch, read_log
+from nonlocal_core.training.log import Watch
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import inputs, make_average, make_step
 from nonlocal_core.training.step_checkpoint import State
@@ -82,7 +82,8 @@ def run(
     judge = Judge(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
         watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None
-        recent = deque((line["loss"] for line in read_log(folder)[-HIGH_STEPS:]), HIGH_STEPS)
+        lines = read_json_lines(folder / Checkpoint.LOG)
+        recent = deque((line["loss"] for line in lines[-HIGH_STEPS:]), HIGH_STEPS)
         for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
             for batch, started_s, waited_s in _batches(training, epoch, described.step):
                 step = described.step

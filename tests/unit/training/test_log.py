@@ -7,10 +7,11 @@ import cv2
 import pytest
 from small import small_config
 
+from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.log import Watch, cut_log, read_log, summaries
+from nonlocal_core.training.log import Watch, cut_log, summaries
 
 TRAIN = small_config().train
 
@@ -23,10 +24,10 @@ def line(step, epoch, clips_per_s=10.0, waits=0.0):
 def test_a_log_that_a_power_cut_took_does_not_stop_a_training(tmp_path):
     log = tmp_path / Checkpoint.LOG
     cut_log(log, 5)
-    assert read_log(tmp_path) == []
+    assert read_json_lines(log) == []
     log.write_text(f'{json.dumps(line(1, 0))}\n{{"step": 2, "lo')
     cut_log(log, 5)
-    assert read_log(tmp_path) == [line(1, 0)]
+    assert read_json_lines(log) == [line(1, 0)]
     cut_log(log, 0)
     assert log.read_text() == ""
 
@@ -60,6 +61,10 @@ def test_every_epoch_says_how_it_went_and_leaves_a_picture(tmp_path, caplog, wai
 
 def test_a_long_training_is_drawn_from_some_of_its_steps(tmp_path):
     lines = [line(step, step // 1000) for step in range(1, 10_001)]
+    each, train = curves.of_training(lines, summaries(lines, []))["loss"]
+    assert (each.steps[0], each.steps[-1], each.values[-1]) == (1, 10_000, 2.0 / 10_000)
+    assert curves.MOST_POINTS / 2 < len(each.steps) <= curves.MOST_POINTS + 1
+    assert len(train.steps) == 11
     curves.draw(tmp_path / "a.png", lines, summaries(lines, []))
     assert (tmp_path / "a.png").stat().st_size < 200_000
 
