@@ -72,16 +72,14 @@ def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> Paired:
 
     Source: McNemar 1947, with the binomial distribution itself in place of its chi-square approximation.
     """
+    from scipy import stats  # takes more than a second to load, and few commands compare
+
     first_only, second_only = int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
     total = first_only + second_only
-    tail, term = 0, 1  # whole numbers: no rounding before the end, however many videos
-    for k in range(min(first_only, second_only) + 1):
-        tail += term
-        term = term * (total - k) // (k + 1)
     return Paired(
         both=int((first_N & second_N).sum()),
         first_only=first_only,
         second_only=second_only,
         neither=int((~first_N & ~second_N).sum()),
-        p_value=min(1.0, 2 * tail / 2**total),
+        p_value=float(stats.binomtest(first_only, total).pvalue) if total else 1.0,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +16,10 @@ def wilson(num_right: int, num: int, confidence: float = CONFIDENCE) -> tuple[fl
 
     Source: Wilson 1927, the score interval without correction for continuity.
     """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = num_right / num
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from scipy import stats  # takes more than a second to load, and a rerun computes none
+
+    low, high = stats.binomtest(num_right, num).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
 
 
 def bootstrap(

@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from nonlocal_core.evaluation import views
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published.pickles import Array
 
@@ -55,7 +56,7 @@ def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[
     `features` of a whole map are averaged first; `probs` are compared with the softmax of our logits.
     """
     found = []
-    for name, array in {**ours, "probs": _softmax(ours["logits"])}.items():
+    for name, array in {**ours, "probs": views.softmax(ours["logits"])}.items():
         if name not in theirs:
             continue
         other = np.asarray(theirs[name], np.float64)
@@ -68,8 +69,3 @@ def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[
         apart = np.abs(array - other.reshape(array.shape)).max() / max(np.abs(other).max(), 1e-30)
         found.append(Difference(name, float(apart), shapes))
     return found
-
-
-def _softmax(logits_NK: Array) -> Array:
-    shares = np.exp(logits_NK - logits_NK.max(1, keepdims=True))
-    return np.asarray(shares / shares.sum(1, keepdims=True))
