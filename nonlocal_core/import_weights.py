@@ -19,9 +19,9 @@ import mindspore as ms
 import numpy as np
 
 from nonlocal_core import command
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.published import comparison, weights
@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
-    labels = detection.read_labels(given.labels) if given.labels else []
+    labels = label_ids.read(given.labels) if given.labels else []
     if given.out and not labels and given.profile != "ours":
         raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, Provenance, RecordCache
 from nonlocal_core.config.sections import EvaluateConfig
 
@@ -58,7 +59,7 @@ class Facts(Frozen):
     @property
     def label_names(self) -> list[str]:
         """The labels in the order of their ids."""
-        return sorted(self.labels, key=self.labels.__getitem__)
+        return label_ids.in_order(self.labels)
 
     @property
     def evaluate(self) -> EvaluateConfig:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -99,7 +99,7 @@ def take(name: str, workspace: Workspace) -> Given:
 
     def make(folder: Path) -> Checkpoint:
         shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
-        write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
+        label_ids.write(folder / RecordCache.LABELS, described.labels)
         return checkpoint.reference(asked, described, float("nan"))
 
     made = workspace.build(Checkpoint, asked, make, {"file": str(file)})

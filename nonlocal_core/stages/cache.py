@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
@@ -232,10 +233,10 @@ def _check_labels(rows: pd.DataFrame, manifest: Manifest, workspace: Workspace) 
     """Check by the manifest's digest that its rows and labels.json are what index wrote: JSON has no checksum."""
     file = workspace.path(manifest) / Manifest.LABELS
     try:
-        labels = [*json.loads(file.read_bytes())]
-    except (OSError, ValueError, TypeError):
-        labels = []
-    if digest_of(manifests.digest(rows), *labels) != manifest.digest:
+        found = label_ids.read(file)
+    except InputError:
+        found = []
+    if digest_of(manifests.digest(rows), *found) != manifest.digest:
         raise DamagedError(f"{file} is damaged: delete its folder and run index again")
 
 

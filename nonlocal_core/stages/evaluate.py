@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import os
 from functools import partial
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts import label_ids, tables
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
@@ -84,7 +83,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     def make(folder: Path) -> Evaluation:
         from nonlocal_core.data.records.reader import RecordReader
 
-        reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
+        reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
         _score(reader, checkpoint, cache, config, workspace, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
@@ -131,11 +130,6 @@ def _evaluation(
         loss=found["loss"],
         mean_class_accuracy=found["mean_class_accuracy"],
     )
-
-
-def _labels(workspace: Workspace, cache: RecordCache) -> list[str]:
-    ids: dict[str, int] = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
-    return sorted(ids, key=ids.__getitem__)
 
 
 def _split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -213,7 +207,7 @@ def score_chunks(
     from nonlocal_core.models import inference
 
     test = config.evaluate
-    reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
+    reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
     weights = workspace.path(checkpoint) / checkpoint.file
     network = inference.load(weights, labels, config.clip, test, config.runtime)
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))

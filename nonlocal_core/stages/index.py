@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from nonlocal_core.artifacts.files import write_atomically, write_json
+from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
@@ -83,7 +84,7 @@ def plan(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    labels = detection.read_labels(labels_path.expanduser()) if labels_path else None
+    labels = label_ids.read(labels_path.expanduser()) if labels_path else None
     layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
     found = detection.find_videos(folder, layout, labels)
     if layout == "lists":
@@ -183,7 +184,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         rows = _complete(probed, planned, config, workspace)
         labels = planned.labels or sorted(rows["label"].unique())
         manifest_table.write(rows, folder / Manifest.ROWS)
-        write_json(folder / Manifest.LABELS, {label: label_id for label_id, label in enumerate(labels)})
+        label_ids.write(folder / Manifest.LABELS, labels)
         for file in (*folder.glob("todo-*.json"), folder / LISTING_FILE):
             file.unlink()
         with workspace.locked("index-known"):

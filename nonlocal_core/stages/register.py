@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace, code_version
@@ -37,7 +37,7 @@ def register(
         key=key,
         evaluation=evaluation,
         checkpoint=checkpoint,
-        labels=json.loads((workspace.path(cache) / RecordCache.LABELS).read_text()),
+        labels=label_ids.ids_of(label_ids.read(workspace.path(cache) / RecordCache.LABELS)),
         manifest_digest=cache.manifest_digest,
         cache=cache,
         config=config.model_dump(mode="json"),

@@ -6,11 +6,11 @@ where the network really runs.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
@@ -108,10 +108,9 @@ def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Pat
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:
     from nonlocal_core.models import checkpoint
 
-    labels = json.loads((workspace.path(cache) / RecordCache.LABELS).read_text())
     return checkpoint.Description(
         step=0,
-        labels=tuple(sorted(labels, key=labels.__getitem__)),
+        labels=tuple(label_ids.read(workspace.path(cache) / RecordCache.LABELS)),
         model=config.model,
         clip=config.clip,
         cache=config.cache,

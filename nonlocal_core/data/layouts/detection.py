@@ -9,7 +9,6 @@ Wherever a video may stand, a folder of JPEGs or PNGs may stand too: it is one v
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,24 +62,6 @@ def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None
             " train.txt"
         )
     return sorted(sources, key=lambda source: source.path)
-
-
-def read_labels(path: Path) -> list[str]:
-    """The labels of a `{"label": id}` file, in the order of their ids.
-
-    Raises: InputError if it is no such file, or its ids are not 0, 1, 2, … once each.
-    """
-    try:
-        ids = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"labels {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"labels {path} cannot be read as JSON: {error}") from None
-    if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()) or not ids:
-        raise InputError(f'labels {path} must hold one object {{"label": id, …}} with whole numbers')
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise InputError(f"labels {path}: the {len(ids)} ids must be 0 to {len(ids) - 1}, each once")
-    return sorted(ids, key=lambda label: ids[label])
 
 
 def _find_class_folders(videos_dir: Folder) -> list[Source]:

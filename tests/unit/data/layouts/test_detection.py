@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -238,23 +237,6 @@ def test_two_kinetics_tables_for_one_folder_are_refused(tmp_path: Path) -> None:
         found(tmp_path)
     with pytest.raises(InputError, match=r"no kinetics-400_train\.csv"):
         detection.find_videos(tmp_path / "val", "kinetics")
-
-
-def test_labels_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    path = tmp_path / "cls2index.json"
-    path.write_text(json.dumps({"zumba": 0, "archery": 2, "übung": 1}), encoding="utf-8")
-    assert detection.read_labels(path) == ["zumba", "übung", "archery"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '["a"]', '{"a": 0, "b": 0}', '{"a": 1}', '{"a": "0"}', '{"a": 0, "b": 2}', '{"a": true}'],
-)
-def test_labels_that_cannot_be_used(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "cls2index.json"
-    path.write_text(text)
-    with pytest.raises(InputError, match="labels"):
-        detection.read_labels(path)
 
 
 def test_the_digest_of_a_listing_sees_every_change_but_not_the_order(tmp_path: Path) -> None:
