@@ -19,7 +19,7 @@ from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records.reader import encoding
+from nonlocal_core.data.records import encoding
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate
@@ -72,9 +72,9 @@ class Opened:
         monkeypatch.setattr(workers, "each", counted)
 
     def take(self) -> tuple[int, int, int]:
-        taken = tuple(self.counts.values())
+        probed, hashed, decoded = self.counts.values()
         self.counts = dict.fromkeys(self.counts, 0)
-        return taken
+        return probed, hashed, decoded
 
 
 def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:

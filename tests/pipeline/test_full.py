@@ -50,7 +50,9 @@ def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(prefect_server: None, videos_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
     workspace_dir = tmp_path_factory.mktemp("workspace")
-    return full("tiny", SMALL, videos_dir, workspace_dir), workspace_dir
+    summary = full("tiny", SMALL, videos_dir, workspace_dir)
+    assert isinstance(summary, Summary)
+    return summary, workspace_dir
 
 
 def test_makes_everything(run: tuple[Summary, Path]) -> None:
@@ -141,7 +143,7 @@ def test_a_run_that_asks_for_news_trains_nothing_on_the_same_videos(
     assert state.is_completed()
     assert state.name == "Nothing new"
     assert isinstance(state.result(), NothingNew)
-    assert "made of the same 24 videos by the same settings" in state.message
+    assert "made of the same 24 videos by the same settings" in str(state.message)
     assert _written(workspace_dir) == before
 
 
