@@ -70,9 +70,9 @@ class Opened:
         monkeypatch.setattr(workers, "each", counted)
 
     def take(self) -> tuple[int, int, int]:
-        taken = tuple(self.counts.values())
+        probed, hashed, decoded = self.counts.values()
         self.counts = dict.fromkeys(self.counts, 0)
-        return taken
+        return probed, hashed, decoded
 
 
 def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:

@@ -17,18 +17,6 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pytest
 import yaml
-from pages import (
-    GENERATED,
-    REPOSITORY,
-    SEEDS_OWN,
-    anchors,
-    blocks,
-    commands,
-    links,
-    pages,
-    spans,
-    words,
-)
 from pydantic import TypeAdapter, ValidationError
 
 from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache
@@ -42,6 +30,18 @@ from nonlocal_core.evaluation.ablations import TABLES
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.registry.state_file import Decision, Move, State
+from tests.pages import (
+    GENERATED,
+    REPOSITORY,
+    SEEDS_OWN,
+    anchors,
+    blocks,
+    commands,
+    links,
+    pages,
+    spans,
+    words,
+)
 
 KEYS = {key for key, _, _ in settings()}
 SECTION = "|".join(Config.model_fields)

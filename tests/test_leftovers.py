@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import leftovers
 import pytest
+
+from tests import leftovers
 
 pytest_plugins = ["pytester"]
 
 PLUGIN = """
-import leftovers
+from tests import leftovers
 
 leftovers.ENDING_S = 1.0
 

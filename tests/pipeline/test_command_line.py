@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from commands import Warm
 
 from flows.full import full
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]

@@ -151,6 +151,6 @@ def test_every_setting_says_what_it_is_and_is_read_somewhere():
 def test_settings_are_frozen_and_closed():
     config = Config()
     with pytest.raises(ValueError, match="frozen"):
-        config.index = IndexConfig()  # type: ignore[misc]
+        config.index = IndexConfig()
     with pytest.raises(ValueError, match="Extra inputs"):
         ClipConfig(clip_length=3)  # type: ignore[call-arg]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -129,7 +130,8 @@ def test_a_network_that_mmaction2_has_not_is_refused(workspace, tmp_path, capsys
 @pytest.mark.parametrize("logits", [[[1.0, 2.0, 3.001, 4.0]], [[1.0, 2.0, 3.0, np.nan]], [[1.0, 2.0, 3.0]]])
 def test_logits_that_differ_are_refused(logits):
     right = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
-    original = export.Original(None, None, None, right)
+    nothing: Any = None
+    original = export.Original(nothing, nothing, nothing, right)
     assert export._apart(right + 1e-5, original, "x", 1e-4) == pytest.approx(2.5e-6, rel=0.1)
     with pytest.raises(InputError, match=r"what was exported as x .*so it was deleted"):
         export._apart(np.array(logits, np.float32), original, "x", 1e-4)

@@ -205,7 +205,7 @@ def test_a_device_sees_its_own_micro_batch():
 
 
 def test_one_device_hears_itself():
-    tensors = {"a": np.ones(3, np.float32)}
+    tensors: checkpoint.Tensors = {"a": np.ones(3, np.float32)}
     assert Ranks().mean(0.1, 2.0) == (0.1, 2.0)
     assert Ranks().first(tensors) is tensors
     Ranks().check_same("anything")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from threading import Event
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -69,7 +70,7 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
     net = network(config, 3)
     state = State(net, nn.SGD(list(net.trainable_params())))
     judge = Judge(videos, 4, config)
-    weights = judge.weights(state, epoch=2)
+    weights: dict[str, Any] = judge.weights(state, epoch=2)
     batches = [
         *loader.train_batches(videos.reader, videos.train_rows, config, 2, 0),
         next(iter(loader.train_batches(videos.reader, videos.train_rows, config, 3, 0))),
