@@ -14,7 +14,7 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training.step_checkpoint import State
-from nonlocal_core.training.validation import Judge, Videos
+from nonlocal_core.training.validation import Validator, Videos
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def network(config, seed):
 
 def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights_that_are_given(videos):
     config = small_config(train__batch_size=3)  # 4 videos: one batch and one that is filled up
-    judge = Judge(videos, 4, config)
+    judge = Validator(videos, 4, config)
     for seed in (1, 2):  # the second one shows that other weights are really used
         net = network(config, seed)
         found = judge.validate(checkpoint.weights_of_network(net), 7, Event())
@@ -68,7 +68,7 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
     config = small_config(train__precise_bn_batches=5, train__freeze="none")  # 4 batches an epoch
     net = network(config, 3)
     state = State(net, nn.SGD(list(net.trainable_params())))
-    judge = Judge(videos, 4, config)
+    judge = Validator(videos, 4, config)
     weights = judge.weights(state, epoch=2)
     batches = [
         *loader.train_batches(videos.reader, videos.train_rows, config, 2, 0),
@@ -91,7 +91,7 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
 def test_precise_bn_leaves_frozen_parts_alone(videos):
     config = small_config(train__precise_bn_batches=1, train__freeze="res3")
     net = network(config, 3)
-    weights = Judge(videos, 4, config).weights(State(net, nn.SGD(list(net.trainable_params()))), epoch=0)
+    weights = Validator(videos, 4, config).weights(State(net, nn.SGD(list(net.trainable_params()))), epoch=0)
     before = checkpoint.weights_of_network(net)
     changed = {name.split(".")[0] for name in before if not np.array_equal(weights[name], before[name])}
     assert changed == {"res4", "res5"}
