@@ -21,7 +21,7 @@ stop: ## end what `make serve` has started
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: .venv/installed ## run ruff and mypy
+check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

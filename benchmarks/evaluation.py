@@ -33,6 +33,7 @@ import mindspore as ms
 import numpy as np
 import videos
 
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
@@ -168,7 +169,7 @@ def main() -> None:
         reader = RecordReader(workspace, cached)
         rows = loader.readable_rows(reader, "val")[: words.videos]
         paths = [videos_dir / reader.rows["path"].iloc[row] for row in rows]
-        file = Path(folder) / "weights.safetensors"
+        file = Path(folder) / Checkpoint.WEIGHTS
         described = checkpoint.Description(
             step=0, labels=tuple(LABELS), model=config.model, clip=config.clip, cache=config.cache,
             train=config.train, cache_digest="", manifest_digest="",

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data.layouts.toy import make_toy_videos
@@ -93,7 +93,7 @@ def measure(folder: str, num_steps: int, started: float) -> None:
         print("waits", waited_s / whole_s)
         print("adds", (whole_s - waited_s - bare_s[number]) / bare_s[number])
         print("step_s", bare_s[number])
-    net_file = partial / checkpoint.WEIGHTS_FILE
+    net_file = partial / Checkpoint.WEIGHTS
     description, weights = checkpoint.read_weights(net_file)
     for number in range(3):
         began_s = time.perf_counter()

@@ -12,6 +12,8 @@ import av
 import cv2
 import numpy as np
 
+from nonlocal_core.artifacts.files import replacing
+
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 256, 340, 300, 30
 
 
@@ -29,8 +31,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
     wide = _texture(HEIGHT * 2, WIDTH * 2, rng)
     patches = [_texture(70, 90, rng) for _ in range(3)]
     speed = rng.uniform(-1.2, 1.2, (4, 2))
-    unfinished = path.with_name(f".{path.name}")
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    with replacing(path) as unfinished, av.open(unfinished, "w", "mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "medium", "g": "250"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for t in range(NUM_FRAMES):
@@ -43,7 +44,6 @@ def _write(path: Path, rng: np.random.Generator) -> None:
             shown = np.clip(frame + grain, 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(stream.encode())
-    unfinished.replace(path)
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,14 +7,13 @@ import contextlib
 import difflib
 import functools
 import inspect
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,34 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.server.lifeline import end_with_us
-from nonlocal_core.config.presets import PRESETS
-from nonlocal_core.config.tree import resolve, settings
-from nonlocal_core.errors import FULL_DISK, ConfigError, NonlocalError, WorkspaceError, is_full_disk
+from flows import help_pages
+from flows.help_pages import Command, Parameter
+from nonlocal_core.command import failed, show
+from nonlocal_core.config import key_value
+from nonlocal_core.config.tree import resolve
+from nonlocal_core.errors import ConfigError
+from nonlocal_core.process.lifeline import end_with_us
+from nonlocal_core.process.messages import LOGGERS
 from tasks import console
 
-PARAMETERS = {
-    "videos_dir": "folder of labelled videos, or a URI such as s3://bucket/videos; full.py tiny makes its own",
-    "workspace_dir": "folder that all results live in; default: workspace",
-    "labels_path": "JSON file of label ids, like cls2index.json; default: alphabetical",
-    "checkpoint": "evaluate.py: what is scored, a file, a registry entry such as v0003, or champion (default)",
-    "runner": "where shards of index and cache run: threads (default), processes, dask, ray, or an address of one",
+
+def _place(text: str) -> Path | str:
+    """A path, or a URI as it is."""
+    return text if "://" in text else Path(text)
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "videos_dir": (
+        _place,
+        "folder of labelled videos, or a URI such as s3://bucket/videos",
+    ),
+    "workspace_dir": (_place, "folder that all results live in; default: workspace"),
+    "labels_path": (_place, "JSON file of label ids, like cls2index.json; default: alphabetical"),
+    "checkpoint": (str, "what is scored: a file, a registry entry such as v0003, or champion (default)"),
+    "runner": (str, "where shards of index and cache run: threads (default), processes, dask, ray, or an address"),
 }
-END_S = 10.0
+END_S = 20.0
 """seconds that Prefect and its pools get to end, once all is said"""
-Parameter = tuple[Callable[[str], Any], str]
-"""of a flow that `run_on` starts: what makes it of a word, and what it is"""
 
 
 class Watch(logging.Handler):
@@ -94,90 +104,111 @@ class Watch(logging.Handler):
         super().close()
 
 
-def run(name: str, purpose: str, start: Callable[..., Any]) -> None:
+def run(name: str, purpose: str, start: Callable[..., Any], sections: Sequence[str] = help_pages.SECTIONS) -> None:
     """Parse the command line, start a flow with it, print what comes back, and end the process."""
-    parser = _parser(name, purpose)
-    parser.add_argument(
-        "preset", nargs="?", default="tiny", metavar="PRESET", help="named settings; default: tiny"
-    )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="what differs from the preset")
-    words = parser.parse_args()
-    given = [words.preset, *words.settings]
+    words = {"PRESET": "named settings of a network and its training; default: tiny"}
+    command = Command(name, "[PRESET] [key=value ...]", purpose, words, _parameters(start), sections)
+    parser = _parser(command)
+    parser.add_argument("preset", nargs="?", default="tiny")
+    parser.add_argument("settings", nargs="*")
+    found = parser.parse_args()
+    given = [found.preset, *found.settings]
     preset = "tiny" if "=" in given[0] else given.pop(0)
-    _start(name, given, lambda overrides: resolve(preset, overrides), functools.partial(start, preset=preset))
+    _start(command, given, functools.partial(start, preset=preset), lambda overrides: resolve(preset, overrides))
 
 
 def run_on_names(
     name: str, purpose: str, start: Callable[..., Any], check: Callable[[list[str], dict[str, Any]], object]
 ) -> None:
     """The same for a flow whose first argument is a list of names, which `check` refuses with the settings."""
-    parser = _parser(name, purpose)
-    parser.add_argument("words", nargs="*", metavar="NAME|key=value", help="names, and what differs from them")
-    words = parser.parse_args().words
-    names = [word for word in words if "=" not in word]
-    given = [word for word in words if "=" in word]
-    _start(name, given, functools.partial(check, names), functools.partial(start, names))
+    words = {"TABLE|PRESET": "what is compared", "key=a|b": "a setting with several values: a row for each"}
+    usage = "TABLE|PRESET ... [key=value|value ...]"
+    command = Command(name, usage, purpose, words, _parameters(start), help_pages.SECTIONS)
+    parser = _parser(command)
+    parser.add_argument("words", nargs="*")
+    found = parser.parse_args().words
+    names = [word for word in found if "=" not in word]
+    given = [word for word in found if "=" in word]
+    _start(command, given, functools.partial(start, names), functools.partial(check, names))
 
 
-def _parser(name: str, purpose: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"python flows/{name}.py",
-        description=purpose,
-        epilog=_all_settings(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def run_on(
+    name: str, purpose: str, start: Callable[..., Any], parameters: dict[str, Parameter], sections: Sequence[str]
+) -> None:
+    """The same for a flow whose first argument is what it works on; it has parameters of its own."""
+    words = {"VIDEO_OR_DIR": "a video, or a folder of videos"}
+    command = Command(name, "VIDEO_OR_DIR [key=value ...]", purpose, words, parameters, sections)
+    parser = _parser(command)
+    parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path)
+    parser.add_argument("settings", nargs="*")
+    found = parser.parse_args()
+    _start(command, found.settings, functools.partial(start, found.source), stopped="stopped")
+
+
+class _Help(argparse.Action):
+    """Prints a page of help and ends the process."""
+
+    def __init__(self, *args: Any, command: Command, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self.command = command
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, topic: Any, option: Any = None) -> None:
+        parser.exit(show(help_pages.page(self.command, topic or "")))
+
+
+def _parser(command: Command) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(command.program, f"{command.program} {command.usage}", add_help=False)
+    parser.add_argument("-h", "--help", nargs="?", action=_Help, command=command)
+    return parser
+
+
+def _parameters(start: Callable[..., Any]) -> dict[str, Parameter]:
+    """Those that a flow has."""
+    return {key: PARAMETERS[key] for key in inspect.signature(start).parameters if key in PARAMETERS}
 
 
 def _start(
-    name: str, given: list[str], check: Callable[[dict[str, Any]], object], start: Callable[..., Any]
+    command: Command,
+    given: list[str],
+    start: Callable[..., Any],
+    check: Callable[[dict[str, Any]], object] = lambda overrides: None,
+    stopped: str = "stopped; nothing is lost: the same command goes on from here",
 ) -> None:
     """Start a flow with parameters and settings, once `check` has taken the settings."""
 
     def begin(watch: Watch) -> object:
-        arguments = _split(given, "a preset comes first")
-        if foreign := arguments.keys() - inspect.signature(start).parameters.keys():
-            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
-        check(arguments["overrides"])
+        arguments, overrides = _split(given, command)
+        check(overrides)
         _ready(watch)
-        return start(**arguments)
+        return start(**arguments, overrides=overrides)
 
-    _run_to_the_end(begin, "stopped; nothing is lost: the same command goes on from here")
-
-
-def run_on(name: str, purpose: str, start: Callable[..., Any], parameters: dict[str, Parameter]) -> None:
-    """The same for a flow whose first argument is what it works on; it has parameters of its own."""
-    lines = [f"  {key + '=…':<20} {text}" for key, (_, text) in parameters.items()]
-    parser = argparse.ArgumentParser(
-        prog=f"python flows/{name}.py",
-        description=purpose,
-        epilog="\n".join(["parameters:", *lines, "", "and settings of evaluate.… and runtime.…, as in full.py"]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path, help="a video, or a folder of videos")
-    parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="parameters and settings")
-    words = parser.parse_args()
-
-    def begin(watch: Watch) -> object:
-        own = [word for word in words.settings if word.partition("=")[0] in parameters]
-        others = _split([word for word in words.settings if word not in own], f"{name}.py has no preset")
-        if foreign := others.keys() - {"overrides"}:
-            raise ConfigError(f"{name}.py has no {foreign.pop()}=: --help lists what it has")
-        arguments = dict(_converted(word, parameters) for word in own)
-        _ready(watch)
-        return start(words.source, others["overrides"], **arguments)
-
-    _run_to_the_end(begin, "stopped")
+    _run_to_the_end(begin, stopped)
 
 
-def _converted(word: str, parameters: dict[str, Parameter]) -> tuple[str, Any]:
-    """The parameter and its value that a word stands for."""
-    key, _, value = word.partition("=")
-    if not value:
+def _split(given: list[str], command: Command) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters and the settings among some words."""
+    hint = "a preset comes first" if command.has_presets else f"{command.name}.py has no preset"
+    arguments, overrides = {}, {}
+    for key, text in key_value.pairs(given, f"; {hint}").items():
+        if key in command.parameters:
+            arguments[key] = _converted(key, text, command.parameters[key][0])
+        elif key in PARAMETERS:
+            raise ConfigError(f"{command.name}.py has no {key}=: --help lists what it has")
+        elif "." not in key and (near := difflib.get_close_matches(key, command.parameters, n=1)):
+            raise ConfigError(f"there is no parameter {key!r}: did you mean {near[0]}?")
+        else:
+            overrides[key] = text
+    return arguments, overrides
+
+
+def _converted(key: str, text: str, convert: Callable[[str], Any]) -> Any:
+    """The value of a parameter."""
+    if not text:
         raise ConfigError(f"{key}= names nothing")
     try:
-        return key, parameters[key][0](value)
+        return convert(text)
     except ValueError:
-        raise ConfigError(f"{word} does not fit: name a number") from None
+        raise ConfigError(f"{key}={text} does not fit: name a number") from None
 
 
 def _ready(watch: Watch) -> None:
@@ -196,17 +227,8 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
             summary = begin(watch)
         print(summary, flush=True)
         code = 0
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except OSError as error:
-        if not is_full_disk(error):
-            raise
-        print(f"error: {FULL_DISK}", file=sys.stderr)
-        code = WorkspaceError.exit_code
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        code = 130
+    except (Exception, KeyboardInterrupt) as error:
+        code = failed(error, stopped)
     except SystemExit:  # SIGTERM
         code = 143
         raise
@@ -219,39 +241,6 @@ def _end(code: int) -> None:
     """End this process in a while, whatever still runs in it."""
     time.sleep(END_S)
     os._exit(code)
-
-
-def _split(words: list[str], hint: str) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"overrides": {}}
-    given: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; {hint}")
-        if key in given:
-            raise ConfigError(f"{key} is given twice, {given[key]!r} and {value!r}: leave one out")
-        given[key] = value
-        if key in PARAMETERS and not value:
-            raise ConfigError(f"{key}= names nothing")
-        if key in PARAMETERS:
-            is_text = key in ("runner", "checkpoint") or "://" in value
-            arguments[key] = value if is_text else Path(value)
-        elif "." not in key and (near := difflib.get_close_matches(key, PARAMETERS, n=1)):
-            raise ConfigError(f"there is no parameter {key!r}: did you mean {near[0]}?")
-        else:
-            arguments["overrides"][key] = value
-    return arguments
-
-
-def _all_settings() -> str:
-    lines = ["presets:"]
-    lines += [f"  {name:<38} {(preset.__doc__ or '').splitlines()[0]}" for name, preset in PRESETS.items()]
-    lines += ["", "where things lie and run:", *(f"  {key + '=…':<44} {text}" for key, text in PARAMETERS.items())]
-    lines += ["", "settings and their defaults (a preset may have others):"]
-    for key, text, default in settings():
-        value = default if isinstance(default, str) else json.dumps(default)
-        lines.append(f"  {f'{key}={value}':<44} {text}")
-    return "\n".join(lines)
 
 
 def _start_server() -> None:
@@ -276,7 +265,7 @@ def _start_server() -> None:
 def _quiet_prefect(watch: Watch) -> None:
     """Show the library's log, and of Prefect's own only warnings; the UI still gets everything."""
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for name in console.LOGGERS:
+    for name in LOGGERS:
         logging.getLogger(name).addHandler(watch)
     console.quiet_console()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # of its workers

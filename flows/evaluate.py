@@ -38,7 +38,7 @@ class Scored(Frozen):
                 f"  scored    {made.coverage} ({made.protocol})",
                 f"  top-1     {made.top1:.2%}",
                 f"  top-5     {made.top5:.2%}",
-                f"  report    {self.workspace}/{made.path}/report.md",
+                f"  report    {self.workspace}/{made.path}/{made.REPORT}",
                 f"  more      python -m nonlocal_core.scores {self.workspace}/{made.path}",
                 "",
             ]
@@ -91,4 +91,4 @@ def evaluate_checkpoint(
 
 if __name__ == "__main__":
     purpose = "A checkpoint and a folder of labelled videos in, scores out."
-    command_line.run("evaluate", purpose, evaluate_checkpoint)
+    command_line.run("evaluate", purpose, evaluate_checkpoint, ("evaluate", "index", "cache", "clip", "runtime"))

@@ -5,10 +5,11 @@ python flows/full.py [PRESET] [key=value ...]
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from prefect import flow
 from prefect.states import Completed
@@ -26,8 +27,6 @@ from tasks.nightly import made_before
 from tasks.register import register
 from tasks.train import train
 
-T = TypeVar("T")
-
 
 class Clock:
     """How long each stage took."""
@@ -35,12 +34,12 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def time(self, stage: str, task: Callable[..., T], *arguments: Any) -> T:
-        """What the task returns."""
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time what is done while entered."""
         started_s = time.monotonic()
-        made = task(*arguments)
+        yield
         self.seconds[stage] = round(time.monotonic() - started_s, 1)
-        return made
 
 
 class Summary(Frozen):
@@ -111,16 +110,22 @@ def full(
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
     clock = Clock()
-    videos_dir = clock.time("videos", videos, videos_dir, preset, workspace)
-    manifest = clock.time("index", index, videos_dir, config, workspace, labels_path, runner)
-    cached = clock.time("cache", cache, manifest, config, workspace, runner)
+    with clock("videos"):
+        videos_dir = videos(videos_dir, preset, workspace)
+    with clock("index"):
+        manifest = index(videos_dir, config, workspace, labels_path, runner)
+    with clock("cache"):
+        cached = cache(manifest, config, workspace, runner)
     check_split(config.evaluate.split, cached)
     if only_new and (version := made_before(cached, config, workspace)):
         found = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(found), data=found))
-    checkpoint = clock.time("train", train, cached, config, workspace)
-    evaluation = clock.time("evaluate", evaluate, checkpoint, cached, config, workspace)
-    entry = clock.time("register", register, checkpoint, evaluation, cached, config, workspace)
+    with clock("train"):
+        checkpoint = train(cached, config, workspace)
+    with clock("evaluate"):
+        evaluation = evaluate(checkpoint, cached, config, workspace)
+    with clock("register"):
+        entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(
         seconds=clock.seconds,
         manifest=manifest,
@@ -139,4 +144,5 @@ def check_split(split: str, cached: RecordCache) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run("full", "A folder of labelled videos in, an evaluated and registered network out.", full)
+    purpose = "A folder of labelled videos in, an evaluated and registered network out; tiny makes its own videos."
+    command_line.run("full", purpose, full)

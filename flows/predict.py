@@ -10,11 +10,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows import command_line
+from flows import command_line, help_pages
 from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
 
-PARAMETERS: dict[str, command_line.Parameter] = {
+PARAMETERS: dict[str, help_pages.Parameter] = {
     "workspace_dir": (Path, "folder of the workspace whose registry is used; default: workspace"),
     "entry": (str, "champion (default), an entry such as v0001, or a .safetensors checkpoint"),
     "out": (Path, "FILE.parquet or FILE.json that everything is written to"),
@@ -60,4 +60,5 @@ def predict(
 
 
 if __name__ == "__main__":
-    command_line.run_on("predict", "Videos in, their best labels out.", predict, PARAMETERS)
+    purpose = "Videos in, their best labels out."
+    command_line.run_on("predict", purpose, predict, PARAMETERS, ("evaluate", "runtime"))

@@ -67,4 +67,5 @@ def prepare(
 
 
 if __name__ == "__main__":
-    command_line.run("prepare", "A folder of labelled videos in, their decoded frames out.", prepare)
+    purpose = "A folder of labelled videos in, their decoded frames out."
+    command_line.run("prepare", purpose, prepare, ("index", "cache", "runtime"))

@@ -73,7 +73,7 @@ def _place(text: str) -> attention.Place | None:
 
 def main(words: list[str]) -> int:
     """Draw as a command line asks; gives the exit status."""
-    parser = command.parser("attention", __doc__)
+    parser = command.parser("nonlocal_core.attention", __doc__)
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of pictures")
     parser.add_argument(
         "--workspace", type=Path, default=Path("workspace"), metavar="DIR", help="default: workspace"

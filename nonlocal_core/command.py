@@ -1,4 +1,4 @@
-"""What every `python -m nonlocal_core.…` does with its lines and with a mistake."""
+"""How every command prints its lines, and ends: with one line of what went wrong, and an exit code."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Iterable
 
-from nonlocal_core.errors import FULL_DISK, NonlocalError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import as_ours
 
 
-def parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
-    """The parser of `python -m nonlocal_core.NAME`, whose module says what it is for, and how it is called."""
+def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m MODULE`; the module says what it is for, and how it is called."""
     purpose, _, rest = (documentation or "").partition("\n\n")
     return argparse.ArgumentParser(
-        f"python -m nonlocal_core.{name}",
+        f"python -m {module}",
         description=purpose,
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -26,20 +26,20 @@ def show(lines: Iterable[str]) -> int:
     try:
         for line in lines:
             print(line, flush=True)
-    except NonlocalError as error:
-        return _failed(str(error), error.exit_code)
     except BrokenPipeError:  # of `| head`: what Python still holds goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if not is_full_disk(error):
-            raise
-        return _failed(FULL_DISK, WorkspaceError.exit_code)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        return failed(error)
     return 0
 
 
-def _failed(text: str, exit_code: int) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return exit_code
+def failed(error: BaseException, stopped: str = "stopped") -> int:
+    """Print the one line of what ended a command; gives the exit status.  Our own faults are raised again."""
+    if isinstance(error, KeyboardInterrupt):
+        print(stopped, file=sys.stderr)
+        return 130
+    ours = as_ours(error)
+    if ours is None:
+        raise error
+    print(f"error: {ours}", file=sys.stderr)
+    return ours.exit_code

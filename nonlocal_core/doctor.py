@@ -17,8 +17,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from nonlocal_core import command
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.process import cuda
 
 DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}
@@ -172,9 +173,8 @@ def main(words: list[str]) -> int:
             print("a training can run here")
             return 0
         print("a training cannot run here: see the lines with !", file=sys.stderr)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        return command.failed(error)
     return 1
 
 

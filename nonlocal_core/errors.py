@@ -86,6 +86,13 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def as_ours(error: BaseException) -> NonlocalError | None:
+    """An error as one of ours, with a line for a person; None if it is neither ours nor a full disk."""
+    if isinstance(error, NonlocalError):
+        return error
+    return WorkspaceError(FULL_DISK) if is_full_disk(error) else None
+
+
 def is_worth_retrying(error: BaseException) -> bool:
     """Whether another try may succeed: only after an error of files, memory or a native library."""
     if isinstance(error, NonlocalError):

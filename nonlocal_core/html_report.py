@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
 def main(words: list[str]) -> int:
     """Make reports as a command line asks; gives the exit status."""
-    parser = command.parser("html_report", __doc__)
+    parser = command.parser("nonlocal_core.html_report", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("entry", nargs="?", default="champion", help="champion (default), v0001, … or all")
     parser.add_argument(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import posixpath
 import re
 import sys
@@ -25,6 +24,7 @@ from typing import NamedTuple
 from pyarrow import fs
 
 from nonlocal_core import command, registry
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.records import store
@@ -202,25 +202,31 @@ def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None
 
     Raises: RemoteError if it does not have its size.
     """
-    is_disk = isinstance(target.storage.base_fs, fs.LocalFileSystem)
-    written = f"{path}.tmp{os.getpid()}" if is_disk else path
     first = next(content, b"")
-    with remote.asking(f"{path} in {target.name}"):
-        if is_disk:
-            target.storage.create_dir(posixpath.dirname(path))
+    with remote.asking(f"{path} in {target.name}"), _written(target, path) as written:
         with target.storage.open_output_stream(written) as file:
             file.write(first)
             for chunk in content:
                 file.write(chunk)
         if (found := target.storage.get_file_info(written).size) != size:
             raise RemoteError(f"{path} has {found} of {size} bytes in {target.name}: run again")
-        if is_disk:
-            target.storage.move(written, path)
+
+
+@contextlib.contextmanager
+def _written(target: Side, path: str) -> Iterator[str]:
+    """The path to write to; object storage shows no file before it is whole."""
+    if not isinstance(target.storage.base_fs, fs.LocalFileSystem):
+        yield path
+        return
+    file = Path(target.storage.base_path, path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as unfinished:
+        yield posixpath.join(posixpath.dirname(path), unfinished.name)
 
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    parser = command.parser("mirror", __doc__)
+    parser = command.parser("nonlocal_core.mirror", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")

@@ -90,10 +90,7 @@ def _needs(workspace: Workspace) -> list[Needs]:
             sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
             found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():
-            try:
-                rows = cache_plan.read(plan)
-            except DamagedError as error:
-                raise DamagedError(f"{error}: delete {folder} and prune again") from None
+            rows = cache_plan.read(plan)
             for name, part in rows.groupby("store"):
                 contents = frozenset(part["sha256"]), frozenset(part["shard"])
                 found.append(Needs(folder, str(name), False, *contents))
@@ -170,7 +167,7 @@ def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    parser = command.parser("prune", __doc__)
+    parser = command.parser("nonlocal_core.prune", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
     given = parser.parse_args(words)

@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     found = {}
     for crops in given.crops or sorted({1, num_crops}):
         for clips in given.clips or sorted({1, num_clips}):
-            scored = view_table.score(given.folder / view_table.FILE, clips, crops)
+            scored = view_table.score(given.folder / Evaluation.VIEWS, clips, crops)
             found[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
                 scored, labels, given.k
             )
@@ -62,14 +62,14 @@ def _read(folder: Path) -> tuple[Evaluation, list[str]]:
     try:
         artifact: dict[str, Any] = json.loads((folder / ARTIFACT_FILE).read_text())
         evaluation = Evaluation.model_validate(artifact["reference"])
-        labels: list[str] = json.loads((folder / figures.FILE).read_text())["labels"]
+        labels: list[str] = json.loads((folder / Evaluation.METRICS).read_text())["labels"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder} is no finished evaluation: name a folder workspace/evaluate/KEY") from None
     return evaluation, labels
 
 
 def _views(folder: Path) -> tuple[int, int]:
-    _, _, _, logits = next(view_table.videos(folder / view_table.FILE))
+    _, _, _, logits = next(view_table.videos(folder / Evaluation.VIEWS))
     return logits.shape[0], logits.shape[1]
 
 

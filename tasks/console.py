@@ -7,24 +7,22 @@ They end when the command does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-import pickle
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from logging.handlers import SocketHandler
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from nonlocal_core.process.progress import TICKS
+from nonlocal_core.process import lifeline, messages
 
 VARIABLE = "NONLOCAL_SHOWN_AT"
 """PROCESS:SOCKET of the command that shows what is logged"""
-LOGGERS = ("nonlocal_core", TICKS)
 
 
 def is_for_a_person(record: logging.LogRecord) -> bool:
@@ -60,9 +58,7 @@ def deaf() -> Iterator[None]:
 @contextlib.contextmanager
 def shown_by(handler: logging.Handler) -> Iterator[None]:
     """While entered, a handler of this process gets what shards log in processes that are started now."""
-    with tempfile.TemporaryDirectory(prefix="shown-") as folder, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{folder}/socket")
-        listener.listen()
+    with tempfile.TemporaryDirectory(prefix="shown-") as folder, Listener(f"{folder}/socket") as listener:
         os.environ[VARIABLE] = f"{os.getpid()}:{folder}/socket"
         threading.Thread(target=_listen, args=(listener, handler), daemon=True).start()
         try:
@@ -71,17 +67,17 @@ def shown_by(handler: logging.Handler) -> Iterator[None]:
             del os.environ[VARIABLE]
 
 
-def _listen(listener: socket.socket, handler: logging.Handler) -> None:
+def _listen(listener: Listener, handler: logging.Handler) -> None:
     with contextlib.suppress(OSError):  # closed, because the command has ended
         while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_hear, args=(connection, handler), daemon=True).start()
+            threading.Thread(target=_hear, args=(listener.accept(), handler), daemon=True).start()
 
 
-def _hear(connection: socket.socket, handler: logging.Handler) -> None:
-    with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
-        while size := stream.read(4):
-            handler.handle(logging.makeLogRecord(pickle.loads(stream.read(int.from_bytes(size, "big")))))
+def _hear(connection: Connection, handler: logging.Handler) -> None:
+    """Hand on what is heard until the other process is gone; not to the loggers, which tell Prefect again."""
+    with connection, contextlib.suppress(EOFError, OSError):
+        while True:
+            handler.handle(logging.makeLogRecord(connection.recv()[1]))
 
 
 def speak() -> None:
@@ -90,25 +86,11 @@ def speak() -> None:
     if not Path(place).is_socket() or int(process) == os.getpid():
         return
     quiet_console()
-    if not any(isinstance(handler, _Speaker) for handler in logging.getLogger(TICKS).handlers):
-        speaker = _Speaker(place, None)
-        speaker.createSocket()  # before there is a word to say: it watches the command
-        for name in LOGGERS:
-            logging.getLogger(name).addHandler(speaker)
+    _speak_at(place)
 
 
-class _Speaker(SocketHandler):
-    """Sends records to the command; this process dies when the command is gone."""
-
-    def makeSocket(self, timeout: float = 1) -> socket.socket:  # noqa: N802 (of the standard library)
-        """A socket that is connected, and watched."""
-        made = super().makeSocket(timeout)
-        made.settimeout(None)
-        threading.Thread(target=_die_with, args=(made,), daemon=True).start()
-        return made
-
-
-def _die_with(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.recv(1)  # nothing is ever sent here: it ends with the other side
-    os.kill(os.getpid(), signal.SIGKILL)
+@functools.cache
+def _speak_at(place: str) -> None:
+    connection = Client(place)
+    lifeline.die_with(connection.fileno())
+    messages.relay(connection)

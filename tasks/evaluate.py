@@ -9,7 +9,6 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.process import child
 from nonlocal_core.registry import lookup
-from nonlocal_core.report.markdown import REPORT_FILE
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 
@@ -30,5 +29,5 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     arguments = (checkpoint, cache, config, workspace)
     made = stage.find(*arguments) or child.call(stage.evaluate, *arguments)
     report.table(made)
-    report.page("evaluation-report", workspace.path(made) / REPORT_FILE)
+    report.page("evaluation-report", workspace.path(made) / Evaluation.REPORT)
     return made

@@ -8,7 +8,7 @@ from prefect import task
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import key_of
-from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.stages import cache as cache_stage
@@ -36,7 +36,7 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> str | None
     state = registry.read(workspace)
     asked = _asked(config.model_dump(mode="json"))
     for version, entry in reversed(registry.entries(workspace).items()):
-        same = entry["cache"]["digest"] == cache.digest and _asked(entry["config"]) == asked
+        same = entry.cache.digest == cache.digest and _asked(entry.config) == asked
         if same and state.decision(version) and _by_these_stages(entry, cache, config):
             return version
     return None
@@ -48,15 +48,14 @@ def _asked(config: dict[str, Any]) -> dict[str, Any]:
 
 def _by_these_stages(entry: registry.Facts, cache: RecordCache, config: Config) -> bool:
     """Whether the stages of today would give an entry's results the keys that they have."""
-    kept = entry["cache"]
+    kept, training = entry.cache, entry.training
     try:
-        trained = Config.model_validate({**entry["config"], **entry["training"]["config"]})
-    except (KeyError, ValueError):  # of an older version
+        trained = Config.model_validate({**entry.config, **training.config})
+    except ValueError:  # of an older version
         return False
-    init = (entry["training"].get("init") or {}).get("digest", "")
-    checkpoint = Checkpoint.model_validate(entry["checkpoint"])
+    init = training.init.digest if training.init else ""
     return (
-        kept["key"] == key_of("cache", cache_stage.VERSION, [config.cache], [kept["manifest_digest"]])
-        and checkpoint.key == train_stage.key_from(init, cache, trained)
-        and entry["evaluation"]["key"] == evaluate_stage.key(checkpoint, cache, config)
+        kept.key == key_of("cache", cache_stage.VERSION, [config.cache], [kept.manifest_digest])
+        and entry.checkpoint.key == train_stage.key_from(init, cache, trained)
+        and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
     )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from prefect import Task, runtime, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from nonlocal_core.errors import ConfigError, is_worth_retrying
 from nonlocal_core.process import workers
@@ -89,13 +89,16 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
             raise
 
 
-def _expect_its_end(pool: TaskRunner[Any]) -> None:
+def _expect_its_end(pool: Any) -> None:
     """Let a pool take it without a word that its processes die.
 
-    Dask would warn of each one.  Prefect would wait for the rest of a message, or for the lock of the pipe that a
-    killed process held.
+    Dask would warn of each one and start it again.  Prefect would wait for the rest of a message, or for the lock
+    of the pipe that a killed process held.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if cluster := getattr(pool, "_cluster", None):
+        for nanny in cluster.workers.values():
+            nanny.close_gracefully()
     if isinstance(pool, ProcessPoolTaskRunner):
         pool._subprocess_message_queue = pool._message_forwarding_thread = None
 
@@ -146,7 +149,8 @@ def shard_runner(name: str) -> Any:
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":
-        cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
+        # Any free port: there may be another cluster.
+        cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": ":0"}
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=name)
 

@@ -24,5 +24,5 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
     made = out_of_memory.retry_halved(attempt, config, note)
     report.table(made)
-    report.picture("training-curves", workspace.path(made) / "curves.png")
+    report.picture("training-curves", workspace.path(made) / Checkpoint.CURVES)
     return made

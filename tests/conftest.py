@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import hypothesis
+import leftovers
 import pytest
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and all that this starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports Prefect.
 os.environ.update(
@@ -27,6 +33,10 @@ os.environ.update(
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     }
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(leftovers.Watch())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ python -m flows.server.alerts mailtos://...   they are sent as e-mail
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
@@ -16,7 +16,8 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook, SendNotification
 
-from nonlocal_core.errors import ConfigError, NonlocalError
+from nonlocal_core import command
+from nonlocal_core.errors import ConfigError
 from tasks.report import NEW_CHAMPION
 
 RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
@@ -68,15 +69,16 @@ def _put(automation: AutomationCore) -> None:
 
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
-    try:
-        if len(words) != 1:
-            raise ConfigError("name the address to tell, https://... or mailtos://...")
-        tell(words[0])
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print("failed nights and new champions are told from now on")
-    return 0
+    parser = command.parser("flows.server.alerts", __doc__)
+    parser.add_argument("address", nargs="*", help="https://..., or mailtos://... for e-mail")
+    return command.show(_lines(parser.parse_args(words).address))
+
+
+def _lines(words: list[str]) -> Iterator[str]:
+    if len(words) != 1:
+        raise ConfigError("name the address to tell, https://... or mailtos://...")
+    tell(words[0])
+    yield "failed nights and new champions are told from now on"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ runs that died while the server was away or before their first sign of life, and
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +23,9 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
+
+from nonlocal_core import command
+from nonlocal_core.errors import ConfigError
 
 POOLS = ("cpu", "gpu")
 """work pools whose runs give a sign of life every flows.heartbeat_frequency"""
@@ -100,23 +104,22 @@ def say(names: Iterable[str]) -> None:
         print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """The exit code, once this process is told to end."""
+    command.parser("flows.server.dead_runs", __doc__).parse_args(words)
+    return command.show(_lines())
+
+
+def _lines() -> Iterator[str]:
     if not PREFECT_API_URL.value():
-        print("error: no server is named: export PREFECT_API_URL=http://HOST:4200/api", file=sys.stderr)
-        return 2
+        raise ConfigError("no server is named: export PREFECT_API_URL=http://HOST:4200/api")
     watch = Watch()
-    print(
-        f"runs that give no sign of life for {SILENT_S:.0f} s are marked as crashed; Ctrl-C ends this", flush=True
-    )
-    try:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}):
-            while True:
-                say(watch.look())
-                time.sleep(EVERY_S)
-    except KeyboardInterrupt:
-        return 0
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}), contextlib.suppress(KeyboardInterrupt):
+        yield f"runs that give no sign of life for {SILENT_S:.0f} s are marked as crashed; Ctrl-C ends this"
+        while True:
+            say(watch.look())
+            time.sleep(EVERY_S)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -21,8 +21,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.server import dead_runs
 from flows.server.dead_runs import POOLS
-from flows.server.lifeline import children, end_with_us
-from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core import command
+from nonlocal_core.errors import ChildError, ConfigError
+from nonlocal_core.process.lifeline import children, end_with_us
 
 HOME = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -215,6 +216,9 @@ def start(port: int, folder: Path) -> None:
 
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
+    parser = command.parser("flows.server.serve", __doc__)
+    parser.add_argument("words", nargs="*", metavar="start|stop PORT")
+    words = parser.parse_args(words).words
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what runs in the background ignore Ctrl-C
         signal.signal(number, _told_to_end)
     try:
@@ -226,11 +230,10 @@ def main(words: list[str]) -> int:
             stop(folder)
         else:
             start(int(words[1]), folder)
-    except NonlocalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("ended")
+    except Exception as error:
+        return command.failed(error)
     return 0
 
 

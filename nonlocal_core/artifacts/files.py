@@ -1,31 +1,61 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are there whole or not at all, also after a power cut."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either whole or not there, also when the process or the machine dies."""
-    partial = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would be there after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to: the file there replaces `path` at the end, and is gone after an error."""
+    unfinished = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield unfinished
+        _sync(unfinished)
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is either whole or not there."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, for people to read too."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes have left of a file, or of any in a folder, that nobody else writes now."""
+    for file in folder.glob(f"{name}.tmp*"):
+        file.unlink(missing_ok=True)
+
+
+def publish(unfinished: Path, folder: Path) -> None:
+    """Give a finished folder its name."""
+    sync_all(unfinished)
+    os.rename(unfinished, folder)
+    _sync(folder.parent)
+
+
+def sync_all(folder: Path) -> None:
+    """Wait until a folder and all that lies below it would be there after a power cut."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

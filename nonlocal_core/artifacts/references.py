@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from nonlocal_core.config.sections import CacheConfig
 
@@ -23,6 +23,20 @@ class Reference(Frozen):
     digest: str
     path: str
     """folder, relative to the workspace"""
+
+
+class Provenance(BaseModel):
+    """How an artifact was made; each stage adds what it read."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    created_at: str = ""
+    host: str = ""
+    python: str = ""
+    version: str = ""
+    code: str = ""
+    seconds: float | None = None
+    """None: not measured"""
 
 
 class Manifest(Reference):
@@ -61,9 +75,13 @@ class RecordCache(Reference):
 
 
 class Checkpoint(Reference):
-    """Weights that describe themselves."""
+    """Weights that describe themselves, and what a person sees of their training."""
 
     stage: ClassVar[str] = "train"
+    WEIGHTS: ClassVar[str] = "weights.safetensors"
+    LOG: ClassVar[str] = "log.jsonl"
+    EPOCHS: ClassVar[str] = "epochs.jsonl"
+    CURVES: ClassVar[str] = "curves.png"
     file: str
     """file name inside the folder"""
     num_steps: int
@@ -75,6 +93,12 @@ class Evaluation(Reference):
     """Scores of every video of a split, and what they come to."""
 
     stage: ClassVar[str] = "evaluate"
+    VIEWS: ClassVar[str] = "views.parquet"
+    SCORES: ClassVar[str] = "scores.parquet"
+    METRICS: ClassVar[str] = "metrics.json"
+    REPORT: ClassVar[str] = "report.md"
+    split: str
+    """train, val, test, or all"""
     protocol: str
     """split, views and crop, as text"""
     split_digest: str
@@ -86,6 +110,16 @@ class Evaluation(Reference):
     """the videos behind every figure: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
     loss: float | None = None
     mean_class_accuracy: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, fields: Any) -> Any:
+        # Earlier versions wrote the split as the first word of the protocol only, and no coverage.
+        if not isinstance(fields, dict):
+            return fields
+        scored = f"{fields.get('num_scored')} of {fields.get('num_videos')} videos scored"
+        split = str(fields.get("protocol", "")).partition(",")[0]
+        return {"split": split, **fields, "coverage": fields.get("coverage") or scored}
 
 
 class Entry(Reference):

@@ -1,14 +1,20 @@
-"""Parquet files that are written whole or not at all, and read with their checksums."""
+"""Parquet files that are written whole or not at all, and read with their checksums.
+
+They are read without threads: with them, pandas and pyarrow sometimes abort the process at its end.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.errors import DamagedError
 
 
@@ -20,25 +26,74 @@ def from_frame(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
 
 def write(table: pa.Table, path: Path) -> None:
     """Put a table at `path`."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, write_page_checksum=True)
-    write_atomically(path, buffer.getvalue().to_pybytes())
+    write_groups([table], table.schema, path)
 
 
-def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """The table at `path`, or some columns of it.
+def write_groups(
+    groups: Iterable[pa.Table], schema: pa.Schema, path: Path, compression: Literal["snappy", "zstd"] = "snappy"
+) -> None:
+    """Put tables of one schema at `path`, each in row groups of its own; one at a time is in memory."""
+    with (
+        replacing(path) as unfinished,
+        pq.ParquetWriter(unfinished, schema, write_page_checksum=True, compression=compression) as writer,
+    ):
+        for group in groups:
+            writer.write_table(group)
 
-    Raises: FileNotFoundError if there is none; DamagedError if it does not match its checksums or the schema.
+
+@contextlib.contextmanager
+def opened(path: Path, what_to_do: str) -> Iterator[pq.ParquetFile]:
+    """An open parquet file, whose pages are compared with their checksums when they are read.
+
+    Raises: FileNotFoundError if there is none; DamagedError, which says what to do, if it cannot be read.
     """
     try:
-        # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        found = file.schema_arrow
-        if not found.equals(schema, check_metadata=False) or found.metadata != schema.metadata:
-            raise DamagedError(f"{path} was written by another version")
-        return file.read(columns=columns, use_threads=False)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
     except FileNotFoundError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is no text any more
         first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise DamagedError(f"{path} is damaged ({first})") from None
+        raise DamagedError(f"{path} is damaged ({first}): {what_to_do}") from None
+
+
+def read_groups(
+    path: Path, schema: pa.Schema, what_to_do: str, numbers: Iterable[int] | None = None
+) -> Iterator[pa.Table]:
+    """The row groups of the table at `path`, one at a time; of some numbers, or all.
+
+    Raises: as `read`.
+    """
+    with opened(path, what_to_do) as file:
+        _check(file, schema, path, what_to_do)
+        for number in range(file.num_row_groups) if numbers is None else numbers:
+            yield file.read_row_group(number, use_threads=False)
+
+
+def read(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str] | None = None) -> pa.Table:
+    """The table at `path`, or some columns of it.
+
+    Raises: FileNotFoundError if there is none; DamagedError, which says what to do, if it does not match its
+            checksums or the schema.
+    """
+    with opened(path, what_to_do) as file:
+        _check(file, schema, path, what_to_do)
+        return file.read(columns=columns, use_threads=False)
+
+
+def read_rows(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of a table that should be there.
+
+    Raises: DamagedError, which says what to do, if it is missing, or does not match its checksums or the schema.
+    """
+    try:
+        rows: pd.DataFrame = read(path, schema, what_to_do, columns).to_pandas(use_threads=False)
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing: {what_to_do}") from None
+    return rows
+
+
+def _check(file: pq.ParquetFile, schema: pa.Schema, path: Path, what_to_do: str) -> None:
+    found = file.schema_arrow
+    if not found.equals(schema, check_metadata=False) or found.metadata != schema.metadata:
+        raise DamagedError(f"{path} was written by another version: {what_to_do}")

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts import locks
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import publish, remove_unfinished, write_json
 from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
@@ -112,8 +112,7 @@ class Workspace:
             began = time.time() if began is None else began
             folder = self.partial(kind, key)
             reference = make(folder)
-            for unfinished in folder.glob("*.tmp*"):  # of a write that was cut
-                unfinished.unlink()
+            remove_unfinished(folder)
             artifact = {
                 "reference": reference.model_dump(mode="json"),
                 "files": _sizes(folder),
@@ -127,7 +126,7 @@ class Workspace:
             final = self.root / kind.stage / key
             if final.exists():  # without artifact.json or with files missing, so it does not exist
                 shutil.rmtree(final)
-            folder.rename(final)
+            publish(folder, final)
             return reference
 
     def provenance(self, reference: Reference) -> dict[str, Any]:

@@ -23,69 +23,69 @@ class ModelConfig(Section):
     """The network; how many classes it has comes from the labels."""
 
     input_mean: tuple[Level, Level, Level] = (123.675, 116.28, 103.53)
-    """what is taken off red, green and blue (0…255; ImageNet's, as mmaction2)"""
+    """mean that is subtracted from red, green and blue (0…255; ImageNet's, as mmaction2)"""
     input_std: tuple[Spread, Spread, Spread] = (58.395, 57.12, 57.375)
-    """what they are divided by then (0…255)"""
+    """deviation that red, green and blue are divided by, once the mean is subtracted (0…255)"""
     width: Positive = 64
     """channels after the stem (64 in every published network)"""
     block: Literal["bottleneck", "basic"] = "bottleneck"
-    """three convolutions and 4 times the channels (ResNet-50, -101), or two 3x3 ones (ResNet-18, -34)"""
+    """residual block: 3 convolutions, 4 times the channels (ResNet-50, -101), or two 3x3 ones (ResNet-18, -34)"""
     stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
-    """blocks of res2, res3, res4, res5 (2,2,2,2 is ResNet-18; 3,4,6,3 is -34 and -50; 3,4,23,3 is -101)"""
+    """residual blocks of res2, res3, res4, res5 (ResNet-18: 2,2,2,2; -34, -50: 3,4,6,3; -101: 3,4,23,3)"""
     inflate: Literal["3x1x1", "3x3x3", "none"] = "3x1x1"
-    """inflated blocks are 3 frames wide, in their first 1x1 or their 3x3 convolutions (I3D); or none is (C2D)"""
+    """kernel of inflated blocks: 3 frames in the first 1x1 or in the 3x3 convolutions (I3D), or none is (C2D)"""
     inflated_blocks: Literal["every_second", "every"] = "every_second"
-    """which blocks are inflated: all of res2 and every second one after it, or all (mmaction2's heavy network)"""
+    """which residual blocks are inflated: all of res2 and every second one after it, or all"""
     norm: Literal["batch", "frozen"] = "batch"
-    """batch norm, or batch norm whose mean and variance stay as they are; gamma and beta learn in both"""
+    """batch norm of the network; frozen: mean and variance stay as they are, gamma and beta learn"""
     zero_gamma: bool = True
-    """the last gamma of each residual block starts at 0, not 1"""
+    """the last gamma of each residual block starts at 0, not at 1"""
     stem_kernel_t: Literal[1, 3, 5, 7] = 5
     """temporal kernel of the stem (frames)"""
     stem_stride_t: Positive = 2
     """temporal stride of the stem (frames)"""
     pool1_kernel_t: Literal[1, 2, 3] = 1
-    """temporal kernel of the pool after the stem (frames; 3 is padded by 1)"""
+    """temporal kernel of pool1, which follows the stem (frames; 3 is padded by 1)"""
     pool1_stride_t: Positive = 2
-    """temporal stride of that pool (frames)"""
+    """temporal stride of pool1, which follows the stem (frames)"""
     pool1_pad: Literal[0, 1] = 1
-    """padding of that pool in space (pixels; 224 are 56 after it with 1, 55 with 0)"""
+    """spatial padding of pool1, which follows the stem (pixels; 224 become 56 with 1, 55 with 0)"""
     pool2_kernel_t: Literal[1, 2, 3] = 2
-    """temporal kernel of the pool after res2 (frames; 3 is padded by 1)"""
+    """temporal kernel of pool2, which follows res2 (frames; 3 is padded by 1)"""
     pool2_stride_t: Positive = 2
-    """temporal stride of that pool (frames)"""
+    """temporal stride of pool2, which follows res2 (frames)"""
     nl_res2: Blocks = ()
-    """blocks of res2 that a non-local block follows, 0-based"""
+    """residual blocks of res2 that a non-local block follows (numbers from 0)"""
     nl_res3: Blocks = (1, 3)
-    """blocks of res3 that a non-local block follows, 0-based"""
+    """residual blocks of res3 that a non-local block follows (numbers from 0)"""
     nl_res4: Blocks = (1, 3, 5)
-    """blocks of res4 that a non-local block follows, 0-based"""
+    """residual blocks of res4 that a non-local block follows (numbers from 0)"""
     nl_res5: Blocks = ()
-    """blocks of res5 that a non-local block follows, 0-based"""
+    """residual blocks of res5 that a non-local block follows (numbers from 0)"""
     pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
-    """pairwise function of the non-local blocks"""
+    """pairwise function of the non-local blocks: how they compare two positions"""
     nl_scale: bool = False
-    """divide what the pairwise function compares by the square root of its channels"""
+    """non-local blocks divide what they compare by the square root of its channels"""
     nl_axes: Literal["spacetime", "space", "time"] = "spacetime"
-    """a position looks at all positions, at those of its frame, or at its own place in all frames"""
+    """what non-local blocks compare a position with: all positions, its frame, or its place in all frames"""
     nl_group_frames: tuple[Frames, Frames, Frames, Frames] = (0, 0, 0, 0)
-    """frames of a group, for res2, res3, res4, res5: a position looks at its own group only (0: one group)"""
+    """frames of a group in res2, res3, res4, res5: non-local blocks compare within a group (0: all frames)"""
     nl_sub_sample: Literal["after_conv", "before_conv", "none"] = "after_conv"
-    """2x2 max pool in space: of phi and g (mmaction2), of what they are made from (Caffe2, SlowFast), or none"""
+    """2x2 spatial max pool in non-local blocks: of phi and g (mmaction2), of their input (Caffe2), or none"""
     nl_out_bias: bool = False
     """the last convolution of a non-local block has a bias"""
     nl_norm: Literal["batch", "frozen", "none"] = "batch"
-    """the norm after that convolution, if there is one"""
+    """norm after the last convolution of a non-local block"""
     nl_zero_gamma: bool = True
-    """its gamma starts at 0, not 1: a new block is the identity"""
+    """the gamma of a non-local block's norm starts at 0, not at 1: a new block is the identity"""
     nl_init: Literal["normal", "msra"] = "normal"
-    """how theta, phi and g are drawn: deviation 0.01, or He's for ReLU by the outputs"""
+    """first weights of theta, phi and g: normal of deviation 0.01, or He's for ReLU by the outputs"""
     nl_out_init: Literal["normal", "msra", "zeros"] = "msra"
-    """how the last convolution is drawn; zeros, for a block without norm: a new block is the identity"""
+    """first weights of a non-local block's last convolution; zeros, without norm: a new block is the identity"""
     head: Literal["pooled", "fully_conv"] = "pooled"
-    """at test, the mean of the whole map is classified, or each window of it: the mean of their probabilities"""
+    """what is classified at test: the mean of the map, or each window of it; probabilities are averaged then"""
     head_window: tuple[Positive, Positive, Positive] = (4, 7, 7)
-    """that window: what a training clip leaves of itself (frames, rows, columns; head=fully_conv)"""
+    """window of model.head=fully_conv: the map that a training clip leaves (frames, rows, columns)"""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """share of the pooled features that is dropped in training (0…1)"""
 

@@ -1,270 +1,210 @@
-"""The networks of the paper's Tables 2a to 2f: clips of 32x2, as the authors' Caffe2 code builds them.
+"""The networks of the paper's Tables 2a to 2g, as the authors' Caffe2 code builds them.
 
 `nl1_`, `nl5_`, `nl10_` say how many non-local blocks a network has; without another word they compare by the
-embedded Gaussian.  The accuracies are the paper's, Kinetics-400 val, 30 views: top-1 / top-5.  The training is
-the paper's as far as the settings have it: the paper starts from ImageNet, and makes its BN precise.
-
-Source: Wang, Girshick, Gupta, He 2018, section 5.1 and video-nonlocal-net, resnet_video_org.
+embedded Gaussian.  The training is the paper's as far as the settings have it: the paper starts from ImageNet, and
+makes its BN precise.  Clips of 128 frames start from the network of 32, with its BN statistics as they are.
 """
 
 from __future__ import annotations
 
-from nonlocal_core.config.recipes import PAPER_32F
-
-Preset = dict[str, object]
-
-JITTER: Preset = {"train.scale_max": 1.25}
-"""the short side of a clip is drawn from 256 to 320 pixels, then 224 are cut out; cached frames have 256"""
-NO_BLOCKS: Preset = {"model.nl_res3": (), "model.nl_res4": ()}
-C2D: Preset = {"model.inflate": "none", "model.stem_kernel_t": 1}
-R101: Preset = {"model.stage_blocks": (3, 4, 23, 3)}
-EVERY_OTHER_R101: Preset = {"model.nl_res3": (1, 3), "model.nl_res4": (6, 13, 20)}
-TEN_R50: Preset = {"model.nl_res3": (0, 1, 2, 3), "model.nl_res4": (0, 1, 2, 3, 4, 5)}
-TEN_R101: Preset = {"model.nl_res3": (0, 1, 2, 3), "model.nl_res4": (2, 6, 10, 14, 18, 22)}
-ONE_LEVEL: Preset = {"model.input_mean": (114.75, 114.75, 114.75), "model.input_std": (57.375, 57.375, 57.375)}
-"""0.45 and 0.225 of 255 for every colour: Caffe2 and SlowFast"""
-CAFFE2: Preset = {
-    **JITTER,
-    **ONE_LEVEL,
-    "model.pool1_pad": 0,
-    "model.pairwise": "embedded_gaussian",
-    "model.nl_scale": True,
-    "model.nl_sub_sample": "before_conv",
-    "model.nl_out_bias": True,
-    "model.nl_out_init": "normal",
-    "model.head": "fully_conv",
-    **PAPER_32F,
-    "evaluate.offsets": "paper",
-}
-"""what all networks of video-nonlocal-net share; the rate falls after 150,000 and 300,000 of 400,000 steps"""
-CAFFE2_32X2: Preset = {**CAFFE2, "model.pool1_kernel_t": 2}
-
-
-def c2d_r50_32x2_caffe2() -> Preset:
-    """C2D ResNet-50: time is only pooled.
-
-    Command:  python flows/full.py c2d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 71.8 / 89.7 (Tables 2a, 2c and 2f), 72.0 / 90.0 (video-nonlocal-net)
-    """
-    return {**CAFFE2_32X2, **C2D, **NO_BLOCKS}
-
-
-def nl1_c2d_r50_32x2_caffe2() -> Preset:
-    """One block before the last residual block of res4, in C2D ResNet-50.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.7 / 90.5 (Table 2a, embedded Gaussian; Table 2b, res4; Table 2c, 1 block)
-    """
-    return {**CAFFE2_32X2, **C2D, **NO_BLOCKS, "model.nl_res4": (4,)}
-
-
-def nl1_c2d_r50_32x2_caffe2_gaussian() -> Preset:
-    """The block compares its inputs themselves, unscaled as in equation 2.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_gaussian videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.5 / 90.2 (Table 2a, Gaussian)
-    """
-    return {**nl1_c2d_r50_32x2_caffe2(), "model.pairwise": "gaussian", "model.nl_scale": False}
-
-
-def nl1_c2d_r50_32x2_caffe2_dot_product() -> Preset:
-    """The block compares by dot products.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_dot_product videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.9 / 90.3 (Table 2a, dot product)
-    """
-    return {**nl1_c2d_r50_32x2_caffe2(), "model.pairwise": "dot_product", "model.nl_scale": False}
-
-
-def nl1_c2d_r50_32x2_caffe2_concatenation() -> Preset:
-    """The block compares by concatenation.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_concatenation videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.8 / 90.5 (Table 2a, concatenation)
-    """
-    return {**nl1_c2d_r50_32x2_caffe2(), "model.pairwise": "concatenation", "model.nl_scale": False}
-
-
-def nl1_c2d_r50_32x2_caffe2_res2() -> Preset:
-    """The one block stands before the last residual block of res2.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.7 / 90.3 (Table 2b, res2)
-    """
-    return {**c2d_r50_32x2_caffe2(), "model.nl_res2": (1,)}
-
-
-def nl1_c2d_r50_32x2_caffe2_res3() -> Preset:
-    """The one block stands before the last residual block of res3.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res3 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.9 / 90.4 (Table 2b, res3)
-    """
-    return {**c2d_r50_32x2_caffe2(), "model.nl_res3": (2,)}
-
-
-def nl1_c2d_r50_32x2_caffe2_res5() -> Preset:
-    """The one block stands before the last residual block of res5.
-
-    Command:  python flows/full.py nl1_c2d_r50_32x2_caffe2_res5 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.3 / 90.1 (Table 2b, res5)
-    """
-    return {**c2d_r50_32x2_caffe2(), "model.nl_res5": (1,)}
-
-
-def nl5_c2d_r50_32x2_caffe2() -> Preset:
-    """Five blocks: after every second residual block of res3 and res4.
-
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 73.8 / 91.0 (Tables 2c and 2d), 73.9 / 91.0 (video-nonlocal-net)
-    """
-    return {**CAFFE2_32X2, **C2D}
-
-
-def nl10_c2d_r50_32x2_caffe2() -> Preset:
-    """Ten blocks: after every residual block of res3 and res4.
-
-    Command:  python flows/full.py nl10_c2d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.3 / 91.2 (Table 2c)
-    """
-    return {**nl5_c2d_r50_32x2_caffe2(), **TEN_R50}
-
-
-def c2d_r101_32x2_caffe2() -> Preset:
-    """C2D ResNet-101.
-
-    Command:  python flows/full.py c2d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 73.1 / 91.0 (Tables 2c, 2e and 2f)
-    """
-    return {**c2d_r50_32x2_caffe2(), **R101}
-
-
-def nl1_c2d_r101_32x2_caffe2() -> Preset:
-    """One block before the last residual block of res4, in C2D ResNet-101.
-
-    Command:  python flows/full.py nl1_c2d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.3 / 91.3 (Table 2c)
-    """
-    return {**c2d_r101_32x2_caffe2(), "model.nl_res4": (21,)}
-
-
-def nl5_c2d_r101_32x2_caffe2() -> Preset:
-    """Five blocks: two in res3, then after every seventh of res4.
-
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 75.1 / 91.7 (Tables 2c, 2d and 2e)
-    """
-    return {**nl5_c2d_r50_32x2_caffe2(), **R101, **EVERY_OTHER_R101}
-
-
-def nl10_c2d_r101_32x2_caffe2() -> Preset:
-    """Ten blocks; the paper does not say which, these are the places of gluon-cv.
-
-    Command:  python flows/full.py nl10_c2d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 75.1 / 91.6 (Table 2c)
-    """
-    return {**nl5_c2d_r50_32x2_caffe2(), **R101, **TEN_R101}
-
-
-def nl5_c2d_r50_32x2_caffe2_space() -> Preset:
-    """A position looks at its own frame only.
-
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_space videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 72.9 / 90.8 (Table 2d, space-only)
-    """
-    return {**nl5_c2d_r50_32x2_caffe2(), "model.nl_axes": "space"}
-
-
-def nl5_c2d_r50_32x2_caffe2_time() -> Preset:
-    """A position looks at its own place in all frames; pooling places would mix them.
-
-    Command:  python flows/full.py nl5_c2d_r50_32x2_caffe2_time videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 73.1 / 90.5 (Table 2d, time-only)
-    """
-    return {**nl5_c2d_r50_32x2_caffe2(), "model.nl_axes": "time", "model.nl_sub_sample": "none"}
-
-
-def nl5_c2d_r101_32x2_caffe2_space() -> Preset:
-    """A position looks at its own frame only.
-
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_space videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.4 / 91.3 (Table 2d, space-only)
-    """
-    return {**nl5_c2d_r101_32x2_caffe2(), "model.nl_axes": "space"}
-
-
-def nl5_c2d_r101_32x2_caffe2_time() -> Preset:
-    """A position looks at its own place in all frames; pooling places would mix them.
-
-    Command:  python flows/full.py nl5_c2d_r101_32x2_caffe2_time videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.4 / 90.5 (Table 2d, time-only)
-    """
-    return {**nl5_c2d_r101_32x2_caffe2(), "model.nl_axes": "time", "model.nl_sub_sample": "none"}
-
-
-def i3d_r101_32x2_caffe2() -> Preset:
-    """I3D ResNet-101, inflated to 3x1x1.
-
-    Command:  python flows/full.py i3d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.4 / 91.1 (Tables 2e and 2f)
-    """
-    return {**CAFFE2_32X2, **R101, **NO_BLOCKS}
-
-
-def i3d_r101_32x2_caffe2_3x3x3() -> Preset:
-    """I3D ResNet-101, inflated to 3x3x3.
-
-    Command:  python flows/full.py i3d_r101_32x2_caffe2_3x3x3 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.1 / 91.2 (Table 2e)
-    """
-    return {**i3d_r101_32x2_caffe2(), "model.inflate": "3x3x3"}
-
-
-def i3d_r50_32x2_caffe2() -> Preset:
-    """I3D ResNet-50.
-
-    Command:  python flows/full.py i3d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 73.3 / 90.7 (Table 2f), 73.6 / 90.8 (video-nonlocal-net)
-    """
-    return {**CAFFE2_32X2, **NO_BLOCKS}
-
-
-def nl5_i3d_r50_32x2_caffe2() -> Preset:
-    """Non-local I3D ResNet-50.
-
-    Command:  python flows/full.py nl5_i3d_r50_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 74.9 / 91.6 (Table 2f and video-nonlocal-net)
-    """
-    return {**CAFFE2_32X2}
-
-
-def nl5_i3d_r101_32x2_caffe2() -> Preset:
-    """Non-local I3D ResNet-101.
-
-    Command:  python flows/full.py nl5_i3d_r101_32x2_caffe2 videos_dir=DIR
-    Time:     days on 8 GPUs for Kinetics-400; not run by us
-    Expected: 76.0 / 92.1 (Table 2f)
-    """
-    return {**CAFFE2_32X2, **R101, **EVERY_OTHER_R101}
+from nonlocal_core.config.networks import (
+    C2D,
+    CAFFE2_32X2,
+    CAFFE2_128X1,
+    FIVE_R101,
+    NO_BLOCKS,
+    R101,
+    SPACE,
+    TEN_R50,
+    TEN_R101,
+    TIME,
+)
+from nonlocal_core.config.preset_record import Preset, Published, paper
+from nonlocal_core.config.section import Settings
+
+VNN = "video-nonlocal-net"
+ONE_RES4: Settings = {"model.nl_res3": (), "model.nl_res4": (4,)}
+UNSCALED: Settings = {"model.nl_scale": False}
+
+PAPER = (
+    Preset(
+        "c2d_r50_32x2_caffe2",
+        "C2D ResNet-50: time is only pooled",
+        CAFFE2_32X2 | C2D | NO_BLOCKS,
+        (paper(71.8, 89.7, "2a", "2c", "2f"), Published(72.0, 90.0, VNN)),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2",
+        "C2D ResNet-50 with one block, before the last residual block of res4",
+        CAFFE2_32X2 | C2D | ONE_RES4,
+        (paper(72.7, 90.5, "2a", "2b", "2c"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_gaussian",
+        "C2D ResNet-50 with one Gaussian block, unscaled as in equation 2",
+        CAFFE2_32X2 | C2D | ONE_RES4 | UNSCALED | {"model.pairwise": "gaussian"},
+        (paper(72.5, 90.2, "2a"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_dot_product",
+        "C2D ResNet-50 with one dot-product block",
+        CAFFE2_32X2 | C2D | ONE_RES4 | UNSCALED | {"model.pairwise": "dot_product"},
+        (paper(72.9, 90.3, "2a"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_concatenation",
+        "C2D ResNet-50 with one concatenation block",
+        CAFFE2_32X2 | C2D | ONE_RES4 | UNSCALED | {"model.pairwise": "concatenation"},
+        (paper(72.8, 90.5, "2a"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_res2",
+        "C2D ResNet-50 with one block, before the last residual block of res2",
+        CAFFE2_32X2 | C2D | NO_BLOCKS | {"model.nl_res2": (1,)},
+        (paper(72.7, 90.3, "2b"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_res3",
+        "C2D ResNet-50 with one block, before the last residual block of res3",
+        CAFFE2_32X2 | C2D | NO_BLOCKS | {"model.nl_res3": (2,)},
+        (paper(72.9, 90.4, "2b"),),
+    ),
+    Preset(
+        "nl1_c2d_r50_32x2_caffe2_res5",
+        "C2D ResNet-50 with one block, before the last residual block of res5",
+        CAFFE2_32X2 | C2D | NO_BLOCKS | {"model.nl_res5": (1,)},
+        (paper(72.3, 90.1, "2b"),),
+    ),
+    Preset(
+        "nl5_c2d_r50_32x2_caffe2",
+        "C2D ResNet-50 with five blocks: after every second residual block of res3 and res4",
+        CAFFE2_32X2 | C2D,
+        (paper(73.8, 91.0, "2c", "2d"), Published(73.9, 91.0, VNN)),
+    ),
+    Preset(
+        "nl10_c2d_r50_32x2_caffe2",
+        "C2D ResNet-50 with ten blocks: after every residual block of res3 and res4",
+        CAFFE2_32X2 | C2D | TEN_R50,
+        (paper(74.3, 91.2, "2c"),),
+    ),
+    Preset(
+        "c2d_r101_32x2_caffe2",
+        "C2D ResNet-101: time is only pooled",
+        CAFFE2_32X2 | C2D | R101 | NO_BLOCKS,
+        (paper(73.1, 91.0, "2c", "2e", "2f"),),
+    ),
+    Preset(
+        "nl1_c2d_r101_32x2_caffe2",
+        "C2D ResNet-101 with one block, before the last residual block of res4",
+        CAFFE2_32X2 | C2D | R101 | NO_BLOCKS | {"model.nl_res4": (21,)},
+        (paper(74.3, 91.3, "2c"),),
+    ),
+    Preset(
+        "nl5_c2d_r101_32x2_caffe2",
+        "C2D ResNet-101 with five blocks: two in res3, then after every seventh of res4",
+        CAFFE2_32X2 | C2D | R101 | FIVE_R101,
+        (paper(75.1, 91.7, "2c", "2d", "2e"),),
+    ),
+    Preset(
+        "nl10_c2d_r101_32x2_caffe2",
+        "C2D ResNet-101 with ten blocks, in gluon-cv's places: the paper names none",
+        CAFFE2_32X2 | C2D | R101 | TEN_R101,
+        (paper(75.1, 91.6, "2c"),),
+    ),
+    Preset(
+        "nl5_c2d_r50_32x2_caffe2_space",
+        "C2D ResNet-50 with five blocks; a position looks at its own frame only",
+        CAFFE2_32X2 | C2D | SPACE,
+        (paper(72.9, 90.8, "2d"),),
+    ),
+    Preset(
+        "nl5_c2d_r50_32x2_caffe2_time",
+        "C2D ResNet-50 with five blocks; a position looks at its own place in all frames",
+        CAFFE2_32X2 | C2D | TIME,
+        (paper(73.1, 90.5, "2d"),),
+    ),
+    Preset(
+        "nl5_c2d_r101_32x2_caffe2_space",
+        "C2D ResNet-101 with five blocks; a position looks at its own frame only",
+        CAFFE2_32X2 | C2D | R101 | FIVE_R101 | SPACE,
+        (paper(74.4, 91.3, "2d"),),
+    ),
+    Preset(
+        "nl5_c2d_r101_32x2_caffe2_time",
+        "C2D ResNet-101 with five blocks; a position looks at its own place in all frames",
+        CAFFE2_32X2 | C2D | R101 | FIVE_R101 | TIME,
+        (paper(74.4, 90.5, "2d"),),
+    ),
+    Preset(
+        "i3d_r101_32x2_caffe2",
+        "I3D ResNet-101, inflated to 3x1x1",
+        CAFFE2_32X2 | R101 | NO_BLOCKS,
+        (paper(74.4, 91.1, "2e", "2f"),),
+    ),
+    Preset(
+        "i3d_r101_32x2_caffe2_3x3x3",
+        "I3D ResNet-101, inflated to 3x3x3",
+        CAFFE2_32X2 | R101 | NO_BLOCKS | {"model.inflate": "3x3x3"},
+        (paper(74.1, 91.2, "2e"),),
+    ),
+    Preset(
+        "i3d_r50_32x2_caffe2",
+        "I3D ResNet-50, inflated to 3x1x1",
+        CAFFE2_32X2 | NO_BLOCKS,
+        (paper(73.3, 90.7, "2f"), Published(73.6, 90.8, VNN)),
+    ),
+    Preset(
+        "nl5_i3d_r50_32x2_caffe2",
+        "Non-local I3D ResNet-50",
+        CAFFE2_32X2,
+        (paper(74.9, 91.6, "2f"), Published(74.9, 91.6, VNN)),
+    ),
+    Preset(
+        "nl5_i3d_r101_32x2_caffe2",
+        "Non-local I3D ResNet-101",
+        CAFFE2_32X2 | R101 | FIVE_R101,
+        (paper(76.0, 92.1, "2f"),),
+    ),
+    Preset(
+        "c2d_r50_128x1_caffe2",
+        "C2D ResNet-50 on 128 frames",
+        CAFFE2_128X1 | C2D | NO_BLOCKS,
+        (paper(73.8, 91.2, "2g"),),
+        init="FILE",
+    ),
+    Preset(
+        "i3d_r50_128x1_caffe2",
+        "I3D ResNet-50 on 128 frames",
+        CAFFE2_128X1 | NO_BLOCKS,
+        (paper(74.9, 91.7, "2g"), Published(75.2, 92.0, VNN)),
+        init="FILE",
+    ),
+    Preset(
+        "nl5_i3d_r50_128x1_caffe2",
+        "Non-local I3D ResNet-50 on 128 frames",
+        CAFFE2_128X1,
+        (paper(76.5, 92.6, "2g"), Published(76.5, 92.7, VNN)),
+        init="FILE",
+    ),
+    Preset(
+        "c2d_r101_128x1_caffe2",
+        "C2D ResNet-101 on 128 frames",
+        CAFFE2_128X1 | R101 | C2D | NO_BLOCKS,
+        (paper(75.3, 91.8, "2g"),),
+        init="FILE",
+    ),
+    Preset(
+        "i3d_r101_128x1_caffe2",
+        "I3D ResNet-101 on 128 frames",
+        CAFFE2_128X1 | R101 | NO_BLOCKS,
+        (paper(76.4, 92.7, "2g"),),
+        init="FILE",
+    ),
+    Preset(
+        "nl5_i3d_r101_128x1_caffe2",
+        "Non-local I3D ResNet-101 on 128 frames",
+        CAFFE2_128X1 | R101 | FIVE_R101,
+        (paper(77.7, 93.3, "2g"),),
+        init="FILE",
+    ),
+)

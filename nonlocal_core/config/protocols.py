@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nonlocal_core.config.section import Settings
 from nonlocal_core.errors import ConfigError
-
-Settings = dict[str, object]
 
 OWN = "own"
 CROP = "evaluate.crop_size"

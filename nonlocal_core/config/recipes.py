@@ -9,9 +9,9 @@ Source: the paper, section 4.1, and the code of video-nonlocal-net, PySlowFast, 
 
 from __future__ import annotations
 
-Recipe = dict[str, object]
+from nonlocal_core.config.section import Settings
 
-PAPER_32F: Recipe = {
+PAPER_32F: Settings = {
     "train.steps": 400_000,
     "train.milestones": (150_000, 300_000),
     "train.base_lr": 0.01,
@@ -25,7 +25,7 @@ PAPER_32F: Recipe = {
 }
 """clips of 32 frames from ImageNet weights, 8 on each of 8 GPUs; the code has Nesterov and decays no BN"""
 
-PAPER_128F: Recipe = {
+PAPER_128F: Settings = {
     **PAPER_32F,
     "model.norm": "frozen",
     "train.base_lr": 0.0025,
@@ -36,7 +36,7 @@ PAPER_128F: Recipe = {
 }
 """clips of 128 frames from the 32-frame model, 2 on each GPU, with its BN statistics as they are"""
 
-SLOWFAST_SCRATCH: Recipe = {
+SLOWFAST_SCRATCH: Settings = {
     "train.epochs": 196,
     "train.schedule": "cosine_whole",
     "train.base_lr": 0.1,
@@ -52,7 +52,7 @@ SLOWFAST_SCRATCH: Recipe = {
 }
 """PySlowFast from random weights"""
 
-SLOWFAST_IMAGENET: Recipe = {
+SLOWFAST_IMAGENET: Settings = {
     **SLOWFAST_SCRATCH,
     "train.epochs": 118,
     "train.schedule": "relative_steps",
@@ -64,7 +64,7 @@ SLOWFAST_IMAGENET: Recipe = {
 }
 """PySlowFast from ImageNet weights"""
 
-MMACTION2: Recipe = {
+MMACTION2: Settings = {
     "train.epochs": 100,
     "train.milestones": (40, 80),
     "train.base_lr": 0.01,
@@ -77,7 +77,7 @@ MMACTION2: Recipe = {
 }
 """mmaction2 from ImageNet weights; its multi-scale crop is train.crop=multi_scale, which has other scales"""
 
-SEED: Recipe = {
+SEED: Settings = {
     "train.epochs": 5,
     "train.milestones": (1,),
     "train.base_lr": 3e-4,

@@ -7,12 +7,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
 Positive = Annotated[int, Field(ge=1)]
-
-
 Blocks = tuple[Annotated[int, Field(ge=0)], ...]
+Settings = dict[str, object]
+"""values of dotted keys such as train.epochs"""
 
 
 class Section(BaseModel):

@@ -21,39 +21,39 @@ class IndexConfig(Section):
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """share of each label's videos that goes to val where the layout names no split (0…1)"""
     split_seed: int = 0
-    """seed of that split"""
+    """seed of the draw of val videos, where the layout names no split"""
     frozen_val: Annotated[str, Field(pattern="^[a-z0-9-]*$")] = ""
-    """name of a split that the workspace keeps: val stays, new videos go to train (empty: drawn each time)"""
+    """name of a draw of val videos that is kept for later runs; new videos go to train (empty: drawn each time)"""
     min_frames: Positive = 2
-    """fewest frames of a video that is used (frames)"""
+    """length of the shortest video that is used (frames)"""
     duplicates: Literal["drop_from_train", "keep"] = "drop_from_train"
-    """a video whose content is in another split too: not trained on, or kept where it is; both are reported"""
+    """what happens to a train video whose content val or test has too; reports name it in both cases"""
 
 
 class CacheConfig(Section):
     """What cache reads."""
 
     codec: Literal["jpeg", "none"] = "jpeg"
-    """frames are stored as JPEG, or not at all: clips are then decoded from the videos themselves"""
+    """format of cached frames; with none, nothing is stored and clips are decoded from the videos themselves"""
     short_side: Annotated[int, Field(ge=16)] = 256
     """shorter side of a cached frame (pixels)"""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
-    """quality of a cached frame (1…100)"""
+    """JPEG quality of a cached frame (1…100)"""
     interpolation: Literal["auto", "nearest", "bilinear", "bicubic", "area"] = "auto"
-    """how a frame is resized; auto takes area where it shrinks, bicubic where it grows"""
+    """how frames are resized; auto takes area to shrink a frame, bicubic to enlarge it"""
 
 
 class ClipConfig(Section):
     """Which frames of a video make a clip."""
 
     clip_len: Positive = 32
-    """frames of a clip"""
+    """length of a clip (frames)"""
     frame_interval: Positive = 2
-    """source frames from one frame of a clip to the next (sampling=interval)"""
+    """distance from one frame of a clip to the next (source frames; clip.sampling=interval)"""
     sampling: Literal["interval", "part", "discrete", "average"] = "interval"
-    """a frame every frame_interval, consecutive frames, a random choice in order, or spread over the video"""
+    """frames of a clip: frame_interval apart, consecutive, random ones in order, or spread over the video"""
     short_videos: Literal["repeat_last", "loop"] = "repeat_last"
-    """what follows the last frame of a video that is too short for the clip: that frame, or the first ones"""
+    """what fills a clip that is longer than its video: its last frame again, or the video from its start"""
 
 
 class EvaluateConfig(Section):
@@ -62,32 +62,32 @@ class EvaluateConfig(Section):
     split: Literal["val", "test", "train", "all"] = "val"
     """split that is scored; all takes every video"""
     protocol: Literal["own", "1x1", "10x1", "10x3", "mmaction2", "paper", "seed"] = "own"
-    """a name for clips, offsets, crops and head (docs/guides/evaluation.md), or own: each is set for itself"""
+    """name for num_clips, offsets, num_crops and head (docs/guides/evaluation.md); own: each as it is set"""
     num_clips: Positive = 10
-    """clips of a video"""
+    """clips of each video that are scored"""
     offsets: Literal["spread", "paper", "random"] = "spread"
-    """clips start from the first to the last possible frame; at k/num_clips of the video; or as in training"""
+    """starts of the clips: from the first to the last possible one, at k/num_clips of the video, or random"""
     seed: int = 0
-    """seed of random offsets"""
+    """seed of evaluate.offsets=random"""
     num_crops: Literal[1, 3] = 3
-    """crops of a clip: 1 centre, or 3 along the longer side"""
+    """crops of each clip that are scored: 1 in the centre, or 3 along the longer side"""
     crop_size: Annotated[int, Field(ge=32)] = 256
     """side of a test crop (pixels)"""
     head: Literal["trained", "pooled", "fully_conv"] = "trained"
-    """the checkpoint's own, or the mean of the map is classified, or each window as large as a training clip's"""
+    """what is classified: as the checkpoint says, the mean of the map, or windows of a training clip's size"""
     batch_clips: Positive = 8
-    """views that go through the network together; the last digits of a score depend on it"""
+    """views that go through the network together; the last digits of a score depend on their number"""
 
 
 class RegistryConfig(Section):
     """What register reads."""
 
     rule: Literal["margin", "mcnemar"] = "margin"
-    """a challenger is better by a gain in top-1 alone, or by one that McNemar's test finds significant too"""
+    """what makes a challenger the champion: a gain in top-1, or one that McNemar's test finds significant too"""
     min_gain: Fraction = 0.0
-    """top-1 that a challenger needs above the champion, which it must exceed (fraction; both rules)"""
+    """gain in top-1 that a challenger has to exceed to replace the champion (0…1; both rules)"""
     max_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
-    """greatest probability of such an uneven split if neither were better (0…1; rule=mcnemar)"""
+    """greatest p of McNemar's test that counts as significant (0…1; registry.rule=mcnemar)"""
 
 
 class RuntimeConfig(Section):
@@ -96,25 +96,25 @@ class RuntimeConfig(Section):
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
     slots_dir: str = ""
-    """folder of the locks that keep two runs off one device (empty: one a host, and no lock for the CPU)"""
+    """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1
-    """devices that share each batch of a training; docs/guides/several_devices.md says when BN depends on it"""
+    """devices of a machine that share each batch of a training (docs/guides/several_devices.md: what BN sees)"""
     hosts: str = ""
-    """HOST:PORT of this machine,HOST,… that have equally many of these devices each (empty: this machine alone)"""
+    """machines that train together, num_devices each: HOST:PORT of this one,HOST,… (empty: this one alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
-    """threads that prepare clips (0: one a core)"""
+    """threads that prepare clips (0: one for each core)"""
     max_unreadable: Fraction = 0.1
     """share of unreadable videos above which index and cache stop (0…1)"""
     video_timeout_s: Annotated[float, Field(gt=0.0)] = 60.0
-    """time without a new frame after which a video is given up (seconds)"""
+    """longest wait for the next frame of a video before it is given up (seconds)"""
     index_shard_videos: Positive = 2000
-    """videos of one index task"""
+    """videos of one shard of index, a task that is retried alone"""
     cache_shard_videos: Positive = 128
-    """videos of one cache task"""
+    """videos of one shard of cache, a task that is retried alone"""
     checkpoint_steps: Positive = 100
-    """steps between checkpoints"""
+    """steps of a training from one checkpoint to the next"""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
-    """newest checkpoints that are kept while a training runs; the older ones are there in case one is damaged"""
+    """newest checkpoints that a running training keeps; an older one serves if the newest is damaged"""
     keep_every_epochs: Annotated[int, Field(ge=0)] = 0
     """epochs between checkpoints that are kept for good (0: none)"""
     attention_videos: Annotated[int, Field(ge=0)] = 3

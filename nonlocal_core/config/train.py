@@ -22,19 +22,19 @@ class TrainConfig(Section):
     """What train reads beside the clip and the network."""
 
     init: str = ""
-    """start from: champion, champion_if_any, another alias, an entry (v0003), or a file (empty: random weights)"""
+    """weights to start from: champion, champion_if_any, an alias, an entry (v0003) or a file (empty: random)"""
     init_head: Literal["keep", "match", "new"] = "keep"
-    """its classifier is kept, if the labels are the same; kept for the labels that it has; or drawn anew"""
+    """what becomes of the classifier of train.init: kept, kept for the labels that both have, or drawn anew"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
-    """the last part of the network that does not learn; all parts before it do not either"""
+    """last part of the network that does not learn, like all parts before it"""
     epochs: Positive = 100
     """passes over the train split"""
     steps: Count = 0
-    """steps of the whole training, and milestones count steps too (0: epochs decides)"""
+    """length of the training in steps; then train.milestones are steps, too (0: train.epochs decides)"""
     batch_size: Positive = 8
-    """clips of one step"""
+    """clips of one step, which makes one update of the weights"""
     micro_batch: Count = 0
-    """clips that go through the network together, and that BN sees, for one update a batch (0: the whole batch)"""
+    """clips of a step that go through the network together, for BN too (0: the whole batch)"""
     schedule: Literal[
         "step", "relative_steps", "cosine", "cosine_whole", "cosine_by_epoch", "cosine_twice", "dynamic"
     ] = "step"
@@ -42,55 +42,55 @@ class TrainConfig(Section):
     base_lr: Annotated[float, Field(gt=0.0)] = 0.01
     """learning rate after the warm-up"""
     lr_batch: Count = 0
-    """clips of one step that base_lr is meant for; every rate is multiplied by batch_size over it (0: by 1)"""
+    """batch that base_lr is for: all rates are multiplied by batch_size over it (clips; 0: by 1)"""
     milestones: tuple[Positive, ...] = (40, 80)
     """epochs after which the rate changes: step multiplies it by gamma, relative_steps takes its next rate"""
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """factor of schedule=step"""
+    """factor of the learning rate at each milestone of train.schedule=step"""
     relative_lrs: tuple[Annotated[float, Field(gt=0.0)], ...] = (1.0, 0.1, 0.01)
-    """rates of schedule=relative_steps, before, between and after the milestones (times base_lr)"""
+    """rates of train.schedule=relative_steps before, between and after the milestones (times base_lr)"""
     end_lr: Amount = 0.0
-    """learning rate at the end of a cosine"""
+    """learning rate at the end of the cosine schedules"""
     cosine_epochs: Count = 0
     """epochs in which cosine_by_epoch and the first part of cosine_twice reach end_lr (0: the whole training)"""
     warmup_epochs: Amount = 0.0
-    """epochs of linear warm-up"""
+    """length of the warm-up, in which the learning rate rises linearly (epochs; 0: none)"""
     warmup_start_lr: Amount = 0.0
     """learning rate that the warm-up starts from"""
     momentum: Share = 0.9
     """momentum of SGD"""
     nesterov: bool = False
-    """Nesterov's form of the momentum"""
+    """SGD takes Nesterov's form of the momentum"""
     weight_decay: Amount = 1e-4
-    """decay of what decayed names"""
+    """weight decay of the parameters that train.decayed names"""
     decayed: Literal["kernels", "not_norms", "all"] = "kernels"
-    """what decays: convolution and fully connected weights, biases too, or BN's gamma and beta as well"""
+    """parameters with weight decay: weights of convolutions and classifier, their biases too, or BN's as well"""
     clip_norm: Amount = 0.0
-    """greatest norm of all gradients together (0: any)"""
+    """greatest norm of all gradients together; greater ones are scaled down to it (0: no limit)"""
     label_smoothing: Share = 0.0
     """share of the target that is spread over all labels (0…1)"""
     mixup: Amount = 0.0
-    """both parameters of the beta distribution that two mixed clips draw their shares from (0: off)"""
+    """alpha of mixup: two clips are mixed in shares drawn from Beta(alpha, alpha) (0: off)"""
     ema: Share = 0.0
-    """decay of the average of the weights, a step, which is evaluated and handed on in their place (0: off)"""
+    """decay a step of the averaged weights (EMA), which are evaluated and handed on instead (0: off)"""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    """type of convolutions and matrix products; the other two need a GPU or Ascend"""
+    """number format of convolutions and matrix products; fp16 and bf16 need a GPU or Ascend"""
     precise_bn_batches: Count = 0
-    """batches that BN's statistics are computed over before they are evaluated or handed on (0: running ones)"""
+    """batches that BN's statistics are computed over for evaluation and the final weights (0: running ones)"""
     crop_size: Annotated[int, Field(ge=32)] = 224
     """side of a training crop (pixels)"""
     flip_probability: Fraction = 0.5
     """share of training clips that are mirrored (0…1)"""
     scale_min: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """least scale of a frame before the crop (times cache.short_side)"""
+    """least scale of training frames before the crop; each clip draws its own (times cache.short_side)"""
     scale_max: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """greatest one; each clip draws its own (times cache.short_side; both 1: never scaled)"""
+    """greatest scale of training frames before the crop (times cache.short_side; both 1: never scaled)"""
     crop: Literal["random", "multi_scale"] = "random"
-    """crop_size anywhere, or 1, 0.875, 0.75, 0.66 of the short side at a corner or the centre, resized"""
+    """training crop: crop_size anywhere, or 1 to 0.66 of the short side at a corner or the centre, resized"""
     colour_jitter: Fraction = 0.0
-    """most that brightness, contrast and saturation each change by (0…1 of themselves; 0: off)"""
+    """greatest change of brightness, contrast and saturation of a training clip (0…1 of each; 0: off)"""
     val_epochs: Count = 1
-    """epochs between validations, one centre crop of one clip of each val video; the last one too (0: never)"""
+    """epochs between validations, of one centre crop a val video; the last epoch has one too (0: never)"""
     select: Literal["last", "best"] = "last"
     """weights that are handed on: those of the last step, or those with the best top-1 of a validation"""
     patience: Count = 0

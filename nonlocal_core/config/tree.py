@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError, model_validator
 
-from nonlocal_core.config import protocols
+from nonlocal_core.config import key_value, protocols
 from nonlocal_core.config.model import ModelConfig, check_clip
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.section import Section
@@ -67,11 +66,29 @@ class Config(Section):
         return self
 
 
-def settings() -> Iterator[tuple[str, str, object]]:
-    """Every leaf of the tree as (dotted key, its one line with the unit, its default)."""
+class Setting(NamedTuple):
+    """A leaf of the tree."""
+
+    key: str
+    """dotted, such as train.epochs"""
+    text: str
+    """its one line with the unit"""
+    default: object
+    choices: tuple[object, ...]
+    """what it may be, where that is a closed list"""
+
+    @property
+    def section(self) -> str:
+        """The part of its key before the dot."""
+        return self.key.partition(".")[0]
+
+
+def settings() -> Iterator[Setting]:
+    """Every leaf of the tree."""
     for section, section_field in Config.model_fields.items():
         for name, field in type(section_field.default).model_fields.items():
-            yield f"{section}.{name}", field.description or "", field.default
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            yield Setting(f"{section}.{name}", field.description or "", field.default, choices)
 
 
 def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
@@ -83,15 +100,15 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
     Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}: {_near(preset, list(PRESETS))}")
-    defaults = {key: default for key, _, default in settings()}
+        raise ConfigError(f"there is no preset {preset!r}: {_near(preset, list(PRESETS), 'presets')}")
+    defaults = {setting.key: setting.default for setting in settings()}
     known = list(defaults)
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
-    for key, value in protocols.fill(PRESETS[preset](), _flatten(overrides)).items():
+    for key, value in protocols.fill(PRESETS[preset].settings, _flatten(overrides)).items():
         if key not in known:
-            raise ConfigError(f"there is no setting {key!r}: {_near(key, known)}")
+            raise ConfigError(f"there is no setting {key!r}: {_near(key, known, 'all')}")
         section, name = key.split(".")
-        given = _from_text(value) if isinstance(value, str) else value
+        given = key_value.value_of(value) if isinstance(value, str) else value
         if isinstance(given, bool) and not isinstance(defaults[key], bool):
             raise ConfigError(f"{key}={value} does not fit: {str(given).lower()} is not a number or a name")
         tree[section][name] = (given,) if isinstance(defaults[key], tuple) and isinstance(given, int) else given
@@ -117,19 +134,11 @@ def _flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, obj
     return flat
 
 
-def _from_text(text: str) -> Any:
-    """The value that a text stands for: JSON, a list without its brackets, or the text itself."""
-    try:
-        return json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
-    except ValueError:
-        return text
-
-
-def _near(name: str, known: list[str]) -> str:
-    """What a person may have meant: the near names, or where to look."""
+def _near(name: str, known: list[str], topic: str) -> str:
+    """What a person may have meant: the near names, or the topic of the help that has all of them."""
     leaf = name.rsplit(".", 1)[-1]
     near = [key for key in known if key.rsplit(".", 1)[-1] == leaf]
     near += [key for key in difflib.get_close_matches(name, known, n=3, cutoff=0.5) if key not in near]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"there are {', '.join(known)}" if len(known) < 20 else "--help lists all of them"
+    return f"python flows/full.py --help {topic} lists all of them"

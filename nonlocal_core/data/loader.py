@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -113,22 +114,31 @@ def video_views(
     """
     part_of, video_ids = _parts(reader), reader.rows["video_id"].tolist()
 
-    def starts(row: int, num_frames: int) -> NDArray[np.int64]:
-        if evaluate.offsets != "random":
-            return sampling.test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
-        rng = sampling.generator(evaluate.seed, 0, video_ids[row], "test clip")
-        return np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(evaluate.num_clips)])
-
     def views(row: int) -> NDArray[np.uint8]:
-        first, num_frames = part_of[row]
-        indices = first + starts(row, num_frames)
-        frames = reader.frames(row, indices.ravel())
-        clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
-        made = [transforms.test_views(one, evaluate.crop_size, evaluate.num_crops) for one in clips]
-        return np.concatenate(made)
+        return views_of(partial(reader.frames, row), part_of[row], video_ids[row], clip, evaluate)
 
     num_bytes = evaluate.num_clips * evaluate.num_crops * 3 * clip.clip_len * evaluate.crop_size**2
     return in_order(views, rows, num_workers, min(4, PREFETCH_BYTES // num_bytes))
+
+
+def views_of(
+    frames_at: Callable[[NDArray[np.int64]], list[NDArray[np.uint8]]],
+    part: tuple[int, int],
+    video_id: str,
+    clip: ClipConfig,
+    evaluate: EvaluateConfig,
+) -> NDArray[np.uint8]:
+    """All views of a part of a video, given by its first frame and its number of frames.
+
+    `frames_at` gives the frames of the video at some indices, which may repeat.
+
+    Shape:  (num_clips * num_crops, 3, T, crop, crop) uint8.
+    """
+    first, num_frames = part
+    indices = first + sampling.evaluation_indices(num_frames, clip, evaluate, video_id)
+    frames = frames_at(indices.ravel())
+    clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
+    return np.concatenate([transforms.test_views(one, evaluate.crop_size, evaluate.num_crops) for one in clips])
 
 
 def _parts(reader: RecordReader) -> list[tuple[int, int]]:

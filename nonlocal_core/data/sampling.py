@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.sections import ClipConfig
+from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
 from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation import views
 
 
 def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.Generator:
@@ -67,13 +68,25 @@ def test_indices(
         starts = [num_frames * k // num_clips for k in range(num_clips)]
         return np.stack([_clip(start, num_frames, clip) % num_frames for start in starts])
     last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - span(clip))
-    if num_clips == 1:
-        starts = [last_start // 2]
-    else:
-        # Rounded in whole numbers, halves up: no platform can round another way.
-        steps = num_clips - 1
-        starts = [(2 * last_start * i + steps) // (2 * steps) for i in range(num_clips)]
+    starts = views.spread(last_start, num_clips)
     return np.stack([_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts])
+
+
+def evaluation_indices(
+    num_frames: int, clip: ClipConfig, evaluate: EvaluateConfig, video_id: str
+) -> NDArray[np.int64]:
+    """Source-frame indices of the clips that an evaluation takes from a video: spread, or random ones.
+
+    Random clips depend on `evaluate.seed` and the video alone.
+
+    Shape:  (evaluate.num_clips, clip_len), int64.
+    Units:  source frames, 0-based.
+    Raises: InputError if num_frames < 1.
+    """
+    if evaluate.offsets != "random":
+        return test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
+    rng = generator(evaluate.seed, 0, video_id, "test clip")
+    return np.stack([train_indices(num_frames, clip, rng) for _ in range(evaluate.num_clips)])
 
 
 def step(clip: ClipConfig) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +21,6 @@ TABLES = {
     "2g": "clips of 128 frames, each trained on from train.init",
 }
 BASELINE = "c2d_r50_32x2_caffe2"
-PUBLISHED = re.compile(r"([\d.]+ / [\d.]+) \([^)]*?Tables? (2[^)]*)\)")
 
 
 class Variant(Frozen):
@@ -80,14 +78,12 @@ def presets_of(table: str) -> list[str]:
     """The presets that are the networks of a table of the paper, the one without blocks first."""
     if table not in TABLES:
         raise ConfigError(f"there is no table {table}: there are {', '.join(TABLES)}")
-    named = [name for name in PRESETS if "_caffe2" in name and table in _published(name)[1]]
+    named = [
+        name
+        for name, preset in PRESETS.items()
+        if "_caffe2" in name and (row := preset.of_paper) and table in row.tables
+    ]
     return list(dict.fromkeys([named[0] if named[0].startswith("c2d") else BASELINE, *named]))
-
-
-def _published(preset: str) -> tuple[str, str]:
-    """What the docstring of a preset says of the paper: the accuracies, and in which tables they are."""
-    found = PUBLISHED.search(PRESETS[preset].__doc__ or "")
-    return (found[1], found[2]) if found else ("", "")
 
 
 def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
@@ -100,7 +96,8 @@ def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
         choice = dict(zip(alternatives, values, strict=True))
         name = " ".join([preset, *(f"{key}={value}" for key, value in choice.items())])
         config = resolve(preset, {**overrides, **choice})
-        published = "" if choice else _published(preset)[0]
+        row = PRESETS[preset].of_paper
+        published = row.figures if row and not choice else ""
         found.append(Variant(name=name, settings=settings, published=published, config=config))
     return found
 

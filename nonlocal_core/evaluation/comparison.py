@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.evaluation import metrics
+from nonlocal_core.evaluation import metrics, score_table
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),
@@ -50,10 +49,11 @@ class Paired(NamedTuple):
 
 
 def ranks_of(scores: Path) -> pa.Table:
-    """The ranks of the right classes, from a table of scores with a row a video."""
-    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-    table = pq.read_table(scores, columns=["video_id", "label_id", "scores"], use_threads=False)
-    rows: pd.DataFrame = table.to_pandas(use_threads=False)
+    """The ranks of the right classes, from the file of an evaluation's scores.
+
+    Raises: DamagedError if it is not there or does not match its checksums.
+    """
+    rows = score_table.read(scores)
     scores_NK, label_N = np.stack(rows["scores"].to_list()), rows["label_id"].to_numpy(np.int64)
     return tables.from_frame(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from nonlocal_core.evaluation import intervals, metrics
 
-FILE = "metrics.json"
 KS = (1, 5)
 MOST_CONFUSED = 10
 WORST = 20

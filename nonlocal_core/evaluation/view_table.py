@@ -9,7 +9,6 @@ A row group has whole videos, so that a file larger than the memory is read in p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,14 +16,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 
-FILE = "views.parquet"
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),
     ("label", pa.string()),
@@ -54,17 +51,8 @@ def join(parts: Iterable[Path], path: Path) -> None:
 
     Raises: DamagedError if a part does not match its checksums.
     """
-    partial = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    with partial.open("wb") as stream:
-        with pq.ParquetWriter(stream, SCHEMA, write_page_checksum=True, compression="zstd") as writer:
-            for part in parts:
-                try:
-                    writer.write_table(tables.read(part, SCHEMA))
-                except DamagedError as error:
-                    raise DamagedError(f"{error}: delete it and run again") from None
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    whole = (tables.read(part, SCHEMA, "delete it and run again") for part in parts)
+    tables.write_groups(whole, SCHEMA, path, compression="zstd")
 
 
 def videos(path: Path) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:
@@ -73,19 +61,10 @@ def videos(path: Path) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:
     Shape:  (num_clips, num_crops, K)
     Raises: InputError if there is no such file; DamagedError if it does not match its checksums.
     """
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no {path}: name the folder of an evaluation, workspace/evaluate/KEY") from None
-    except (OSError, pa.ArrowException):
-        raise DamagedError(f"{path} is damaged: delete its folder and evaluate again") from None
-    with file:
-        for group in range(file.num_row_groups):
-            try:
-                rows = file.read_row_group(group, use_threads=False)
-            except (OSError, pa.ArrowException):
-                raise DamagedError(f"{path} is damaged: delete its folder and evaluate again") from None
-            yield from _videos_of(rows)
+    if not path.exists():
+        raise InputError(f"there is no {path}: name the folder of an evaluation, workspace/evaluate/KEY")
+    for rows in tables.read_groups(path, SCHEMA, "delete its folder and evaluate again"):
+        yield from _videos_of(rows)
 
 
 def _videos_of(rows: pa.Table) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:
@@ -121,7 +100,4 @@ def choose(num: int, wanted: int | None, what: str) -> list[int]:
         return list(range(num))
     if not 1 <= wanted <= num:
         raise InputError(f"{wanted} {what} cannot be taken from {num}: 1 to {num} can")
-    if wanted == 1:
-        return [(num - 1) // 2]
-    steps = wanted - 1
-    return [(2 * (num - 1) * i + steps) // (2 * steps) for i in range(wanted)]
+    return views.spread(num - 1, wanted)

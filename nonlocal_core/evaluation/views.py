@@ -1,9 +1,20 @@
-"""From the logits of views to the scores of a video."""
+"""Which views of a video are scored, and how their logits become the scores of the video."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def spread(last: int, count: int) -> list[int]:
+    """`count` whole numbers from 0 to `last`, evenly spread; one alone lies in the middle.
+
+    They are rounded in whole numbers, halves up: no platform can round another way.
+    """
+    if count == 1:
+        return [last // 2]
+    steps = count - 1
+    return [(2 * last * i + steps) // (2 * steps) for i in range(count)]
 
 
 def softmax(logits_VK: NDArray[np.float32]) -> NDArray[np.float64]:

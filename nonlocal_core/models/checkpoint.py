@@ -16,10 +16,10 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Frozen
@@ -32,7 +32,6 @@ from nonlocal_core.models.i3d import I3D
 log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
-WEIGHTS_FILE = f"weights{SUFFIX}"
 AVERAGE = "average/"
 
 Tensors = dict[str, NDArray[np.generic]]
@@ -71,21 +70,11 @@ def save_weights(
 ) -> Description:
     """Write weights and `others`, a training's further tensors; gives the description with its digests."""
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
-    tensors = {**weights, **(others or {})}
-    described = described.model_copy(update={"content_digest": _content_digest(described, tensors)})
-    data = safetensors.numpy.save(tensors, metadata={"description": described.model_dump_json()})
-    try:
-        write_atomically(path, data)
-    except OSError:  # what was written may fill the disk
-        remove_unfinished(path.parent)
-        raise
+    arrays = {**weights, **(others or {})}
+    described = described.model_copy(update={"content_digest": _content_digest(described, arrays)})
+    data = safetensors.numpy.save(arrays, metadata={"description": described.model_dump_json()})
+    write_atomically(path, data)
     return described
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove files whose writing was cut short."""
-    for file in folder.glob("*.tmp*"):
-        file.unlink()
 
 
 def read(path: Path) -> tuple[Description, Tensors]:
@@ -94,14 +83,13 @@ def read(path: Path) -> tuple[Description, Tensors]:
     Raises: DamagedError if the file is not whole or does not match its digest.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            description = Description.model_validate_json(file.metadata()["description"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, TypeError, KeyError, ConfigError, safetensors.SafetensorError):
+        texts, arrays = tensors.read(path)
+        description = Description.model_validate_json(texts["description"])
+    except (OSError, ValueError, KeyError, ConfigError, DamagedError):
         raise DamagedError(f"{path} is not a whole checkpoint") from None
-    if _content_digest(description, tensors) != description.content_digest:
+    if _content_digest(description, arrays) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")
-    return description, tensors
+    return description, arrays
 
 
 def read_weights(path: Path) -> tuple[Description, Tensors]:
@@ -109,9 +97,9 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
 
     Raises: DamagedError if the file is not whole or does not match its digest.
     """
-    description, tensors = read(path)
-    weights = {name: array for name, array in tensors.items() if "/" not in name}
-    return description, {**weights, **part(tensors, AVERAGE)}
+    description, arrays = read(path)
+    weights = {name: array for name, array in arrays.items() if "/" not in name}
+    return description, {**weights, **part(arrays, AVERAGE)}
 
 
 def read_user_file(path: Path, setting: str) -> tuple[Description, Tensors]:
@@ -128,12 +116,12 @@ def read_user_file(path: Path, setting: str) -> tuple[Description, Tensors]:
 
 
 def reference(key: str, described: Description, final_loss: float) -> Checkpoint:
-    """The reference of the weights that lie as WEIGHTS_FILE in the artifact of a key."""
+    """The reference of the weights that lie as Checkpoint.WEIGHTS in the artifact of a key."""
     return Checkpoint(
         key=key,
         digest=digest_of(described.weights_digest, described.model.model_dump_json()),
         path=f"{Checkpoint.stage}/{key}",
-        file=WEIGHTS_FILE,
+        file=Checkpoint.WEIGHTS,
         num_steps=described.step,
         num_clips=described.step * described.train.batch_size,
         final_loss=final_loss,

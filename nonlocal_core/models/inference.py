@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mindspore as ms
@@ -71,26 +72,37 @@ def _first(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:3])}, … ({len(labels)})"
 
 
-def logits_by_video(
-    network: Network, videos: Iterable[NDArray[np.uint8]], batch_size: int, progress: Progress
-) -> list[NDArray[np.float32]]:
-    """The logits of each video's views.
+def logits(
+    network: Network, views_CTHW: Iterable[NDArray[np.uint8]], batch_size: int
+) -> Iterator[NDArray[np.float32]]:
+    """The logits of each view, in order.
 
     The last batch is filled up with zeros, whose logits are dropped.
 
-    Shape:  (V, K) of (V, 3, T, H, W), a video.
+    Shape:  (K,), each.
+    """
+    views = iter(views_CTHW)
+    while batch := list(itertools.islice(views, batch_size)):
+        padding = [np.zeros_like(batch[0])] * (batch_size - len(batch))
+        yield from network(np.stack(batch + padding))[: len(batch)]
+
+
+def logits_by_video(
+    network: Network, videos: Iterable[Iterable[NDArray[np.uint8]]], batch_size: int, progress: Progress
+) -> list[NDArray[np.float32]]:
+    """The logits of each video's views, which are taken one after the other; a batch has views of several videos.
+
+    Shape:  (V, K), a video; (0,) if no video has a view.
     """
     counts: list[int] = []
-    batches: list[NDArray[np.float32]] = []
-    held: list[NDArray[np.uint8]] = []
-    for video_views in videos:
-        counts.append(len(video_views))
-        held.extend(video_views)
-        while len(held) >= batch_size:
-            batches.append(network(np.stack(held[:batch_size])))
-            del held[:batch_size]
-        progress.advance()
-    if held:
-        padding = [np.zeros_like(held[0])] * (batch_size - len(held))
-        batches.append(network(np.stack(held + padding))[: len(held)])
-    return np.split(np.concatenate(batches), np.cumsum(counts)[:-1])
+
+    def views() -> Iterator[NDArray[np.uint8]]:
+        for video_views in videos:
+            counts.append(0)
+            for view in video_views:
+                counts[-1] += 1
+                yield view
+            progress.advance()
+
+    rows = list(logits(network, views(), batch_size))
+    return np.split(np.array(rows, np.float32), np.cumsum(counts)[:-1])

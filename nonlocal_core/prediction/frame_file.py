@@ -16,7 +16,7 @@ from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import FULL_DISK, DecodeError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
 
@@ -41,23 +41,23 @@ class Spooled(NamedTuple):
     fps: float
     """0 if the file does not say"""
 
-    def frame(self, file: Path, number: int) -> NDArray[np.uint8]:
-        """One frame of the file.
+    def frames(self, file: Path, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """The frames of the file at `indices`, which may repeat; each is read once.
 
-        Shape:  (height, width, 3), RGB.
+        Shape:  (height, width, 3), RGB, each.
         """
-        start = self.ends[number - 1] if number else 0
+        read: dict[int, NDArray[np.uint8]] = {}
         with file.open("rb") as stream:
-            stream.seek(start)
-            jpeg = np.frombuffer(stream.read(self.ends[number] - start), np.uint8)
-        return encoding.decode(jpeg, self.height, self.width)
+            for number in np.unique(indices).tolist():
+                start = self.ends[number - 1] if number else 0
+                stream.seek(start)
+                jpeg = np.frombuffer(stream.read(self.ends[number] - start), np.uint8)
+                read[number] = encoding.decode(jpeg, self.height, self.width)
+        return [read[number] for number in indices.tolist()]
 
 
 def spool(job: Job) -> Spooled:
-    """Every frame of a video, decoded once, resized, compressed and written.
-
-    Raises: WorkspaceError if the disk is full.
-    """
+    """Every frame of a video, decoded once, resized, compressed and written."""
     cv2.setNumThreads(1)
     ends: list[int] = []
     height = width = 0
@@ -72,10 +72,6 @@ def spool(job: Job) -> Spooled:
                 ends.append(stream.tell())
     except DecodeError as error:
         return broken(error.status, str(error))
-    except OSError as error:
-        if is_full_disk(error):
-            raise WorkspaceError(FULL_DISK) from None
-        raise
     if not ends:
         return broken("unreadable", "no frames")
     return Spooled("ok", "", ends, height, width, fps)

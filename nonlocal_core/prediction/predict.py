@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import sampling, transforms
+from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
@@ -30,7 +31,6 @@ from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
 
 if TYPE_CHECKING:
-    from nonlocal_core.models.inference import Network
     from nonlocal_core.registry.trained_network import Trained
 
 PICTURES_FPS = 25.0
@@ -60,62 +60,35 @@ def predict(request: Request) -> Predictions:
     videos = find_videos(request.source)
     labels = list(found.described.labels)
     network = inference.load(found.path, labels, config.clip, config.evaluate, config.runtime)
-    batches = Batches(network, config.evaluate.batch_clips)
-    seen = _look(videos, batches, config, request)
-    batches.finish()
-    made = [_prediction(one, batches, labels) for one in seen]
+    seen: list[Seen] = []
+
+    def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:
+        for one, views_CTHW in _look(videos, config, request):
+            seen.append(one)
+            yield views_CTHW
+
+    progress = Progress("predict", request.source.name, len(videos), "videos")
+    logits = inference.logits_by_video(network, parts(), config.evaluate.batch_clips, progress)
+    made = [_prediction(one, logits_VK, labels) for one, logits_VK in zip(seen, logits, strict=True)]
     if request.draw_dir is not None:
         made = [_drawn(one, path, request.draw_dir) for one, (_, path) in zip(made, videos, strict=True)]
     return Predictions(entry=found.name, protocol=_protocol(config, request), videos=tuple(made))
 
 
-class Batches:
-    """Views of many parts that go through the network together, in batches of one size."""
-
-    def __init__(self, network: Network, size: int) -> None:
-        self.network, self.size = network, size
-        self.logits: list[list[NDArray[np.float32]]] = []
-        """of every part, a row a view"""
-        self.held: list[tuple[int, NDArray[np.uint8]]] = []
-
-    def add(self, views_VCTHW: NDArray[np.uint8]) -> int:
-        """The number of a part whose views are taken in."""
-        number = len(self.logits)
-        self.logits.append([])
-        self.held += [(number, view) for view in views_VCTHW]
-        while len(self.held) >= self.size:
-            self._run(self.size)
-        return number
-
-    def finish(self) -> None:
-        """Compute what is left, filled up with zeros, so that one graph is compiled."""
-        if self.held:
-            self._run(len(self.held))
-
-    def _run(self, count: int) -> None:
-        chosen, self.held = self.held[:count], self.held[count:]
-        padding = [np.zeros_like(chosen[0][1])] * (self.size - count)
-        logits = self.network(np.stack([view for _, view in chosen] + padding))
-        for (number, _), row in zip(chosen, logits, strict=False):
-            self.logits[number].append(row)
-
-
 class Seen(NamedTuple):
-    """A video whose parts were taken in, or why there is none."""
+    """A video whose parts are looked at, or why there is none."""
 
     name: str
     status: str
     reason: str
     times_s: list[tuple[float, float]]
     """of its windows; none where the whole video is one part"""
-    parts: list[int]
-    """their numbers among the batches"""
 
 
-def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, request: Request) -> list[Seen]:
-    """Decode one video after the other, and take in the views of its parts."""
-    seen = []
-    progress = Progress("predict", request.source.name, len(videos), "videos")
+def _look(
+    videos: list[tuple[str, Path]], config: Config, request: Request
+) -> Iterator[tuple[Seen, Iterator[NDArray[np.uint8]]]]:
+    """Each video with the views of all its parts, to be taken before the next video."""
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
@@ -128,10 +101,13 @@ def _look(videos: list[tuple[str, Path]], batches: Batches, config: Config, requ
             times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
             whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
             parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
-            numbers = [batches.add(_views(outcome, file, _clips(name, *part, config), config)) for part in parts]
-            seen.append(Seen(name, outcome.status, outcome.reason, times_s, numbers))
-            progress.advance()
-    return seen
+            frames_at = partial(outcome.frames, file)
+            views_CTHW = (
+                view
+                for part in parts
+                for view in loader.views_of(frames_at, part, name, config.clip, config.evaluate)
+            )
+            yield Seen(name, outcome.status, outcome.reason, times_s), views_CTHW
 
 
 def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
@@ -161,29 +137,10 @@ def _frames(time_s: tuple[float, float], fps: float, num_frames: int) -> tuple[i
     return first, end - first
 
 
-def _clips(name: str, first: int, num_frames: int, config: Config) -> NDArray[np.int64]:
-    """The frames of the clips of a part of a video, as an evaluation takes them."""
-    test, clip = config.evaluate, config.clip
-    if test.offsets != "random":
-        return first + sampling.test_indices(num_frames, clip, test.num_clips, test.offsets)
-    rng = sampling.generator(test.seed, 0, name, "test clip")
-    return first + np.stack([sampling.train_indices(num_frames, clip, rng) for _ in range(test.num_clips)])
-
-
-def _views(
-    spooled: frame_file.Spooled, file: Path, indices: NDArray[np.int64], config: Config
-) -> NDArray[np.uint8]:
-    """All views of a part of a video; each frame is read once."""
-    test = config.evaluate
-    frames = {number: spooled.frame(file, number) for number in np.unique(indices).tolist()}
-    clips = ([frames[number] for number in row] for row in indices.tolist())
-    return np.concatenate([transforms.test_views(one, test.crop_size, test.num_crops) for one in clips])
-
-
-def _prediction(seen: Seen, batches: Batches, labels: list[str]) -> Prediction:
+def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
     if seen.status != "ok":
         return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
-    scores = [views.average(np.stack(batches.logits[number])) for number in seen.parts]
+    scores = [views.average(part_VK) for part_VK in np.split(logits_VK, len(seen.times_s) or 1)]
     return Prediction(
         video=seen.name,
         status="ok",

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.files import write_atomically, write_json
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ConfigError, InputError
@@ -149,9 +149,7 @@ def write(predictions: Predictions, path: Path) -> None:
         if path.suffix == ".json":
             write_json(path, predictions.model_dump(mode="json"))
             return
-        buffer = pa.BufferOutputStream()
-        pq.write_table(_table(predictions), buffer)
-        write_atomically(path, buffer.getvalue().to_pybytes())
+        tables.write(_table(predictions), path)
     except OSError as error:
         raise InputError(f"out={path} cannot be written: {error.strerror}") from None
 

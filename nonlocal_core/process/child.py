@@ -8,30 +8,21 @@ dies when its parent does, however that happens.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, ParamSpec, TypeVar
 
-from nonlocal_core.errors import (
-    FULL_DISK,
-    ChildError,
-    NonlocalError,
-    WorkspaceError,
-    all_errors,
-    is_full_disk,
-    is_worth_retrying,
-)
-from nonlocal_core.process.progress import TICKS
+from nonlocal_core.errors import ChildError
+from nonlocal_core.process import lifeline, messages
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STOP_S = 30.0
@@ -41,23 +32,22 @@ STOP_S = 30.0
 class _Child(NamedTuple):
     """A process with a call in it."""
 
+    function: Callable[..., Any]
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     """what its libraries print"""
 
 
-def call(function: Callable[..., T], *arguments: Any) -> T:
-    """What `function(*arguments)` returns, computed in a process of its own.
+def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What `function(*arguments, **named)` returns, computed in a process of its own.
 
     Raises: the NonlocalError that the function raised; ChildError for anything else that ended the process.
     """
-    return call_all(function, [arguments], [{}])[0]
+    return call_all([partial(function, *arguments, **named)], [{}])[0]
 
 
-def call_all(
-    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], variables: Sequence[dict[str, str]]
-) -> list[T]:
-    """What `function` returns for each of some calls, computed at the same time, each in a process of its own.
+def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -> list[T]:
+    """What each of some calls returns, computed at the same time, each in a process of its own.
 
     Each process has environment variables of its own.  The first one that fails ends the others.
 
@@ -66,17 +56,17 @@ def call_all(
     children: dict[Connection, _Child] = {}
     results: dict[Connection, T] = {}
     try:
-        for arguments, own in zip(calls, variables, strict=True):
-            connection, child = _start({**os.environ, **own})
+        for one, own in zip(calls, variables, strict=True):
+            connection, child = _start({**os.environ, **own}, one.func)
             children[connection] = child
-            connection.send((function.__module__, function.__qualname__, arguments))
+            connection.send((one.func.__module__, one.func.__qualname__, one.args, one.keywords))
         while waiting := [connection for connection in children if connection not in results]:
             for connection in [one for one in wait(waiting) if isinstance(one, Connection)]:
                 outcome = _hear(connection)
                 if outcome is None:
-                    raise ChildError(_how_it_died(function, children[connection]))
+                    raise ChildError(_how_it_died(children[connection]))
                 if outcome[0] != "log":
-                    results[connection] = result_of(*outcome)
+                    results[connection] = messages.result_of(*outcome)
         for child in children.values():
             child.process.wait()
     except BaseException:
@@ -89,7 +79,7 @@ def call_all(
     return [results[connection] for connection in children]
 
 
-def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
+def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[Connection, _Child]:
     ours, theirs = Pipe()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (call_all closes it)
     command = [sys.executable, "-m", "nonlocal_core.process.child", str(theirs.fileno())]
@@ -103,19 +93,7 @@ def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
         start_new_session=True,  # what a terminal sends to all is the parent's to pass on
     )
     theirs.close()
-    return ours, _Child(process, output)
-
-
-def result_of(kind: str, value: Any) -> Any:
-    """The result in an outcome that another process sent.
-
-    Raises: the NonlocalError that it sent; ChildError for any other exception.
-    """
-    if kind == "error":
-        raise all_errors()[value[0]](value[1])
-    if kind == "raised":
-        raise ChildError(*value)
-    return value
+    return ours, _Child(function, process, output)
 
 
 def _hear(connection: Connection) -> tuple[str, Any] | None:
@@ -125,16 +103,8 @@ def _hear(connection: Connection) -> tuple[str, Any] | None:
     except (EOFError, ConnectionResetError):
         return None
     if kind == "log":
-        show(value)
+        messages.show(value)
     return kind, value
-
-
-def show(value: dict[str, Any]) -> None:
-    """Log here what another process logged."""
-    record = logging.makeLogRecord(value)
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -150,85 +120,29 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _how_it_died(function: Callable[..., Any], child: _Child) -> str:
+def _how_it_died(child: _Child) -> str:
     returncode = child.process.wait()
     child.output.seek(0)
-    last_lines = child.output.read().decode(errors="replace").strip().splitlines()[-12:]
-    stage = function.__module__.rsplit(".", 1)[-1]
+    said = messages.last_words(child.output.read().decode(errors="replace"))
+    stage = child.function.__module__.rsplit(".", 1)[-1]
     how = (
         f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
     )
-    said = "; it said last:\n" + "\n".join(last_lines) if last_lines else ""
     return f"the process of {stage} {how}: run again, it continues where it was{said}"
-
-
-class _Relay(logging.Handler):
-    """Sends log records to the parent."""
-
-    def __init__(self, connection: Connection):
-        super().__init__()
-        self.connection = connection
-
-    def emit(self, record: logging.LogRecord) -> None:
-        value = {
-            "name": record.name,
-            "levelno": record.levelno,
-            "levelname": record.levelname,
-            "msg": self.format(record),
-            "progress": getattr(record, "progress", None),
-        }
-        self.connection.send(("log", value))
-
-
-def die_with(connection: Connection) -> None:
-    """Make this process die when the other end of the connection closes, because the parent is gone."""
-
-    def wait() -> None:
-        try:
-            connection.recv()
-        except (EOFError, OSError):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def relay(connection: Connection) -> None:
-    """Send what is logged here to the parent, which shows it."""
-    logging.getLogger("nonlocal_core").setLevel(logging.INFO)
-    for logger in ("nonlocal_core", TICKS):
-        logging.getLogger(logger).addHandler(_Relay(connection))
-
-
-def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call the function, and send the outcome to the parent."""
-    try:
-        result = function(*arguments)
-    except ChildError as error:
-        connection.send(("raised", (str(error), error.worth_retrying)))
-    except NonlocalError as error:
-        connection.send(("error", (type(error).__name__, str(error))))
-    except Exception as error:
-        if is_full_disk(error):
-            connection.send(("error", (WorkspaceError.__name__, FULL_DISK)))
-            return
-        text = "".join(traceback.format_exception(error))
-        connection.send(("raised", (f"{function.__name__} failed:\n{text}", is_worth_retrying(error))))
-    else:
-        connection.send(("result", result))
 
 
 def main() -> None:
     """The child's side: one call comes in, its outcome goes out."""
     connection = Connection(int(sys.argv[1]))
-    module, name, arguments = connection.recv()
-    die_with(connection)
-    relay(connection)
+    module, name, arguments, named = connection.recv()
+    lifeline.die_with(connection.fileno())
+    messages.relay(connection)
 
     def call() -> Any:
-        return getattr(importlib.import_module(module), name)(*arguments)
+        return getattr(importlib.import_module(module), name)(*arguments, **named)
 
     call.__name__ = name
-    answer(connection, call)
+    messages.answer(connection, call)
 
 
 if __name__ == "__main__":

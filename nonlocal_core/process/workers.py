@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
-from nonlocal_core.errors import ChildError, NonlocalError, all_errors, is_worth_retrying
+from nonlocal_core.errors import ChildError
+from nonlocal_core.process import messages
+from nonlocal_core.process.lifeline import die_with
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -154,12 +155,8 @@ class _Worker:
             self.connection.send(item)
             while self.connection.poll(timeout_s):
                 kind, value = self.connection.recv()
-                if kind == "result":
-                    return value, False
-                if kind == "error":
-                    raise all_errors()[value[0]](value[1])
-                if kind == "raised":
-                    raise ChildError(*value)
+                if kind != "alive":
+                    return messages.result_of(kind, value), False
         except (EOFError, ConnectionError):
             return Lost(f"crashes the decoder ({self._death()})"), True
         return Lost(f"hangs the decoder: no {unit} for {timeout_s:g} s"), False
@@ -177,17 +174,11 @@ class _Worker:
         return signal.Signals(-code).name if code < 0 else f"code {code}"
 
 
-def _die_with(lifeline: int) -> None:
-    """Kill this process when the parent's end of the pipe closes, because the parent is gone."""
-    os.read(lifeline, 1)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def main() -> None:
     """Run as the worker: receive items, send outcomes."""
     global _beat
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
-    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    die_with(lifeline)
     module, name = connection.recv()
     function = getattr(importlib.import_module(module), name)
     _beat = lambda: connection.send(("alive", None))  # noqa: E731
@@ -197,10 +188,4 @@ def main() -> None:
             item = connection.recv()
         except EOFError:
             return
-        try:
-            connection.send(("result", function(item)))
-        except NonlocalError as error:
-            connection.send(("error", (type(error).__name__, str(error))))
-        except Exception as error:
-            text = "".join(traceback.format_exception(error))
-            connection.send(("raised", (f"{name} failed:\n{text}", is_worth_retrying(error))))
+        messages.answer(connection, function, item)

@@ -26,6 +26,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry import aliases, decision, mlflow_mirror
 from nonlocal_core.registry.entries import entries, line_of, verify
+from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.lookup import check_folder, find_entry
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
@@ -42,7 +43,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser("registry", __doc__)
+    parser = command.parser("nonlocal_core.registry", __doc__)
     parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -85,34 +86,34 @@ def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     state = read(workspace)
     yield f"{'':6} {'top-1':>7} {'top-5':>7} {'scored':>11}  {'line':8}  names; decision"
     for version, facts in entries(workspace).items():
-        scored, decision = facts["evaluation"], state.decision(version)
+        scored, decision = facts.evaluation, state.decision(version)
         names = ", ".join(state.names(version))
         reason = decision.reason if decision else "not decided on: run the same command again"
         yield (
-            f"{version:6} {scored['top1']:7.2%} {scored['top5']:7.2%} {scored['num_scored']:>5} of"
-            f" {scored['num_videos']:<3} {line_of(facts):8}  {names + '; ' if names else ''}{reason}"
+            f"{version:6} {scored.top1:7.2%} {scored.top5:7.2%} {scored.num_scored:>5} of"
+            f" {scored.num_videos:<3} {line_of(facts):8}  {names + '; ' if names else ''}{reason}"
         )
 
 
 def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """One entry (the champion, if none is named): figures, decision, labels, and where it comes from."""
     version, facts = find_entry(workspace, given.entry or CHAMPION)
-    scored, labels = facts["evaluation"], sorted(facts["labels"], key=facts["labels"].__getitem__)
+    scored, labels = facts.evaluation, facts.label_names
     names = read(workspace).names(version)
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
-    yield f"  top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}"
-    yield f"  {scored['num_scored']} of {scored['num_videos']} videos scored ({scored['protocol']})"
+    yield f"  top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}"
+    yield f"  {scored.num_scored} of {scored.num_videos} videos scored ({scored.protocol})"
     yield f"  {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
     for step in lineage(workspace, version):
         yield step.name
         for name, value in step.facts.items():
             yield f"  {name:24} {text_of(value)}"
     yield "config (what differs from the defaults)"
-    for name, value in _settings(facts.get("config", {})):
+    for name, value in _settings(facts.config):
         yield f"  {name:24} {text_of(value)}"
 
 
-def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _settings(config: Settings) -> Iterator[tuple[str, object]]:
     from nonlocal_core.config.tree import Config
 
     usual = Config().model_dump(mode="json")
@@ -130,7 +131,7 @@ def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     found = decision.compared(workspace, first, second)
     if apart := decision.differences(its, others):
         yield f"not of one line: {'; '.join(apart)}"
-    scored = " and ".join(str(one["evaluation"]["num_scored"]) for one in (its, others))
+    scored = " and ".join(str(one.evaluation.num_scored) for one in (its, others))
     if not found.num_videos:
         raise InputError(
             f"{first} and {second} have no video in common: there is nothing to compare ({scored} scored)"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
-from nonlocal_core.errors import DamagedError
-from nonlocal_core.registry.entries import RANKS_FILE, Facts, line_of
+from nonlocal_core.registry.entries import RANKS_FILE, line_of
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, State
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def judge(
 ) -> Verdict:
     """What becomes of an entry that is not decided on yet."""
     mine, champion = known[version], state.champion
-    split = mine["evaluation"]["protocol"].split(",")[0]
-    if split != "val":
-        return Verdict(False, False, f"scored on {split}: only val decides")
+    if mine.evaluation.split != "val":
+        return Verdict(False, False, f"scored on {mine.evaluation.split}: only val decides")
     if champion is None:
         return Verdict(True, True, "the first entry")
     if champion not in known:
@@ -49,7 +48,7 @@ def judge(
         better, told = _better(workspace, version, champion, rule)
         return Verdict(better, better, told)
     best = state.lines.get(line_of(mine))
-    if mine["checkpoint"]["digest"] == known[champion]["checkpoint"]["digest"]:
+    if mine.checkpoint.digest == known[champion].checkpoint.digest:
         return _of_the_champion(workspace, version, known, champion, best, rule)
     stand_in = _stand_in(line_of(mine), known, champion)
     best = best if best in known else stand_in
@@ -68,10 +67,8 @@ def judge(
 
 def _stand_in(line: str, known: dict[str, Facts], champion: str) -> str | None:
     """The newest entry of a line that has the weights of the champion, if there is one."""
-    weights = known[champion]["checkpoint"]["digest"]
-    found = [
-        one for one, facts in known.items() if facts["checkpoint"]["digest"] == weights and line_of(facts) == line
-    ]
+    weights = known[champion].checkpoint.digest
+    found = [one for one, facts in known.items() if facts.checkpoint.digest == weights and line_of(facts) == line]
     return found[-1] if found else None
 
 
@@ -151,33 +148,24 @@ def ranks(workspace: Workspace, version: str) -> pd.DataFrame:
     from nonlocal_core.evaluation import comparison
 
     file = workspace.root / FOLDER / version / RANKS_FILE
-    try:
-        found: pd.DataFrame = tables.read(file, comparison.RANKS).to_pandas(use_threads=False)
-    except FileNotFoundError:
-        raise DamagedError(f"{file} is missing: restore it, or delete {file.parent}") from None
-    except DamagedError as error:
-        raise DamagedError(f"{error}: restore it, or delete {file.parent}") from None
-    return found
+    return tables.read_rows(file, comparison.RANKS, f"restore it, or delete {file.parent}")
 
 
 def differences(old: Facts, new: Facts) -> list[str]:
     """Why two entries are in different lines; nothing if they are in one."""
     found = []
-    added, lost = (
-        _few(new["labels"].keys() - old["labels"].keys()),
-        _few(old["labels"].keys() - new["labels"].keys()),
-    )
+    added, lost = _few(new.labels.keys() - old.labels.keys()), _few(old.labels.keys() - new.labels.keys())
     if added:
         found.append(f"labels added: {added}")
     if lost:
         found.append(f"labels gone: {lost}")
-    if not found and old["labels"] != new["labels"]:
+    if not found and old.labels != new.labels:
         found.append("labels numbered anew")
-    before, after = old["evaluation"], new["evaluation"]
-    if before["split_digest"] != after["split_digest"]:
+    before, after = old.evaluation, new.evaluation
+    if before.split_digest != after.split_digest:
         found.append("other val videos")
-    if before["protocol"] != after["protocol"]:
-        found.append(f"another protocol: {after['protocol']}, not {before['protocol']}")
+    if before.protocol != after.protocol:
+        found.append(f"another protocol: {after.protocol}, not {before.protocol}")
     return found
 
 
@@ -187,5 +175,6 @@ def _few(labels: set[str]) -> str:
 
 def _can_replace(mine: Facts, theirs: Facts) -> bool:
     """Whether an entry of another line can be weighed against the champion: labels were added, nothing else."""
-    same = all(mine["evaluation"][name] == theirs["evaluation"][name] for name in ("split_digest", "protocol"))
-    return same and mine["labels"].keys() >= theirs["labels"].keys()
+    its, other = mine.evaluation, theirs.evaluation
+    same = (its.split_digest, its.protocol) == (other.split_digest, other.protocol)
+    return same and mine.labels.keys() >= theirs.labels.keys()

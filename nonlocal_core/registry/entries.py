@@ -6,13 +6,14 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts.files import sync, write_json
+from nonlocal_core.artifacts.files import publish, write_json
 from nonlocal_core.artifacts.keys import digest_of
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, State
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ ENTRY_FILE = "entry.json"
 WEIGHTS_FILE = "checkpoint.safetensors"
 RANKS_FILE = "ranks.parquet"
 BLOCK_BYTES = 1 << 20
-
-Facts = dict[str, Any]
 
 
 def entries(workspace: Workspace) -> dict[str, Facts]:
@@ -51,13 +50,9 @@ def entry(workspace: Workspace, version: str) -> Facts:
 
 def _read(file: Path) -> Facts:
     try:
-        facts: Facts = json.loads(file.read_bytes())
-        Evaluation.model_validate(facts["evaluation"])
-        Checkpoint.model_validate(facts["checkpoint"])
-        dict(facts["files"]), dict(facts["labels"]), str(facts["key"])
-    except (ValueError, KeyError, TypeError):
+        return Facts.model_validate_json(file.read_bytes())
+    except ValueError:
         raise DamagedError(f"{file} is damaged: restore it, or delete {file.parent}") from None
-    return facts
 
 
 def number(version: str) -> int:
@@ -67,13 +62,12 @@ def number(version: str) -> int:
 
 def line_of(facts: Facts) -> str:
     """The name of the line of an entry: same labels and ids, same videos, same protocol."""
-    scored = facts["evaluation"]
-    labels = json.dumps(facts["labels"], sort_keys=True)
-    return digest_of(labels, scored["split_digest"], scored["protocol"])[:8]
+    labels = json.dumps(facts.labels, sort_keys=True)
+    return digest_of(labels, facts.evaluation.split_digest, facts.evaluation.protocol)[:8]
 
 
 def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
-    """Make the folder of an entry; it is there whole or not at all.
+    """Make the folder of an entry, with the digests of its files; it is there whole or not at all.
 
     Raises: DamagedError if the weights are not there.
     """
@@ -86,12 +80,11 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
         shutil.copyfile(weights, partial / WEIGHTS_FILE)
     except FileNotFoundError:
         raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
-    sync(partial / WEIGHTS_FILE)
     tables.write(ranks, partial / RANKS_FILE)
     files = {name: sha256_of(partial / name) for name in (WEIGHTS_FILE, RANKS_FILE)}
-    write_json(partial / ENTRY_FILE, {**facts, "files": files})
-    partial.rename(folder)
-    sync(folder.parent)
+    kept = facts.model_copy(update={"files": files})
+    write_json(partial / ENTRY_FILE, kept.model_dump(mode="json", exclude_unset=True))
+    publish(partial, folder)
 
 
 def sha256_of(file: Path) -> str:
@@ -118,12 +111,12 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
         found.append(f"{version} is not decided on: its process was killed; the same command again decides")
     elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
         found.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
-    for name, digest in sorted(facts["files"].items()):
+    for name, digest in sorted(facts.files.items()):
         if not (folder / name).is_file():
             found.append(f"{version}/{name} is missing")
         elif sha256_of(folder / name) != digest:
             found.append(f"{version}/{name} differs from its digest")
-    known = {ENTRY_FILE, *facts["files"]}
+    known = {ENTRY_FILE, *facts.files}
     found += [
         f"{version}/{file.name} is no part of the entry" for file in folder.iterdir() if file.name not in known
     ]
@@ -144,5 +137,6 @@ def checkpoint_of(workspace: Workspace, version: str) -> Checkpoint:
 
     Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
     """
-    made = Checkpoint.model_validate(entry(workspace, version)["checkpoint"])
-    return made.model_copy(update={"path": f"{FOLDER}/{version}", "file": WEIGHTS_FILE})
+    return entry(workspace, version).checkpoint.model_copy(
+        update={"path": f"{FOLDER}/{version}", "file": WEIGHTS_FILE}
+    )

@@ -23,7 +23,7 @@ import safetensors.numpy
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import publish, write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError, NonlocalError
@@ -34,6 +34,7 @@ from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.registry import model_card
 from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, read
 
 SAME_KERNELS, OTHER_KERNELS = 1e-6, 1e-3
@@ -80,7 +81,7 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
     ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling a graph takes longer than a few clips
     try:
         yield from _write(workspace, version, facts, partial, wanted, formats is not None)
-        partial.rename(folder)
+        publish(partial, folder)
     finally:
         ms.set_context(mode=mode)
         shutil.rmtree(partial, ignore_errors=True)
@@ -88,7 +89,7 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
 
 
 def _write(
-    workspace: Workspace, version: str, facts: dict[str, Any], folder: Path, wanted: list[str], asked: bool
+    workspace: Workspace, version: str, facts: Facts, folder: Path, wanted: list[str], asked: bool
 ) -> Iterator[str]:
     original = _original(workspace, version, facts)
     made: dict[str, str] = {}
@@ -105,14 +106,14 @@ def _write(
         file.chmod(0o644)  # MindSpore lets the owner alone read what it writes
         made[name] = file.name
         yield f"{name:12} {file.name}, its logits differ by {apart:.1e} of the greatest"
-    card = model_card.text(workspace, version, facts, made, original.clips.shape[2:])
+    card = model_card.text(workspace, version, facts, original.described, made, original.clips.shape[2:])
     write_atomically(folder / CARD_FILE, card.encode())
     yield f"{'card':12} {CARD_FILE}"
 
 
-def _original(workspace: Workspace, version: str, facts: dict[str, Any]) -> Original:
+def _original(workspace: Workspace, version: str, facts: Facts) -> Original:
     net, described = checkpoint.load_network(workspace.root / FOLDER / version / WEIGHTS_FILE)
-    side = facts["config"]["evaluate"]["crop_size"]
+    side = facts.evaluate.crop_size
     # The same clips for every export of a network of this size: noise uses all of its input.
     drawn = np.random.default_rng(0).standard_normal((NUM_CLIPS, 3, described.clip.clip_len, side, side))
     clips = drawn.astype(np.float32)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pydantic import BaseModel
+
+from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.registry.entries import Facts, entry, line_of
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.registry.entries import entry, line_of
+from nonlocal_core.registry.facts import Facts, Parent
 from nonlocal_core.registry.state_file import FOLDER, read
 
 PACKAGES = (
@@ -21,7 +26,7 @@ class Step(NamedTuple):
     """One thing that an entry was made from."""
 
     name: str
-    facts: dict[str, Any]
+    facts: dict[str, object]
 
 
 def packages() -> dict[str, str]:
@@ -38,10 +43,8 @@ def packages() -> dict[str, str]:
 def imported_from(file: Path) -> str:
     """The profile and digest of the published file that a checkpoint's weights are from; empty if from none."""
     try:
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        return str(json.loads(header["__metadata__"]["description"]).get("imported_from", ""))
-    except (OSError, ValueError, KeyError, OverflowError, MemoryError):
+        return str(json.loads(tensors.read_header(file).texts["description"]).get("imported_from", ""))
+    except (OSError, ValueError, KeyError, DamagedError):
         return ""
 
 
@@ -57,23 +60,22 @@ def lineage(workspace: Workspace, version: str) -> list[Step]:
         seen.add(following)
         facts = entry(workspace, following)
         found += _steps(workspace, following, facts)
-        parent = facts.get("parent") or {}
-        following = parent.get("version")
+        following = facts.parent.version if facts.parent else None
         if following and not (workspace.root / FOLDER / following).is_dir():
             break
     return found
 
 
 def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
-    state = read(workspace)
-    decision = state.decision(version)
-    scored, made, cache = facts["evaluation"], facts["checkpoint"], facts.get("cache", {})
-    training, parent = facts.get("training", {}), facts.get("parent") or {}
+    decision = read(workspace).decision(version)
+    scored, made, cache, training = facts.evaluation, facts.checkpoint, facts.cache, facts.training
+    random: dict[str, object] = {"from": "random weights"}
+    parent = _chosen(facts.parent, *Parent.model_fields) if facts.parent else random
     steps = [
         Step(
             f"entry {version}",
             {
-                "key": facts["key"],
+                "key": facts.key,
                 "line": line_of(facts),
                 "decision": decision.reason if decision else "not decided on yet",
                 "decided_at": decision.decided_at if decision else "",
@@ -84,24 +86,24 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
         ),
         Step("checkpoint", _chosen(made, "key", "digest", "num_steps", "num_clips", "final_loss")),
         Step("training", _chosen(training, "created_at", "host", "device", "seconds", "code", "version")),
-        Step(
-            "environment", {**_chosen(facts, "python"), **(training.get("packages") or facts.get("packages", {}))}
-        ),
-        Step("parent weights", parent or {"from": "random weights"}),
+        Step("environment", {"python": facts.python, **(training.packages or facts.packages)}),
+        Step("parent weights", parent),
         Step(
             "cache", _chosen(cache, "key", "digest", "settings", "num_videos", "num_ok", "num_frames", "num_bytes")
         ),
-        Step("manifest", {"digest": facts.get("manifest_digest", ""), "splits": cache.get("split_digests", {})}),
+        Step("manifest", {"digest": facts.manifest_digest, "splits": cache.split_digests}),
         Step("videos", _chosen(cache, "videos_dir")),
     ]
     return [step for step in steps if step.facts]
 
 
-def _chosen(facts: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: facts[name] for name in names if name in facts}
+def _chosen(record: BaseModel, *names: str) -> dict[str, object]:
+    """The fields of these names that a record was given."""
+    kept = record.model_dump(mode="json", include=set(names), exclude_unset=True)
+    return {name: kept[name] for name in names if name in kept}
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A fact in words."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {text_of(part)}" for name, part in value.items()) or "none"

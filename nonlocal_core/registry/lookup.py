@@ -11,7 +11,8 @@ from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.registry.entries import WEIGHTS_FILE, Facts, entry
+from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
 
 
@@ -97,7 +98,7 @@ def take(name: str, workspace: Workspace) -> Given:
     asked = key_of("given", VERSION, [], [described.content_digest])
 
     def make(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / checkpoint.WEIGHTS_FILE)
+        shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
         write_json(folder / RecordCache.LABELS, {label: number for number, label in enumerate(described.labels)})
         return checkpoint.reference(asked, described, float("nan"))
 

@@ -10,11 +10,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
-from nonlocal_core.registry.entries import Facts, entries, line_of
+from nonlocal_core.registry.entries import entries, line_of
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, State, read
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[s
             experiment = _experiment(client, name)
             versions = _versions(client, name)
             for version, facts in known.items():
-                if facts["key"] not in versions and state.decision(version):
-                    versions[facts["key"]] = _tell(client, experiment, name, workspace, version, facts, state)
-                    yield f"{version} is version {versions[facts['key']]} of {name}"
+                if facts.key not in versions and state.decision(version):
+                    versions[facts.key] = _tell(client, experiment, name, workspace, version, facts, state)
+                    yield f"{version} is version {versions[facts.key]} of {name}"
             yield from _move(
-                client, name, {v: versions[f["key"]] for v, f in known.items() if f["key"] in versions}, state
+                client, name, {v: versions[f.key] for v, f in known.items() if f.key in versions}, state
             )
         except MlflowException as error:
             raise WorkspaceError(f"MLflow at {uri} refuses: {str(error).splitlines()[0][:200]}") from None
@@ -91,15 +93,15 @@ def _tell(
     state: State,
 ) -> str:
     """The version of the model that an entry becomes; a run of a call that was cut is used again."""
-    decision, tags = state.decision(version), {KEY_TAG: facts["key"], ENTRY_TAG: version, "line": line_of(facts)}
-    runs = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{facts['key']}'")
+    decision, tags = state.decision(version), {KEY_TAG: facts.key, ENTRY_TAG: version, "line": line_of(facts)}
+    runs = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{facts.key}'")
     run = runs[0] if runs else client.create_run(experiment, run_name=version, tags=tags)
-    run_id, scored = run.info.run_id, facts["evaluation"]
+    run_id, scored = run.info.run_id, facts.evaluation
     for key, value in _parameters(facts).items():
         client.log_param(run_id, key, value)
     for metric in ("top1", "top5", "num_scored", "num_videos"):
-        client.log_metric(run_id, metric, scored[metric], step=facts["checkpoint"]["num_steps"])
-    for step, loss in _losses(workspace.root / facts["checkpoint"]["path"] / "log.jsonl"):
+        client.log_metric(run_id, metric, getattr(scored, metric), step=facts.checkpoint.num_steps)
+    for step, loss in _losses(workspace.root / facts.checkpoint.path / Checkpoint.LOG):
         client.log_metric(run_id, "loss", loss, step=step)
     client.log_artifacts(run_id, str(workspace.root / FOLDER / version), "entry")
     client.set_terminated(run_id)
@@ -114,9 +116,9 @@ def _tell(
 
 
 def _parameters(facts: Facts) -> dict[str, str]:
-    config: dict[str, dict[str, Any]] = facts.get("config", {})
-    settings = {f"{section}.{leaf}": value for section, leaves in config.items() for leaf, value in leaves.items()}
-    more = {"protocol": facts["evaluation"]["protocol"], "manifest_digest": facts.get("manifest_digest", "")}
+    sections = facts.config.items()
+    settings = {f"{section}.{leaf}": value for section, leaves in sections for leaf, value in leaves.items()}
+    more = {"protocol": facts.evaluation.protocol, "manifest_digest": facts.manifest_digest}
     return {key: str(value)[:MAX_TEXT] for key, value in {**settings, **more}.items()}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig, looks_over_time
-from nonlocal_core.registry.entries import Facts
+from nonlocal_core.models.checkpoint import Description
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.lineage import lineage, text_of
 
 _MINDSPORE = """\
@@ -61,17 +61,21 @@ _LOADING = {
 }
 
 
-def text(workspace: Workspace, version: str, facts: Facts, made: dict[str, str], clip_THW: Sequence[int]) -> str:
+def text(
+    workspace: Workspace,
+    version: str,
+    facts: Facts,
+    described: Description,
+    made: dict[str, str],
+    clip_THW: Sequence[int],
+) -> str:
     """The card of an entry as Markdown; `made` has the file of each format."""
-    scored, model = facts["evaluation"], facts["config"]["model"]
-    labels = sorted(facts["labels"], key=facts["labels"].__getitem__)
-    split = scored["protocol"].split(",")[0]
-    left_out = f" ({scored['left_out']})" if scored.get("left_out") else ""
-    clip, (frames, rows, columns) = facts["config"]["clip"], clip_THW
+    scored, labels, model, clip = facts.evaluation, facts.label_names, described.model, described.clip
+    frames, rows, columns = clip_THW
     places = {
-        "model": json.dumps(model),
+        "model": model.model_dump_json(),
         "num_classes": len(labels),
-        "channels": model["width"] * (32 if model["block"] == "bottleneck" else 8),
+        "channels": model.width * (32 if model.block == "bottleneck" else 8),
         "shape": f"{frames}, {rows}, {columns}",
         "backbone": _backbone(model),
     }
@@ -79,14 +83,14 @@ def text(workspace: Workspace, version: str, facts: Facts, made: dict[str, str],
         f"# Non-local I3D, entry {version}",
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
-        f"- top-1 {scored['top1']:.2%}, top-5 {scored['top5']:.2%}\n"
-        f"- {scored['num_scored']} of {scored['num_videos']} videos of {split} scored{left_out}\n"
-        f"- protocol: {scored['protocol']}",
+        f"- top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}\n"
+        f"- split {scored.split}: {scored.coverage}\n"
+        f"- protocol: {scored.protocol}",
         "## Input",
         f"- RGB, float32, (1, 3, {places['shape']}): {frames} frames of a video, one every"
-        f" {clip['frame_interval']} ({clip['sampling']}), resized to a shorter side of"
-        f" {facts['config']['cache']['short_side']} pixels and cropped\n"
-        f"- normalised: minus {_list(model['input_mean'])}, divided by {_list(model['input_std'])} (0…255)\n"
+        f" {clip.frame_interval} ({clip.sampling}), resized to a shorter side of"
+        f" {described.cache.short_side} pixels and cropped\n"
+        f"- normalised: minus {_list(model.input_mean)}, divided by {_list(model.input_std)} (0…255)\n"
         "- of several clips and crops of a video, average the soft-max of the logits",
         f"## Labels ({len(labels)})",
         "\n".join(f"{number}. {label}" for number, label in enumerate(labels)),
@@ -120,30 +124,30 @@ def _lineage(workspace: Workspace, version: str) -> str:
     return "\n".join(f"- **{name}**: {said}" for name, said in steps if said)
 
 
-def _backbone(model: dict[str, Any]) -> str:
+def _backbone(model: ModelConfig) -> str:
     """The arguments of mmaction2's ResNet3d, as Python text."""
-    stages = list(zip((2, 3, 4, 5), model["stage_blocks"], strict=True))
+    stages = list(zip((2, 3, 4, 5), model.stage_blocks, strict=True))
 
     def each(wanted: Callable[[int, int], bool]) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(int(wanted(stage, block)) for block in range(blocks)) for stage, blocks in stages)
 
-    style = model["inflate"]
+    style = model.inflate
     arguments: dict[str, Any] = {
-        "depth": 50 if model["block"] == "bottleneck" else 34,
-        "stage_blocks": tuple(model["stage_blocks"]),
+        "depth": 50 if model.block == "bottleneck" else 34,
+        "stage_blocks": tuple(model.stage_blocks),
         "pretrained": None,
         "pretrained2d": False,
-        "base_channels": model["width"],
-        "conv1_kernel": (model["stem_kernel_t"], 7, 7),
-        "conv1_stride_t": model["stem_stride_t"],
-        "pool1_stride_t": model["pool1_stride_t"],
-        "inflate": each(lambda stage, block: looks_over_time(ModelConfig.model_validate(model), stage, block)),
+        "base_channels": model.width,
+        "conv1_kernel": (model.stem_kernel_t, 7, 7),
+        "conv1_stride_t": model.stem_stride_t,
+        "pool1_stride_t": model.pool1_stride_t,
+        "inflate": each(lambda stage, block: looks_over_time(model, stage, block)),
         "inflate_style": style if style != "none" else "3x3x3",
-        "non_local": each(lambda stage, block: block in model[f"nl_res{stage}"]),
+        "non_local": each(lambda stage, block: block in getattr(model, f"nl_res{stage}")),
         "non_local_cfg": {
-            "mode": model["pairwise"],
-            "use_scale": model["nl_scale"],
-            "sub_sample": model["nl_sub_sample"] == "after_conv",
+            "mode": model.pairwise,
+            "use_scale": model.nl_scale,
+            "sub_sample": model.nl_sub_sample == "after_conv",
             "norm_cfg": {"type": "BN3d"},
         },
         "zero_init_residual": False,

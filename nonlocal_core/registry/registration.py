@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
+from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.decision import judge, named
-from nonlocal_core.registry.entries import ENTRY_FILE, Facts, entries, keep, line_of, number, sha256_of
+from nonlocal_core.registry.entries import ENTRY_FILE, entries, keep, line_of, number, sha256_of
+from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, Decision, State, now, read, write
 
 if TYPE_CHECKING:
@@ -19,36 +20,24 @@ def find(workspace: Workspace, key: str) -> Entry | None:
     """The decided entry of this key, if there is one."""
     state = read(workspace)
     for version, facts in entries(workspace).items():
-        if facts["key"] == key and (decision := state.decision(version)):
+        if facts.key == key and (decision := state.decision(version)):
             return _reference(version, facts, decision, state)
     return None
 
 
-def add(
-    workspace: Workspace,
-    key: str,
-    checkpoint: Checkpoint,
-    evaluation: Evaluation,
-    ranks: pa.Table,
-    facts: Facts,
-    rule: RegistryConfig,
-) -> Entry:
+def add(workspace: Workspace, facts: Facts, ranks: pa.Table, rule: RegistryConfig) -> Entry:
     """The entry of a scored checkpoint, registered and decided on once, however often this is called.
 
     Raises: DamagedError if the registry or an entry cannot be read, or the weights are gone.
     """
     with workspace.locked(FOLDER):
         known, state = entries(workspace), read(workspace)
-        version = next((version for version, entry in known.items() if entry["key"] == key), None)
+        version = next((version for version, entry in known.items() if entry.key == facts.key), None)
         if version is None:
             used = [*known, *(decision.version for decision in state.decisions)]
             version = f"v{max(map(number, used), default=0) + 1:04d}"
-            scored = {
-                "evaluation": evaluation.model_dump(mode="json"),
-                "checkpoint": checkpoint.model_dump(mode="json"),
-            }
-            weights = workspace.path(checkpoint) / checkpoint.file
-            keep(workspace.root / FOLDER / version, weights, ranks, {"key": key, **scored, **facts})
+            weights = workspace.path(facts.checkpoint) / facts.checkpoint.file
+            keep(workspace.root / FOLDER / version, weights, ranks, facts)
             known = entries(workspace)
         decision = state.decision(version)
         if decision is None:
@@ -88,8 +77,8 @@ def _reference(version: str, facts: Facts, decision: Decision, state: State) -> 
     is_champion = state.champion == version
     replaced = "" if is_champion or not decision.promoted else f"; since then replaced by {state.champion}"
     return Entry(
-        key=facts["key"],
-        digest=facts["evaluation"]["digest"],
+        key=facts.key,
+        digest=facts.evaluation.digest,
         path=f"{FOLDER}/{version}",
         version=version,
         is_champion=is_champion,

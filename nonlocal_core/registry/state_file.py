@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import remove_unfinished, write_json
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
@@ -111,8 +111,7 @@ def read(workspace: Workspace) -> State:
 def write(workspace: Workspace, state: State) -> None:
     """Put a state in place of the one before; only under the lock of the registry."""
     file = file_of(workspace)
-    for cut in file.parent.glob(f"{REGISTRY_FILE}.tmp*"):  # of a process that was killed while it wrote
-        cut.unlink()
+    remove_unfinished(file.parent, REGISTRY_FILE)
     write_json(file, state.model_dump(mode="json"))
 
 

@@ -40,6 +40,5 @@ def find(entry: str, workspace: Workspace) -> Trained:
     described, _ = checkpoint.read_user_file(path, "entry")
     if facts is None:
         return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
-    evaluate = EvaluateConfig.model_validate(facts["config"]["evaluate"])
     # What its protocol means stands in the other settings, and a prediction may change each.
-    return Trained(name, path, described, evaluate.model_copy(update={"protocol": "own"}))
+    return Trained(name, path, described, facts.evaluate.model_copy(update={"protocol": "own"}))

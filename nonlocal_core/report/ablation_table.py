@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts import tables, tensors
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation import comparison, figures
 from nonlocal_core.evaluation.ablations import Ablation, Scored
@@ -32,7 +33,7 @@ def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
     asked = key_of(Ablation.stage, VERSION, [], [json.dumps(row) for row in rows])
 
     def make(folder: Path) -> Ablation:
-        files = [workspace.path(one.evaluation) / "scores.parquet" for one in scored]
+        files = [workspace.path(one.evaluation) / Evaluation.SCORES for one in scored]
         ranks = [comparison.ranks_of(file).to_pandas(use_threads=False) for file in files]
         for row, own in zip(rows[1:], ranks[1:], strict=True):
             row["p_value"] = comparison.paired(ranks[0], own).p_value
@@ -44,7 +45,7 @@ def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
 
 
 def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
-    top = json.loads((workspace.path(one.evaluation) / figures.FILE).read_text())["top"]
+    top = json.loads((workspace.path(one.evaluation) / Evaluation.METRICS).read_text())["top"]
     shares = {f"top{k}": top[str(k)]["value"] for k in figures.KS}
     ends = {
         f"top{k}_{end}": top[str(k)]["wilson"][side]
@@ -63,11 +64,8 @@ def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
 
 def num_parameters(file: Path) -> int:
     """Values of a checkpoint that learn: without BN's statistics and the state of the training."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    others = ("__metadata__", "moving_mean", "moving_variance")
-    names = [name for name in header if "/" not in name and not name.endswith(others)]
-    return sum(math.prod(header[name]["shape"]) for name in names)
+    shapes, others = tensors.read_header(file).shapes, ("moving_mean", "moving_variance")
+    return sum(math.prod(shape) for name, shape in shapes.items() if "/" not in name and not name.endswith(others))
 
 
 def _page(rows: Sequence[dict[str, Any]]) -> str:

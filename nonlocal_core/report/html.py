@@ -23,9 +23,10 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import metrics
+from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
 from nonlocal_core.report import charts, run_facts, sheets
-from nonlocal_core.report.run_facts import Facts, Run
+from nonlocal_core.report.run_facts import Run
 
 FOLDER = "reports"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -37,6 +38,10 @@ SHOWN_VIDEOS = 6
 """best and worst ones"""
 SHOWN_PAIRS = 12
 SHOWN_LEFT_OUT = 300
+
+
+Row = dict[str, Any]
+"""what the template shows of one thing"""
 
 
 class Attention(NamedTuple):
@@ -102,7 +107,7 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
         attention=attention,
         left_out=left_out.head(SHOWN_LEFT_OUT).to_dict("records"),
         num_left_out=len(left_out),
-        settings=list(_settings(run.entry["config"])),
+        settings=list(_settings(run.entry.config)),
         made_by=f"nonlocal-i3d {__version__}",
     )
 
@@ -134,7 +139,7 @@ def _number(key: str, name: str, value: float | None, note: str = "") -> Figure:
     return Figure(key, name, value, "not measured" if value is None else f"{value:.3f}", note)
 
 
-def _interval(share: Facts | None) -> str:
+def _interval(share: Row | None) -> str:
     if not share or not share.get("wilson"):
         return ""
     low, high = share["wilson"]
@@ -146,7 +151,7 @@ def _mean_class_accuracy(run: Run) -> float | None:
     return float(np.mean([row["top1"] for row in rows])) if rows else run.metrics.get("mean_class_accuracy")
 
 
-def _by_label(run: Run) -> list[Facts]:
+def _by_label(run: Run) -> list[Row]:
     """A row a label that has videos, the worst first."""
     if run.scored is None:
         return []
@@ -159,7 +164,7 @@ def _by_label(run: Run) -> list[Facts]:
     return sorted(rows, key=lambda row: row["top1"])
 
 
-def _confusion(run: Run) -> Facts | None:
+def _confusion(run: Run) -> Row | None:
     """The matrix as rows of cells where there are few labels, else as a picture."""
     if run.scored is None:
         return None
@@ -174,7 +179,7 @@ def _confusion(run: Run) -> Facts | None:
     return {"rows": rows, "picture": None}
 
 
-def _confused(run: Run) -> list[Facts]:
+def _confused(run: Run) -> list[Row]:
     if run.scored is None:
         return []
     counts_KK = metrics.confusion(run.scores, run.label_ids)
@@ -199,7 +204,7 @@ def _chances(run: Run) -> Markup | None:
 def _curves(run: Run) -> list[tuple[str, Markup]]:
     """Loss, top-1 and learning rate over the steps of the training."""
 
-    def of(rows: list[Facts], name: str) -> list[float]:
+    def of(rows: list[Row], name: str) -> list[float]:
         return [float(row[name]) for row in rows]
 
     judged = [epoch for epoch in run.epochs if "val_top1" in epoch]
@@ -226,7 +231,7 @@ def _curves(run: Run) -> list[tuple[str, Markup]]:
     return [(name, Markup(svg)) for name, svg in drawn.items() if svg]
 
 
-def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Facts], list[Facts]]:
+def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Row], list[Row]]:
     """The videos whose own label got the highest scores and is first, and those whose got the lowest."""
     if run.scored is None:
         return [], []
@@ -245,19 +250,19 @@ def _reader(workspace: Workspace, run: Run) -> RecordReader | None:
     if run.videos is None:
         return None
     try:
-        return RecordReader(workspace, run.cache)
+        return RecordReader(workspace, run.entry.cache)
     except DamagedError:
         return None
 
 
-def _video(run: Run, reader: RecordReader | None, place: int) -> Facts:
+def _video(run: Run, reader: RecordReader | None, place: int) -> Row:
     assert run.scored is not None
     row, scores_K = run.scored.iloc[place], run.scores[place]
     guesses = [
         (run.labels[label_id], float(scores_K[label_id]))
         for label_id in np.argsort(-scores_K, kind="stable")[:3].tolist()
     ]
-    found: Facts = {
+    found: Row = {
         "video_id": str(row["video_id"]),
         "path": str(row["video_id"]),
         "label": run.labels[int(row["label_id"])],
@@ -275,7 +280,7 @@ def _video(run: Run, reader: RecordReader | None, place: int) -> Facts:
     return found
 
 
-def _settings(config: Facts) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
+def _settings(config: Settings) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
     """Each section of the settings with its rows: name, value, whether it differs from the default."""
     for section, values in config.items():
         field = Config.model_fields.get(section)

@@ -15,8 +15,6 @@ from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.state_file import read
 
-REPORT_FILE = "report.md"
-
 
 def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.DataFrame) -> None:
     """Write the page: figures with their denominators, labels, confusions, calibration, and what was left out."""
@@ -49,7 +47,7 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
         "## Quarantined",
         table(list(left_out.columns), left_out.itertuples(index=False)),
     ]
-    write_atomically(folder / REPORT_FILE, ("\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n").encode())
+    write_atomically(folder / Evaluation.REPORT, ("\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n").encode())
 
 
 def summary(figures: Figures) -> list[str]:
@@ -102,8 +100,8 @@ def decision(workspace: Workspace, version: str) -> str:
     state, known = read(workspace), entries(workspace)
     line = line_of(known[version])
     rows = [
-        f"| {one} | {facts['evaluation']['top1']:.2%} | {facts['evaluation']['num_scored']} of"
-        f" {facts['evaluation']['num_videos']} | {', '.join(state.names(one))} | {_cell(found.reason)} |"
+        f"| {one} | {facts.evaluation.top1:.2%} | {facts.evaluation.num_scored} of"
+        f" {facts.evaluation.num_videos} | {', '.join(state.names(one))} | {_cell(found.reason)} |"
         for one, facts in known.items()
         if line_of(facts) == line and (found := state.decision(one))
     ]

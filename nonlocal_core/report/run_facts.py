@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, Provenance, RecordCache, Reference
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.records import cache_table
-from nonlocal_core.errors import NonlocalError
-from nonlocal_core.evaluation import metrics
-from nonlocal_core.registry import find_entry, read
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.evaluation import metrics, score_table
+from nonlocal_core.registry import Facts, find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
+from nonlocal_core.registry.state_file import Decision
 
-SCORES_FILE = "scores.parquet"
-METRICS_FILE = "metrics.json"
-LOG_FILE, EPOCHS_FILE = "log.jsonl", "epochs.jsonl"
+Line = dict[str, Any]
+"""of a log"""
 
-Facts = dict[str, Any]
+
+class _Made(Provenance):
+    manifest: Manifest | None = None
+    """what a cache was made of"""
 
 
 class Timing(NamedTuple):
@@ -46,19 +47,19 @@ class Run(NamedTuple):
 
     version: str
     entry: Facts
-    decision: Facts
-    """empty if the entry was not decided on"""
+    decision: Decision | None
+    """None: the entry was not decided on"""
     evaluation: Evaluation
     labels: list[str]
     scored: pd.DataFrame | None
     """one row a video: video_id, label, label_id, scores; None if the evaluation's folder is gone"""
-    metrics: Facts
+    metrics: dict[str, Any]
     """the content of metrics.json, if there is one"""
     videos: pd.DataFrame | None
     """the cache's table; None if it is gone"""
-    steps: list[Facts]
+    steps: list[Line]
     """a line a training step"""
-    epochs: list[Facts]
+    epochs: list[Line]
     lineage: list[Step]
     timings: list[Timing]
 
@@ -81,23 +82,6 @@ class Run(NamedTuple):
             return pd.DataFrame(columns=["video_id", "path", "label", "split", "status", "reason"])
         return self.videos[self.videos["status"] != "ok"]
 
-    @property
-    def cache(self) -> RecordCache:
-        """The cache that was trained on."""
-        return RecordCache.model_validate(self.entry["cache"])
-
-    @property
-    def coverage(self) -> str:
-        """What stands beside every figure: how many videos it is of."""
-        split = self.evaluation.protocol.split(",")[0]
-        left = self.left_out
-        quarantined = self.evaluation.num_videos - self.evaluation.num_scored
-        counts = Counter(left[left["split"] == split]["status"])
-        reasons = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        text = f"{self.evaluation.num_scored} of {self.evaluation.num_videos} videos scored"
-        text = f"{text}, {quarantined} quarantined"
-        return f"{text}: {reasons}" if reasons and quarantined else text
-
 
 def gather(workspace: Workspace, name: str) -> Run:
     """What is known of an entry, named by its version or an alias.
@@ -105,21 +89,18 @@ def gather(workspace: Workspace, name: str) -> Run:
     Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
     """
     version, entry = find_entry(workspace, name)
-    evaluation = Evaluation.model_validate(entry["evaluation"])
-    folder = workspace.path(evaluation)
-    decision = read(workspace).decision(version)
-    trained = workspace.root / Checkpoint.stage / str(entry["checkpoint"]["key"])
+    folder, trained = workspace.path(entry.evaluation), workspace.root / _trained(entry)
     return Run(
         version=version,
         entry=entry,
-        decision=decision.model_dump() if decision else {},
-        evaluation=evaluation,
-        labels=sorted(entry["labels"], key=entry["labels"].__getitem__),
-        scored=_scored(folder / SCORES_FILE),
-        metrics=_json(folder / METRICS_FILE),
-        videos=_videos(workspace.root / str(entry["cache"]["path"]) / RecordCache.VIDEOS),
-        steps=_lines(trained / LOG_FILE),
-        epochs=_lines(trained / EPOCHS_FILE),
+        decision=read(workspace).decision(version),
+        evaluation=entry.evaluation,
+        labels=entry.label_names,
+        scored=_rows(score_table.read, folder / Evaluation.SCORES),
+        metrics=_json(folder / Evaluation.METRICS),
+        videos=_rows(cache_table.read, workspace.path(entry.cache) / RecordCache.VIDEOS),
+        steps=_lines(trained / Checkpoint.LOG),
+        epochs=_lines(trained / Checkpoint.EPOCHS),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
     )
@@ -132,69 +113,67 @@ def top(run: Run, k: int) -> float | None:
 
 def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
     """What was built when; nothing of stages whose folders are gone."""
-    cached_as, learnt, scored = entry["cache"], entry["checkpoint"], entry["evaluation"]
-    cache_made = _made(workspace, cached_as["path"])
-    manifest = cache_made.get("manifest", {})
-    trained = f"{Checkpoint.stage}/{learnt['key']}"
-    rows: list[tuple[str, Facts, Facts]] = [
-        ("index", manifest, _made(workspace, manifest.get("path", ""))),
-        ("cache", cached_as, cache_made),
-        ("train", learnt, _made(workspace, trained)),
-        ("evaluate", scored, _made(workspace, scored["path"])),
+    cached = _made(workspace, entry.cache.path)
+    manifest = cached.manifest if cached else None
+    rows: list[tuple[Reference | None, _Made | None]] = [
+        (manifest, _made(workspace, manifest.path) if manifest else None),
+        (entry.cache, cached),
+        (entry.checkpoint, _made(workspace, _trained(entry))),
+        (entry.evaluation, _made(workspace, entry.evaluation.path)),
     ]
+    speed = _speed(_lines(workspace.root / _trained(entry) / Checkpoint.EPOCHS))
     return [
         Timing(
-            name,
-            str(reference["key"]),
-            made.get("seconds"),
-            _speed(_lines(workspace.root / trained / EPOCHS_FILE)) if name == "train" else "",
-            *(str(made.get(part, "")) for part in ("created_at", "host", "code")),
+            reference.stage,
+            reference.key,
+            made.seconds,
+            speed if reference is entry.checkpoint else "",
+            made.created_at,
+            made.host,
+            made.code,
         )
-        for name, reference, made in rows
-        if made
+        for reference, made in rows
+        if reference and made
     ]
 
 
-def _speed(epochs: list[Facts]) -> str:
+def _trained(entry: Facts) -> str:
+    """The folder in which an entry's weights were trained; its checkpoint may be another entry's."""
+    return f"{Checkpoint.stage}/{entry.checkpoint.key}"
+
+
+def _speed(epochs: list[Line]) -> str:
     if not epochs:
         return ""
     speed, waits = (float(np.median([epoch[name] for epoch in epochs])) for name in ("clips_per_s", "waits"))
     return f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips"
 
 
-def _made(workspace: Workspace, path: str) -> Facts:
-    """How an artifact was made; nothing if its folder is gone."""
-    provenance: Facts = _json(workspace.root / path / ARTIFACT_FILE).get("provenance", {}) if path else {}
-    return provenance
+def _made(workspace: Workspace, path: str) -> _Made | None:
+    """How an artifact was made; None if its folder is gone."""
+    content = _json(workspace.root / path / ARTIFACT_FILE)
+    return _Made.model_validate(content["provenance"]) if content else None
 
 
-def _json(file: Path) -> Facts:
+def _json(file: Path) -> dict[str, Any]:
     try:
-        content: Facts = json.loads(file.read_bytes())
+        content: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
     return content
 
 
-def _lines(file: Path) -> list[Facts]:
+def _lines(file: Path) -> list[Line]:
     try:
         return [json.loads(line) for line in file.read_text().splitlines()]
     except (OSError, ValueError):
         return []
 
 
-def _scored(file: Path) -> pd.DataFrame | None:
-    if not file.is_file():
-        return None
-    # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
-    scored: pd.DataFrame = pq.read_table(file, use_threads=False).to_pandas(use_threads=False)
-    return scored
-
-
-def _videos(file: Path) -> pd.DataFrame | None:
+def _rows(read: Callable[[Path], pd.DataFrame], file: Path) -> pd.DataFrame | None:
     try:
-        return cache_table.read(file)
-    except NonlocalError:
+        return read(file)
+    except DamagedError:
         return None
 
 

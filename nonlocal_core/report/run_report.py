@@ -55,7 +55,7 @@ def _attention(workspace: Workspace, run: Run, num_videos: int) -> list[html.Att
     rows = run_facts.row_numbers(run, video_ids)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            drawn = child.call(draw, workspace, run.version, run.cache, rows, Path(folder))
+            drawn = child.call(draw, workspace, run.version, run.entry.cache, rows, Path(folder))
         except NonlocalError as error:
             log.warning("the report of %s shows no attention: %s", run.version, error)
             return []

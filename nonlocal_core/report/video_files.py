@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.report.fonts import letter
 
 Frames = NDArray[np.uint8]
@@ -36,16 +36,14 @@ def jpeg(frame_HWC: Frames, quality: int = 82) -> bytes:
 def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
     """Write an animated GIF that plays for ever."""
     first, *others = (Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames)
-    content = io.BytesIO()
-    first.save(content, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
-    write_atomically(path, content.getvalue())
+    with replacing(path) as unfinished:
+        first.save(unfinished, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
 def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
     """Write an H.264 video that every browser plays; a last odd row or column is left out."""
-    unfinished = path.with_name(f".{path.name}")  # FFmpeg takes the container from the ending
-    stream = None
-    with av.open(unfinished, "w", options={"movflags": "+faststart"}) as container:
+    stream, options = None, {"movflags": "+faststart"}
+    with replacing(path) as unfinished, av.open(unfinished, "w", "mp4", options=options) as container:
         for frame_HWC in frames:
             height, width = (side - side % 2 for side in frame_HWC.shape[:2])
             if stream is None:
@@ -57,7 +55,6 @@ def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         if stream is not None:
             container.mux(stream.encode(None))
-    unfinished.replace(path)
 
 
 def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:

@@ -27,7 +27,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
-from nonlocal_core.errors import FULL_DISK, DamagedError, InputError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import DamagedError, InputError, WorkspaceError, as_ours
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
 
@@ -160,7 +160,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
             with closing(outcomes):
                 store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
         except OSError as error:
-            raise WorkspaceError(FULL_DISK) if is_full_disk(error) else error from None
+            raise as_ours(error) or error from None
         finally:
             fetch.remove_orphans()
 

@@ -12,12 +12,12 @@ import itertools
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import write_json
@@ -29,7 +29,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, view_table
+from nonlocal_core.evaluation import figures, score_table, view_table
 from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import markdown
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
 VERSION = 2
 CHUNK_VIEWS = 64
 """fewest views of a chunk: a second of a GPU, half a minute of two cores"""
-SCORES_FILE = "scores.parquet"
-_COLUMNS: list[tuple[str, pa.DataType]] = [
-    ("video_id", pa.string()),
-    ("label", pa.string()),
-    ("label_id", pa.int32()),
-    ("scores", pa.list_(pa.float64())),
-]
-SCORES_SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.scores": "1"})
 
 
 class Chunk(NamedTuple):
@@ -94,8 +86,8 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
 
         reader, labels = RecordReader(workspace, cache), _labels(workspace, cache)
         _score(reader, checkpoint, cache, config, workspace, folder)
-        scored = view_table.score(folder / view_table.FILE)
-        tables.write(tables.from_frame(scored, SCORES_SCHEMA), folder / SCORES_FILE)
+        scored = view_table.score(folder / Evaluation.VIEWS)
+        score_table.write(scored, folder / Evaluation.SCORES)
         split = _split(reader.rows, config.evaluate.split)
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
             raise DamagedError(f"{folder} has the views of other videos: delete it and run again")
@@ -104,7 +96,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
         evaluation = _evaluation(asked, cache, config, scored, found, split)
         said = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "num_videos": len(split)}
-        write_json(folder / figures.FILE, {**said, "left_out": figures.left_out(split), **found})
+        write_json(folder / Evaluation.METRICS, {**said, "left_out": figures.left_out(split), **found})
         markdown.write(folder, evaluation, found, split)
         return evaluation
 
@@ -128,6 +120,7 @@ def _evaluation(
         key=asked,
         digest=_digest(scored),
         path=f"evaluate/{asked}",
+        split=config.evaluate.split,
         protocol=protocol(config),
         split_digest=_split_digest(cache, config.evaluate.split),
         top1=found["top"]["1"]["value"],
@@ -167,19 +160,22 @@ def _score(
     folder: Path,
 ) -> None:
     """Leave the logits of every view in a folder; chunks that are finished already are taken as they are."""
-    if not (folder / view_table.FILE).exists():
+    if not (folder / Evaluation.VIEWS).exists():
         chunks = _chunks(reader.rows, config.evaluate, folder)
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
         # Of several hosts, the one that this runs on.
         num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(todo))
         same = (checkpoint, cache, config, workspace)
         if num_devices > 1:
-            shares = [(*same, todo[rank::num_devices], rank, num_devices) for rank in range(num_devices)]
-            child.call_all(score_chunks, shares, [_device_variables(rank) for rank in range(num_devices)])
+            shares = [
+                partial(score_chunks, *same, todo[rank::num_devices], rank, num_devices)
+                for rank in range(num_devices)
+            ]
+            child.call_all(shares, [_device_variables(rank) for rank in range(num_devices)])
         elif todo:
             num_videos, num_left = (sum(len(chunk.rows) for chunk in some) for some in (chunks, todo))
             score_chunks(*same, todo, num_done=num_videos - num_left)
-        view_table.join([chunk.file for chunk in chunks], folder / view_table.FILE)
+        view_table.join([chunk.file for chunk in chunks], folder / Evaluation.VIEWS)
     for file in folder.glob("chunk-*"):
         file.unlink()
 

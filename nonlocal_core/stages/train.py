@@ -71,7 +71,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
 
         _learn(cache, config, workspace, folder, init)
         provenance["device"] = device.use(config.runtime)
-        described, _ = checkpoint.read_weights(folder / checkpoint.WEIGHTS_FILE)
+        described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
         losses = (line["loss"] for line in log.read_log(folder) if line["step"] == described.step)
         return checkpoint.reference(asked, described, next(losses, float("nan")))
 

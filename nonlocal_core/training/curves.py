@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import replacing
 
-FILE = "curves.png"
 MOST_POINTS = 2000
 """most points of a curve: more would look the same"""
 
@@ -46,9 +44,8 @@ def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
     for axes in (loss, top1, rate):
         axes.grid(visible=True, color="0.92")
     FigureCanvasAgg(figure)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    write_atomically(path, picture.getvalue())
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=100)
 
 
 def _column(lines: list[Line], name: str) -> list[float]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.process.progress import Progress
@@ -27,8 +28,6 @@ from nonlocal_core.training import curves
 
 log = logging.getLogger(__name__)
 
-LOG_FILE = "log.jsonl"
-EPOCHS_FILE = "epochs.jsonl"
 SHOWN_STEPS = 20
 """the figures beside the progress are means of the last so many steps"""
 DRAW_EVERY_S = 10.0
@@ -43,7 +42,7 @@ class Watch:
 
     def __init__(self, folder: Path, train: TrainConfig, num_steps: int, step: int) -> None:
         self.folder, self.train, self.num_steps = folder, train, num_steps
-        cut_log(folder / LOG_FILE, step)
+        cut_log(folder / Checkpoint.LOG, step)
         self.progress = Progress("train", f"{train.epochs} epochs", num_steps, "steps", done=step)
         self.shown: deque[Line] = deque(maxlen=SHOWN_STEPS)
         self.drawn_s = -DRAW_EVERY_S
@@ -51,7 +50,7 @@ class Watch:
 
     def step(self, line: Line) -> None:
         """Write a step into the log and advance the progress."""
-        with (self.folder / LOG_FILE).open("a") as stream:
+        with (self.folder / Checkpoint.LOG).open("a") as stream:
             stream.write(json.dumps(line) + "\n")
         self.shown.append(line)
         self._to_board(line["step"], {f"train/{name}": line[name] for name in ("loss", "lr", "top1")})
@@ -69,7 +68,8 @@ class Watch:
         """Log how an epoch went, and draw the curves if the last picture is more than `DRAW_EVERY_S` old."""
         lines = read_log(self.folder)
         epochs = summaries(lines, validations)
-        write_atomically(self.folder / EPOCHS_FILE, "".join(json.dumps(epoch) + "\n" for epoch in epochs).encode())
+        content = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
+        write_atomically(self.folder / Checkpoint.EPOCHS, content.encode())
         last = epochs[-1]
         log.info("%s", _sentence(last, lines[-1]["step"], self.num_steps))
         if "val_top1" in last:
@@ -81,7 +81,7 @@ class Watch:
         """Draw the curves."""
         lines = read_log(self.folder)
         if lines:
-            curves.draw(self.folder / curves.FILE, lines, summaries(lines, validations))
+            curves.draw(self.folder / Checkpoint.CURVES, lines, summaries(lines, validations))
         self.drawn_s = time.monotonic()
         if self.board:
             self.board.flush()
@@ -94,7 +94,7 @@ class Watch:
 
 def read_log(folder: Path) -> list[Line]:
     """The lines of a training's log, one a step."""
-    path = folder / LOG_FILE
+    path = folder / Checkpoint.LOG
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

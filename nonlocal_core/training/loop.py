@@ -16,6 +16,8 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import remove_unfinished
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
@@ -139,7 +141,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     """The state to start or resume from, the function that averages its weights, and its description."""
     train = training.config.train
     if training.ranks.is_first:
-        checkpoint.remove_unfinished(training.folder)
+        remove_unfinished(training.folder)
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
@@ -235,7 +237,7 @@ def _hand_on(training: Run, state: State, described: Description, validator: Val
         weights = validator.weights(state, (described.step - 1) // training.steps_per_epoch)
     if not training.ranks.is_first:
         return described
-    checkpoint.save_weights(folder / checkpoint.WEIGHTS_FILE, weights, described)
+    checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
     found = _handed_on(training)
     assert found is not None, "it was just written"
     return found
@@ -243,7 +245,7 @@ def _hand_on(training: Run, state: State, described: Description, validator: Val
 
 def _handed_on(training: Run) -> Description | None:
     """The description of the final weights, if the training has ended; deletes what a kill then left behind."""
-    file = training.folder / checkpoint.WEIGHTS_FILE
+    file = training.folder / Checkpoint.WEIGHTS
     if not file.exists():
         return None
     try:

@@ -22,14 +22,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
+from nonlocal_core import command
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import ChildError, ConfigError, NonlocalError
+from nonlocal_core.errors import ChildError, ConfigError
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.device import find
-from nonlocal_core.process import child, device_locks
+from nonlocal_core.process import device_locks, messages
 from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training.collectives import Ranks
 
@@ -196,18 +197,17 @@ def _watch(devices: dict[Connection, _Device], log_dir: Path, stop: threading.Ev
                     failed_s = min(failed_s, time.monotonic())
                 continue
             if kind == "log":
-                child.show(value)
+                messages.show(value)
             elif kind == "stopped":
                 raise KeyboardInterrupt
-            elif kind == "result":
-                working.discard(connection)
-                alive.remove(connection)
-            elif kind == "raised":
-                working.discard(connection)
-                raised.append(ChildError(*value))
-                failed_s = min(failed_s, time.monotonic())
             else:
-                child.result_of(kind, value)
+                working.discard(connection)
+                try:
+                    messages.result_of(kind, value)
+                    alive.remove(connection)
+                except ChildError as error:
+                    raised.append(error)
+                    failed_s = min(failed_s, time.monotonic())
 
 
 def _tell_first(devices: dict[Connection, _Device]) -> None:
@@ -226,8 +226,7 @@ def _death(device: _Device, log_dir: Path) -> ChildError:
 
 def _last_lines(log_dir: Path, name: str) -> str:
     file = log_dir / name
-    lines = file.read_text(errors="replace").strip().splitlines()[-12:] if file.exists() else []
-    return "; it said last:\n" + "\n".join(lines) if lines else ""
+    return messages.last_words(file.read_text(errors="replace") if file.exists() else "")
 
 
 def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -> None:
@@ -251,9 +250,8 @@ def main() -> None:
         sys.exit(
             "usage: python -m nonlocal_core.training.parallel FOLDER HOST, as the stage on the first host says"
         )
-    except NonlocalError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(command.failed(error))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
-from nonlocal_core.models import checkpoint
+from nonlocal_core.models import checkpoint, inference
 from nonlocal_core.models.checkpoint import Tensors
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -86,13 +86,13 @@ class Validator:
         reader, rows = self.videos.reader, self.videos.val_rows
         mine = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
         views = loader.video_views(reader, mine, self.config.clip, protocol, self.config.runtime.num_workers)
-        logits: list[NDArray[np.float32]] = [np.zeros((0, self.num_labels), np.float32)]
-        while held := [view[0] for view in itertools.islice(views, self.batch)]:
-            padding = [np.zeros_like(held[0])] * (self.batch - len(held))
-            logits.append(self._logits(np.stack(held + padding))[: len(held)])
+        mine_NK = []
+        for logits_K in inference.logits(self._logits, itertools.chain.from_iterable(views), self.batch):
+            mine_NK.append(logits_K)
             if stop.is_set():
                 raise KeyboardInterrupt
-        logits_NK = self.ranks.gather(np.concatenate(logits), len(rows)).astype(np.float64)
+        own_NK = np.array(mine_NK, np.float32).reshape(-1, self.num_labels)  # of a rank without videos, too
+        logits_NK = self.ranks.gather(own_NK, len(rows)).astype(np.float64)
         label_N = reader.rows["label_id"].to_numpy(np.int64)[rows]
         return checkpoint.Validation(
             step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=_cross_entropy(logits_NK, label_N)

@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client
 from pathlib import Path
 
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.process import child, cuda
+from nonlocal_core.process import cuda, lifeline, messages
 
 
 def main() -> None:
     """Take part in the training that a job file describes, and send its outcome to the stage."""
     socket_path, job_file = sys.argv[1:]
-    with socket.socket(socket.AF_UNIX) as stage:
-        stage.connect(socket_path)
-        connection = Connection(stage.detach())
+    connection = Client(socket_path)
     is_scheduler, number = os.environ["MS_ROLE"] == "MS_SCHED", os.environ["RANK_ID"]
     name, log = (
         ("the scheduler", "scheduler.log") if is_scheduler else (f"device {number}", f"worker_{number}.log")
     )
     connection.send((name, os.getpid(), log))
-    child.die_with(connection)
+    lifeline.die_with(connection.fileno())
     if name == "device 0":
-        child.relay(connection)
+        messages.relay(connection)
     try:
-        child.answer(connection, schedule if is_scheduler else train, Path(job_file))
+        messages.answer(connection, schedule if is_scheduler else train, Path(job_file))
     except KeyboardInterrupt:
         connection.send(("stopped", None))
 

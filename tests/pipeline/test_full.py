@@ -75,9 +75,9 @@ def test_makes_everything(run: tuple[Summary, Path]) -> None:
     right = [row.scores.argmax() == row.label_id for row in scores.itertuples()]
     assert summary.evaluation.top1 == pytest.approx(sum(right) / len(right))
     entry = registry.entries(workspace)["v0001"]
-    assert entry["labels"] == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
-    assert entry["manifest_digest"] == summary.manifest.digest
-    assert entry["evaluation"]["protocol"] == summary.evaluation.protocol
+    assert entry.labels == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
+    assert entry.manifest_digest == summary.manifest.digest
+    assert entry.evaluation.protocol == summary.evaluation.protocol
     assert registry.read(workspace).champion == "v0001"
 
 

@@ -28,10 +28,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.server import dead_runs
-from flows.server.lifeline import children
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.process.lifeline import children
 
 REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")

@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.evaluation import score_table
 from tasks.register import register
 
 
@@ -28,14 +29,14 @@ def references(workspace: Workspace, name: str, right: int) -> tuple[Checkpoint,
 
     workspace.build(Checkpoint, name, make, {"init": None})
     evaluation = Evaluation(
-        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s", top1=right / 10,
-        top5=1.0, num_scored=10, num_videos=10,
+        key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
+        top1=right / 10, top5=1.0, num_scored=10, num_videos=10,
     )  # fmt: skip
     rows = pd.DataFrame({"video_id": [f"v{number}" for number in range(10)], "label": "falls", "label_id": 0})
     rows["scores"] = [[0.9, 0.1] if number < right else [0.1, 0.9] for number in range(10)]
     for folder in (workspace.path(evaluation), workspace.root / "cache/c"):
         folder.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(workspace.path(evaluation) / "scores.parquet")
+    score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     (workspace.root / "cache/c" / RecordCache.LABELS).write_text(json.dumps({"falls": 0, "grows": 1}))
     cache = RecordCache(
         key="c", digest="c", path="cache/c", records="records/r", settings=resolve("tiny", {}).cache,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.evaluation.comparison import RANKS
 
 LABELS = {"falls": 0, "grows": 1}
@@ -27,13 +28,32 @@ def scored(workspace: Workspace, name: str, top1: float, **overrides: object) ->
     )
     workspace.path(checkpoint).mkdir(parents=True, exist_ok=True)
     (workspace.path(checkpoint) / "w.safetensors").write_text(f"weights of {name}")
-    facts = {
-        "protocol": "val, 30 views", "split_digest": "videos", "top5": 1.0,
+    fields = {
+        "split": "val", "protocol": "val, 30 views", "split_digest": "videos", "top5": 1.0,
         "num_scored": NUM_VIDEOS, "num_videos": NUM_VIDEOS, "digest": f"{name}-scores",
     }  # fmt: skip
     return checkpoint, Evaluation.model_validate(
-        {"key": name, "path": f"evaluate/{name}", "top1": top1, **facts, **overrides}
+        {"key": name, "path": f"evaluate/{name}", "top1": top1, **fields, **overrides}
     )
+
+
+def facts(
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    labels: dict[str, int] = LABELS,
+    config: Config = Config(),  # noqa: B008 (frozen)
+) -> registry.Facts:
+    """What is known of an entry, all of it made up."""
+    cache = RecordCache(
+        key="c", digest="c", path="cache/c", records="records/r", settings=config.cache, videos_dir="videos",
+        manifest_digest="of the manifest", split_digests={"val": evaluation.split_digest}, num_videos=NUM_VIDEOS,
+        num_ok=NUM_VIDEOS, num_frames=NUM_VIDEOS, num_bytes=NUM_VIDEOS,
+    )  # fmt: skip
+    return registry.Facts(
+        key=evaluation.key, evaluation=evaluation, checkpoint=checkpoint, labels=labels,
+        manifest_digest=cache.manifest_digest, cache=cache, config=config.model_dump(mode="json"),
+        training=registry.Training(), parent=None, code="abc", python="3", host="here", packages={}, files={},
+    )  # fmt: skip
 
 
 def add(
@@ -50,5 +70,4 @@ def add(
     checkpoint, evaluation = scored(workspace, name, top1, **overrides)
     checkpoint = checkpoint.model_copy(update={"digest": weights or name})
     table = ranks(right or [number < round(NUM_VIDEOS * top1) for number in range(NUM_VIDEOS)])
-    facts = {"code": "abc", "labels": labels}
-    return registry.add(workspace, name, checkpoint, evaluation, table, facts, rule)
+    return registry.add(workspace, facts(checkpoint, evaluation, labels), table, rule)

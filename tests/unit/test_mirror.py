@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from registered import LABELS, ranks
+from registered import facts, ranks
 from s3_server import S3, Door
 from small import Toy, files_of, small_config
 
@@ -31,18 +31,22 @@ def trained(workspace: Workspace, name: str, top1: float = 0.5, weights: bytes =
 
     def make_checkpoint(folder: Path) -> Checkpoint:
         (folder / "w.safetensors").write_bytes(weights)
-        facts = {"num_steps": 1, "num_clips": 1, "final_loss": 0.5}
-        return Checkpoint(key=name, digest=name, path=f"train/{name}", file="w.safetensors", **facts)
+        return Checkpoint(
+            key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=1,
+            final_loss=0.5,
+        )  # fmt: skip
 
     def make_evaluation(folder: Path) -> Evaluation:
         (folder / "report.md").write_text(f"{top1:.2%}")
-        facts = {"protocol": "val, 1 view", "split_digest": "x", "top5": 1.0, "num_scored": 4, "num_videos": 4}
-        return Evaluation(key=name, digest=name, path=f"evaluate/{name}", top1=top1, **facts)
+        return Evaluation(
+            key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val, 1 view", split_digest="x",
+            top1=top1, top5=1.0, num_scored=4, num_videos=4,
+        )  # fmt: skip
 
     checkpoint = workspace.build(Checkpoint, name, make_checkpoint, {})
     evaluation = workspace.build(Evaluation, name, make_evaluation, {})
     right = ranks([number < 100 * top1 for number in range(100)])
-    registry.add(workspace, name, checkpoint, evaluation, right, {"labels": LABELS}, RegistryConfig())
+    registry.add(workspace, facts(checkpoint, evaluation), right, RegistryConfig())
 
 
 def finished(workspace: Workspace) -> dict[str, bytes]:

@@ -54,6 +54,14 @@ def fail(item: str) -> None:
     raise KeyError(item)
 
 
+def fill(item: Path) -> None:
+    item.write_bytes(bytes(2**21))
+
+
+def give_what_cannot_be_sent(item: object) -> object:
+    return lambda: None
+
+
 def hang(item: Path) -> None:
     item.write_text(str(os.getpid()))
     ctypes.CDLL(None).pause()

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from nonlocal_core.data.layouts import locations
-from nonlocal_core.errors import FULL_DISK, InputError, RemoteError, WorkspaceError, is_full_disk
+from nonlocal_core.errors import InputError, RemoteError, as_ours
 
 CHUNK_BYTES = 8 << 20
 """each is one request"""
@@ -196,8 +196,8 @@ def asking(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if is_full_disk(error):
-            raise WorkspaceError(FULL_DISK) from None
+        if full_disk := as_ours(error):
+            raise full_disk from None
         said = " ".join(re.sub(r"\(Request ID.*?\)", "", str(error)).split())
         if _REFUSED.search(said):
             raise InputError(

@@ -7,13 +7,13 @@ two it is; and all four stay what they are in a mirror.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import sync_all, write_atomically
 from nonlocal_core.data.sampling import generator
 
 LABELS = ("falls", "grows", "rises", "shrinks")
@@ -48,9 +48,8 @@ def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
         name = f"toy-{number:04d}.mp4"
         frames_THWC = toy_frames(label, generator(seed, 0, name, "toy"))
         _write_video(folder / label / name, frames_THWC)
-    unfinished = folder / f"{_MARK}.tmp"
-    unfinished.write_text(wanted, encoding="utf-8")
-    os.replace(unfinished, mark)
+    sync_all(folder)
+    write_atomically(mark, wanted.encode())
     return folder
 
 
@@ -150,11 +149,9 @@ def _texture(
 
 
 def _write_video(path: Path, frames_THWC: Image) -> None:
-    """Write MPEG-4, whole or not at all."""
+    """Write MPEG-4."""
     height, width = frames_THWC.shape[1:3]
-    unfinished = path.with_name(f".{path.name}")  # FFmpeg takes the container from the ending
-    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), _FPS, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _FPS, (width, height))
     for frame in frames_THWC:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
-    os.replace(unfinished, path)

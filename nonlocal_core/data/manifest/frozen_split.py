@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
-from nonlocal_core.errors import DamagedError
 
 FOLDER = "index/frozen"
 SCHEMA = pa.schema(
@@ -29,13 +28,9 @@ def read(path: Path) -> pd.DataFrame:
 
     Raises: DamagedError if they do not match their checksums.
     """
-    try:
-        rows: pd.DataFrame = tables.read(path, SCHEMA).to_pandas(use_threads=False)
-    except FileNotFoundError:
+    if not path.exists():
         return pd.DataFrame(columns=pd.Index(SCHEMA.names), dtype=str)
-    except DamagedError as error:
-        raise DamagedError(f"{error}: restore it; without it, val is drawn anew") from None
-    return rows
+    return tables.read_rows(path, SCHEMA, "restore it; without it, val is drawn anew")
 
 
 def digest(kept: pd.DataFrame) -> str:

@@ -36,7 +36,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import InputError
 
 PROBED: list[tuple[str, pa.DataType]] = [
     ("num_frames", pa.int32()),
@@ -89,13 +89,9 @@ def read(path: Path) -> pd.DataFrame:
 
     Raises: InputError if there is none; DamagedError if it does not match its checksums or its columns.
     """
-    try:
-        rows: pd.DataFrame = tables.read(path, SCHEMA).to_pandas(use_threads=False)
-    except FileNotFoundError:
-        raise InputError(f"there is no manifest {path}: run the index stage") from None
-    except DamagedError as error:
-        raise DamagedError(f"{error}: delete its folder and run index again") from None
-    return rows
+    if not path.exists():
+        raise InputError(f"there is no manifest {path}: run the index stage")
+    return tables.read_rows(path, SCHEMA, "delete its folder and run index again")
 
 
 def check(rows: pd.DataFrame, max_unreadable: float, is_split_drawn: bool) -> None:

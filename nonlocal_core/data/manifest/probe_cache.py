@@ -121,9 +121,10 @@ def _parts(folder: Path, columns: list[str]) -> list[pa.Table]:
         try:
             for path in sorted(folder.glob("part-*.parquet")):
                 try:
-                    found.append(tables.read(path, SCHEMA, columns).select(columns).replace_schema_metadata(None))
+                    part = tables.read(path, SCHEMA, "it is deleted, and its files are looked at again", columns)
+                    found.append(part.select(columns).replace_schema_metadata(None))
                 except DamagedError as error:
-                    log.warning("%s: it is deleted, and its files are looked at again", error)
+                    log.warning("%s", error)
                     path.unlink(missing_ok=True)
             return found
         except FileNotFoundError:

@@ -15,10 +15,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import store
 from nonlocal_core.data.records.encoding import Encoded
@@ -88,7 +86,7 @@ def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataF
     """The plan that a killed run left, if its shards hold what is missing now."""
     try:
         rows = read(path)
-    except (FileNotFoundError, DamagedError):
+    except DamagedError:
         return None
     in_shards = rows.loc[rows["shard"] != "", "sha256"]
     covers = needed["sha256"].isin(rows["sha256"]).all() and missing["sha256"].isin(in_shards).all()
@@ -115,28 +113,30 @@ def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
 
 def write(path: Path, rows: pd.DataFrame) -> None:
     """Put a plan at `path`, whole or not at all; the rows of a shard lie together."""
-    buffer = pa.BufferOutputStream()
-    with pq.ParquetWriter(buffer, SCHEMA, write_page_checksum=True) as writer:
-        for _, part in rows.groupby("shard", sort=False):
-            writer.write_table(tables.from_frame(part, SCHEMA))
-    write_atomically(path, buffer.getvalue().to_pybytes())
+    parts = (tables.from_frame(part, SCHEMA) for _, part in rows.groupby("shard", sort=False))
+    tables.write_groups(parts, SCHEMA, path)
 
 
 def read(path: Path) -> pd.DataFrame:
     """All rows of a plan.
 
-    Raises: DamagedError if it does not match its checksums.
+    Raises: DamagedError if it is missing or does not match its checksums.
     """
-    rows: pd.DataFrame = tables.read(path, SCHEMA).to_pandas(use_threads=False)
-    return rows
+    return tables.read_rows(path, SCHEMA, _what_to_do(path))
 
 
 def read_shard(path: Path, number: int) -> pd.DataFrame:
-    """The rows of one shard."""
-    rows: pd.DataFrame = (
-        pq.ParquetFile(path).read_row_group(number, use_threads=False).to_pandas(use_threads=False)
-    )
+    """The rows of one shard.
+
+    Raises: DamagedError if they do not match their checksums.
+    """
+    group = next(tables.read_groups(path, SCHEMA, _what_to_do(path), [number]))
+    rows: pd.DataFrame = group.to_pandas(use_threads=False)
     return rows
+
+
+def _what_to_do(path: Path) -> str:
+    return f"delete {path.parent} and run again"
 
 
 def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:

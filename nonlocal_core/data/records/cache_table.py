@@ -84,10 +84,4 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises: DamagedError if it is not there or does not match its checksums.
     """
     what_to_do = f"rm -f '{path}', then the same command again, which decodes nothing anew"
-    try:
-        rows: pd.DataFrame = tables.read(path, SCHEMA, columns).to_pandas(use_threads=False)
-    except FileNotFoundError:
-        raise DamagedError(f"{path} is missing: {what_to_do}") from None
-    except DamagedError as error:
-        raise DamagedError(f"{error}: {what_to_do}") from None
-    return rows
+    return tables.read_rows(path, SCHEMA, what_to_do, columns)

@@ -11,7 +11,6 @@ the contents that a shard is for.  The parquet file is written last: a shard wit
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import sync
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import remove_unfinished, replacing
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.errors import DamagedError
 
@@ -83,8 +82,8 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
     table_path.unlink(missing_ok=True)  # no old table may vouch for the new bytes
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     offset = 0
-    unfinished = bin_path.with_name(f"{bin_path.name}.tmp")
-    with unfinished.open("wb") as file:
+    remove_unfinished(folder, bin_path.name)
+    with replacing(bin_path) as unfinished, unfinished.open("wb") as file:
         for record in records:
             lengths = np.array([len(jpeg) for jpeg in record.frames], np.int32)
             crc32 = np.array([zlib.crc32(jpeg) for jpeg in record.frames], "<u4")
@@ -94,24 +93,18 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
                 column.append(row[name])
             file.writelines(record.frames)
             offset += row["num_bytes"]
-        _sync(file)
-    os.replace(unfinished, bin_path)
     metadata = {_VERSION_KEY: _VERSION, _BYTES_KEY: str(offset).encode()}
     table = pa.Table.from_pydict(columns, schema=SCHEMA).replace_schema_metadata(metadata)
-    unfinished = table_path.with_name(f"{table_path.name}.tmp")
-    with unfinished.open("wb") as file:
-        pq.write_table(table, file, write_page_checksum=True)
-        _sync(file)
-    os.replace(unfinished, table_path)
-    sync(folder)
+    tables.write(table, table_path)
 
 
 def is_complete(folder: Path, shard: str) -> bool:
     """Whether a shard was finished and has all its bytes; their checksums are looked at when they are read."""
     bin_path, table_path = paths(folder, shard)
     try:
-        return _has_its_bytes(pq.read_schema(table_path), bin_path)
-    except (OSError, ValueError, pa.ArrowException):
+        with tables.opened(table_path, what_to_do(table_path)) as file:
+            return _has_its_bytes(file.schema_arrow, bin_path)
+    except (FileNotFoundError, DamagedError):
         return False
 
 
@@ -239,16 +232,14 @@ def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str
 def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
     """Columns of a shard's table; None if the shard is not complete."""
     try:
-        with pq.ParquetFile(table_path, page_checksum_verification=True) as file:
+        with tables.opened(table_path, what_to_do(table_path)) as file:
             if not _has_its_bytes(file.schema_arrow, table_path.with_suffix(".bin")):
                 return None
-            if file.schema_arrow.equals(SCHEMA):  # the footer has no checksum
-                return file.read(columns, use_threads=False)
+            if not file.schema_arrow.equals(SCHEMA):  # the footer has no checksum
+                raise ValueError("it has other columns")
+            return file.read(columns, use_threads=False)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, pa.ArrowException):
-        pass
-    raise DamagedError(f"{table_path} does not match its checksums: {what_to_do(table_path)}")
 
 
 def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:
@@ -263,8 +254,3 @@ def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:
 def _joined(column: Any) -> Any:
     """A column in one piece; of no rows too."""
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
-from nonlocal_core.errors import InputError
+from nonlocal_core.artifacts import tensors
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.models.published.pickles import Array, NumpyArray, Reader, Storage, Tensor
 
 _LEGACY = 0x1950A86A20F9469CFC6C
@@ -48,6 +48,8 @@ def read(path: Path) -> Published:
         return _read(path)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except DamagedError as error:
+        raise InputError(str(error)) from None
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -62,7 +64,8 @@ def _read(path: Path) -> Published:
     if path.suffix == ".ckpt":
         return Published(_ckpt(path.read_bytes()), {})
     if path.suffix == ".safetensors":
-        return _safetensors(path)
+        texts, arrays = tensors.read(path)
+        return Published(arrays, dict(texts))
     data = path.read_bytes()
     if data[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -164,9 +167,3 @@ def _ckpt(data: bytes) -> dict[str, Array]:
     if not arrays:
         raise InputError("it holds no tensors")
     return arrays
-
-
-def _safetensors(path: Path) -> Published:
-    with safetensors.safe_open(path, framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return Published(tensors, dict(file.metadata() or {}))

@@ -1,7 +1,8 @@
 """Pickles of PyTorch and Caffe2, read without these frameworks and without running code from them.
 
 A pickle is a program.  This reader knows only the instructions that plain data needs.  A name in the file becomes
-an inert marker, and a call of it calls one of the few functions below.  What is read is never larger than the file.
+an inert marker, and a call of it calls one of the few functions below.  What is read is never larger than the
+file.
 """
 
 from __future__ import annotations

@@ -322,16 +322,19 @@ cache = RecordCache.model_validate_json({cache!r})
 reader = RecordReader(Workspace(Path({root!r})), cache)
 rows = loader.readable_rows(reader, "train")
 config = small_config(runtime__num_workers=3)
-before = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
+
+def held():
+    # Of this process: what else lies in /dev/shm is others'.
+    shared = Path("/proc/self/maps").read_text().count("/dev/shm")
+    return threading.active_count(), shared, len(os.listdir("/proc/self/fd"))
 
 def leftovers():
     children = Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split()
     names = [thread.name for thread in threading.enumerate() if thread.name.startswith("loader")]
-    after = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
-    return children, names, after == before or (before, after)
+    return children, names, held() == before or (before, held())
 
 list(loader.train_batches(reader, rows, config, 0, 0))
-before = threading.active_count(), os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd"))
+before = held()
 for epoch, stop in enumerate(["error", "signal", "thread"]):
     try:
         for batch in loader.train_batches(reader, rows, config, epoch, 0):

@@ -8,6 +8,7 @@ import pytest
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.evaluation import score_table
 from nonlocal_core.evaluation.comparison import RANKS, mcnemar, paired, ranks_of
 
 
@@ -74,10 +75,10 @@ def test_only_videos_that_both_scored_are_paired_whatever_their_order():
 def test_ranks_are_read_from_scores(tmp_path):
     scores = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.3, 0.3, 0.4]]
     rows = pd.DataFrame({"video_id": ["x", "y", "z"], "label": "falls", "label_id": [1, 2, 0], "scores": scores})
-    rows.to_parquet(tmp_path / "scores.parquet")
+    score_table.write(rows, tmp_path / "scores.parquet")
     table = ranks_of(tmp_path / "scores.parquet")
     assert table.to_pydict() == {"video_id": ["x", "y", "z"], "label_id": [1, 2, 0], "rank": [0, 2, 2]}
     tables.write(table, tmp_path / "ranks.parquet")
-    assert tables.read(tmp_path / "ranks.parquet", RANKS).equals(table)
+    assert tables.read(tmp_path / "ranks.parquet", RANKS, "").equals(table)
     with pytest.raises(DamagedError):
-        tables.read(tmp_path / "scores.parquet", RANKS)
+        tables.read(tmp_path / "scores.parquet", RANKS, "")

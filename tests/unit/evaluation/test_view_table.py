@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import view_table, views
 
@@ -22,8 +23,8 @@ def file(logits, tmp_path):
     for number, own in enumerate(([0, 1], [2], [3, 4])):
         parts.append(tmp_path / f"chunk-{number}")
         tables.write(view_table.table(rows.iloc[own], [logits[i] for i in own], num_crops=3), parts[-1])
-    view_table.join(parts, tmp_path / view_table.FILE)
-    return tmp_path / view_table.FILE
+    view_table.join(parts, tmp_path / Evaluation.VIEWS)
+    return tmp_path / Evaluation.VIEWS
 
 
 def test_every_view_comes_back_bit_for_bit(file, logits):

@@ -24,12 +24,12 @@ def videos(counts):
     """Videos with so many views, whose clips are numbered from 1."""
     number = 0
     for count in counts:
-        yield np.stack([np.full((3, 2, 4, 4), number + i + 1, np.uint8) for i in range(count)])
+        yield np.array([np.full((3, 2, 4, 4), number + i + 1, np.uint8) for i in range(count)])
         number += count
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 100])
-@pytest.mark.parametrize("counts", [[1], [3, 3, 3], [30], [2, 5, 1], [4, 4]])
+@pytest.mark.parametrize("counts", [[1], [3, 3, 3], [30], [2, 5, 1], [4, 4], [0, 4, 0]])
 def test_every_view_is_scored_once_and_goes_to_its_video(counts, batch_size):
     network, progress = Network(), Progress("evaluate", "val", len(counts), "videos")
     found = inference.logits_by_video(network, videos(counts), batch_size, progress)

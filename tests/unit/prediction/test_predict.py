@@ -161,7 +161,8 @@ def test_frames_are_those_of_the_cache(registered, tmp_path):
     assert spooled.fps == 15.0
     frames = list(decoding.read_frames(path))
     assert len(spooled.ends) == len(frames)
-    last, first = (spooled.frame(tmp_path / "frames", number) for number in (len(frames) - 1, 0))
+    last, first, again = spooled.frames(tmp_path / "frames", np.array([len(frames) - 1, 0, len(frames) - 1]))
+    assert np.array_equal(again, last)
     for small, large in ((first, frames[0]), (last, frames[-1])):
         expected = np.asarray(Image.fromarray(large).resize(small.shape[1::-1], Image.Resampling.BOX), int)
         assert np.abs(expected - small).mean() < 6

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import child_functions as functions
@@ -106,18 +107,18 @@ def test_calls_from_threads_do_not_mix():
 
 
 def test_several_calls_at_a_time_each_with_its_own_environment():
-    calls = [("NUMBER", 0.2), ("NUMBER", 0.0), ("NUMBER", 0.0)]
-    found = child.call_all(functions.variable, calls, [{"NUMBER": str(number)} for number in range(3)])
+    calls = [partial(functions.variable, "NUMBER", wait_s) for wait_s in (0.2, 0.0, 0.0)]
+    found = child.call_all(calls, [{"NUMBER": str(number)} for number in range(3)])
     assert found == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("how", ["signal", "raise"])
 def test_the_first_of_several_calls_that_fails_ends_the_others(how, tmp_path):
-    calls = [(how, tmp_path / "a"), ("wait", tmp_path / "b")]
+    calls = [partial(functions.fail_or_wait, what, tmp_path / name) for what, name in ((how, "a"), ("wait", "b"))]
     words = {"signal": "was killed by SIGKILL: run again", "raise": "what is wrong"}
     started_s = time.monotonic()
     with pytest.raises((ChildError, DamagedError), match=words[how]):
-        child.call_all(functions.fail_or_wait, calls, [{}, {}])
+        child.call_all(calls, [{}, {}])
     assert time.monotonic() - started_s < 60
     assert is_gone(int((tmp_path / "b").read_text()), within_s=10)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import worker_functions as functions
-from small import python
+from small import python, small_disk
 
-from nonlocal_core.errors import ChildError, DecodeError
+from nonlocal_core.errors import FULL_DISK, ChildError, DecodeError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.process.workers import Lost
 
@@ -66,6 +66,14 @@ def test_errors_cross():
         list(workers.each(functions.refuse, ["no frames"], 10))
     with pytest.raises(ChildError, match="KeyError: 'x'"):
         list(workers.each(functions.fail, ["x"], 10))
+    with pytest.raises(ChildError, match="pickle"):
+        list(workers.each(functions.give_what_cannot_be_sent, ["x"], 10))
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path):
+    with small_disk(tmp_path / "disk", 2**20) as disk, pytest.raises(WorkspaceError) as caught:
+        list(workers.each(functions.fill, [disk / "file"], 10))
+    assert str(caught.value) == FULL_DISK
 
 
 def test_whoever_stops_early_leaves_no_process():

@@ -59,7 +59,7 @@ def test_adding_again_changes_nothing(workspace):
 
 
 def test_only_val_decides(workspace):
-    entry = add(workspace, "a", 0.9, protocol="test, 30 views")
+    entry = add(workspace, "a", 0.9, split="test", protocol="test, 30 views")
     assert not entry.is_champion
     assert entry.reason == "scored on test: only val decides"
     assert add(workspace, "b", 0.5).is_champion
@@ -113,10 +113,10 @@ add(Workspace(Path({str(workspace.root)!r})), {name!r}, {top1})
         process.communicate()
     entries = registry.entries(workspace)
     assert list(entries) == ["v0001", "v0002", "v0003"]
-    assert sorted(entry["key"] for entry in entries.values()) == ["a", "b", "c"]
+    assert sorted(entry.key for entry in entries.values()) == ["a", "b", "c"]
     state = registry.read(workspace)
     assert [decision.version for decision in state.decisions] == ["v0001", "v0002", "v0003"]
-    assert entries[state.champion]["key"] == "c"
+    assert entries[str(state.champion)].key == "c"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"champion": 3}', b'{"winner": "v0001"}'])

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from registered import LABELS, add, ranks, scored
+from registered import add, facts, ranks, scored
 from small import files_of
 
 from nonlocal_core import registry
@@ -72,8 +72,7 @@ def test_compare(said):
 
 
 def test_compare_without_a_video_in_common(workspace, said):
-    made = *scored(workspace, "d", 0.5), ranks([True], first=1000)
-    registry.add(workspace, "d", *made, {"labels": LABELS}, RegistryConfig())
+    registry.add(workspace, facts(*scored(workspace, "d", 0.5)), ranks([True], first=1000), RegistryConfig())
     text = said("compare", "v0001", "v0004", code=3, changes=True)
     assert "v0001 and v0004 have no video in common" in text
 

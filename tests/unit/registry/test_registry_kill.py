@@ -18,13 +18,13 @@ NAMES = {"a": 0.5, "b": 0.4, "c": 0.7, "d": 0.6}
 def check_whole(workspace, names):
     """Every name registered and decided on once, all numbers used, nothing left lying about."""
     entries, state = registry.entries(workspace), registry.read(workspace)
-    assert sorted(entry["key"] for entry in entries.values()) == sorted(names)
+    assert sorted(entry.key for entry in entries.values()) == sorted(names)
     assert list(entries) == [f"v{number + 1:04d}" for number in range(len(names))]
     assert sorted(decision.version for decision in state.decisions) == list(entries)
     assert [line for version in entries for line in registry.verify(workspace, version, state)] == []
     assert sorted(os.listdir(workspace.root / "registry")) == ["registry.json", *entries]
     best = max(names, key=lambda name: NAMES[name])
-    assert entries[state.champion]["key"] == best
+    assert entries[str(state.champion)].key == best
 
 
 AT_EACH_OPERATION = """
@@ -33,7 +33,7 @@ from pathlib import Path
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from registered import add
-import nonlocal_core.data.tables, nonlocal_core.evaluation.comparison
+import nonlocal_core.artifacts.tables, nonlocal_core.evaluation.comparison
 root, what = Path(sys.argv[1]), sys.argv[2]
 kinds = ("open", "os.", "shutil.")
 number = 0

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation import figures
+from nonlocal_core.evaluation import figures, score_table
 from nonlocal_core.evaluation.ablations import Scored, variants
 from nonlocal_core.report.ablation_table import compare
 
@@ -29,20 +29,22 @@ def scored(workspace: Workspace, number: int, right: range) -> Scored:
     rows = pd.DataFrame(
         {
             "video_id": [f"v{video:02d}" for video in range(NUM)][:: 1 - 2 * (number % 2)],  # in another order
+            "label": "a",
             "label_id": label_N[:: 1 - 2 * (number % 2)],
             "scores": list(np.eye(2)[taken_N][:: 1 - 2 * (number % 2)]),
         }
     )
     evaluation = Evaluation(
-        key=f"e{number}", digest=f"d{number}", path=f"evaluate/e{number}", protocol="val", split_digest="s",
-        top1=len(right) / NUM, top5=1.0, num_scored=NUM, num_videos=NUM, coverage="40 of 40 videos scored",
+        key=f"e{number}", digest=f"d{number}", path=f"evaluate/e{number}", split="val", protocol="val",
+        split_digest="s", top1=len(right) / NUM, top5=1.0, num_scored=NUM, num_videos=NUM,
+        coverage="40 of 40 videos scored",
     )  # fmt: skip
     checkpoint = Checkpoint(
         key="", digest="", path=f"train/t{number}", file="w.safetensors", num_steps=1, num_clips=1, final_loss=0.0
     )
     for reference in (evaluation, checkpoint):
         workspace.path(reference).mkdir(parents=True)
-    rows.to_parquet(workspace.path(evaluation) / "scores.parquet")
+    score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     write_json(workspace.path(evaluation) / "metrics.json", figures.figures(rows, ["a", "b"]))
     tensors = {
         "stem.weight": (2, 3),

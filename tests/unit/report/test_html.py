@@ -13,11 +13,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from nonlocal_core import html_report
+from nonlocal_core import html_report, registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.report import html, run_facts, run_report
+from nonlocal_core.stages import evaluate as evaluate_stage
+from nonlocal_core.stages.register import register
 from tasks import report
 
 
@@ -111,6 +113,19 @@ def test_figures_are_those_of_the_scores(page, scored, registered):
     split = registered.evaluation
     left = split.num_videos - split.num_scored
     assert f"{len(scored)} of {split.num_videos} videos scored, {left} quarantined" in parsed.texts["coverage"]
+
+
+def test_of_all_splits_the_page_has_the_same_reasons_as_report_md(registered, tmp_path):
+    shutil.copytree(registered.workspace.root, tmp_path, dirs_exist_ok=True)
+    workspace, evaluate = Workspace(tmp_path), registered.config.evaluate.model_copy(update={"split": "all"})
+    config = registered.config.model_copy(update={"evaluate": evaluate})
+    checkpoint = registry.checkpoint_of(workspace, registered.entry.version)
+    evaluation = evaluate_stage.evaluate(checkpoint, registered.cache, config, workspace)
+    entry = register(checkpoint, evaluation, registered.cache, config, workspace)
+    page = run_report.write(workspace, entry.version, num_attention=0).read_text(encoding="utf-8")
+    said = Parsed(page).texts["coverage"].partition(" · ")[0]
+    assert re.fullmatch(r"16 of 18 videos scored, 2 quarantined: \d \w+(, 1 \w+)?", said)
+    assert f"- {said}\n" in (workspace.path(evaluation) / "report.md").read_text()
 
 
 def test_everything_is_in_the_file(page):

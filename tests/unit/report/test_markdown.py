@@ -41,11 +41,11 @@ def found():
 def page(found, tmp_path):
     made, split = found
     evaluation = Evaluation(
-        key="k", digest="d", path="evaluate/k", protocol="val, 10 clips", split_digest="s",
+        key="k", digest="d", path="evaluate/k", split="val", protocol="val, 10 clips", split_digest="s",
         top1=0.5, top5=1.0, num_scored=4, num_videos=7, coverage=figures.coverage(4, split),
     )  # fmt: skip
     markdown.write(tmp_path, evaluation, made, split)
-    return (tmp_path / markdown.REPORT_FILE).read_text()
+    return (tmp_path / Evaluation.REPORT).read_text()
 
 
 def rows_of(page, heading):
@@ -114,11 +114,11 @@ def test_nothing_to_say_is_said(tmp_path, page):
     scored = pd.DataFrame({"video_id": ["a"], "label_id": [0], "scores": [[0.9, 0.1]]})
     split = pd.DataFrame({"video_id": ["a"], "label": ["x"], "status": ["ok"], "reason": [""]})
     evaluation = Evaluation(
-        key="k", digest="d", path="evaluate/k", protocol="p", split_digest="s",
+        key="k", digest="d", path="evaluate/k", split="val", protocol="p", split_digest="s",
         top1=1.0, top5=1.0, num_scored=1, num_videos=1,
     )  # fmt: skip
     made = {**figures.figures(scored, ["x", "y"]), "worst": figures.worst(scored, ["x", "y"], {"a": "a"})}
     markdown.write(tmp_path, evaluation, made, split)
-    page = (tmp_path / markdown.REPORT_FILE).read_text()
+    page = (tmp_path / Evaluation.REPORT).read_text()
     for heading in ("Most confused", "Worst videos", "Quarantined"):
         assert rows_of(page, heading) == ["None."]

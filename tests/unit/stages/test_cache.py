@@ -6,15 +6,15 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import leftovers
 import pyarrow.parquet as pq
 import pytest
 from keys import settings_in, settings_of
-from small import files_of, python, small_config
+from small import files_of, python, small_config, small_disk
 
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -166,7 +166,7 @@ cache(manifest, small_config(runtime__cache_shard_videos=3), Workspace(Path({str
     assert process.returncode == -signal.SIGKILL, said
     assert sorted(files_of(workspace.root / f"{toy.cache.path}.partial")) == ["plan.parquet", "sample.json"]
     before = shards_of(workspace, toy.cache)
-    finished = [name for name in before if not name.endswith(".tmp")]
+    finished = [name for name in before if ".tmp" not in name]
     assert len(finished) == 2
     made = stage.cache(toy.manifest, small_config(runtime__cache_shard_videos=100), workspace)
     assert made == toy.cache
@@ -319,9 +319,8 @@ def leased(path: Path) -> Iterator[None]:
 
 
 def decoding_processes() -> list[int]:
-    """The processes of ours that decode."""
-    said = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in said.stdout.splitlines() if workers.__name__ in line]
+    """The processes of this test that decode."""
+    return [process for process, command in leftovers.processes_here().items() if workers.__name__ in command]
 
 
 @pytest.fixture
@@ -382,20 +381,15 @@ def test_it_says_what_it_takes_before_it_starts(toy, workspace, caplog):
 
 
 @pytest.fixture
-def small_disk(toy, tmp_path):
-    """A file system with room for the sample of the toy videos and little more."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={int(0.85 * toy.cache.num_bytes) + 100_000}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options], capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(toy, tmp_path):
+    """A disk with room for the sample of the toy videos and little more."""
+    with small_disk(tmp_path / "small", int(0.85 * toy.cache.num_bytes) + 100_000) as folder:
+        yield folder
 
 
-def test_a_disk_that_is_too_small_is_refused_before_it_is_full(toy, small_disk):
-    shutil.copytree(toy.root / "index", small_disk / "index")
-    workspace = Workspace(small_disk)
+def test_a_disk_that_is_too_small_is_refused_before_it_is_full(toy, disk):
+    shutil.copytree(toy.root / "index", disk / "index")
+    workspace = Workspace(disk)
     with pytest.raises(WorkspaceError) as caught:
         stage.cache(toy.manifest, small_config(), workspace)
     for part in (
@@ -406,13 +400,13 @@ def test_a_disk_that_is_too_small_is_refused_before_it_is_full(toy, small_disk):
         "workspace_dir",
     ):
         assert part in str(caught.value)
-    assert len(list(small_disk.glob("records/*/*.parquet"))) == 1, "only the sample was decoded"
+    assert len(list(disk.glob("records/*/*.parquet"))) == 1, "only the sample was decoded"
     assert stage.cache(toy.manifest, small_config(cache__codec="none"), workspace).num_ok == 12
 
 
-def test_a_disk_that_is_full_is_one_line(toy, small_disk):
-    shutil.copytree(toy.root / "index", small_disk / "index")
-    workspace = Workspace(small_disk)
+def test_a_disk_that_is_full_is_one_line(toy, disk):
+    shutil.copytree(toy.root / "index", disk / "index")
+    workspace = Workspace(disk)
     with pytest.raises(WorkspaceError, match="the disk is full: free some space and run again"):
         stage.cache(toy.manifest, small_config(cache__jpeg_quality=100, cache__short_side=96), workspace)
     assert decoding_processes() == []

@@ -21,17 +21,16 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.evaluation import figures, view_table
+from nonlocal_core.evaluation import view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.report import markdown
 from nonlocal_core.stages import evaluate as stage
 
 LABELS = ("falls", "grows", "rises", "shrinks")
 CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
 
-FILES = ["artifact.json", figures.FILE, markdown.REPORT_FILE, stage.SCORES_FILE, view_table.FILE]
+FILES = ["artifact.json", Evaluation.METRICS, Evaluation.REPORT, Evaluation.SCORES, Evaluation.VIEWS]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,7 @@ def evaluated(toy, start):
 
 
 def scores_of(workspace, evaluation):
-    rows = pq.read_table(workspace.path(evaluation) / stage.SCORES_FILE, use_threads=False).to_pylist()
+    rows = pq.read_table(workspace.path(evaluation) / Evaluation.SCORES, use_threads=False).to_pylist()
     return {row["video_id"]: np.array(row["scores"]) for row in rows}
 
 
@@ -157,7 +156,7 @@ def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
     settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
     made = stage.evaluate(checkpoint, toy.cache, small_config(**settings, evaluate__num_crops=3), workspace)
     folder = workspace.path(made)
-    again = view_table.score(folder / view_table.FILE, 3, 1)
+    again = view_table.score(folder / Evaluation.VIEWS, 3, 1)
     run = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     expected = scores_of(workspace, run)
     assert len(again) == len(expected) == 4
@@ -172,10 +171,10 @@ def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
         "1 of 3 clips x 1 of 3 crops", "3 of 3 clips x 1 of 3 crops",
         "1 of 3 clips x 3 of 3 crops", "3 of 3 clips x 3 of 3 crops",
     ]  # fmt: skip
-    kept = json.loads((workspace.path(run) / figures.FILE).read_text())
+    kept = json.loads((workspace.path(run) / Evaluation.METRICS).read_text())
     assert said["views"]["3 of 3 clips x 1 of 3 crops"]["top"]["1"] == kept["top"]["1"]
     assert said["views"]["3 of 3 clips x 1 of 3 crops"]["loss"] == pytest.approx(kept["loss"], rel=1e-4)
-    whole = json.loads((folder / figures.FILE).read_text())
+    whole = json.loads((folder / Evaluation.METRICS).read_text())
     assert said["views"]["3 of 3 clips x 3 of 3 crops"]["confusion"] == whole["confusion"]
 
     assert scores.main([str(folder), "--clips", "2", "--crops", "1", "--labels"]) == 0
@@ -190,7 +189,7 @@ def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
 
 def test_metrics_are_those_of_the_artifact(start, evaluated):
     workspace, _ = start
-    kept = json.loads((workspace.path(evaluated) / figures.FILE).read_text())
+    kept = json.loads((workspace.path(evaluated) / Evaluation.METRICS).read_text())
     assert kept["top"]["1"]["value"] == evaluated.top1
     assert (kept["loss"], kept["mean_class_accuracy"]) == (evaluated.loss, evaluated.mean_class_accuracy)
     assert kept["coverage"] == evaluated.coverage == "4 of 4 videos scored, 0 quarantined"
@@ -298,7 +297,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
     assert (made.num_scored, made.num_videos) == (4, 4)
     assert made == alone
     assert written(workspace, made) == written(other, alone)
-    views = pq.read_table(workspace.path(made) / view_table.FILE, use_threads=False).to_pandas()
+    views = pq.read_table(workspace.path(made) / Evaluation.VIEWS, use_threads=False).to_pandas()
     assert len(views) == 120
     assert not views.duplicated(["video_id", "clip", "crop"]).any()
 
@@ -328,10 +327,10 @@ def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_cro
 def test_views_of_other_videos_are_not_taken_for_these(toy, start, evaluated, tmp_path):
     """An unfinished folder from before says nothing of videos that are there now."""
     workspace, checkpoint = fresh(toy, start, tmp_path)
-    whole = start[0].path(evaluated) / view_table.FILE
+    whole = start[0].path(evaluated) / Evaluation.VIEWS
     rows = pq.read_table(whole, use_threads=False).slice(3)
     partial = workspace.partial(Evaluation, evaluated.key)
-    pq.write_table(rows, partial / view_table.FILE)
+    pq.write_table(rows, partial / Evaluation.VIEWS)
     with pytest.raises(DamagedError, match=r"partial has the views of other videos: delete it and run again"):
         stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
 
@@ -360,6 +359,6 @@ def test_videos_that_could_not_be_decoded_count_in_the_denominator(toy, start, t
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file, write_page_checksum=True)
     made = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
     assert (made.num_scored, made.num_videos) == (3, 4)
-    page = (Workspace(tmp_path).path(made) / markdown.REPORT_FILE).read_text()
+    page = (Workspace(tmp_path).path(made) / Evaluation.REPORT).read_text()
     assert "- 3 of 4 videos scored, 1 quarantined: 1 unreadable\n" in page
     assert f"| {broken['video_id']} | {broken['label']} | unreadable | damaged: cut short |" in page

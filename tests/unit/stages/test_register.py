@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 from small import files_of, small_config
@@ -14,6 +12,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.evaluation import score_table
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage
 
@@ -24,7 +23,7 @@ def scored(toy, workspace, name, right, **training):
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
     )
     evaluation = Evaluation(
-        key=name, digest=name, path=f"evaluate/{name}", protocol="val", split_digest="s",
+        key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
         top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
     )  # fmt: skip
 
@@ -36,7 +35,7 @@ def scored(toy, workspace, name, right, **training):
     rows = pd.DataFrame({"video_id": [f"v/{number}" for number in range(100)], "label": "grows", "label_id": 1})
     rows["scores"] = [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
     workspace.path(evaluation).mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pandas(rows), workspace.path(evaluation) / "scores.parquet")
+    score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     return checkpoint, evaluation, toy.cache
 
 
@@ -70,7 +69,7 @@ def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
     checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
     first = stage.register(checkpoint, evaluation, cache, config, workspace)
-    other = evaluation.model_copy(update={"protocol": "test"})
+    other = evaluation.model_copy(update={"split": "test", "protocol": "test"})
     second = stage.register(checkpoint, other, cache, config, workspace)
     assert (first.version, second.version, second.is_champion) == ("v0001", "v0002", False)
 
@@ -134,11 +133,18 @@ def test_an_entry_that_is_scored_anew_keeps_its_training(toy, tmp_path):
     assert (workspace.path(second) / "checkpoint.safetensors").read_text() == "a"
 
 
-@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"PAR1")])
-def test_without_readable_scores_nothing_is_registered(toy, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda file: file.unlink(), "is missing"),
+        (lambda file: file.write_bytes(b"PAR1"), r"is damaged \(.*\)"),
+        (lambda file: pd.read_parquet(file).to_parquet(file), "was written by another version"),
+    ],
+)
+def test_without_readable_scores_nothing_is_registered(toy, tmp_path, damage, what):
     workspace = toy.workspace(tmp_path)
     made = scored(toy, workspace, "a", 50)
     damage(tmp_path / "evaluate/a/scores.parquet")
-    with pytest.raises(DamagedError, match=r"scores.parquet cannot be read: delete .*evaluate/a and run again"):
+    with pytest.raises(DamagedError, match=rf"scores.parquet {what}: delete .*evaluate/a and run again"):
         stage.register(*made, small_config(), workspace)
     assert registry.entries(workspace) == {}

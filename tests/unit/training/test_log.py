@@ -7,9 +7,10 @@ import cv2
 import pytest
 from small import small_config
 
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.log import EPOCHS_FILE, LOG_FILE, Watch, cut_log, read_log, summaries
+from nonlocal_core.training.log import Watch, cut_log, read_log, summaries
 
 TRAIN = small_config().train
 
@@ -20,7 +21,7 @@ def line(step, epoch, clips_per_s=10.0, waits=0.0):
 
 
 def test_a_log_that_a_power_cut_took_does_not_stop_a_training(tmp_path):
-    log = tmp_path / LOG_FILE
+    log = tmp_path / Checkpoint.LOG
     cut_log(log, 5)
     assert read_log(tmp_path) == []
     log.write_text(f'{json.dumps(line(1, 0))}\n{{"step": 2, "lo')
@@ -50,8 +51,8 @@ def test_every_epoch_says_how_it_went_and_leaves_a_picture(tmp_path, caplog, wai
     watch.epoch([Validation(step=2, top1=0.5, loss=1.25)])
     told = "epoch 0, step 2 of 4: loss 1.500, top-1 15.0%, val top-1 50.0% (loss 1.250); 10.0 clips/s, "
     assert told + said in caplog.text
-    assert len((tmp_path / EPOCHS_FILE).read_text().splitlines()) == 1
-    picture = cv2.imread(str(tmp_path / curves.FILE))
+    assert len((tmp_path / Checkpoint.EPOCHS).read_text().splitlines()) == 1
+    picture = cv2.imread(str(tmp_path / Checkpoint.CURVES))
     assert picture.shape == (800, 900, 3)
     assert len({tuple(pixel) for pixel in picture.reshape(-1, 3)[::7]}) > 20  # curves, not an empty page
     assert not list(tmp_path.glob("*.tmp*"))

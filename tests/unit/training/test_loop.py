@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from small import python, small_config
 
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DivergenceError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
-from nonlocal_core.training import curves, step_checkpoint
-from nonlocal_core.training.log import EPOCHS_FILE, LOG_FILE
+from nonlocal_core.training import step_checkpoint
 
 NUM_STEPS = 12  # 8 videos, 2 a step, 3 epochs
 ALL = {  # everything that has a state, or draws at random
@@ -38,7 +38,7 @@ def trained(toy, folder, **overrides):
     workspace = toy.workspace(folder)
     made = stage.train(toy.cache, small_config(**overrides), workspace)
     path = workspace.path(made)
-    return made, lines(path / LOG_FILE), lines(path / EPOCHS_FILE)
+    return made, lines(path / Checkpoint.LOG), lines(path / Checkpoint.EPOCHS)
 
 
 def lines(path):
@@ -107,7 +107,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(to
     sigkill = [int(signal.SIGKILL)]
 
     partial = cut(toy, tmp_path, AT_STEP.format(step=after, delay_s=0, signals=sigkill), ALL)
-    assert [line["step"] for line in lines(partial / LOG_FILE)][:after] == list(range(1, after + 1))
+    assert [line["step"] for line in lines(partial / Checkpoint.LOG)][:after] == list(range(1, after + 1))
 
     partial = cut(toy, tmp_path, IN_WRITE.format(step=writing), {**ALL, "runtime__num_workers": 3})
     assert len(list(partial.glob(f"step-{writing:08d}*.tmp*"))) == 1
@@ -137,7 +137,7 @@ def test_ctrl_c_keeps_the_step_even_if_it_comes_from_the_terminal_and_from_the_p
     code = AT_STEP.format(step=3, delay_s=0, signals=[int(signal.SIGINT)] * 2)
     partial = cut(toy, tmp_path, code, {**ALL, "runtime__checkpoint_steps": 100}, killed_by=signal.SIGINT)
     assert [file.name for file in partial.glob("step-*")] == ["step-00000003.safetensors"]
-    assert [line["step"] for line in lines(partial / LOG_FILE)] == [1, 2, 3]
+    assert [line["step"] for line in lines(partial / Checkpoint.LOG)] == [1, 2, 3]
 
 
 def test_everything_that_the_seed_decides_changes_with_it(toy, tmp_path, uncut):
@@ -182,7 +182,7 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
         "best-00000004.safetensors",
         "step-00000008.safetensors",
     }
-    picture = (folder / curves.FILE).read_bytes()
+    picture = (folder / Checkpoint.CURVES).read_bytes()
     assert picture.startswith(b"\x89PNG")
 
     # Killed between its last weights and the end of the stage, it is not trained again.
@@ -190,10 +190,10 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
     (folder / "artifact.json").unlink()
     folder.rename(folder.with_name(f"{folder.name}.partial"))
     config = small_config(**settings, runtime__keep_every_epochs=2)
-    before = (folder.with_name(f"{folder.name}.partial") / LOG_FILE).stat().st_mtime_ns
+    before = (folder.with_name(f"{folder.name}.partial") / Checkpoint.LOG).stat().st_mtime_ns
     assert stage.train(toy.cache, config, Workspace(tmp_path)) == made
     assert not step_checkpoint.step_path(folder, 12).exists()
-    assert (folder / LOG_FILE).stat().st_mtime_ns == before
+    assert (folder / Checkpoint.LOG).stat().st_mtime_ns == before
 
 
 def test_a_loss_that_is_no_number_names_step_rate_and_videos(toy, tmp_path):
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_names_step_rate_and_videos(toy, tmp_path):
     assert len(named) == 2
     assert all((toy.videos_dir / video_id).is_file() for video_id in named)
     (partial,) = tmp_path.glob("train/*.partial")
-    assert [line["step"] for line in lines(partial / LOG_FILE)] == [1, 2]
+    assert [line["step"] for line in lines(partial / Checkpoint.LOG)] == [1, 2]
     assert not list(partial.glob("step-*"))
 
 
@@ -215,7 +215,7 @@ def test_a_loss_that_stays_far_above_guessing_ends_the_training(toy, tmp_path):
     with pytest.raises(DivergenceError, match=words):
         stage.train(toy.cache, config, toy.workspace(tmp_path))
     (partial,) = tmp_path.glob("train/*.partial")
-    log = lines(partial / LOG_FILE)
+    log = lines(partial / Checkpoint.LOG)
     assert 49 <= len(log) < 80
     assert np.median([line["loss"] for line in log[-49:]]) > 3 * math.log(4)
     assert all(line["step"] == number for number, line in enumerate(log, 1))

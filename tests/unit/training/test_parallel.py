@@ -22,7 +22,6 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import parallel, step_checkpoint
 from nonlocal_core.training.collectives import Ranks
-from nonlocal_core.training.log import LOG_FILE
 from nonlocal_core.training.validation import Validator, Videos
 
 
@@ -36,7 +35,7 @@ def trained(toy, folder, num_devices, **overrides):
 
 
 def lines(path):
-    return [json.loads(line) for line in (path / LOG_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (path / Checkpoint.LOG).read_text().splitlines()]
 
 
 def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path):

@@ -1,8 +1,11 @@
-"""Another process that ends when this one is gone, also after `kill -9`."""
+"""A process ends when another one is gone, also after `kill -9`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 from pathlib import Path
 
 WATCHER = """
@@ -22,8 +25,19 @@ def children(process_id: int) -> list[int]:
         return []
 
 
+def die_with(descriptor: int) -> None:
+    """Kill this process once the other end of a pipe or socket closes, to which nobody writes any more."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(descriptor, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def end_with_us(process_id: int) -> None:
-    """Have another process and its children told to end once this process is gone.
+    """Tell another process and its children to end once this process is gone.
 
     A shell reads from a pipe that this process alone can write to: it closes when this process dies of anything.
     """

@@ -1,0 +1,112 @@
+"""What `--help` of a flow says: what a newcomer sets; by topic a section of the settings, the presets, or all."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from nonlocal_core.config import key_value
+from nonlocal_core.config.preset_record import Preset
+from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config.tree import Config, Setting, settings
+from nonlocal_core.errors import ConfigError
+
+WIDTH = 100
+"""characters of the longest line"""
+COLUMN = 42
+"""greatest width of a first column"""
+SECTIONS = tuple(Config.model_fields)
+FIRST = (
+    *("cache.short_side", "clip.clip_len", "clip.frame_interval", "train.init", "train.epochs"),
+    *("train.batch_size", "train.base_lr", "evaluate.protocol", "runtime.device", "runtime.num_workers"),
+)
+"""settings that a newcomer changes"""
+SUFFIXES = """
+presets; the end of a name says whose code a network is built as: the paper's (_caffe2),
+PySlowFast's (_slowfast), gluon-cv's (_gluon), else mmaction2's:"""
+
+
+Parameter = tuple[Callable[[str], Any], str]
+"""of a flow: what makes its value of a text, and what it is"""
+
+
+class Command(NamedTuple):
+    """A flow at the command line."""
+
+    name: str
+    usage: str
+    """what follows `python flows/NAME.py`"""
+    purpose: str
+    words: dict[str, str]
+    """what it takes beside parameters and settings"""
+    parameters: dict[str, Parameter]
+    sections: Sequence[str]
+    """sections of the settings that it reads"""
+
+    @property
+    def program(self) -> str:
+        """The command without its words."""
+        return f"python flows/{self.name}.py"
+
+    @property
+    def has_presets(self) -> bool:
+        """Whether it takes a preset."""
+        return "PRESET" in self.usage
+
+
+def page(command: Command, topic: str) -> Iterator[str]:
+    """The lines of a topic's page; an empty topic is the first page.
+
+    Raises: ConfigError if there is no such topic.
+    """
+    if topic not in ("", "all", "presets", *SECTIONS, *PRESETS):
+        raise ConfigError(f"--help {topic}: name all, presets, a preset, or one of {', '.join(SECTIONS)}")
+    if topic in ("", "all"):
+        words = command.words | {f"{key}=…": text for key, (_, text) in command.parameters.items()}
+        yield from (f"usage: {command.program} {command.usage}", "", command.purpose, "", *_columns(words))
+    if not topic:
+        yield from ("", "settings to begin with, and their defaults (a preset may have others):")
+        yield from _settings(one for one in settings() if one.key in FIRST and one.section in command.sections)
+        yield from ("", *_columns(_topics(command)))
+    if topic in PRESETS:
+        yield from _preset(PRESETS[topic])
+    if topic == "presets" or (topic == "all" and command.has_presets):
+        yield from (SUFFIXES, *_columns({preset.name: preset.title for preset in PRESETS.values()}))
+    for section in command.sections if topic == "all" else {topic}.intersection(SECTIONS):
+        yield from ("", f"settings of {section}, and their defaults (a preset may have others):")
+        yield from _settings(one for one in settings() if one.section == section)
+
+
+def _topics(command: Command) -> dict[str, str]:
+    """What else the help can be asked for."""
+    topics = {"--help SECTION": f"every setting of {', '.join(command.sections[:-1])} or {command.sections[-1]}"}
+    if command.has_presets:
+        topics["--help presets"] = f"the {len(PRESETS)} presets; --help PRESET says all of one"
+    return topics | {"--help all": "everything"}
+
+
+def _preset(preset: Preset) -> Iterator[str]:
+    facts = {"network": preset.title, "command": preset.command, "time": preset.time}
+    yield from (preset.name, "", *_columns(facts | {"top-1 / top-5": preset.expected}))
+    yield from ("", "settings that differ from the defaults:")
+    yield from (f"  {key}={key_value.text_of(value)}" for key, value in preset.settings.items())
+
+
+def _settings(chosen: Iterable[Setting]) -> Iterator[str]:
+    """Settings with their defaults, what they are, and what they may be."""
+    rows = {}
+    for one in chosen:
+        choices = f" [{', '.join(map(str, one.choices))}]" if one.choices else ""
+        rows[f"{one.key}={key_value.text_of(one.default)}"] = one.text + choices
+    yield from _columns(rows)
+
+
+def _columns(rows: dict[str, str]) -> Iterator[str]:
+    """Two columns, the second one wrapped."""
+    column = 4 + min(max(map(len, rows)), COLUMN)
+    for left, right in rows.items():
+        first = f"  {left}  ".ljust(column)
+        yield from textwrap.wrap(
+            right, WIDTH, initial_indent=first, subsequent_indent=" " * column, break_on_hyphens=False
+        )

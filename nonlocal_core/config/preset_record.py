@@ -1,0 +1,73 @@
+"""What a preset is: named settings, and what is known of the network that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nonlocal_core.config.section import Settings
+
+DAYS = "days on 8 GPUs for Kinetics-400; not run by us"
+
+
+@dataclass(frozen=True)
+class Published:
+    """An accuracy that a source published: Kinetics-400 val, 30 views, per cent."""
+
+    top1: float
+    top5: float | None
+    source: str
+    tables: tuple[str, ...] = ()
+    """tables of the paper that have it, such as 2a"""
+
+    @property
+    def figures(self) -> str:
+        """Top-1 / top-5, with the decimals that the source gives."""
+        values = [value for value in (self.top1, self.top5) if value is not None]
+        decimals = max(len(str(value).partition(".")[2]) for value in values)
+        return " / ".join(f"{value:.{decimals}f}" for value in values)
+
+    def __str__(self) -> str:
+        """The figures and their source."""
+        tables = f", Table {', '.join(self.tables)}" if self.tables else ""
+        only = " top-1" if self.top5 is None else ""
+        return f"{self.figures}{only} ({self.source}{tables})"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name of block_net_depth_LENxINTERVAL, then whose network it is and what is special about it."""
+
+    name: str
+    title: str
+    """the network in one line"""
+    settings: Settings
+    """what differs from the defaults"""
+    published: tuple[Published, ...] = ()
+    unpublished: str = "not published"
+    """what to expect where nobody published the accuracy"""
+    init: str = ""
+    """what `train.init` has to name, where the network makes sense from trained weights only"""
+    time: str = DAYS
+
+    @property
+    def command(self) -> str:
+        """The command that trains it."""
+        if self.name == "tiny":
+            return "python flows/full.py"
+        init = f" train.init={self.init}" if self.init else ""
+        return f"python flows/full.py {self.name} videos_dir=DIR{init}"
+
+    @property
+    def of_paper(self) -> Published | None:
+        """The accuracy that the paper has, if it has one."""
+        return next((one for one in self.published if one.tables), None)
+
+    @property
+    def expected(self) -> str:
+        """The published accuracies, or what is known instead."""
+        return ", ".join(str(one) for one in self.published) or self.unpublished
+
+
+def paper(top1: float, top5: float, *tables: str) -> Published:
+    """An accuracy of the paper."""
+    return Published(top1, top5, "paper", tables)

@@ -1,0 +1,81 @@
+"""What processes tell each other: how a call ended, and what is logged meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nonlocal_core.errors import ChildError, all_errors, as_ours, is_worth_retrying
+from nonlocal_core.process.progress import TICKS
+
+LOGGERS = ("nonlocal_core", TICKS)
+"""whose records are for a person"""
+
+
+def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
+    """Make a call and send its outcome."""
+    try:
+        connection.send(("result", function(*arguments)))
+    except Exception as error:
+        ours = as_ours(error)
+        if ours is None:
+            text = "".join(traceback.format_exception(error))
+            ours = ChildError(f"{function.__name__} failed:\n{text}", is_worth_retrying(error))
+        how = (ours.worth_retrying,) if isinstance(ours, ChildError) else ()
+        connection.send(("error", (type(ours).__name__, str(ours), *how)))
+
+
+def result_of(kind: str, value: Any) -> Any:
+    """The result in an outcome that another process sent.
+
+    Raises: the NonlocalError that it sent; ChildError for any other exception.
+    """
+    if kind == "error":
+        name, *arguments = value
+        raise all_errors()[name](*arguments)
+    return value
+
+
+def relay(connection: Connection) -> None:
+    """Send what is logged here to another process."""
+    logger = logging.getLogger("nonlocal_core")
+    logger.setLevel(logger.level or logging.INFO)
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(_Relay(connection))
+
+
+class _Relay(logging.Handler):
+    """Sends records."""
+
+    def __init__(self, connection: Connection):
+        super().__init__()
+        self.connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        value = {
+            "name": record.name,
+            "levelno": record.levelno,
+            "levelname": record.levelname,
+            "msg": self.format(record),
+            "progress": getattr(record, "progress", None),
+        }
+        with contextlib.suppress(OSError):  # whoever listened is gone
+            self.connection.send(("log", value))
+
+
+def show(value: dict[str, Any]) -> None:
+    """Log here what another process logged."""
+    record = logging.makeLogRecord(value)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def last_words(output: str) -> str:
+    """What a process printed before it died, as the end of a sentence that says that it did."""
+    lines = output.strip().splitlines()[-12:]
+    return "; it said last:\n" + "\n".join(lines) if lines else ""
