@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         weights.check_labels(imported, given.profile, labels)
     yield from _told(imported)
     if given.names:
-        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.theirs.items())
+        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.stored_names.items())
     for reference in filter(None, (given.compare, given.report)):
         yield from _compared(imported, reference, every=reference == given.report)
     if given.out:
@@ -108,7 +108,7 @@ def _told(imported: weights.Imported) -> Iterator[str]:
     size = sum(param.size for param in net.trainable_params())
     total = len(list(net.get_parameters()))
     yield f"network     {size:,} parameters, {net.head.fc.weight.shape[0]} classes"
-    yield f"tensors     {len(imported.theirs)} in place, {len(imported.skipped)} that no network needs"
+    yield f"tensors     {len(imported.stored_names)} in place, {len(imported.skipped)} that no network needs"
     if new := total - imported.num_filled:
         yield f"new         {new} tensors are not from the file"
     for key, value in net.model.model_dump(mode="json").items():

@@ -24,18 +24,18 @@ BASELINE = "c2d_r50_32x2_caffe2"
 
 
 class Variant(Frozen):
-    """A row that is to be made: a preset, and what it alone has of the settings with several values."""
+    """A network to train for a row of the table: a preset, with one choice of the settings with several values."""
 
     name: str
     settings: str
-    """those that all rows have"""
+    """the settings that all rows share"""
     published: str
     """the paper's top-1 / top-5 (per cent); empty if it is not the paper's network"""
     config: Config
 
 
 class Scored(Frozen):
-    """A row that was made."""
+    """A trained and evaluated variant."""
 
     variant: Variant
     checkpoint: Checkpoint
@@ -43,7 +43,7 @@ class Scored(Frozen):
 
 
 class Ablation(Reference):
-    """A table of variants, for people and for programs."""
+    """A finished table of variants: a page for people, and rows for programs."""
 
     stage: ClassVar[str] = "ablations"
     PAGE: ClassVar[str] = "table.md"
@@ -87,15 +87,17 @@ def presets_of(table: str) -> list[str]:
 
 
 def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
-    several = {key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text}
-    settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in several)
+    alternatives = {
+        key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text
+    }
+    settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in alternatives)
     found = []
-    for chosen in itertools.product(*several.values()):
-        own = dict(zip(several, chosen, strict=True))
-        name = " ".join([preset, *(f"{key}={value}" for key, value in own.items())])
-        config = resolve(preset, {**overrides, **own})
+    for values in itertools.product(*alternatives.values()):
+        choice = dict(zip(alternatives, values, strict=True))
+        name = " ".join([preset, *(f"{key}={value}" for key, value in choice.items())])
+        config = resolve(preset, {**overrides, **choice})
         row = PRESETS[preset].of_paper
-        published = row.figures if row and not own else ""
+        published = row.figures if row and not choice else ""
         found.append(Variant(name=name, settings=settings, published=published, config=config))
     return found
 

@@ -11,26 +11,30 @@ from matplotlib.figure import Figure
 from nonlocal_core.artifacts.files import replacing
 
 MOST_POINTS = 2000
-"""of a curve; more of them look the same"""
+"""most points of a curve: more would look the same"""
 
 Line = dict[str, Any]
 
 
 def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
-    """Write the picture: every step in grey, the means of the epochs, and the validations."""
+    """Write a picture of the curves: every step in grey, the means of the epochs, and the validations."""
     figure = Figure(figsize=(9, 8), layout="constrained")
     loss, top1, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-    thin = lines[:: len(lines) // MOST_POINTS + 1]
-    judged = [epoch for epoch in epochs if "val_top1" in epoch]
+    shown = lines[:: len(lines) // MOST_POINTS + 1]
+    validated = [epoch for epoch in epochs if "val_top1" in epoch]
     percent = [{**epoch, "top1": 100 * epoch["top1"]} for epoch in epochs]
-    loss.plot(_of(thin, "step"), _of(thin, "loss"), color="0.8", label="train, each step")
-    loss.plot(_of(epochs, "step"), _of(epochs, "loss"), "o-", markersize=3, label="train, mean of an epoch")
-    top1.plot(_of(percent, "step"), _of(percent, "top1"), "o-", markersize=3, label="train, mean of an epoch")
-    if judged:
-        val_top1 = [100 * epoch["val_top1"] for epoch in judged]
-        loss.plot(_of(judged, "step"), _of(judged, "val_loss"), "s-", markersize=3, label="val")
-        top1.plot(_of(judged, "step"), val_top1, "s-", markersize=3, label="val")
-    rate.plot(_of(thin, "step"), _of(thin, "lr"), color="C2")
+    loss.plot(_column(shown, "step"), _column(shown, "loss"), color="0.8", label="train, each step")
+    loss.plot(
+        _column(epochs, "step"), _column(epochs, "loss"), "o-", markersize=3, label="train, mean of an epoch"
+    )
+    top1.plot(
+        _column(percent, "step"), _column(percent, "top1"), "o-", markersize=3, label="train, mean of an epoch"
+    )
+    if validated:
+        val_top1 = [100 * epoch["val_top1"] for epoch in validated]
+        loss.plot(_column(validated, "step"), _column(validated, "val_loss"), "s-", markersize=3, label="val")
+        top1.plot(_column(validated, "step"), val_top1, "s-", markersize=3, label="val")
+    rate.plot(_column(shown, "step"), _column(shown, "lr"), color="C2")
     loss.set_ylabel("loss")
     top1.set(ylabel="top-1 (%)", ylim=(-2, 102))
     rate.set(ylabel="learning rate", xlabel="step")
@@ -44,5 +48,5 @@ def draw(path: Path, lines: list[Line], epochs: list[Line]) -> None:
         figure.savefig(unfinished, format="png", dpi=100)
 
 
-def _of(lines: list[Line], name: str) -> list[float]:
+def _column(lines: list[Line], name: str) -> list[float]:
     return [line[name] for line in lines]

@@ -1,4 +1,4 @@
-"""What every named part of a network gives, beside what another implementation gave: where two networks part."""
+"""The activations of a network's parts compared with another implementation's, to find where they differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nonlocal_core.models.published.pickles import Array
 
 
 class Difference(NamedTuple):
-    """How far apart two activations of one name are."""
+    """The difference of two activations of one name."""
 
     name: str
     relative: float
@@ -23,17 +23,16 @@ class Difference(NamedTuple):
 
 
 def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
-    """What each named part gives for a clip, in the order of computing: `stem.conv`, …, `res3.nl1.theta`, …,
+    """The output of each named part for a clip, in the order of computing: `stem.conv`, …, `res3.nl1.theta`, …,
     `features`, `logits`.
 
-    A part's output is taken where it leaves the part: that of `stem` and of a block's `a` and `b` before its ReLU.
-    Runs outside graph mode.
+    The outputs of `stem` and of a block's `a` and `b` are those before the ReLU.  Runs outside graph mode.
     """
-    made: dict[str, Array] = {}
+    outputs: dict[str, Array] = {}
 
     def keep(name: str) -> Callable[[nn.Cell, Any, Any], None]:
         def hook(cell: nn.Cell, inputs: Any, output: Any) -> None:
-            made[name] = output.asnumpy()
+            outputs[name] = output.asnumpy()
 
         return hook
 
@@ -46,15 +45,15 @@ def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
         for handle in handles:
             handle.remove()
         ms.set_context(mode=mode)
-    return {**made, "features": made["res5"].mean((2, 3, 4)), "logits": logits}
+    return {**outputs, "features": outputs["res5"].mean((2, 3, 4)), "logits": logits}
 
 
 def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[Difference]:
-    """How far apart the activations are that both have, in our order.
+    """The differences of the activations that both implementations have, in our order.
 
-    `features` of a whole map are averaged first; `probs` are compared with the softmax of our logits.
+    Their `features`, if those of a whole map, are averaged first; their `probs` are compared with our softmax.
     """
-    found = []
+    differences = []
     for name, array in {**ours, "probs": _softmax(ours["logits"])}.items():
         if name not in theirs:
             continue
@@ -63,11 +62,11 @@ def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[
             other = other.mean((2, 3, 4))
         shapes = f"{array.shape} and {other.shape}"
         if array.shape[:2] != other.shape[:2] or array.size != other.size:
-            found.append(Difference(name, float("inf"), shapes))
+            differences.append(Difference(name, float("inf"), shapes))
             continue
         apart = np.abs(array - other.reshape(array.shape)).max() / max(np.abs(other).max(), 1e-30)
-        found.append(Difference(name, float(apart), shapes))
-    return found
+        differences.append(Difference(name, float(apart), shapes))
+    return differences
 
 
 def _softmax(logits_NK: Array) -> Array:

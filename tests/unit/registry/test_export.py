@@ -96,7 +96,7 @@ def test_the_two_directions_of_the_names_are_one(workspace):
     net, _ = checkpoint.load_network(workspace.root / "registry/v0003" / WEIGHTS_FILE)
     ours = [param.name for param in net.get_parameters()]
     theirs = [mmaction2_name(name, net.model) for name in ours]
-    assert names.mapped(theirs, "mmaction2") == (dict(zip(ours, theirs, strict=True)), [])
+    assert names.match(theirs, "mmaction2") == (dict(zip(ours, theirs, strict=True)), [])
     with pytest.raises(InputError, match="mmaction2 has no parameter like res9"):
         mmaction2_name("res9.0.a.conv.weight", net.model)
 

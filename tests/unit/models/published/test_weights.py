@@ -72,7 +72,7 @@ def test_mmaction2_fills_every_parameter(tmp_path, mmaction2):
     imported = weights.import_file(save_state(tmp_path / "a.pth", state), "mmaction2", {"pairwise": "dot_product"})
     assert_same(imported.net, drawn(MMACTION2))
     assert imported.skipped == ["backbone.conv1.bn.num_batches_tracked"]
-    assert imported.theirs["res3.nl1.phi.weight"] == "backbone.layer2.1.non_local_block.phi.0.conv.weight"
+    assert imported.stored_names["res3.nl1.phi.weight"] == "backbone.layer2.1.non_local_block.phi.0.conv.weight"
     said = {key: imported.sources[key] for key in ("width", "pool1_pad", "stem_stride_t", "pairwise")}
     assert said == {
         "width": "the file's tensors",
