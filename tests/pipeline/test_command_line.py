@@ -126,12 +126,6 @@ def test_a_workspace_that_cannot_be_written(environment: dict[str, str], videos_
     assert "workspace_dir=DIR" in error
 
 
-def test_help_names_presets_and_settings_with_their_units() -> None:
-    done = subprocess.run([*FULL, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    for text in ("nl_i3d_r50_32x2", "videos_dir=", "train.epochs=", "cache.short_side=256", "(pixels)"):
-        assert text in done.stdout
-
-
 def test_a_mistake_leaves_finished_work_alone(
     environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:
