@@ -1,4 +1,6 @@
-"""`python -m nonlocal_core.describe PRESET [key=value ...] [--classes 400]`: shapes and costs of a network.
+"""Print the shapes, parameters and multiply-adds of a network for one test view.
+
+python -m nonlocal_core.describe nl_i3d_r50_32x2 model.pairwise=gaussian --classes 10
 
 The network is built, without drawing its weights, and walked cell by cell with the shape of one test view; nothing
 is computed.  Counted are the multiplications of convolutions, matrix products and the classifier, each with the
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 from mindspore import nn
 
 from nonlocal_core import command
-from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.convolution import Convolution
@@ -100,12 +102,10 @@ def table(name: str, config: Config, num_classes: int) -> str:
 
 def main(words: list[str]) -> int:
     """Print the table that a command line asks for; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.describe",
-        description="shapes, parameters and multiply-adds of a network for one test view",
-        epilog=f"presets: {', '.join(PRESETS)}",
+    parser = command.parser("nonlocal_core.describe", __doc__)
+    parser.add_argument(
+        "preset", metavar="PRESET", help="named settings; python flows/full.py --help presets lists them"
     )
-    parser.add_argument("preset", metavar="PRESET", help="named settings")
     parser.add_argument(
         "settings", nargs="*", default=[], metavar="key=value", help="what differs from the preset"
     )
@@ -114,12 +114,7 @@ def main(words: list[str]) -> int:
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
-    overrides = {}
-    for word in given.settings:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-        overrides[key] = value
+    overrides = key_value.pairs(given.settings, "; a preset comes first")
     if given.classes < 1:
         raise ConfigError(f"--classes {given.classes}: a network has at least one class")
     yield table(given.preset, resolve(given.preset, overrides), given.classes)

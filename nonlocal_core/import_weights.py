@@ -1,4 +1,4 @@
-"""A command that imports published weights: what was read, which network it is, and a checkpoint of it.
+"""Import published weights: say what was read and which network it is, and write a checkpoint of it.
 
     python -m nonlocal_core.import_weights FILE --profile mmaction2 --switch pairwise=dot_product
 
@@ -13,12 +13,12 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mindspore as ms
 import numpy as np
 
 from nonlocal_core import command
+from nonlocal_core.config import key_value
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.data.layouts import detection
@@ -48,7 +48,8 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))
     ms.set_seed(0)
-    switches = _switches(given.switch)
+    switched = key_value.pairs(given.switch, ", which --switch takes").items()
+    switches = {key: key_value.value_of(text) for key, text in switched}
     if switches.get("head") == "new" and labels:
         switches.setdefault("num_classes", len(labels))
     imported = weights.import_file(given.file, given.profile, switches)
@@ -65,9 +66,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.import_weights", description="import published weights"
-    )
+    parser = command.parser("nonlocal_core.import_weights", __doc__)
     parser.add_argument("file", metavar="FILE", type=Path, help="a .pth, .pyth, .pkl, .ckpt or .safetensors file")
     parser.add_argument("--profile", required=True, metavar="P", help=", ".join(PROFILES))
     parser.add_argument(
@@ -88,19 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--report", type=Path, metavar="FILE.npz", help="the same, with activations by our names")
     return parser
-
-
-def _switches(words: list[str]) -> dict[str, Any]:
-    switches: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise ConfigError(f"--switch {word} is not of the form key=value")
-        try:
-            switches[key] = json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
-        except ValueError:
-            switches[key] = text
-    return switches
 
 
 def _told(imported: weights.Imported) -> Iterator[str]:

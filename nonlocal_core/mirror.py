@@ -1,7 +1,7 @@
 """Copy what is finished in a workspace to object storage, or from there into a workspace.
 
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          what is finished here is copied there
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   what is finished there is copied here
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          copy what is finished here
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   copy what is finished there
 
 Nothing is copied twice and nothing is deleted.  The file that makes something count is copied last, so a transfer
 that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has.

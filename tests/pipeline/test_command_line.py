@@ -128,13 +128,6 @@ def test_a_workspace_that_cannot_be_written(warm: Warm, videos_dir: Path, tmp_pa
     assert "workspace_dir=DIR" in error
 
 
-def test_help_names_presets_and_settings_with_their_units(warm: Warm) -> None:
-    done = warm.run("full", "--help")
-    assert done.returncode == 0
-    for text in ("nl_i3d_r50_32x2", "videos_dir=", "train.epochs=", "cache.short_side=256", "(pixels)"):
-        assert text in done.stdout
-
-
 def test_a_mistake_leaves_finished_work_alone(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:
     """Too many bad videos stop the run; allowing them goes on with what was found out."""
     for number in range(4):

@@ -35,7 +35,7 @@ def rows_of(workspace, manifest):
 
 
 def test_every_setting_is_tried():
-    assert OTHER.keys() == {key for key, _, _ in settings()}
+    assert OTHER.keys() == {setting.key for setting in settings()}
 
 
 def test_the_key_holds_the_settings_of_index_and_nothing_else(toy, workspace):
