@@ -21,10 +21,11 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.layouts import listing
+from nonlocal_core.data.records import frame_file
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
-from nonlocal_core.prediction import frame_file, timeline
+from nonlocal_core.prediction import timeline
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import cuda, workers
 from nonlocal_core.process.progress import Progress

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,10 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.data import loader, sampling, transforms
-from nonlocal_core.data.records import encoding
+from nonlocal_core.data import loader
+from nonlocal_core.data.records import frame_file
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import DecodeError, InputError
+from nonlocal_core.errors import InputError
 from nonlocal_core.models import device
 from nonlocal_core.registry import trained_network
 from nonlocal_core.report import arrows, attention, video_files
@@ -62,19 +62,12 @@ def middle_clip(path: Path, found: trained_network.Trained) -> NDArray[np.uint8]
     """
     if not path.exists():
         raise InputError(f"there is no video {path}")
-    settings, clip = found.described.cache, found.described.clip
-    try:
-        num_frames = sum(1 for _ in decoding.read_frames(path))
-        (indices,) = sampling.test_indices(num_frames, clip, 1, "spread")
-        wanted, kept = set(indices.tolist()), {}
-        for number, frame in enumerate(islice(decoding.read_frames(path), int(indices.max()) + 1)):
-            if number in wanted:
-                small = transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
-                jpeg = np.frombuffer(encoding.encode(small, settings.jpeg_quality), np.uint8)
-                kept[number] = encoding.decode(jpeg, *small.shape[:2])
-    except DecodeError as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    frames = [kept[number] for number in indices.tolist()]
-    views: NDArray[np.uint8] = transforms.test_views(frames, found.evaluate.crop_size, 1)
-    clip_CTHW: NDArray[np.uint8] = views[0]
-    return clip_CTHW
+    protocol = found.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1, "offsets": "spread"})
+    with tempfile.TemporaryDirectory(prefix="frames-") as folder:
+        file = Path(folder) / "frames"
+        spooled = frame_file.spool(frame_file.Job(path, file, found.described.cache))
+        if spooled.status != "ok":
+            raise InputError(f"{path} cannot be read: {spooled.reason}")
+        frames_at, part = partial(spooled.frames, file), (0, len(spooled.ends))
+        (clip_CTHW,) = loader.views_of(frames_at, part, path.name, found.described.clip, protocol)
+    return np.asarray(clip_CTHW)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from nonlocal_core.report import video_files
 
 WIDTH, HEIGHT = 400, 190  # of a chart's own coordinates; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 8, 8, 24
@@ -85,13 +86,10 @@ def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
     share_KK = counts_KK / np.maximum(total_K1, 1)
     alpha_KK = np.where(share_KK > 0, 30 + 225 * np.sqrt(share_KK), 0)  # a single mistake is seen too
     picture = np.empty((*counts_KK.shape, 4), np.uint8)
-    picture[..., :3] = DEEP_RGB[::-1]
+    picture[..., :3] = DEEP_RGB
     picture[..., 3] = np.rint(alpha_KK)
     times = max(1, least_px // len(counts_KK))
-    picture = picture.repeat(times, axis=0).repeat(times, axis=1)
-    done, png = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    assert done
-    return bytes(png)
+    return video_files.png(picture.repeat(times, axis=0).repeat(times, axis=1))
 
 
 def chances(bins: Sequence[tuple[float, float, int]]) -> str:

@@ -69,7 +69,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
         for frame in decoding.read_frames(path):
             workers.alive()
             if job.kept or not num_frames:
-                small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
+                small = resize(frame, job.settings)
                 height, width = small.shape[:2]
             if job.kept:
                 jpegs.append(encode(small, job.settings.jpeg_quality))
@@ -95,6 +95,14 @@ def _check_content(path: Path, job: Job) -> None:
         is_same = False
     if not is_same:
         raise InputError(f"{job.place} has changed since it was indexed: run again from index")
+
+
+def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig) -> NDArray[np.uint8]:
+    """The frame in the size that a cache keeps.
+
+    Shape:  (H, W, 3) to (H', W', 3), min(H', W') = settings.short_side.
+    """
+    return transforms.resize_short_side(frame_HWC, settings.short_side, settings.interpolation)
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:

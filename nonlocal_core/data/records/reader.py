@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import transforms
 from nonlocal_core.data.records import cache_table, encoding, store
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, DecodeError
@@ -78,7 +77,6 @@ class RecordReader:
         num_frames, size_bytes = (int(self.rows[name].iloc[row_number]) for name in ("num_frames", "size_bytes"))
         if not 0 <= indices.min() <= indices.max() < num_frames:
             raise IndexError(f"{self._name(row_number)} has {num_frames} frames, not number {indices}")
-        settings = self._cache.settings
         try:
             if path.is_file() and path.stat().st_size != size_bytes:
                 raise DecodeError("it is not the file that was indexed")
@@ -86,7 +84,7 @@ class RecordReader:
         except DecodeError as error:
             raise DamagedError(f"{path}: {error}: run again from index") from None
         for frame in decoded:
-            yield transforms.resize_short_side(frame, settings.short_side, settings.interpolation)
+            yield encoding.resize(frame, self._cache.settings)
 
     def _open(self, row_number: int) -> store.Shard:
         """The shard of a video.  A prune may have copied its records to another one since this reader was made."""

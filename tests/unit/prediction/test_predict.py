@@ -19,7 +19,6 @@ from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.prediction import frame_file
 from nonlocal_core.prediction.predict import find_videos, predict, windows
 from nonlocal_core.prediction.results import Request, check, check_out, write
 from nonlocal_core.registry import trained_network
@@ -152,24 +151,6 @@ def test_a_single_video_a_folder_of_pictures_and_none(registered, predicted, tmp
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no videos in"):
         find_videos(tmp_path / "none")
-
-
-def test_frames_are_those_of_the_cache(registered, tmp_path):
-    """A spooled frame is what a cache holds of it, whichever is asked for first."""
-    path = next(registered.videos_dir.glob("rises/toy*.mp4"))
-    settings = registered.config.cache
-    spooled = frame_file.spool(frame_file.Job(path, tmp_path / "frames", settings))
-    assert min(spooled.height, spooled.width) == settings.short_side
-    assert spooled.fps == 15.0
-    frames = list(decoding.read_frames(path))
-    assert len(spooled.ends) == len(frames)
-    last, first, again = spooled.frames(tmp_path / "frames", np.array([len(frames) - 1, 0, len(frames) - 1]))
-    assert np.array_equal(again, last)
-    for small, large in ((first, frames[0]), (last, frames[-1])):
-        expected = np.asarray(
-            Image.fromarray(large).resize((small.shape[1], small.shape[0]), Image.Resampling.BOX), np.int64
-        )
-        assert np.abs(expected - small).mean() < 6
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A video's frames in a file, as a cache would keep them: what a worker process does before a prediction.
+"""The frames of a video that is in no cache, in a file, as a cache would keep them.
 
 Only places in the file are handed on, so an hour of video takes no more memory than a second of it.
 """
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data import transforms
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
@@ -66,7 +65,7 @@ def spool(job: Job) -> Spooled:
         with job.file.open("wb") as stream:
             for frame in decoding.read_frames(job.path):
                 workers.alive()
-                small = transforms.resize_short_side(frame, job.settings.short_side, job.settings.interpolation)
+                small = encoding.resize(frame, job.settings)
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())
