@@ -56,7 +56,7 @@ class Opened:
     """Counts what the worker processes are asked to open."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = {file_probe.look: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
+        self.counts = {file_probe.probe_file: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
         each = workers.each
 
         def counted(function, items, *rest):

@@ -55,7 +55,7 @@ def ranks_of(scores: Path) -> pa.Table:
     """
     rows = score_table.read(scores)
     scores_NK, label_N = np.stack(rows["scores"].to_list()), rows["label_id"].to_numpy(np.int64)
-    return tables.from_frame(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
+    return tables.to_arrow(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:

@@ -75,7 +75,7 @@ def mark(workspace, place):
     for part in (workspace.root / stage.KNOWN_FOLDER).iterdir():
         rows = pq.read_table(part).to_pandas()
         rows.loc[rows["place"] == str(place), "fps"] = 12.25
-        tables.write(tables.from_frame(rows, probe_cache.SCHEMA), part)
+        tables.write(tables.to_arrow(rows, probe_cache.SCHEMA), part)
 
 
 def test_a_half_built_run_goes_on_with_its_finished_shards(toy, workspace):
