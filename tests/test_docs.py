@@ -28,6 +28,7 @@ from nonlocal_core.evaluation import comparison, view_table
 from nonlocal_core.evaluation.ablations import TABLES
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.registry import Facts, Parent
 from nonlocal_core.registry.state_file import Decision, Move, State
 from tests.pages import (
     REPOSITORY,
@@ -316,7 +317,7 @@ def test_the_columns_of_a_file_are_those_of_the_page(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [Manifest, RecordCache, Checkpoint, Evaluation, Description, State, Decision, Move]
+    "record", [Manifest, RecordCache, Checkpoint, Evaluation, Description, Facts, Parent, State, Decision, Move]
 )
 def test_the_fields_of_a_record_are_on_the_page(record: Any) -> None:
     text = (REPOSITORY / "docs" / "reference" / "files.md").read_text()
