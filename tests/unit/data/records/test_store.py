@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nonlocal_core
-from nonlocal_core.data.records.reader import store
+from nonlocal_core.data.records import store
 from nonlocal_core.data.records.store import Record, Shard
 from nonlocal_core.errors import DamagedError
 
@@ -79,8 +79,8 @@ def test_a_scan_says_what_there_is(folder: Path) -> None:
     sizes = [sum(len(stored(0, k)) for k in range(n)) for n in (12, 0, 5, 0, 1, 0)]
     assert rows["num_bytes"].tolist() == sizes
     contents = store.contents(folder)
-    assert store.places(contents, rows["sha256"]).tolist() == list(range(6))
-    assert store.places(contents, rows["sha256"].str.upper()).tolist() == [-1] * 6
+    assert store.positions(contents, rows["sha256"]).tolist() == list(range(6))
+    assert store.positions(contents, rows["sha256"].str.upper()).tolist() == [-1] * 6
     assert store.scan(folder / "none").columns.tolist() == rows.columns.tolist()
     assert store.contents(folder / "none").empty
 
