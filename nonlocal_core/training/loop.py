@@ -73,7 +73,7 @@ def run(
     train = config.train
     per_epoch = loader.steps_per_epoch(len(videos.train_rows), train.batch_size)
     training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch, ranks)
-    if finished := _handed_on(training):
+    if finished := _read_finished(training):
         return finished
     _check(device.use(config.runtime), config, videos)
     num_steps = len(training.rates)
@@ -119,7 +119,7 @@ def run(
                 break
     if watch:
         watch.draw(described.validations)
-    return _hand_on(training, state, described, validator)
+    return _finish(training, state, described, validator)
 
 
 def _check(target: str, config: Config, videos: Videos) -> None:
@@ -228,7 +228,7 @@ def _out_of_patience(described: Description, patience: int) -> bool:
     )
 
 
-def _hand_on(training: Run, state: State, described: Description, validator: Validator) -> Description:
+def _finish(training: Run, state: State, described: Description, validator: Validator) -> Description:
     """Write the weights to hand on, and delete what only a killed training needs."""
     folder, best = training.folder, step_checkpoint.best(described.validations)
     if training.config.train.select == "best" and best:
@@ -238,12 +238,12 @@ def _hand_on(training: Run, state: State, described: Description, validator: Val
     if not training.ranks.is_first:
         return described
     checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
-    found = _handed_on(training)
-    assert found is not None, "it was just written"
-    return found
+    final = _read_finished(training)
+    assert final is not None, "it was just written"
+    return final
 
 
-def _handed_on(training: Run) -> Description | None:
+def _read_finished(training: Run) -> Description | None:
     """The description of the final weights, if the training has ended; deletes what a kill then left behind."""
     file = training.folder / Checkpoint.WEIGHTS
     if not file.exists():

@@ -84,8 +84,8 @@ class Validator:
         self.net.set_train(False)
         protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=self.config.train.crop_size)
         reader, rows = self.videos.reader, self.videos.val_rows
-        mine = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
-        views = loader.video_views(reader, mine, self.config.clip, protocol, self.config.runtime.num_workers)
+        own_rows = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
+        views = loader.video_views(reader, own_rows, self.config.clip, protocol, self.config.runtime.num_workers)
         mine_NK = []
         for logits_K in inference.logits(self._logits, itertools.chain.from_iterable(views), self.batch):
             mine_NK.append(logits_K)

@@ -48,16 +48,16 @@ def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
     return {**outputs, "features": outputs["res5"].mean((2, 3, 4)), "logits": logits}
 
 
-def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[Difference]:
-    """The differences of the activations that both implementations have, in our order.
+def differences(network_outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> list[Difference]:
+    """The differences of the activations that the network and a reference both have, in the network's order.
 
-    Their `features`, if those of a whole map, are averaged first; their `probs` are compared with our softmax.
+    `features` of a whole map are averaged first; `probs` are compared with the softmax of the network's logits.
     """
     differences = []
-    for name, array in {**ours, "probs": _softmax(ours["logits"])}.items():
-        if name not in theirs:
+    for name, array in {**network_outputs, "probs": _softmax(network_outputs["logits"])}.items():
+        if name not in reference:
             continue
-        other = np.asarray(theirs[name], np.float64)
+        other = np.asarray(reference[name], np.float64)
         if name == "features" and other.ndim == 5:
             other = other.mean((2, 3, 4))
         shapes = f"{array.shape} and {other.shape}"

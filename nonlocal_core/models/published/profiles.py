@@ -23,7 +23,7 @@ class Profile(NamedTuple):
     """settings that no switch changes"""
     usual: Settings
     """settings that a switch, or the config in a file, may change"""
-    asked: tuple[str, ...] = ()
+    pairwise_choices: tuple[str, ...] = ()
     """the possible pairwise functions, if neither the tensors nor the profile tell and the person must"""
     order: Literal["alphabet", "first appearance", ""] = "alphabet"
     """how the classes are numbered: by the alphabet, as they first appear in a CSV, or (empty) as a file says"""
@@ -52,13 +52,13 @@ PROFILES: dict[str, Profile] = {
         ("mmaction2",),
         {**_POOL2, **_BATCH, "pool1_kernel_t": 1, "pool1_pad": 1, "nl_out_bias": False, "head": "pooled"},
         {**_IMAGENET, "stem_stride_t": 2, "pool1_stride_t": 2, "nl_scale": False},
-        asked=("dot_product", "embedded_gaussian"),
+        pairwise_choices=("dot_product", "embedded_gaussian"),
     ),
     "pyslowfast": Profile(
         ("pyslowfast", "caffe2"),
         {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
         {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
-        asked=("dot_product", "embedded_gaussian"),
+        pairwise_choices=("dot_product", "embedded_gaussian"),
     ),
     "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),
     "caffe2_32x2": Profile(("caffe2",), {**_CAFFE2_32X2, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="32x2"),

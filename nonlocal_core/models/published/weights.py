@@ -230,8 +230,10 @@ def _settings(
         if key not in values:
             values[key], sources[key] = value, "the profile's usual value"
     has_blocks = any(values.get(f"nl_res{stage}") for stage in (2, 3, 4, 5))
-    if profile.asked and has_blocks and "pairwise" not in values:
-        raise ConfigError(f"the file does not say what its blocks compute: say pairwise={'|'.join(profile.asked)}")
+    if profile.pairwise_choices and has_blocks and "pairwise" not in values:
+        raise ConfigError(
+            f"the file does not say what its blocks compute: say pairwise={'|'.join(profile.pairwise_choices)}"
+        )
     if values.get("pairwise") in ("dot_product", "concatenation"):
         values["nl_scale"] = False  # these two are divided by the number of positions alone
     return values, sources
