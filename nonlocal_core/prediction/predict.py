@@ -25,7 +25,6 @@ from nonlocal_core.data.records import frame_file
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
-from nonlocal_core.prediction import timeline
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import cuda, workers
 from nonlocal_core.process.progress import Progress
@@ -166,6 +165,8 @@ def _protocol(config: Config, request: Request) -> str:
 
 def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
     """The prediction, once its video is written with its labels on it, and its timeline beside it."""
+    from nonlocal_core.prediction import timeline  # loads matplotlib, which few predictions need
+
     if one.status != "ok":
         return one
     out = folder / (one.video if path.suffix == ".mp4" else f"{one.video}.mp4")

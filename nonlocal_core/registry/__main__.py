@@ -104,7 +104,7 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     names = read(workspace).names(version)
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
     yield f"  top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}"
-    yield f"  {scored.num_scored} of {scored.num_videos} videos scored ({scored.protocol})"
+    yield f"  {scored.coverage} ({scored.protocol})"
     yield f"  {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
     for step in lineage(workspace, version):
         yield step.name

@@ -36,7 +36,6 @@ SHOWN_LABELS = 12
 """of more labels: the worst and the best ones that are shown at once"""
 SHOWN_VIDEOS = 6
 """best and worst ones"""
-SHOWN_PAIRS = 12
 SHOWN_LEFT_OUT = 300
 
 
@@ -118,14 +117,13 @@ def _data_uri(content: bytes) -> str:
 
 
 def _figures(run: Run) -> list[Figure]:
-    """The summary: from the scores where they are there, else from the registry; intervals from metrics.json."""
+    """The summary: top-k, which the registry has, and what metrics.json adds to it."""
     tops = run.metrics.get("top", {})
-    top1, top5 = run_facts.top(run, 1), run_facts.top(run, 5)
     few = " (of 5 labels or fewer)" if len(run.labels) <= 5 else ""
     return [
-        _share("top1", "top-1", run.evaluation.top1 if top1 is None else top1, _interval(tops.get("1"))),
-        _share("top5", "top-5", run.evaluation.top5 if top5 is None else top5, _interval(tops.get("5")) + few),
-        _share("mean_class_accuracy", "mean class accuracy", _mean_class_accuracy(run)),
+        _share("top1", "top-1", run.evaluation.top1, _interval(tops.get("1"))),
+        _share("top5", "top-5", run.evaluation.top5, _interval(tops.get("5")) + few),
+        _share("mean_class_accuracy", "mean class accuracy", run.metrics.get("mean_class_accuracy")),
         _number("loss", "loss", run.metrics.get("loss")),
         _share("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
     ]
@@ -146,29 +144,18 @@ def _interval(share: Row | None) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}%, 95% Wilson"
 
 
-def _mean_class_accuracy(run: Run) -> float | None:
-    rows = _by_label(run)
-    return float(np.mean([row["top1"] for row in rows])) if rows else run.metrics.get("mean_class_accuracy")
-
-
 def _by_label(run: Run) -> list[Row]:
     """A row a label that has videos, the worst first."""
-    if run.scored is None:
-        return []
-    rank_N = metrics.rank(run.scores, run.label_ids)
-    rows = []
-    for label_id in np.unique(run.label_ids).tolist():
-        own = rank_N[run.label_ids == label_id]
-        top1, top5 = float(np.mean(own < 1)), float(np.mean(own < 5))
-        rows.append({"label": run.labels[label_id], "num": len(own), "top1": top1, "top5": top5})
-    return sorted(rows, key=lambda row: row["top1"])
+    return sorted(run.metrics.get("by_label", []), key=lambda row: float(row["top1"]))
 
 
 def _confusion(run: Run) -> Row | None:
     """The matrix as rows of cells where there are few labels, else as a picture."""
-    if run.scored is None:
+    if "confusion" not in run.metrics:
         return None
-    counts_KK = metrics.confusion(run.scores, run.label_ids)
+    counts_KK = np.zeros((len(run.labels), len(run.labels)), np.int64)
+    for label_id, taken_for, num in run.metrics["confusion"]:
+        counts_KK[label_id, taken_for] = num
     if len(run.labels) > FEW_LABELS:
         return {"rows": None, "picture": charts.heat_map(counts_KK)}
     shares_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
@@ -180,25 +167,15 @@ def _confusion(run: Run) -> Row | None:
 
 
 def _confused(run: Run) -> list[Row]:
-    if run.scored is None:
-        return []
-    counts_KK = metrics.confusion(run.scores, run.label_ids)
-    of_K = counts_KK.sum(axis=1)
-    np.fill_diagonal(counts_KK, 0)
-    order = np.argsort(-counts_KK, axis=None, kind="stable")[:SHOWN_PAIRS]
-    pairs = [np.unravel_index(place, counts_KK.shape) for place in order if counts_KK.flat[place]]
-    return [
-        {"label": run.labels[i], "taken_for": run.labels[j], "num": int(counts_KK[i, j]), "of": int(of_K[i])}
-        for i, j in pairs
-    ]
+    num_of = {row["label"]: row["num"] for row in run.metrics.get("by_label", [])}
+    return [{**pair, "of": num_of[pair["label"]]} for pair in run.metrics.get("confused", [])]
 
 
 def _chances(run: Run) -> Markup | None:
     bins = run.metrics.get("calibration")
     if not bins:
         return None
-    found = [(float(one["confidence"]), float(one["accuracy"]), int(one["num"])) for one in bins if one.get("num")]
-    return Markup(charts.chances(found))
+    return Markup(charts.chances([(one["confidence"], one["accuracy"], one["num"]) for one in bins]))
 
 
 def _curves(run: Run) -> list[tuple[str, Markup]]:

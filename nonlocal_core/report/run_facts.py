@@ -15,7 +15,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest,
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.records import cache_table
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.evaluation import metrics, score_table
+from nonlocal_core.evaluation import score_table
 from nonlocal_core.registry import Facts, find_entry, read
 from nonlocal_core.registry.lineage import Step, lineage
 from nonlocal_core.registry.state_file import Decision
@@ -104,11 +104,6 @@ def gather(workspace: Workspace, name: str) -> Run:
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
     )
-
-
-def top(run: Run, k: int) -> float | None:
-    """Share of the scored videos whose label is among the k best; None if the scores are gone."""
-    return None if run.scored is None else metrics.topk(run.scores, run.label_ids, k)
 
 
 def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:

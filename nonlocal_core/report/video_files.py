@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nonlocal_core.artifacts.files import replacing
-from nonlocal_core.report.fonts import letter
 
 Frames = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont
@@ -59,6 +58,8 @@ def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
 
 def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:
     """The picture with lines of text on a dark band at its lower edge, as large as it has room for."""
+    from nonlocal_core.report.fonts import letter  # loads matplotlib, which other pictures do not need
+
     height, width = frame_HWC.shape[:2]
     picture = Image.fromarray(frame_HWC)
     size = max(9, min(height // 12, width // 16))

@@ -16,6 +16,7 @@ import pytest
 from nonlocal_core import html_report, registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.evaluation import figures
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.report import html, run_facts, run_report
 from nonlocal_core.stages import evaluate as evaluate_stage
@@ -231,10 +232,17 @@ def test_figures_of_metrics_json_are_shown(registered, tmp_path):
     for name in ("registry", "evaluate"):
         shutil.copytree(registered.workspace.root / name, tmp_path / name)
     bins = [{"above": 0.5, "num": 3, "confidence": 0.7, "accuracy": 0.6}]
-    found = {"loss": 1.25, "ece": 0.125, "calibration": bins, "top": {"1": {"wilson": [0.25, 0.5]}}}
-    write_json(workspace.path(registered.evaluation) / "metrics.json", found)
+    file = workspace.path(registered.evaluation) / "metrics.json"
+    found = json.loads(file.read_text()) | {"loss": 1.25, "ece": 0.125, "calibration": bins}
+    found["top"]["1"]["wilson"] = [0.25, 0.5]
+    found["by_label"][2] |= {"top1": 0.4375, "num": 16}
+    found["confused"] = [{"label": "rises", "taken_for": "太极拳", "num": 9}]
+    write_json(file, found)
     page = run_report.write(workspace, "v0001").read_text(encoding="utf-8")
     assert Parsed(page).texts["ece"] == "12.50%"
+    (bar,) = Parsed(page).of("data", **{"class": "label", "data-label": "rises"})
+    assert bar["value"] == "0.4375"
+    assert re.search(r"rises</td><td>太极拳</td><td class=\"number\">9 of 16</td>", page)
     assert "25.0 to 50.0%, 95% Wilson" in page
     assert 'aria-label="calibration"' in page
 
@@ -255,7 +263,8 @@ def test_few_and_many_labels(registered, num_labels):
             "scores": list(rng.dirichlet(np.ones(num_labels), len(label_N))),
         }
     )
-    page = html.render(registered.workspace, run._replace(labels=labels, scored=scored))
+    shown = run._replace(labels=labels, scored=scored, metrics=figures.figures(scored, labels))
+    page = html.render(registered.workspace, shown)
     named = [one["data-label"] for one in Parsed(page).of("data", **{"class": "label"})]
     assert sorted(named) == sorted(labels)
     assert len(page) < 600_000
