@@ -97,7 +97,7 @@ def monday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
 
 
 def tuesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
-    """Nothing."""
+    """The folder stays as it is."""
 
 
 def wednesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
