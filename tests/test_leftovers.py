@@ -43,7 +43,7 @@ def test_that_waits():
 def test_the_culprit_is_named_and_its_processes_are_gone(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     pytester.makepyfile(CULPRITS)
     pytester.makeconftest(PLUGIN)
     before = leftovers.alive()

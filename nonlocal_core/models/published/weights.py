@@ -281,13 +281,9 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
         ],
     }
     if any(differences.values()):
-        listed = "; ".join(
-            f"{len(tensors)} {how}: {_few(tensors)}" for how, tensors in differences.items() if tensors
-        )
-        split = (
-            "split" in listed and " (split batch norms of a multigrid training: SlowFast joins them when it saves)"
-        )
-        raise InputError(f"its tensors are not those of the network: {listed}{split or ''}")
+        listed = "; ".join(f"{len(odd)} {how}: {_few(odd)}" for how, odd in differences.items() if odd)
+        hint = " (split batch norms of a multigrid training: SlowFast joins them when it saves)"
+        raise InputError(f"its tensors are not those of the network: {listed}{hint if 'split' in listed else ''}")
     for name, value in values.items():
         params[name].set_data(ms.Tensor(value))
 
@@ -295,10 +291,8 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
 def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
     """The labels in a file, and the clips (LENxINTERVAL) that the file or its profile names."""
     if not profile.schemes:
-        description = json.loads(file.beside["description"])
-        return tuple(
-            description["labels"]
-        ), f"{description['clip']['clip_len']}x{description['clip']['frame_interval']}"
+        stored = json.loads(file.beside["description"])
+        return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**stored["clip"])
     return (), settings_and_clip(file)[1] or profile.clip
 
 
