@@ -71,11 +71,12 @@ def text(
 ) -> str:
     """The card of an entry as Markdown; `made` has the file of each format."""
     scored, labels, model = facts.evaluation, facts.label_names, described.model
+    shape = ", ".join(map(str, clip_THW))
     places = {
         "model": model.model_dump_json(),
         "num_classes": len(labels),
         "channels": model.width * (32 if model.block == "bottleneck" else 8),
-        "shape": ", ".join(map(str, clip_THW)),
+        "shape": shape,
         "backbone": _backbone(model),
     }
     parts = [
@@ -86,7 +87,7 @@ def text(
         f"- split {scored.split}: {scored.coverage}\n"
         f"- protocol: {scored.protocol}",
         "## Input",
-        _input(described, places["shape"]),
+        _input(described, shape),
         f"## Labels ({len(labels)})",
         "\n".join(f"{number}. {label}" for number, label in enumerate(labels)),
         "## Training data and lineage",
