@@ -26,12 +26,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import mindspore as ms
 import numpy as np
 import videos
+from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
@@ -58,7 +59,7 @@ class Turn(NamedTuple):
     """of the CPU time"""
 
 
-def decoded(path: Path, config: Config) -> np.ndarray:
+def decoded(path: Path, config: Config) -> NDArray[Any]:
     """The 30 views of a video as mmaction2's pipeline makes them: DecordInit, SampleFrames, DecordDecode, Resize,
     ThreeCrop.
 
@@ -97,7 +98,7 @@ def loop(paths: list[Path], config: Config, network: inference.Network, at_a_tim
 def eager(net: I3D) -> inference.Network:
     """The network as MindSpore calls it by default: operator by operator, as PyTorch does."""
 
-    def network(clip_NCTHW: np.ndarray) -> np.ndarray:
+    def network(clip_NCTHW: NDArray[Any]) -> NDArray[Any]:
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
             return np.asarray(net(normalise(ms.Tensor(clip_NCTHW), net.model)).asnumpy())
@@ -110,7 +111,7 @@ def eager(net: I3D) -> inference.Network:
 def ours(reader: RecordReader, rows: list[int], config: Config, network: inference.Network) -> Turn:
     """A turn of what the stage does."""
 
-    def prepared() -> Iterator[np.ndarray]:
+    def prepared() -> Iterator[NDArray[Any]]:
         return loader.video_views(reader, rows, config.clip, config.evaluate, config.runtime.num_workers)
 
     began, began_cpu = time.perf_counter(), time.process_time()

@@ -11,11 +11,13 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 CROP = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.255)  # the seed's
@@ -96,7 +98,7 @@ def seed(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
         yield 1
 
 
-def _seed_clip(path: Path, clip_len: int, interval: int) -> np.ndarray:
+def _seed_clip(path: Path, clip_len: int, interval: int) -> NDArray[np.float32]:
     import cv2
     import decord
 
@@ -147,10 +149,10 @@ def mmaction2(folder: Path, clip_len: int, interval: int) -> Iterator[int]:
 
 
 WAYS: dict[str, Callable[..., Iterator[int]]] = {
-    "cache": lambda *given: ours(*given, "jpeg"),
-    "cache, handed over": lambda *given: ours_handed_over(*given, "jpeg"),
-    "cache, normalised": lambda *given: ours_normalised(*given, "jpeg"),
-    "video": lambda *given: ours(*given, "none"),
+    "cache": partial(ours, codec="jpeg"),
+    "cache, handed over": partial(ours_handed_over, codec="jpeg"),
+    "cache, normalised": partial(ours_normalised, codec="jpeg"),
+    "video": partial(ours, codec="none"),
     "jpeg": jpeg,
     "seed": seed,
     "mmaction2": mmaction2,

@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 CHANNELS = {"res3": 512, "res4": 1024}
 SIDE = {"res3": 28, "res4": 14}
@@ -61,7 +62,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     from nonlocal_core.config.model import ModelConfig
     from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
-    class Plain(nn.Cell):
+    class Plain(nn.Cell):  # type: ignore[misc]
         def __init__(self, response: nn.Cell) -> None:
             super().__init__()
             self.response = response
@@ -70,7 +71,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
             return ops.bmm(g, self.response.weights(theta, phi).swapaxes(1, 2))
 
     ms.set_context(mode=ms.GRAPH_MODE)
-    block = NonlocalBlock(CHANNELS[size.split("x")[0]], ModelConfig(pairwise=kind))
+    block = NonlocalBlock(CHANNELS[size.split("x")[0]], ModelConfig.model_validate({"pairwise": kind}))
     if plain:
         block.response = Plain(block.response)
     net = block if part == "block" else block.response
@@ -86,7 +87,7 @@ def mindspore_step(part: str, kind: str, size: str, plain: bool) -> Callable[[],
     step = ms.jit(step)
 
     def run() -> None:
-        found = step(*inputs, dy)
+        found: Any = step(*inputs, dy)
         while isinstance(found, tuple):
             found = found[-1]
         found.asnumpy()
@@ -172,7 +173,7 @@ class Worker:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line or (expected and line.strip() != expected):
-            raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: run it by hand")
+            raise SystemExit(f"{self.process.args!r} ended: run it by hand")
         return line.split()
 
     def step(self) -> None:

@@ -112,7 +112,7 @@ class Server:
         for line in self.process.stdout:
             if line.startswith("{"):
                 return dict(json.loads(line))
-        raise SystemExit(f"{self.process.args} ended with code {self.process.wait()}")
+        raise SystemExit(f"{self.process.args!r} ended with code {self.process.wait()}")
 
     def end(self) -> None:
         """The process has gone."""

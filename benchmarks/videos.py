@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.files import replacing
 
@@ -46,7 +47,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
         container.mux(stream.encode())
 
 
-def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def _texture(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     picture = np.full((height, width, 3), 110, np.float32)
     for cells, strength in ((6, 45), (24, 25), (96, 10)):
         coarse = rng.normal(0, strength, (cells, cells, 3)).astype(np.float32)

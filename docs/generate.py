@@ -1,17 +1,18 @@
-"""Write the pages of docs/reference that are made from the program: `python docs/generate.py`.
+"""Write what docs/reference has from the program, whole pages or parts: `python docs/generate.py`.
 
 tests/test_docs.py says when a page is stale.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from nonlocal_core.config import Config
+from nonlocal_core.config import Config, key_value
+from nonlocal_core.config.presets import PRESETS
 
 REFERENCE = Path(__file__).parent / "reference"
+BEGIN, END = "<!-- python docs/generate.py writes this table -->\n", "<!-- end of the table -->\n"
 
 
 def settings_page() -> str:
@@ -35,9 +36,17 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def networks_page() -> str:
+    """The page of networks, with its table of presets made anew."""
+    before, _, rest = (REFERENCE / "networks.md").read_text(encoding="utf-8").partition(BEGIN)
+    lines = ["| preset | network | top-1 / top-5 |", "| --- | --- | --- |"]
+    lines += [f"| `{one.name}` | {one.title} | {one.expected} |" for one in PRESETS.values()]
+    return "\n".join([before + BEGIN, *lines, "", END + rest.partition(END)[2]])
+
+
 def _code(value: object) -> str:
     """A default as a command line would give it."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = key_value.text_of(value)
     return f"`{text}`" if text else "empty"
 
 
@@ -60,5 +69,8 @@ def _values(schema: dict[str, Any]) -> str:
     return " ".join([kinds[schema["type"]], ", ".join(bounds)]).strip()
 
 
+PAGES = {"settings.md": settings_page, "networks.md": networks_page}
+
 if __name__ == "__main__":
-    (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")

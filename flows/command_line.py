@@ -140,7 +140,7 @@ def run_on(
     command = Command(name, "VIDEO_OR_DIR [key=value ...]", purpose, words, parameters, sections)
     parser = _parser(command)
     parser.add_argument("source", metavar="VIDEO_OR_DIR", type=Path)
-    parser.add_argument("settings", nargs="*")
+    parser.add_argument("settings", nargs="*", default=[])
     found = parser.parse_args()
     _start(command, found.settings, functools.partial(start, found.source), stopped="stopped")
 

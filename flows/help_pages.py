@@ -6,14 +6,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from nonlocal_core.command import WIDTH
 from nonlocal_core.config import key_value
 from nonlocal_core.config.preset_record import Preset
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import Config, Setting, settings
 from nonlocal_core.errors import ConfigError
 
-WIDTH = 100
-"""characters of the longest line"""
 COLUMN = 42
 """greatest width of a first column"""
 SECTIONS = tuple(Config.model_fields)

@@ -1,6 +1,6 @@
 """Draw what a place of a video looks at, as the paper's figure 3 does.
 
-python -m nonlocal_core.attention VIDEO --workspace DIR --out DIR [--entry E] [--block res4.nl1] [--query t,y,x]
+python -m nonlocal_core.attention VIDEO --workspace DIR --out DIR --block res4.nl1 --query 4,7,7
 
 Writes NAME.BLOCK.png (the frames with arrows across them), .gif and .mp4 (the clip, each frame with the arrows
 that end in it).  Without --query, the arrows start where the clip moves most.

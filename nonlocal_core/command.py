@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 
 from nonlocal_core.errors import as_ours
 
+WIDTH = 100
+"""characters of the longest line of help"""
+
 
 def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
     """The parser of `python -m MODULE`; the module says what it is for, and how it is called."""
-    purpose, _, rest = (documentation or "").partition("\n\n")
+    purpose, *rest = (_filled(part) for part in (documentation or "").split("\n\n"))
     return argparse.ArgumentParser(
         f"python -m {module}",
         description=purpose,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n\n".join(rest),
+        formatter_class=formatter,
     )
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """The layout of a command's help: no line is wider than `WIDTH`, and paragraphs stay as they are."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=min(WIDTH, shutil.get_terminal_size().columns))
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph of sentences in lines of help; commands stay as they are."""
+    is_code = paragraph.lstrip().startswith("python")
+    return paragraph if is_code else textwrap.fill(paragraph, WIDTH, break_on_hyphens=False)
 
 
 def show(lines: Iterable[str]) -> int:

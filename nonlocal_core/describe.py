@@ -1,4 +1,6 @@
-"""`python -m nonlocal_core.describe PRESET [key=value ...] [--classes 400]`: shapes and costs of a network.
+"""Print the shapes, parameters and multiply-adds of a network for one test view.
+
+python -m nonlocal_core.describe nl_i3d_r50_32x2 model.pairwise=gaussian --classes 10
 
 The network is built, without drawing its weights, and walked cell by cell with the shape of one test view; nothing
 is computed.  Counted are the multiplications of convolutions, matrix products and the classifier, each with the
@@ -17,66 +19,66 @@ from collections.abc import Iterator
 from mindspore import nn
 
 from nonlocal_core import command
-from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.convolution import Convolution
-from nonlocal_core.models.cost import Cost, Part, Shape, _chain, _response, _sizes, _sum, parts, walk
+from nonlocal_core.models.cost import Cost, Part, Shape, _chain, _response, _sizes, _sum, cost_of, parts
 from nonlocal_core.models.i3d import BasicBlock, Bottleneck, ConvNorm
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 
-@walk.register
+@cost_of.register
 def _(cell: Convolution, shape: Shape) -> Cost:
     sizes = _sizes(shape[1:], cell, cell.padding)
     cost = cell.weight.size * math.prod(sizes)
     return Cost((cell.out_channels, *sizes), cost, cost)
 
 
-@walk.register
+@cost_of.register
 def _(cell: nn.Conv3d, shape: Shape) -> Cost:
     """Those of the non-local blocks, whose kernels are single positions."""
     cost = cell.weight.size * math.prod(shape[1:])
     return Cost((cell.out_channels, *shape[1:]), cost, cost)
 
 
-@walk.register
+@cost_of.register
 def _(cell: nn.MaxPool3d, shape: Shape) -> Cost:
     return Cost((shape[0], *_sizes(shape[1:], cell, cell.max_pool.pad_list[::2])))
 
 
-@walk.register
+@cost_of.register
 def _(cell: ConvNorm, shape: Shape) -> Cost:
-    return walk(cell.conv, shape)
+    return cost_of(cell.conv, shape)
 
 
-@walk.register
+@cost_of.register
 def _(cell: nn.SequentialCell, shape: Shape) -> Cost:
     return _chain(shape, *cell.cell_list)
 
 
-@walk.register
+@cost_of.register
 def _(cell: Bottleneck, shape: Shape) -> Cost:
-    return _sum(_chain(shape, cell.a, cell.b, cell.c), walk(cell.proj, shape))
+    return _sum(_chain(shape, cell.a, cell.b, cell.c), cost_of(cell.proj, shape))
 
 
-@walk.register
+@cost_of.register
 def _(cell: BasicBlock, shape: Shape) -> Cost:
-    return _sum(_chain(shape, cell.a, cell.b), walk(cell.proj, shape))
+    return _sum(_chain(shape, cell.a, cell.b), cost_of(cell.proj, shape))
 
 
-@walk.register
+@cost_of.register
 def _(cell: NonlocalBlock, shape: Shape) -> Cost:
-    pooled = walk(cell.pool_before, shape).shape
-    theta = walk(cell.theta, shape)
+    pooled = cost_of(cell.pool_before, shape).shape
+    theta = cost_of(cell.theta, shape)
     phi = _chain(pooled, cell.phi, cell.pool_after)
     g = _chain(pooled, cell.g, cell.pool_after)
     frames = cell.group_frames or shape[1]
-    groups = shape[1] // frames * (shape[2] * shape[3] if cell.own_place else 1)
+    groups = shape[1] // frames * (shape[2] * shape[3] if cell.own_pixel else 1)
     num_queries, num_keys = math.prod(shape[1:]) // groups, math.prod(phi.shape[1:]) // groups
     plain, used = _response(cell.pairwise, num_queries, num_keys, theta.shape[0], g.shape[0])
     response = Cost(shape, groups * plain, groups * used)
-    return _sum(walk(cell.out, (g.shape[0], *shape[1:])), theta, phi, g, response)
+    return _sum(cost_of(cell.out, (g.shape[0], *shape[1:])), theta, phi, g, response)
 
 
 def table(name: str, config: Config, num_classes: int) -> str:
@@ -100,12 +102,10 @@ def table(name: str, config: Config, num_classes: int) -> str:
 
 def main(words: list[str]) -> int:
     """Print the table that a command line asks for; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.describe",
-        description="shapes, parameters and multiply-adds of a network for one test view",
-        epilog=f"presets: {', '.join(PRESETS)}",
+    parser = command.parser("nonlocal_core.describe", __doc__)
+    parser.add_argument(
+        "preset", metavar="PRESET", help="named settings; python flows/full.py --help presets lists them"
     )
-    parser.add_argument("preset", metavar="PRESET", help="named settings")
     parser.add_argument(
         "settings", nargs="*", default=[], metavar="key=value", help="what differs from the preset"
     )
@@ -114,12 +114,7 @@ def main(words: list[str]) -> int:
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
-    overrides = {}
-    for word in given.settings:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise ConfigError(f"{word!r} is not of the form key=value; a preset comes first")
-        overrides[key] = value
+    overrides = key_value.pairs(given.settings, "; a preset comes first")
     if given.classes < 1:
         raise ConfigError(f"--classes {given.classes}: a network has at least one class")
     yield table(given.preset, resolve(given.preset, overrides), given.classes)

@@ -1,4 +1,6 @@
-"""`python -m nonlocal_core.doctor [--step] [key=value ...]`: what this machine offers a training, what it lacks.
+"""Say what this machine offers a training, and what it lacks.
+
+python -m nonlocal_core.doctor --step runtime.device=GPU workspace_dir=DIR
 
 A line that begins with `!` says what is missing and what to do.  The exit status is 0 if a training can run with
 the given settings (`runtime.device=GPU`); `--step` tries one step of the preset `tiny`.
@@ -6,7 +8,6 @@ the given settings (`runtime.device=GPU`); `--step` tries one step of the preset
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import platform
@@ -18,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nonlocal_core import command
+from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.process import cuda
@@ -155,20 +157,13 @@ def _step(report: Report, config: Config) -> None:
 
 def main(words: list[str]) -> int:
     """Print what a command line asks for; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.doctor", description="what this machine offers a training, and what it lacks"
-    )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="runtime.device=GPU, workspace_dir=DIR")
+    parser = command.parser("nonlocal_core.doctor", __doc__)
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, and workspace_dir=DIR")
     parser.add_argument("--step", action="store_true", help="try a training step of the preset tiny")
     given = parser.parse_intermixed_args(words)
     try:
-        settings: dict[str, object] = {}
-        for word in given.settings:
-            key, equals, value = word.partition("=")
-            if not equals:
-                raise ConfigError(f"{word!r} is not of the form key=value")
-            settings[key] = value
-        workspace_dir = Path(str(settings.pop("workspace_dir", "workspace")))
+        settings = key_value.pairs(given.settings)
+        workspace_dir = Path(settings.pop("workspace_dir", "workspace"))
         if examine(resolve("tiny", settings), workspace_dir, given.step):
             print("a training can run here")
             return 0

@@ -1,4 +1,4 @@
-"""A command that imports published weights: what was read, which network it is, and a checkpoint of it.
+"""Import published weights: say what was read and which network it is, and write a checkpoint of it.
 
     python -m nonlocal_core.import_weights FILE --profile mmaction2 --switch pairwise=dot_product
 
@@ -13,13 +13,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mindspore as ms
 import numpy as np
 
 from nonlocal_core import command
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.config import key_value
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import ConfigError, InputError
@@ -48,7 +48,8 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))
     ms.set_seed(0)
-    switches = _switches(given.switch)
+    switched = key_value.pairs(given.switch, ", which --switch takes").items()
+    switches = {key: key_value.value_of(text) for key, text in switched}
     if switches.get("head") == "new" and labels:
         switches.setdefault("num_classes", len(labels))
     imported = weights.import_file(given.file, given.profile, switches)
@@ -56,7 +57,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         weights.check_labels(imported, given.profile, labels)
     yield from _told(imported)
     if given.names:
-        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.theirs.items())
+        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.stored_names.items())
     for reference in filter(None, (given.compare, given.report)):
         yield from _compared(imported, reference, every=reference == given.report)
     if given.out:
@@ -65,9 +66,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.import_weights", description="import published weights"
-    )
+    parser = command.parser("nonlocal_core.import_weights", __doc__)
     parser.add_argument("file", metavar="FILE", type=Path, help="a .pth, .pyth, .pkl, .ckpt or .safetensors file")
     parser.add_argument("--profile", required=True, metavar="P", help=", ".join(PROFILES))
     parser.add_argument(
@@ -90,25 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _switches(words: list[str]) -> dict[str, Any]:
-    switches: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise ConfigError(f"--switch {word} is not of the form key=value")
-        try:
-            switches[key] = json.loads(f"[{text}]" if "," in text and text[0] != "[" else text)
-        except ValueError:
-            switches[key] = text
-    return switches
-
-
 def _told(imported: weights.Imported) -> Iterator[str]:
     net = imported.net
     size = sum(param.size for param in net.trainable_params())
     total = len(list(net.get_parameters()))
     yield f"network     {size:,} parameters, {net.head.fc.weight.shape[0]} classes"
-    yield f"tensors     {len(imported.theirs)} in place, {len(imported.skipped)} that no network needs"
+    yield f"tensors     {len(imported.stored_names)} in place, {len(imported.skipped)} that no network needs"
     if new := total - imported.num_filled:
         yield f"new         {new} tensors are not from the file"
     for key, value in net.model.model_dump(mode="json").items():

@@ -1,7 +1,7 @@
 """Copy what is finished in a workspace to object storage, or from there into a workspace.
 
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          what is finished here is copied there
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   what is finished there is copied here
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          copy what is finished here
+python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   copy what is finished there
 
 Nothing is copied twice and nothing is deleted.  The file that makes something count is copied last, so a transfer
 that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has.
@@ -110,7 +110,7 @@ def _side(name: str, storage: fs.FileSystem, top: str) -> Side:
 
 
 def _listed(name: str, storage: fs.SubTreeFileSystem) -> Side:
-    with remote.asking(name):
+    with remote.request(name):
         found = storage.get_file_info(fs.FileSelector("", allow_not_found=True, recursive=True))
     return Side(name, storage, {info.path: info.size for info in found if info.type == fs.FileType.File})
 
@@ -175,7 +175,7 @@ def _shared(source: Side, target: Side) -> registry.State:
 
 def _copy(unit: Unit, source: Side, target: Side) -> None:
     *files, counts = unit.files
-    with remote.asking(target.name):
+    with remote.request(target.name):
         if counts in target.sizes:
             target.storage.delete_file(counts)
         elif target.storage.get_file_info(counts).type == fs.FileType.File:
@@ -203,7 +203,7 @@ def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None
     Raises: RemoteError if it does not have its size.
     """
     first = next(content, b"")
-    with remote.asking(f"{path} in {target.name}"), _written(target, path) as written:
+    with remote.request(f"{path} in {target.name}"), _written(target, path) as written:
         with target.storage.open_output_stream(written) as file:
             file.write(first)
             for chunk in content:

@@ -101,7 +101,7 @@ def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
     needed = {sha256 for one in needs for sha256 in one.sha256}
     unfinished = {sha256 for one in needs for sha256 in one.sha256 if not one.finished}
     given_up = (rows["status"] == store.GIVEN_UP) & ~rows["sha256"].isin(unfinished)
-    counts = rows.index.isin(store.one_of_each(rows).index) & rows["sha256"].isin(needed)
+    counts = rows.index.isin(store.deduplicate(rows).index) & rows["sha256"].isin(needed)
     # A record without frames weighs one byte, so that a shard of nothing else has a share too.
     rows = rows.assign(given_up=given_up, live=counts & ~given_up, weight=rows["num_bytes"] + 1)
     dropped, copied, freed, held = [], {}, 0, 0

@@ -1,4 +1,4 @@
-"""A command that scores an evaluation again from its views, by other protocols and figures, without the network.
+"""Score an evaluation again from its views, by other protocols and figures, without the network.
 
     python -m nonlocal_core.scores workspace/evaluate/KEY --clips 1 10 --crops 1 3 --k 1 5 --labels
 
@@ -74,9 +74,7 @@ def _views(folder: Path) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nonlocal_core.scores", description="score an evaluation again from the logits of its views"
-    )
+    parser = command.parser("nonlocal_core.scores", __doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="workspace/evaluate/KEY")
     parser.add_argument("--clips", type=int, nargs="+", metavar="N", help="clips of a video; default: 1 and all")
     parser.add_argument("--crops", type=int, nargs="+", metavar="N", help="crops of a clip; default: 1 and all")

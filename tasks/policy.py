@@ -149,10 +149,16 @@ def shard_runner(name: str) -> Any:
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":
+        # On a slow machine a worker of a stage that is done takes longer to end than Dask waits without a word.
+        logging.getLogger("distributed.nanny").addFilter(_ends_in_time)
         # Any free port: there may be another cluster.
         cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": ":0"}
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=name)
+
+
+def _ends_in_time(record: logging.LogRecord) -> bool:
+    return "still alive after" not in record.getMessage()
 
 
 def shard_options(stage: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         return stage.find(cache, asked, workspace) or child.call(stage.train, cache, asked, workspace)
 
     note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
-    made = out_of_memory.fit(attempt, config, note)
+    made = out_of_memory.retry_halved(attempt, config, note)
     report.table(made)
     report.picture("training-curves", workspace.path(made) / Checkpoint.CURVES)
     return made

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-import leftovers
+from tests import leftovers
 
 REPOSITORY = Path(__file__).parents[1]
 PRELOADED = ("full", "prepare", "evaluate", "predict", "ablate")

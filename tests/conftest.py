@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Iterator
 
-import commands
 import hypothesis
-import leftovers
 import pytest
+
+from tests import commands, leftovers
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)

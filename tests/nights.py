@@ -56,7 +56,7 @@ class Opened:
     """Counts what the worker processes are asked to open."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = {file_probe.look: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
+        self.counts = {file_probe.probe_file: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
         each = workers.each
 
         def counted(function, items, *rest):
@@ -70,9 +70,9 @@ class Opened:
         monkeypatch.setattr(workers, "each", counted)
 
     def take(self) -> tuple[int, int, int]:
-        taken = tuple(self.counts.values())
+        probed, hashed, decoded = self.counts.values()
         self.counts = dict.fromkeys(self.counts, 0)
-        return taken
+        return probed, hashed, decoded
 
 
 def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:
@@ -97,7 +97,7 @@ def monday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
 
 
 def tuesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:
-    """Nothing."""
+    """The folder stays as it is."""
 
 
 def wednesday(videos_dir: Path, new: Path, split: dict[str, str]) -> None:

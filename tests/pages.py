@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).parents[1]
-GENERATED = {"settings.md"}
 COMMANDS = ("python", "prefect", "make", "pip", "dask", "source", "export")
 SEEDS_OWN = {"tools/classification/infer.py", "tools/export.py"}
 """files of the seed, which its page names"""

@@ -71,7 +71,7 @@ def module_of(root: Path, file: Path) -> str:
 
 def lint_imports(root: Path) -> dict[str, bool]:
     """The contracts of a tree, and which of them are kept."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
     environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"}
     result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     lines = [line.rpartition(" ") for line in result.stdout.splitlines()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import leftovers
 import pytest
+
+from tests import leftovers
 
 pytest_plugins = ["pytester"]
 
 PLUGIN = """
-import leftovers
+from tests import leftovers
 
 leftovers.ENDING_S = 1.0
 
@@ -42,7 +43,7 @@ def test_that_waits():
 def test_the_culprit_is_named_and_its_processes_are_gone(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     pytester.makepyfile(CULPRITS)
     pytester.makeconftest(PLUGIN)
     before = leftovers.alive()

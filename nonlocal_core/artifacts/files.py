@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to: the file there replaces `path` at the end, and is gone after an error."""
+    """A temporary path to write to: its file replaces `path` at the end, or is removed after an error."""
     unfinished = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
         yield unfinished
@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file whole or not at all."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(data)
 
@@ -44,20 +44,20 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes have left of a file, or of any in a folder, that nobody else writes now."""
+    """Remove what killed processes left of one file or of all files in a folder; nobody may be writing them."""
     for file in folder.glob(f"{name}.tmp*"):
         file.unlink(missing_ok=True)
 
 
 def publish(unfinished: Path, folder: Path) -> None:
-    """Give a finished folder its name."""
+    """Give a finished folder its final name."""
     sync_all(unfinished)
     os.rename(unfinished, folder)
     _sync(folder.parent)
 
 
 def sync_all(folder: Path) -> None:
-    """Wait until a folder and all that lies below it would be there after a power cut."""
+    """Wait until a folder and all that lies below it would outlast a power cut."""
     for path in (*folder.rglob("*"), folder):
         _sync(path)
 

@@ -28,7 +28,7 @@ def write(path: Path, labels: Iterable[str]) -> None:
 def read(path: Path) -> list[str]:
     """The labels of a file, in the order of their ids.
 
-    Raises: InputError if it is no such file, or its ids are not 0, 1, 2, … once each.
+    Raises: InputError if it cannot be read as such, or its ids are not 0, 1, 2, … once each.
     """
     try:
         ids = json.loads(path.read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ class RecordCache(Reference):
 
 
 class Checkpoint(Reference):
-    """Weights that describe themselves, and what a person sees of their training."""
+    """The weights of a training, which describe themselves, with its log and curves."""
 
     stage: ClassVar[str] = "train"
     WEIGHTS: ClassVar[str] = "weights.safetensors"
@@ -90,7 +90,7 @@ class Checkpoint(Reference):
 
 
 class Evaluation(Reference):
-    """Scores of every video of a split, and what they come to."""
+    """The scores of every video of a split, and the figures made from them."""
 
     stage: ClassVar[str] = "evaluate"
     VIEWS: ClassVar[str] = "views.parquet"

@@ -18,21 +18,21 @@ from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.errors import DamagedError
 
 
-def from_frame(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema` of these rows."""
+def to_arrow(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """An Arrow table of these rows, with the columns and metadata of `schema`."""
     table = pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False, nthreads=1)
     return table.replace_schema_metadata(schema.metadata)  # without that of pandas
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """Put a table at `path`."""
+    """Write a table as a Parquet file."""
     write_groups([table], table.schema, path)
 
 
 def write_groups(
     groups: Iterable[pa.Table], schema: pa.Schema, path: Path, compression: Literal["snappy", "zstd"] = "snappy"
 ) -> None:
-    """Put tables of one schema at `path`, each in row groups of its own; one at a time is in memory."""
+    """Write tables of one schema as a Parquet file, a row group each; only one table is in memory at a time."""
     with (
         replacing(path) as unfinished,
         pq.ParquetWriter(unfinished, schema, write_page_checksum=True, compression=compression) as writer,
@@ -42,47 +42,47 @@ def write_groups(
 
 
 @contextlib.contextmanager
-def opened(path: Path, what_to_do: str) -> Iterator[pq.ParquetFile]:
-    """An open parquet file, whose pages are compared with their checksums when they are read.
+def open_file(path: Path, what_to_do: str) -> Iterator[pq.ParquetFile]:
+    """An open Parquet file, whose pages are compared with their checksums when they are read.
 
-    Raises: FileNotFoundError if there is none; DamagedError, which says what to do, if it cannot be read.
+    Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it cannot be read.
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is no text any more
-        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise DamagedError(f"{path} is damaged ({first}): {what_to_do}") from None
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is not text any more
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise DamagedError(f"{path} is damaged ({reason}): {what_to_do}") from None
 
 
 def read_groups(
     path: Path, schema: pa.Schema, what_to_do: str, numbers: Iterable[int] | None = None
 ) -> Iterator[pa.Table]:
-    """The row groups of the table at `path`, one at a time; of some numbers, or all.
+    """The row groups of a Parquet file one after the other: those with these numbers, or all.
 
     Raises: as `read`.
     """
-    with opened(path, what_to_do) as file:
+    with open_file(path, what_to_do) as file:
         _check(file, schema, path, what_to_do)
         for number in range(file.num_row_groups) if numbers is None else numbers:
             yield file.read_row_group(number, use_threads=False)
 
 
 def read(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str] | None = None) -> pa.Table:
-    """The table at `path`, or some columns of it.
+    """The table in a Parquet file, or some columns of it.
 
-    Raises: FileNotFoundError if there is none; DamagedError, which says what to do, if it does not match its
+    Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it does not match its
             checksums or the schema.
     """
-    with opened(path, what_to_do) as file:
+    with open_file(path, what_to_do) as file:
         _check(file, schema, path, what_to_do)
         return file.read(columns=columns, use_threads=False)
 
 
 def read_rows(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """The rows of a table that should be there.
+    """The rows of a Parquet file that must be there.
 
     Raises: DamagedError, which says what to do, if it is missing, or does not match its checksums or the schema.
     """
@@ -94,6 +94,6 @@ def read_rows(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str]
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: Path, what_to_do: str) -> None:
-    found = file.schema_arrow
-    if not found.equals(schema, check_metadata=False) or found.metadata != schema.metadata:
+    stored_schema = file.schema_arrow
+    if not stored_schema.equals(schema, check_metadata=False) or stored_schema.metadata != schema.metadata:
         raise DamagedError(f"{path} was written by another version: {what_to_do}")

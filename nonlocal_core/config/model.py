@@ -33,7 +33,7 @@ class ModelConfig(Section):
     stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
     """residual blocks of res2, res3, res4, res5 (ResNet-18: 2,2,2,2; -34, -50: 3,4,6,3; -101: 3,4,23,3)"""
     inflate: Literal["3x1x1", "3x3x3", "none"] = "3x1x1"
-    """kernel of inflated blocks: 3 frames in the first 1x1 or in the 3x3 convolutions (I3D), or none is (C2D)"""
+    """kernels of inflated blocks: the first 1x1 becomes 3x1x1, or each 3x3 becomes 3x3x3 (I3D); none: C2D"""
     inflated_blocks: Literal["every_second", "every"] = "every_second"
     """which residual blocks are inflated: all of res2 and every second one after it, or all"""
     norm: Literal["batch", "frozen"] = "batch"

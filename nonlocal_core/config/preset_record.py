@@ -28,7 +28,7 @@ class Published:
 
     def __str__(self) -> str:
         """The figures and their source."""
-        tables = f", Table {', '.join(self.tables)}" if self.tables else ""
+        tables = f", Table{'s' * (len(self.tables) > 1)} {', '.join(self.tables)}" if self.tables else ""
         only = " top-1" if self.top5 is None else ""
         return f"{self.figures}{only} ({self.source}{tables})"
 

@@ -98,9 +98,9 @@ class RuntimeConfig(Section):
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1
-    """devices of a machine that share each batch of a training (docs/guides/several_devices.md: what BN sees)"""
+    """devices that share each batch of a training; docs/guides/several_devices.md says when BN depends on it"""
     hosts: str = ""
-    """machines that train together, num_devices each: HOST:PORT of this one,HOST,… (empty: this one alone)"""
+    """machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: this machine alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """threads that prepare clips (0: one for each core)"""
     max_unreadable: Fraction = 0.1

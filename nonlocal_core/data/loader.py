@@ -28,11 +28,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PREFETCH_BYTES = 512 << 20
-"""most that clips which are prepared before they are taken hold together; at least one is always prepared"""
+"""most memory of the clips that are prepared ahead; at least one always is"""
 
 
 class Batch(NamedTuple):
-    """Clips of one training step."""
+    """The clips of one training step."""
 
     clip_NCTHW: NDArray[np.uint8]
     label_N: NDArray[np.int32]
@@ -45,12 +45,12 @@ def readable_rows(reader: RecordReader, split: str) -> list[int]:
 
 
 def rows_of_rank(rows: list[int], rank: int, num_ranks: int) -> list[int]:
-    """One rank's part of some rows: the parts of all ranks, one after the other, are the rows."""
+    """One rank's part of some rows; the parts of all ranks, one after the other, are the rows."""
     return rows[len(rows) * rank // num_ranks : len(rows) * (rank + 1) // num_ranks]
 
 
 def steps_per_epoch(num_videos: int, batch_size: int) -> int:
-    """Steps of one pass: whole batches; what is left over in one epoch's order is not in the next one's."""
+    """The number of whole batches in one epoch; the videos left over differ from epoch to epoch."""
     return max(1, num_videos // batch_size)
 
 
@@ -63,10 +63,10 @@ def train_batches(
     rank: int = 0,
     num_ranks: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of one epoch without its first `skip`, a pure function of (seed, epoch).
+    """The batches of one epoch after the first `skip`, a pure function of (seed, epoch).
 
-    Of `train.batch_size` clips a step, each rank gets an equal part.  The parts of all ranks, one after the other,
-    are the batch of a single process.
+    Each rank gets an equal part of the `train.batch_size` clips of a step.  The parts of all ranks, one after the
+    other, are the batch of a single process.
 
     Shape:  clips (N / num_ranks, 3, T, crop, crop) uint8, labels (N / num_ranks,) int32.
     Raises: ConfigError if the ranks cannot share a batch equally; DamagedError if a record does not match its
@@ -78,16 +78,16 @@ def train_batches(
     labels = reader.rows["label_id"].to_numpy(np.int32)
     order = sampling.epoch_order(len(rows), seed, epoch)
     order = np.resize(order, steps_per_epoch(len(rows), size) * size).reshape(-1, size)
-    wanted = [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
+    rows_of_steps = [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
     video_ids, part_of = reader.rows["video_id"].tolist(), _parts(reader)
 
     shape = (3, config.clip.clip_len, config.train.crop_size, config.train.crop_size)
     prepared: deque[NDArray[np.uint8]] = deque()
 
     def places() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for chosen in wanted:
-            prepared.append(np.empty((len(chosen), *shape), np.uint8))
-            yield from zip(chosen, prepared[-1], strict=True)
+        for step_rows in rows_of_steps:
+            prepared.append(np.empty((len(step_rows), *shape), np.uint8))
+            yield from zip(step_rows, prepared[-1], strict=True)
 
     def write_clip(place: tuple[int, NDArray[np.uint8]]) -> None:
         row, clip_CTHW = place
@@ -97,11 +97,11 @@ def train_batches(
         transforms.train_view(frames, config.train, rng, out=clip_CTHW)
 
     ahead = min(2 * size, PREFETCH_BYTES // math.prod(shape))
-    with closing(in_order(write_clip, places(), config.runtime.num_workers, ahead)) as written:
-        for chosen in wanted:
-            for _ in chosen:
+    with closing(map_in_order(write_clip, places(), config.runtime.num_workers, ahead)) as written:
+        for step_rows in rows_of_steps:
+            for _ in step_rows:
                 next(written)
-            yield Batch(prepared.popleft(), labels[chosen], chosen)
+            yield Batch(prepared.popleft(), labels[step_rows], step_rows)
 
 
 def video_views(
@@ -118,7 +118,7 @@ def video_views(
         return views_of(partial(reader.frames, row), part_of[row], video_ids[row], clip, evaluate)
 
     num_bytes = evaluate.num_clips * evaluate.num_crops * 3 * clip.clip_len * evaluate.crop_size**2
-    return in_order(views, rows, num_workers, min(4, PREFETCH_BYTES // num_bytes))
+    return map_in_order(views, rows, num_workers, min(4, PREFETCH_BYTES // num_bytes))
 
 
 def views_of(
@@ -138,7 +138,7 @@ def views_of(
     indices = first + sampling.evaluation_indices(num_frames, clip, evaluate, video_id)
     frames = frames_at(indices.ravel())
     clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
-    return np.concatenate([transforms.test_views(one, evaluate.crop_size, evaluate.num_crops) for one in clips])
+    return np.concatenate([transforms.test_views(each, evaluate.crop_size, evaluate.num_crops) for each in clips])
 
 
 def _parts(reader: RecordReader) -> list[tuple[int, int]]:
@@ -149,16 +149,16 @@ def _parts(reader: RecordReader) -> list[tuple[int, int]]:
     parts = []
     columns = (reader.rows[name].tolist() for name in ("num_frames", "start_fraction", "end_fraction"))
     for num_frames, start, end in zip(*columns, strict=True):
-        # 0.57 * 100 is a little less than 57: a fraction is not meant more exactly than a millionth of a frame.
+        # 0.57 * 100 is a little less than 57: so a millionth of a frame is allowed for rounding.
         first = min(math.floor(start * num_frames + 1e-6), max(num_frames - 1, 0))
         parts.append((first, max(1, math.ceil(end * num_frames - 1e-6) - first)))
     return parts
 
 
-def in_order(
+def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], num_workers: int, ahead: int
 ) -> Generator[Result, None, None]:
-    """The results in the order of the items, at most `ahead` of them, or one, prepared before they are taken."""
+    """The results of a function in the order of the items; `ahead` of them, or one, are computed in advance."""
     pool = ThreadPoolExecutor(num_workers or os.cpu_count() or 1, thread_name_prefix="loader")
     pending: deque[Future[Result]] = deque()
     try:

@@ -14,18 +14,18 @@ from nonlocal_core.evaluation import views
 
 
 def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.Generator:
-    """A random generator that depends on these four values alone, on every platform and in every process."""
+    """A random generator that depends on these four values alone, whatever the platform and the process."""
     text = "\0".join((str(seed), str(epoch), video_id, purpose))
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
 def train_indices(num_frames: int, clip: ClipConfig, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Source-frame indices of one random clip, as `clip.sampling` says.
+    """Source-frame indices of one random clip, chosen by `clip.sampling`.
 
     interval  a frame every `frame_interval`, from a random start
     part      consecutive frames from a random start
-    discrete  distinct frames, every choice of `clip_len` of them as likely as any other, in their order
+    discrete  distinct frames in their order; every choice of `clip_len` frames is equally likely
     average   one frame in each of `clip_len` equal parts of the video, at the same random place of every part
 
     Every frame of the video can be drawn.  Where the clip passes the end of the video, or the video has fewer
@@ -52,8 +52,8 @@ def test_indices(
 
     spread  The first starts with the video and the last ends with it; one clip alone lies in the middle.  In a
             video shorter than the span, all start at 0 and end as `clip.short_videos` says.
-    paper   Clip k of n starts at k/n of the video and goes on from its first frame where it ends, be
-            `clip.short_videos` what it may.
+    paper   Clip k of n starts at k/n of the video and starts again where the video ends, whatever
+            `clip.short_videos` says.
 
     `discrete` and `average` clips cover the whole video: their test clips are the same, evenly spaced frames, and
     what is spread is the place in each of the equal parts.  None is random.
@@ -120,7 +120,7 @@ def _last_train_start(num_frames: int, clip: ClipConfig) -> int:
 
 
 def _clip(start: int, num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
-    """The frames of a clip, as if the video went on for ever; `start` is what is drawn or spread."""
+    """The frames of a clip, as if the video never ended; `start` is the value that is drawn or spread."""
     steps = np.arange(clip.clip_len, dtype=np.int64)
     if not _covers_all(clip):
         return start + steps * step(clip)
@@ -132,7 +132,7 @@ def _clip(start: int, num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
 
 
 def _ended(indices: NDArray[np.int64], num_frames: int, clip: ClipConfig) -> NDArray[np.int64]:
-    """The frames of a clip in a video that ends."""
+    """The frames of a clip in a video that ends: the last one repeats, or it starts again."""
     return indices % num_frames if clip.short_videos == "loop" else np.minimum(indices, num_frames - 1)
 
 

@@ -1,4 +1,4 @@
-"""Resizing, cropping, mirroring and colours.  A clip is transformed as one, and stays uint8 all the way."""
+"""Resizing, cropping, mirroring and colours: all frames of a clip are changed alike, and stay uint8."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nonlocal_core.errors import InputError
 
 Frames = NDArray[np.uint8]
 Clip = Frames | list[Frames]
-"""frames of one size: joined, or each an array of its own"""
+"""frames of one size: one array, or a list of arrays"""
 
-# Names mean what they say.  In the seed, "bilinear" is cv2.INTER_AREA.
+# In the seed, "bilinear" is cv2.INTER_AREA; here it is bilinear.
 INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
@@ -38,7 +38,7 @@ class Box(NamedTuple):
 
 
 def resize_short_side(frame_HWC: Frames, short_side: int, interpolation: str = "auto") -> Frames:
-    """The frame with its shorter side at `short_side` pixels and its proportions kept; itself if it is so already.
+    """The frame, resized in proportion so that its shorter side has `short_side` pixels; itself if it has.
 
     `interpolation` is a name of `INTERPOLATIONS`, or auto: area where the frame shrinks, bicubic where it grows.
 
@@ -59,16 +59,16 @@ def train_view(
     rng: np.random.Generator,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """One random crop of the clip, mirrored or not, its colours changed or not, as a whole.
+    """One random crop of the clip, perhaps mirrored and with changed colours, alike in all frames.
 
-    With scales, the frame is scaled so that its short side has a random number of pixels, all from `scale_min` to
-    `scale_max` times its own as likely; then `crop_size` pixels square are cut out.  The cut is made first, in
-    whole pixels of the frame as it is, and what is cut out is scaled: a third of the work.
+    With scales, the frame is scaled so that its short side has a random number of pixels, each from `scale_min`
+    to `scale_max` times its own equally likely; then a square of `crop_size` pixels is cut out.  In fact the
+    square is cut first, in whole pixels of the unscaled frame, and then scaled: that is a third of the work.
 
     The draws, in this order: the scale if there are scales, or the shape of a multi-scale crop; where it lies;
     mirrored or not; brightness, contrast and saturation if colours change.
 
-    Frames are taken one after the other, and `out` is where the view is written, if it is given.
+    Frames are taken one after the other; the view is written into `out`, if there is one.
 
     Shape:  (T, H, W, 3) to (3, T, crop_size, crop_size), contiguous.
     Raises: InputError if a frame is smaller than the crop.
@@ -122,11 +122,11 @@ def _require_room(frames_THWC: Clip, crop_size: int) -> tuple[int, int]:
 
 
 def _random_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generator) -> Box:
-    """A box that is `crop_size` square in the scaled frame, anywhere."""
+    """A random box that is a square of `crop_size` pixels in the scaled frame."""
     side, short_side = settings.crop_size, min(frames_THWC[0].shape[:2])
     if (settings.scale_min, settings.scale_max) != (1.0, 1.0):
         least, greatest = (round(short_side * scale) for scale in (settings.scale_min, settings.scale_max))
-        # Halves up, in whole numbers.
+        # Rounded half up, in whole numbers.
         scaled = int(rng.integers(least, greatest + 1))
         side = (2 * side * short_side + scaled) // (2 * scaled)
     height, width = _require_room(frames_THWC, side)
@@ -137,8 +137,8 @@ def _random_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generat
 def _multi_scale_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generator) -> Box:
     """A box at a corner or in the centre, each side one of `MULTI_SCALES` of the frame's short side.
 
-    The two sides are the same or neighbours in that list, and a side within 2 pixels of `crop_size` is that.
-    Each of the 10 shapes is as likely as any other, and each of the 5 places.
+    The sides are the same or neighbours in that list; a side within 2 pixels of `crop_size` becomes `crop_size`.
+    The 10 shapes are equally likely, and so are the 5 places.
     """
     height, width = _require_room(frames_THWC, settings.crop_size)
     sides = [int(min(height, width) * scale) for scale in MULTI_SCALES]
@@ -152,7 +152,7 @@ def _multi_scale_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Ge
 
 
 def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Iterable[Frames], box: Box, *, mirrored: bool) -> None:
-    """Write a box of every frame into `view_CTHW`, channels first, resized if it has another size.
+    """Cut a box out of every frame, resize it if needed, and write it into `view_CTHW`, channels first.
 
     One plane at a time through cv2 takes a fifth of the time of numpy's transposed copy.
     """
@@ -175,9 +175,9 @@ def _method(interpolation: str, *, shrinks: bool) -> int:
 
 
 def _change_colours(view_CTHW: NDArray[np.uint8], brightness: float, contrast: float, saturation: float) -> None:
-    """Multiply the clip, then its distance from its mean grey, then every pixel's distance from its own grey.
+    """Multiply the clip, then its difference from its mean grey, then every pixel's difference from its own grey.
 
-    Each step ends in whole numbers from 0 to 255.  One mean is taken over the whole clip: it does not flicker.
+    Each step rounds to 0…255.  The mean is that of the whole clip, so that the clip does not flicker.
     """
     planes = view_CTHW.reshape(3, -1, view_CTHW.shape[3])
     levels = np.arange(256, dtype=np.float64)

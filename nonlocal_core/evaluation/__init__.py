@@ -1,1 +1,1 @@
-"""Views, metrics and the report."""
+"""Numbers from logits: scores of videos, metrics, intervals, comparisons of networks, ablations."""

@@ -24,18 +24,18 @@ BASELINE = "c2d_r50_32x2_caffe2"
 
 
 class Variant(Frozen):
-    """A row that is to be made: a preset, and what it alone has of the settings with several values."""
+    """A network to train for a row of the table: a preset, with one choice of the settings with several values."""
 
     name: str
     settings: str
-    """those that all rows have"""
+    """the settings that all rows share"""
     published: str
     """the paper's top-1 / top-5 (per cent); empty if it is not the paper's network"""
     config: Config
 
 
 class Scored(Frozen):
-    """A row that was made."""
+    """A trained and evaluated variant."""
 
     variant: Variant
     checkpoint: Checkpoint
@@ -43,7 +43,7 @@ class Scored(Frozen):
 
 
 class Ablation(Reference):
-    """A table of variants, for people and for programs."""
+    """A finished table of variants: a page for people, and rows for programs."""
 
     stage: ClassVar[str] = "ablations"
     PAGE: ClassVar[str] = "table.md"
@@ -58,20 +58,20 @@ def variants(names: Sequence[str], overrides: Mapping[str, Any]) -> list[Variant
     presets = dict.fromkeys(
         preset for name in names for preset in (presets_of(name) if name[:1].isdigit() else [name])
     )
-    found = [row for preset in presets for row in _of_preset(preset, overrides)]
-    if len(found) < 2:
+    rows = [row for preset in presets for row in _of_preset(preset, overrides)]
+    if len(rows) < 2:
         raise ConfigError(
             f"nothing to compare: name a table ({', '.join(TABLES)}), two presets, or one preset and several"
             " values such as 'model.pairwise=gaussian|dot_product'"
         )
-    for one, other in itertools.combinations(found, 2):
-        if one.config == other.config:
-            raise ConfigError(f"{one.name} and {other.name} are the same with these settings: leave one out")
-        if _shared(one.config) != _shared(other.config):
+    for first, second in itertools.combinations(rows, 2):
+        if first.config == second.config:
+            raise ConfigError(f"{first.name} and {second.name} are the same with these settings: leave one out")
+        if _shared(first.config) != _shared(second.config):
             raise ConfigError(
-                f"{one.name} and {other.name} differ in index.…, cache.… or evaluate.split: give one"
+                f"{first.name} and {second.name} differ in index.…, cache.… or evaluate.split: give one"
             )
-    return found
+    return rows
 
 
 def presets_of(table: str) -> list[str]:
@@ -87,17 +87,19 @@ def presets_of(table: str) -> list[str]:
 
 
 def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
-    several = {key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text}
-    settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in several)
-    found = []
-    for chosen in itertools.product(*several.values()):
-        own = dict(zip(several, chosen, strict=True))
-        name = " ".join([preset, *(f"{key}={value}" for key, value in own.items())])
-        config = resolve(preset, {**overrides, **own})
+    alternatives = {
+        key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text
+    }
+    settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in alternatives)
+    variants = []
+    for values in itertools.product(*alternatives.values()):
+        choice = dict(zip(alternatives, values, strict=True))
+        name = " ".join([preset, *(f"{key}={value}" for key, value in choice.items())])
+        config = resolve(preset, {**overrides, **choice})
         row = PRESETS[preset].of_paper
-        published = row.figures if row and not own else ""
-        found.append(Variant(name=name, settings=settings, published=published, config=config))
-    return found
+        published = row.figures if row and not choice else ""
+        variants.append(Variant(name=name, settings=settings, published=published, config=config))
+    return variants
 
 
 def _shared(config: Config) -> tuple[object, ...]:

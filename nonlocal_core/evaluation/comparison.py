@@ -19,7 +19,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("rank", pa.int32()),
 ]
 RANKS = pa.schema(_COLUMNS, metadata={"nonlocal_core.ranks": "1"})
-"""a row a video: how many classes came before the right one"""
+"""one row a video; rank: how many classes have a better score than the right one"""
 
 
 class Paired(NamedTuple):
@@ -39,12 +39,12 @@ class Paired(NamedTuple):
 
     @property
     def first_top1(self) -> float:
-        """Share of them on which the first network is right."""
+        """Share of the videos on which the first network is right."""
         return (self.both + self.first_only) / self.num_videos
 
     @property
     def second_top1(self) -> float:
-        """Share of them on which the second network is right."""
+        """Share of the videos on which the second network is right."""
         return (self.both + self.second_only) / self.num_videos
 
 
@@ -55,20 +55,20 @@ def ranks_of(scores: Path) -> pa.Table:
     """
     rows = score_table.read(scores)
     scores_NK, label_N = np.stack(rows["scores"].to_list()), rows["label_id"].to_numpy(np.int64)
-    return tables.from_frame(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
+    return tables.to_arrow(rows.assign(rank=metrics.rank(scores_NK, label_N)), RANKS)
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
-    """Two networks compared on the videos that both scored, given a row a video with `video_id` and `rank`."""
+    """Two networks compared on the videos that both scored; each table has rows of `video_id` and `rank`."""
     both = first.merge(second, on="video_id", suffixes=("_first", "_second"), validate="one_to_one")
     return mcnemar(both["rank_first"].to_numpy() == 0, both["rank_second"].to_numpy() == 0)
 
 
 def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> Paired:
-    """The counts of who is right where, and how likely a split at least as uneven is if neither is better.
+    """How often each network is right, and how likely a difference at least as large is if neither is better.
 
-    Only the videos count on which one of the two is right: under the null hypothesis, which one it is falls like
-    a fair coin.
+    Only the videos count on which one of the two is right: under the null hypothesis, a fair coin
+    decides which one it is.
 
     Source: McNemar 1947, with the binomial distribution itself in place of its chi-square approximation.
     """

@@ -20,13 +20,13 @@ Ids = NDArray[np.int64]
 
 
 def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> Figures:
-    """The figures of some videos, each of whose rows has label id and scores.
+    """The figures of some videos; each row of `scored` has a label id and scores.
 
-    `labels`       all of them, in the order of their ids
-    `top`          one entry a k: the share, its Wilson interval, its bootstrap interval
-    `calibration`  `metrics.Bin`s; `ece` is their error
-    `by_label`     labels that have videos: their number, top-k, the Wilson interval of the first
-    `confusion`    label id, taken for, videos; without zeros
+    `labels`       all labels, in the order of their ids
+    `top`          for each k: the share, its Wilson interval, its bootstrap interval
+    `calibration`  a list of `metrics.Bin`; `ece` is the expected calibration error
+    `by_label`     for each label that has videos: their number, top-k, the Wilson interval of the first k
+    `confusion`    rows of label id, id that it was taken for, number of videos; without zeros
     `confused`     the most frequent mistakes, by name
     """
     scores_NK = np.stack(scored["scores"].to_list())
@@ -46,7 +46,7 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
         "loss": float(loss_N.mean()),
         "loss_bootstrap": intervals.bootstrap(lambda drawn: float(loss_N[drawn].mean()), num),
         "ece": metrics.calibration_error(bins),
-        "calibration": [one._asdict() for one in bins],
+        "calibration": [entry._asdict() for entry in bins],
         "by_label": _by_label(rank_N, label_N, labels, ks),
         "confusion": [
             [int(right), int(taken), int(counts_KK[right, taken])]
@@ -57,7 +57,7 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
 
 
 def worst(scored: pd.DataFrame, labels: list[str], paths: dict[str, str]) -> list[dict[str, Any]]:
-    """The videos with the greatest loss among those that were taken for something else, with their paths."""
+    """The wrongly classified videos with the greatest loss, with their paths."""
     scores_NK = np.stack(scored["scores"].to_list())
     label_N = scored["label_id"].to_numpy(np.int64)
     loss_N, is_wrong_N = metrics.losses(scores_NK, label_N), metrics.rank(scores_NK, label_N) > 0
@@ -83,7 +83,7 @@ def left_out(split: pd.DataFrame) -> dict[str, int]:
 
 
 def coverage(num_scored: int, split: pd.DataFrame) -> str:
-    """What figures are of: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable."""
+    """The videos behind the figures: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable."""
     reasons = left_out(split)
     listed = ", ".join(f"{count} {status}" for status, count in reasons.items())
     scored = f"{num_scored} of {len(split)} videos scored, {sum(reasons.values())} quarantined"

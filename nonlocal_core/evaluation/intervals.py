@@ -1,4 +1,4 @@
-"""How far a figure of so many videos may be off: intervals with 95 % confidence."""
+"""Confidence intervals (95 %) of figures of a number of videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESAMPLES = 1000
 
 
 def wilson(num_right: int, num: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Lower and upper end for a share of `num` videos.
+    """Lower and upper end of the interval of a share of `num` videos.
 
     Source: Wilson 1927, the score interval without correction for continuity.
     """
@@ -25,13 +25,13 @@ def wilson(num_right: int, num: int, confidence: float = CONFIDENCE) -> tuple[fl
 def bootstrap(
     figure: Callable[[NDArray[np.int64]], float], num: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Lower and upper end of a figure over videos drawn again, with replacement; always the same draws.
+    """Lower and upper end of a figure over videos resampled with replacement; the draws are always the same.
 
-    `figure` gives the figure of some of the videos, whose numbers may repeat.
+    `figure` computes the figure of the videos with some row numbers, which may repeat.
 
     Source: Efron 1979, percentiles of 1000 resamples.
     """
     rng = np.random.default_rng(0)
-    found = [figure(rng.integers(num, size=num)) for _ in range(RESAMPLES)]
-    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    values = [figure(rng.integers(num, size=num)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
-"""of confidence"""
+"""number of bins of confidence"""
 
 
 class Bin(NamedTuple):
-    """The videos whose best score lies above `above` and not above the next bin's."""
+    """The videos whose best score is greater than `above`, up to and including that of the next bin."""
 
     above: float
     num: int
@@ -22,10 +22,9 @@ class Bin(NamedTuple):
 
 
 def rank(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many classes come before the right one, 0 if it is first.
+    """The rank of each video's right class: how many classes come before it, 0 if it is first.
 
-    Classes with the same score as the right one come before it: a network that says the same of every class is
-    right nowhere.
+    Classes with the same score come before the right one: a network that scores all classes alike is never right.
 
     Shape:  (N,)
     Raises: ValueError if a score is not finite.
@@ -68,20 +67,20 @@ def mean_class_accuracy(is_right_N: NDArray[np.bool_], label_N: NDArray[np.int64
 
 
 def calibration(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> list[Bin]:
-    """How often the network is right beside how sure it is, for each bin of confidence that has videos.
+    """The accuracy of the network beside its confidence, for each bin that has videos.
 
     Source: Guo et al. 2017, section 2.
     """
-    sure_N, is_right_N = scores_NK.max(axis=1), rank(scores_NK, label_N) == 0
-    bin_N = np.clip(np.ceil(sure_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    confidence_N, is_right_N = scores_NK.max(axis=1), rank(scores_NK, label_N) == 0
+    bin_N = np.clip(np.ceil(confidence_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
     return [
-        Bin(number / BINS, int(own.sum()), float(sure_N[own].mean()), float(is_right_N[own].mean()))
+        Bin(number / BINS, int(in_bin.sum()), float(confidence_N[in_bin].mean()), float(is_right_N[in_bin].mean()))
         for number in range(BINS)
-        if (own := bin_N == number).any()
+        if (in_bin := bin_N == number).any()
     ]
 
 
 def calibration_error(bins: list[Bin]) -> float:
-    """The expected calibration error: the mean distance of accuracy and confidence over all videos."""
-    num = sum(one.num for one in bins)
-    return sum(one.num * abs(one.accuracy - one.confidence) for one in bins) / num
+    """The expected calibration error: the mean difference of accuracy and confidence over all videos."""
+    num = sum(entry.num for entry in bins)
+    return sum(entry.num * abs(entry.accuracy - entry.confidence) for entry in bins) / num

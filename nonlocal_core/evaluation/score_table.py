@@ -23,8 +23,8 @@ SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.scores": "1"})
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
-    """Put the scores at `path`, whole or not at all."""
-    tables.write(tables.from_frame(rows, SCHEMA), path)
+    """Write the scores, whole or not at all."""
+    tables.write(tables.to_arrow(rows, SCHEMA), path)
 
 
 def read(path: Path) -> pd.DataFrame:

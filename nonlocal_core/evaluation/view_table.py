@@ -1,4 +1,4 @@
-"""The logits of every view in a file, from which any part of the views is scored again without the network.
+"""The table of the logits of every view, from which all or fewer views are scored again without the network.
 
 video_id, label, label_id    as in the cache's table
 clip, crop                   which view of the video, from 0; of three crops, 1 is the one in the centre
@@ -73,15 +73,15 @@ def _videos_of(rows: pa.Table) -> Iterator[tuple[str, str, int, NDArray[np.float
     first = np.flatnonzero((clips == 0) & (crops == 0))
     for start, end in zip(first, [*first[1:], len(rows)], strict=True):
         shape = (int(clips[end - 1]) + 1, int(crops[end - 1]) + 1, -1)
-        named = (rows[name][int(start)].as_py() for name in ("video_id", "label", "label_id"))
-        video_id, label, label_id = named
+        identity = (rows[name][int(start)].as_py() for name in ("video_id", "label", "label_id"))
+        video_id, label, label_id = identity
         yield video_id, label, label_id, logits_VK[start:end].reshape(shape)
 
 
 def score(path: Path, num_clips: int | None = None, num_crops: int | None = None) -> pd.DataFrame:
-    """One row a video with the mean of its views' scores; of all views, or of fewer.
+    """One row a video with the mean of its views' scores, of all views or of fewer.
 
-    Fewer clips are taken evenly spread from first to last, one from the middle; one crop is the one in the centre.
+    Fewer clips are evenly spread from first to last, a single one is the middle one; a single crop is the centre.
 
     Raises: InputError if there are fewer clips or crops than that.
     """
@@ -95,7 +95,7 @@ def score(path: Path, num_clips: int | None = None, num_crops: int | None = None
 
 
 def choose(num: int, wanted: int | None, what: str) -> list[int]:
-    """Which of `num` clips or crops a smaller protocol takes: evenly spread, one from the middle."""
+    """The indices of `wanted` of `num` clips or crops: evenly spread; a single one is the middle one."""
     if wanted is None or wanted == num:
         return list(range(num))
     if not 1 <= wanted <= num:

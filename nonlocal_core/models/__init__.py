@@ -1,1 +1,1 @@
-"""The network of the paper and the weights of the field."""
+"""The network of the paper: its parts, checkpoints, inference, devices and cost; published weights."""

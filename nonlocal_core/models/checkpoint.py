@@ -1,11 +1,11 @@
-"""Checkpoints that describe themselves: weights, optimizer, settings, labels and step in one file.
+"""Checkpoint files: weights, the optimizer's state, and a description of settings, labels and step.
 
 The file is safetensors: it holds no code, and other frameworks read it.  Tensors of the optimizer begin with
 `optimizer/`, those of the average of the weights with `average/`; the description is JSON in the header.
 
     step-00000100.safetensors   everything that a killed training needs to go on
-    best-00000100.safetensors   what a validation evaluated, when it was the best so far
-    weights.safetensors         what a finished training hands on
+    best-00000100.safetensors   the weights of the best validation so far
+    weights.safetensors         the final weights of a training
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Tensors = dict[str, NDArray[np.generic]]
 
 
 class Validation(Frozen):
-    """What the network knew of the val split after a step."""
+    """Top-1 and loss on the val split after a step."""
 
     step: int
     top1: float
@@ -46,7 +46,7 @@ class Validation(Frozen):
 
 
 class Description(Frozen):
-    """What a checkpoint says of itself."""
+    """The description in a checkpoint: settings, labels, step, validations and digests."""
 
     step: int
     labels: tuple[str, ...]
@@ -57,18 +57,18 @@ class Description(Frozen):
     cache_digest: str
     manifest_digest: str
     validations: tuple[Validation, ...] = ()
-    """so far"""
+    """all up to this step"""
     imported_from: str = ""
     """profile and digest of a published file, if the weights are from one"""
     weights_digest: str = ""
     content_digest: str = ""
-    """of everything else in the file, to tell damage"""
+    """digest of everything else in the file, to detect damage"""
 
 
 def save_weights(
     path: Path, weights: Tensors, description: Description, others: Tensors | None = None
 ) -> Description:
-    """Write weights, and what a training needs beside them; gives the description with its digests."""
+    """Write weights and `others`, a training's further tensors; gives the description with its digests."""
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
     arrays = {**weights, **(others or {})}
     described = described.model_copy(update={"content_digest": _content_digest(described, arrays)})
@@ -102,10 +102,10 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
     return description, {**weights, **part(arrays, AVERAGE)}
 
 
-def read_given(path: Path, setting: str) -> tuple[Description, Tensors]:
-    """The same of a file that a person named with a setting.
+def read_user_file(path: Path, setting: str) -> tuple[Description, Tensors]:
+    """The description and weights, as `read_weights`, of a file that a person named with a setting.
 
-    Raises: InputError if it is no whole checkpoint of ours.
+    Raises: InputError if it is not a whole checkpoint of this project.
     """
     try:
         return read_weights(path)
@@ -160,8 +160,8 @@ def tensors_digest(tensors: Tensors) -> str:
 
 
 def _content_digest(description: Description, tensors: Tensors) -> str:
-    said = description.model_copy(update={"content_digest": ""}).model_dump_json()
-    return digest_of(said, tensors_digest(tensors))
+    description_json = description.model_copy(update={"content_digest": ""}).model_dump_json()
+    return digest_of(description_json, tensors_digest(tensors))
 
 
 def part(tensors: Tensors, prefix: str) -> Tensors:

@@ -1,11 +1,11 @@
 """3-D convolutions as matrix products, the form that is fast on CPUs.
 
-MindSpore hands oneDNN its tensors in plain layout.  Of what oneDNN has for AVX-512, only convolutions of one
-position take that, as matrix products; larger kernels fall to its reference code, some 100 times slower.  So they
-are brought to that form here.  docs/evidence/speed.md has the figures.
+MindSpore hands oneDNN its tensors in plain layout.  With AVX-512, oneDNN's fast code takes this layout only for
+kernels of one position, as matrix products; larger kernels run in its reference code, some 100 times slower.  So
+larger kernels are turned into matrix products here.  docs/evidence/speed.md has the figures.
 
-Shapes: N batch, C channels, T frames, H W pixels, D channels that come out, F frames of the kernel, K channels
-times positions of the kernel, P places.
+Shapes: N batch, C channels, T frames, H W pixels, D output channels, F frames of the kernel, K channels times
+positions of the kernel, P places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 Shape = tuple[int, ...]
 
-MAX_COLUMNS = 2**24  # numbers that are unfolded at a time (64 MB)
+MAX_COLUMNS = 2**24  # most numbers that are unfolded at a time (64 MB)
 
 
 class Convolution(nn.Cell):
@@ -32,8 +32,8 @@ class Convolution(nn.Cell):
         super().__init__()
         self.out_channels, self.kernel_size, self.stride = out_channels, kernel, stride
         self.padding = tuple(k // 2 for k in kernel)
-        drawn = HeNormal(mode="fan_out", nonlinearity="relu")
-        self.weight = ms.Parameter(initializer(drawn, (out_channels, in_channels, *kernel)), name="weight")
+        initial = HeNormal(mode="fan_out", nonlinearity="relu")
+        self.weight = ms.Parameter(initializer(initial, (out_channels, in_channels, *kernel)), name="weight")
         pad = tuple(p for p in self.padding for _ in range(2))
         self.operator = ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
         if ms.get_context("device_target") != "CPU" or (kernel, stride) == ((1, 1, 1), (1, 1, 1)):
@@ -54,9 +54,9 @@ class Convolution(nn.Cell):
 
 
 def use_operators(net: nn.Cell) -> None:
-    """Nothing; from now on a network computes its convolutions by MindSpore's operator.
+    """Make a network compute its convolutions with MindSpore's own operator.
 
-    That is what a graph for other machines needs.
+    A graph for other machines needs this.
     """
     for _, cell in net.cells_and_names():
         if isinstance(cell, Convolution):
@@ -65,16 +65,16 @@ def use_operators(net: nn.Cell) -> None:
 
 
 class TemporalProduct(nn.Cell):
-    """A kernel of one pixel and some frames: one product for all its frames, which are then shifted and added.
+    """A kernel of one pixel and several frames: one product for all frames, whose results are shifted and added.
 
-    It is the products that are shifted, not the input: here they have fewer channels.
+    The results are shifted, not the input, because here they have fewer channels.
     """
 
     def __init__(self, out_channels: int, kernel_t: int) -> None:
         super().__init__()
         self.product = ops.Conv3D(kernel_t * out_channels, 1)
-        # A product with 1 transposes the weights: Transpose would keep a table of 8 bytes a number.
-        self.one = ms.Tensor(np.eye(kernel_t, dtype=np.float32))
+        # A product with the identity transposes the weights: Transpose would keep a table of 8 bytes a number.
+        self.identity = ms.Tensor(np.eye(kernel_t, dtype=np.float32))
         self.transpose = ops.MatMul(transpose_b=True)
         self.shifted_sum = ShiftedSum(kernel_t)
 
@@ -86,13 +86,13 @@ class TemporalProduct(nn.Cell):
         D, C, F = weight_DCF11.shape[:3]
         weight_PF = ops.reshape(
             ops.depend(weight_DCF11, x_NCTHW), (D * C, F)
-        )  # not before its time: see FrameProduct
-        stacked = ops.reshape(self.transpose(self.one, weight_PF), (F * D, C, 1, 1, 1))
+        )  # computed late, to save memory: see FrameProduct
+        stacked = ops.reshape(self.transpose(self.identity, weight_PF), (F * D, C, 1, 1, 1))
         return self.shifted_sum(self.product(x_NCTHW, stacked))
 
 
 class ShiftedSum(nn.Cell):
-    """The sum of F maps, the first of which moves half of F frames on, and the last as many back."""
+    """The sum of F maps shifted in time: the first by F // 2 frames forward, …, the last by F // 2 frames back."""
 
     def __init__(self, num_maps: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class ShiftedSum(nn.Cell):
         return total
 
     def bprop(self, maps_NCTHW: ms.Tensor, total_NCTHW: ms.Tensor, grad_NCTHW: ms.Tensor) -> tuple[ms.Tensor]:
-        """The gradient, moved the other way for each map."""
+        """The gradient of each map: that of the sum, shifted the other way."""
         N, C, T, H, W = grad_NCTHW.shape
         grad_NCTHW = ops.cast(grad_NCTHW, maps_NCTHW.dtype)
         zeros = self.zeros((N, C, self.num_maps // 2, H, W), grad_NCTHW.dtype)
@@ -157,8 +157,8 @@ class FrameProduct(nn.Cell):
     """A 2-D convolution of every frame: its windows are unfolded to columns, some frames at a time.
 
     The frames are stacked to one high picture, with rows of zeros below each.  Only the input is kept for the
-    gradient; the columns, which are some times as large, are made again.  MindSpore would make everything as early
-    as it can and keep it: `ops.depend` says what has to wait.
+    gradient; the columns, which are several times as large, are computed again.  MindSpore computes everything as
+    early as possible and keeps it: `ops.depend` makes a computation wait.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: Pair, stride: Pair) -> None:
@@ -206,9 +206,7 @@ class FrameProduct(nn.Cell):
         """The gradients of the input and of the weights."""
         starts, frames, zero_rows, rows, high, wide, size = _plan(x_NCTHW.shape, self.kernel, self.stride)
         N, C, T, H, W = x_NCTHW.shape
-        dy_NDTHW = ops.cast(
-            dy_NDTHW, x_NCTHW.dtype
-        )  # with half precision, primitives of a gradient stay as they are
+        dy_NDTHW = ops.cast(dy_NDTHW, x_NCTHW.dtype)  # with half precision, MindSpore casts nothing in a gradient
         dweight = self.weight_gradient(x_NCTHW, dy_NDTHW, self.weight_shape)
         weight_DK111 = ops.reshape(ops.depend(weight, dy_NDTHW), (self.D, self.K, 1, 1, 1))
         if zero_rows > 0:
@@ -244,7 +242,7 @@ class FrameProduct(nn.Cell):
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _taps(frames: int, kernel_t: int, stride_t: int) -> ms.Tensor:
-    """The frames, zeros before and after them counted, that meet each frame of the kernel in turn."""
+    """The indices of the padded frames that each frame of the kernel is multiplied with, in turn."""
     return ms.Tensor([tap + t for tap in range(kernel_t) for t in range(0, frames, stride_t)], ms.int32)
 
 
@@ -252,14 +250,14 @@ def _taps(frames: int, kernel_t: int, stride_t: int) -> ms.Tensor:
 def _plan(shape: Shape, kernel: Pair, stride: Pair) -> tuple[tuple[int, ...], int, int, int, int, int, ms.Tensor]:
     """How the frames of a shape are unfolded.
 
-    The first frame of each part and its number of frames; the rows of zeros below each frame, as many as keep its
-    windows in it and the windows of all frames alike; the rows that come out of a frame, those with the ones of no
-    use below them, and columns; the size of a part's picture.
+    The first frame of each part and its number of frames; the rows of zeros below each frame, which keep windows
+    from crossing frames and make those of all frames alike; the output rows of a frame, the same with the useless
+    rows that the zeros add, and the output columns; the size of a part's picture.
     """
     N, C, T, H, W = shape
     zero_rows = kernel[0] // 2 + -(H + kernel[0] // 2) % stride[0]
     rows, high, wide = (H - 1) // stride[0] + 1, (H + zero_rows) // stride[0], (W - 1) // stride[1] + 1
-    most = MAX_COLUMNS // (N * C * kernel[0] * kernel[1] * high * wide)
-    frames = max(n for n in range(1, T + 1) if T % n == 0 and n <= max(1, most))
+    most_frames = MAX_COLUMNS // (N * C * kernel[0] * kernel[1] * high * wide)
+    frames = max(n for n in range(1, T + 1) if T % n == 0 and n <= max(1, most_frames))
     size = ms.Tensor([frames * (H + zero_rows), W], ms.int32)
     return tuple(range(0, T, frames)), frames, zero_rows, rows, high, wide, size

@@ -19,18 +19,18 @@ PARTS = ("stem", "pool1", "res2", "pool2", "res3", "res4", "res5")
 
 
 class Cost(NamedTuple):
-    """What one cell makes of its input."""
+    """The output shape of a cell and what computing it costs."""
 
     shape: Shape
-    """of the output, without the batch"""
+    """shape of the output, without the batch"""
     plain: int = 0
-    """multiply-adds of the paper's formulas"""
+    """multiply-adds as the paper's formulas are written"""
     used: int = 0
-    """multiply-adds in the order that the non-local blocks choose"""
+    """multiply-adds as the non-local blocks compute them"""
 
 
 class Part(NamedTuple):
-    """A row of the table."""
+    """A part of the network, a row of the table of costs."""
 
     name: str
     shape: Shape
@@ -40,22 +40,22 @@ class Part(NamedTuple):
 
 
 def parts(config: Config, num_classes: int) -> list[Part]:
-    """The parts of the network in order, with what one test view costs in each; the last one is the head.
+    """The parts of the network in order, with the cost of one test view in each; the last one is the head.
 
     Raises: ConfigError if the settings do not go together.
     """
     with no_init_parameters():
         net = I3D(config.model, num_classes)
     shape: Shape = (3, config.clip.clip_len, config.evaluate.crop_size, config.evaluate.crop_size)
-    found = []
+    rows = []
     for name in PARTS:
         cell = getattr(net, name)
-        cost = walk(cell, shape)
-        found.append(Part(name, cost.shape, parameters(cell), cost.plain, cost.used))
+        cost = cost_of(cell, shape)
+        rows.append(Part(name, cost.shape, parameters(cell), cost.plain, cost.used))
         shape = cost.shape
     places = math.prod(_sizes(shape[1:], net.window, (0, 0, 0))) if net.fully_conv else 1
     cost = places * net.head.fc.weight.size
-    return [*found, Part("head", (num_classes,), parameters(net.head), cost, cost)]
+    return [*rows, Part("head", (num_classes,), parameters(net.head), cost, cost)]
 
 
 def parameters(cell: nn.Cell) -> int:
@@ -64,21 +64,21 @@ def parameters(cell: nn.Cell) -> int:
 
 
 @singledispatch
-def walk(cell: nn.Cell, shape: Shape) -> Cost:
-    """What a cell makes of an input of this shape.
+def cost_of(cell: nn.Cell, shape: Shape) -> Cost:
+    """The output shape and the cost of a cell for an input of this shape.
 
     Shape: (C, T, H, W) to (C, T, H, W)
     """
-    raise TypeError(f"nobody knows what a {type(cell).__name__} costs")
+    raise TypeError(f"no function computes the cost of a {type(cell).__name__}")
 
 
-@walk.register
+@cost_of.register
 def _(cell: nn.Identity, shape: Shape) -> Cost:
     return Cost(shape)
 
 
 def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gathered: int) -> tuple[int, int]:
-    """Multiply-adds of f and of its products with g: as the paper writes them, and as they are done.
+    """Multiply-adds of f and of its products with g: as the paper writes them, and as they are computed.
 
     Theta and phi have `compared` channels, g has `gathered`.
     """
@@ -93,7 +93,7 @@ def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gat
 
 
 def _sizes(sizes: Shape, cell: nn.Cell, padding: Shape) -> Shape:
-    """What a kernel leaves of a map."""
+    """The size of a map after a kernel."""
     stride = cell.stride if isinstance(cell.stride, tuple) else (cell.stride,) * 3
     return tuple(
         (size + 2 * pad - kernel) // step + 1
@@ -102,15 +102,15 @@ def _sizes(sizes: Shape, cell: nn.Cell, padding: Shape) -> Shape:
 
 
 def _chain(shape: Shape, *cells: nn.Cell) -> Cost:
-    """Cells one after the other."""
+    """The cost of cells one after the other."""
     cost = Cost(shape)
     for cell in cells:
-        step = walk(cell, cost.shape)
+        step = cost_of(cell, cost.shape)
         cost = Cost(step.shape, cost.plain + step.plain, cost.used + step.used)
     return cost
 
 
 def _sum(first: Cost, *others: Cost) -> Cost:
-    """The first one's shape, and the cost of all."""
+    """The sum of several costs, with the shape of the first."""
     costs = (first, *others)
     return Cost(first.shape, sum(cost.plain for cost in costs), sum(cost.used for cost in costs))

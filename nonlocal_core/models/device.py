@@ -12,33 +12,33 @@ from nonlocal_core.process import device_locks
 
 
 def find(runtime: RuntimeConfig) -> str:
-    """The device asked for, or the best one found: CPU, GPU or Ascend.
+    """The name of the device to use: the one in the settings, or the best that there is (CPU, GPU or Ascend).
 
-    Raises: ConfigError if the one asked for is not there.
+    Raises: ConfigError if the device in the settings is not there.
     """
-    found = [name for name in ("GPU", "Ascend") if ms.hal.is_available(name)]
-    wanted = runtime.device if runtime.device != "auto" else (found or ["CPU"])[0]
-    if wanted not in (*found, "CPU"):
+    available = [name for name in ("GPU", "Ascend") if ms.hal.is_available(name)]
+    name = runtime.device if runtime.device != "auto" else (available or ["CPU"])[0]
+    if name not in (*available, "CPU"):
         raise ConfigError(
-            f"runtime.device={wanted}, but MindSpore finds {' and '.join([*found, 'CPU'])} only: "
+            f"runtime.device={name}, but MindSpore finds {' and '.join([*available, 'CPU'])} only: "
             "use runtime.device=auto, or install what the device needs"
         )
-    return wanted
+    return name
 
 
 def use(runtime: RuntimeConfig) -> str:
-    """The device that this process uses from now on, in graph mode; waits while another process uses it.
+    """Make this process use a device, in graph mode, and give its name; waits while another process uses it.
 
-    Raises: ConfigError if the one asked for is not there.
+    Raises: ConfigError if the device in the settings is not there.
     """
-    wanted = find(runtime)
-    if "RANK_ID" not in os.environ:  # the processes of several devices share what their stage holds
-        device_locks.reserve(wanted, 1, runtime)
-    if wanted == "CPU":
+    name = find(runtime)
+    if "RANK_ID" not in os.environ:  # with several devices, the stage holds their locks for all processes
+        device_locks.reserve(name, 1, runtime)
+    if name == "CPU":
         # MindSpore hands every kernel from thread to thread, and the threads spin while they wait.  With few
         # cores they keep each other from working: a step takes 3 to 15 times as long.
         os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
     ms.set_context(mode=ms.GRAPH_MODE)
-    if ms.get_context("device_target") != wanted:  # where something has been computed already, it must not be set
-        ms.set_device(wanted)
-    return wanted
+    if ms.get_context("device_target") != name:  # it must not be set again after something was computed
+        ms.set_device(name)
+    return name

@@ -1,9 +1,9 @@
-"""C2D, I3D and Non-local I3D: one residual network that inflates some kernels and adds some blocks.
+"""C2D, I3D and Non-local I3D: one residual network, with inflated kernels and non-local blocks as settings say.
 
-Shapes: N batch, C channels, T frames, H W pixels, L places of the head's window, K classes.
+Shapes: N batch, C channels, T frames, H W pixels, L positions of the head's window, K classes.
 
-Source: Wang, Girshick, Gupta, He 2018, table 1; strides, pools and the inflated convolutions as mmaction2,
-video-nonlocal-net or SlowFast, whichever the settings name.
+Source: Wang, Girshick, Gupta, He 2018, table 1; strides, pools and the inflated convolutions are those of
+mmaction2, video-nonlocal-net or SlowFast, as the settings say.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ConvNorm(nn.Cell):
         self.norm = batch_norm(out_channels, frozen, zero_gamma)
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
-        """The normalised convolution; the batch norm sees time and height as one axis.
+        """The convolution after its batch norm, which sees time and height as one axis.
 
         Shape: (N, C, T, H, W), strided.
         """
@@ -118,7 +118,7 @@ class I3D(nn.Cell):
         self.fully_conv = model.head == "fully_conv"
 
     def feature_map(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Features of every place of a clip; table 1 in comments (the defaults, without N, for 32x2).
+        """Features of every position of a clip; the comments are table 1 (default settings, 32x2, without N).
 
         Shape: (N, C, T, H, W) of (N, 3, T, H, W); C is 32 * width with bottlenecks.
         Units: RGB, normalised by the mean and deviation of the settings.
@@ -146,9 +146,9 @@ class I3D(nn.Cell):
         return self.head(features_NC)
 
     def construct(self, clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        """Logits of clips; of several windows of a fully convolutional head, the log of their mean probability.
+        """Logits of clips; if a fully convolutional head has several windows, the log of their mean probabilities.
 
-        A softmax of either gives probabilities, so that views are averaged the same way.
+        A softmax of both gives probabilities, so that views are averaged in the same way.
 
         Shape: (N, K) of (N, 3, T, H, W).
         """
@@ -157,7 +157,7 @@ class I3D(nn.Cell):
         map_NCTHW = self.feature_map(clip_NCTHW)
         N, C, T, H, W = map_NCTHW.shape
         t, h, w = self.head_window
-        if t > T or h > H or w > W:  # the window ends where the map does
+        if t > T or h > H or w > W:  # a window larger than the map is cut to it
             map_NCTHW = ops.avg_pool3d(map_NCTHW, (min(t, T), min(h, H), min(w, W)), 1)
         else:
             map_NCTHW = self.window(map_NCTHW)
@@ -169,7 +169,7 @@ class I3D(nn.Cell):
 
 
 def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
-    """The blocks `0`, `1`, ... of one stage, each followed by `nl0`, `nl1`, ... where one is asked for."""
+    """The blocks `0`, `1`, … of one stage, each followed by a non-local block (`nl0`, …) if settings say so."""
     make = Bottleneck if model.block == "bottleneck" else BasicBlock
     cells: OrderedDict[str, nn.Cell] = OrderedDict()
     in_channels = model.width if stage == 2 else model.channels(stage - 1)
@@ -188,7 +188,7 @@ def _stage(stage: int, model: ModelConfig) -> nn.SequentialCell:
 
 
 def _projection(in_channels: int, out_channels: int, stride: int, frozen: bool) -> nn.Cell:
-    """What brings the input of a residual block to the shape of its output."""
+    """The projection of a residual block's input to the shape of its output."""
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     return ConvNorm(in_channels, out_channels, (1, 1, 1), (1, stride, stride), frozen=frozen)

@@ -1,4 +1,4 @@
-"""A checkpoint's network over any number of views, in batches of one size so that one graph is compiled."""
+"""The network of a checkpoint, applied to views in batches of one size, so that one graph is compiled."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def load(
     net, described = checkpoint.load_network(path)
     if list(described.labels) != labels:
         raise InputError(
-            f"{path} was trained on other labels than those of the videos ({_list(described.labels)} against"
-            f" {_list(labels)}): index the videos with labels_path=FILE, in the order of the checkpoint"
+            f"{path} was trained on other labels than those of the videos ({_first(described.labels)} against"
+            f" {_first(labels)}): index the videos with labels_path=FILE, in the order of the checkpoint"
         )
     if described.clip != clip:
         log.warning(
@@ -57,7 +57,7 @@ def load(
 
 
 def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateConfig) -> I3D:
-    """The network with the head that is asked for; its window is what a training clip leaves of itself."""
+    """The network with the head of `evaluate`; the head's window is as large as the map of a training clip."""
     if evaluate.head == "trained":
         return net
     *_, (_, frames, rows) = map_sizes(described.model, described.clip.clip_len, described.train.crop_size)
@@ -68,7 +68,7 @@ def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateCon
     return changed
 
 
-def _list(labels: Sequence[str]) -> str:
+def _first(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:3])}, … ({len(labels)})"
 
 

@@ -1,8 +1,8 @@
 """The non-local block: z = x + BN(out(y)), y_i = sum over j of f(x_i, x_j) g(x_j), divided by a normaliser.
 
 Shapes: N batch, C channels (of theta, phi, g and y: the inner channels, half of the block's), T frames,
-H W pixels, G groups that do not see each other (of frames, or of places; N * G is one axis), P query positions of
-a group (T*H*W where there is one group), Q key positions (P, or a fourth of it with sub-sampling).
+H W pixels, G groups that do not see each other (of frames, or of pixels; N * G is one axis), P query positions of
+a group (T*H*W if there is one group), Q key positions (P, or a quarter of it with sub-sampling).
 
 Source: Wang, Girshick, Gupta, He 2018, section 3; parameter shapes as mmaction2; groups of frames as Caffe2's
 video-nonlocal-net.
@@ -21,7 +21,7 @@ from nonlocal_core.models.pairwise import Response
 
 
 class NonlocalBlock(nn.Cell):
-    """One non-local block; with `group_frames`, positions see only their group of so many frames."""
+    """One non-local block; with `group_frames`, positions see only their own group of that many frames."""
 
     def __init__(self, channels: int, model: ModelConfig, group_frames: int = 0) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class NonlocalBlock(nn.Cell):
             channels,
             1,
             has_bias=model.nl_out_bias,
-            weight_init=_drawn(model.nl_out_init),
+            weight_init=_initializer(model.nl_out_init),
             bias_init="zeros",
         )
         self.norm = (
@@ -53,8 +53,8 @@ class NonlocalBlock(nn.Cell):
         self.pool_after = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if after else nn.Identity()
         self.pairwise = pairwise
         self.group_frames = 1 if model.nl_axes == "space" else group_frames
-        self.own_place = model.nl_axes == "time"
-        self.one_group = not self.group_frames and not self.own_place
+        self.own_pixel = model.nl_axes == "time"
+        self.one_group = not self.group_frames and not self.own_pixel
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The input plus what every position gathers from all positions of its group.
@@ -89,23 +89,23 @@ class NonlocalBlock(nn.Cell):
         return theta_NCP, phi_NCQ, g_NCQ
 
     def _grouped(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
-        """The positions of each group, the groups of a clip one after the other: (N * G, C, P)."""
+        """The positions of each group, with the groups of a clip one after the other: (N * G, C, P)."""
         N, C, T, H, W = x_NCTHW.shape
         if self.one_group:
             return x_NCTHW.reshape(N, C, T * H * W)
         frames = self.group_frames or T
         x_NCGTHW = x_NCTHW.reshape(N, C, T // frames, frames, H, W)
-        if self.own_place:
+        if self.own_pixel:
             return x_NCGTHW.transpose(0, 2, 4, 5, 1, 3).reshape(-1, C, frames)
         return x_NCGTHW.swapaxes(1, 2).reshape(-1, C, frames * H * W)
 
     def _ungrouped(self, y_NCP: ms.Tensor, T: int, H: int, W: int) -> ms.Tensor:
-        """The positions back where `_grouped` took them from: (N, C, T, H, W)."""
+        """The positions in the order before `_grouped`: (N, C, T, H, W)."""
         C = y_NCP.shape[1]
         if self.one_group:
             return y_NCP.reshape(-1, C, T, H, W)
         frames = self.group_frames or T
-        if self.own_place:
+        if self.own_pixel:
             y_NGHWCT = y_NCP.reshape(-1, T // frames, H, W, C, frames)
             return y_NGHWCT.transpose(0, 4, 1, 5, 2, 3).reshape(-1, C, T, H, W)
         y_NGCP = y_NCP.reshape(-1, T // frames, C, frames * H * W)
@@ -127,12 +127,12 @@ def batch_norm(channels: int, frozen: bool, zero_gamma: bool) -> nn.BatchNorm2d:
 
 
 def _embedding(channels: int, inner: int, model: ModelConfig) -> nn.Conv3d:
-    return nn.Conv3d(channels, inner, 1, has_bias=True, weight_init=_drawn(model.nl_init), bias_init="zeros")
+    return nn.Conv3d(channels, inner, 1, has_bias=True, weight_init=_initializer(model.nl_init), bias_init="zeros")
 
 
-def _drawn(how: Literal["normal", "msra", "zeros"]) -> Initializer:
+def _initializer(name: Literal["normal", "msra", "zeros"]) -> Initializer:
     return {
         "normal": Normal(0.01),
         "msra": HeNormal(mode="fan_out", nonlinearity="relu"),
         "zeros": Zero(),
-    }[how]
+    }[name]

@@ -1,4 +1,4 @@
-"""Bytes of frames to the numbers that the network takes."""
+"""Normalisation of frames: from bytes to the numbers that the network takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nonlocal_core.config.model import ModelConfig
 
 
 def normalise(clip_NCTHW: ms.Tensor, model: ModelConfig) -> ms.Tensor:
-    """The clip as the network takes it: float32, less the mean, over the deviation; runs on the device.
+    """The clip as the network takes it: float32, minus the mean, divided by the deviation; runs on the device.
 
-    A byte has 256 values, which are looked up.  On CPUs, computing them with one mean and one deviation for each
-    channel would keep 32 bytes for every number of the clip for as long as the graph lives.
+    The 256 values of a byte are looked up in a table.  On CPUs, computing them with one mean and one deviation a
+    channel would keep 32 bytes for every number of the clip as long as the graph lives.
 
     Shape:  (N, 3, T, H, W), as the uint8 input.
     """
@@ -26,5 +26,5 @@ def normalise(clip_NCTHW: ms.Tensor, model: ModelConfig) -> ms.Tensor:
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _values(mean: float, std: float) -> ms.Tensor:
-    """What each byte becomes; MindSpore evaluates this while it compiles."""
+    """The table of the value of each byte; MindSpore evaluates this while it compiles."""
     return ms.Tensor((np.arange(256, dtype=np.float32) - np.float32(mean)) / np.float32(std))

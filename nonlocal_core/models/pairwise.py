@@ -1,9 +1,9 @@
-"""What every position gathers from all positions, for each of the paper's four pairwise functions.
+"""The response of a non-local block, for each of the paper's four pairwise functions.
 
 Shapes: N batch, C channels (of theta and phi, and those of g and y), P query positions, Q key positions.
 
-`Response.weights` is the paper's formula.  The response itself never needs the P x Q weights as a whole, and
-docs/explanation/nonlocal_block.md says why the shorter ways below give the same function and the same gradients.
+`Response.weights` is the paper's formula.  The response itself never needs all P x Q weights at once:
+docs/explanation/nonlocal_block.md says why the shorter ways below give the same values and the same gradients.
 
 Source: Wang, Girshick, Gupta, He 2018, section 3.2.
 """
@@ -23,7 +23,7 @@ class Response(nn.Cell):
     """y_i = sum over j of f(theta_i, phi_j) g_j, divided by a normaliser.
 
     Positions lie along the last axis everywhere, as a convolution leaves them: on CPUs a transpose keeps 8 bytes a
-    number for good, and a product takes its factors either way for nothing.
+    number until the end, while a matrix product takes transposed factors at no cost.
     """
 
     def __init__(self, pairwise: Pairwise, channels: int, scale: bool) -> None:
@@ -72,7 +72,7 @@ class Response(nn.Cell):
         return phi_NCQ if self.temperature == 1.0 else phi_NCQ / self.temperature
 
     def _halves(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        """a and b of w_f . [theta_i, phi_j] = a_i + b_j: the weights of theta and of phi act alone."""
+        """a and b of w_f . [theta_i, phi_j] = a_i + b_j: theta and phi have weights of their own."""
         C = theta_NCP.shape[1]
         weight_1C = self.f.weight / self.temperature
         a_N1P = ops.matmul(weight_1C[:, :C], theta_NCP)
@@ -80,22 +80,22 @@ class Response(nn.Cell):
         return a_N1P.squeeze(1), b_N1Q.squeeze(1)
 
     def _softmax_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
-        """Whole where one block is all: its weights are small, and keeping them is faster."""
+        """The response in blocks of queries, or at once if one block is enough: keeping its weights is faster."""
         if _num_blocks(theta_NCP, phi_NCQ, BLOCK_WEIGHTS) == 1:
             return self.bmm_tb(g_NCQ, self._softmax(theta_NCP, phi_NCQ))
         return self.softmax_in_blocks(theta_NCP, self._scaled(phi_NCQ), g_NCQ)
 
     def _dot_product_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
-        """By the order that multiplies less: (g phi)theta or g(phi theta)."""
+        """The response, in the order that multiplies less: (g phi)theta or g(phi theta)."""
         (C, P), Q = theta_NCP.shape[1:], phi_NCQ.shape[2]
         if (P + Q) * C < 2 * P * Q:
             return ops.bmm(self.bmm_tb(g_NCQ, phi_NCQ) / (Q * self.temperature), theta_NCP)
         return self.bmm_tb(g_NCQ, self._dot_product(theta_NCP, phi_NCQ))
 
     def _concatenation_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
-        """By prefix sums over the keys, from the greatest b down.
+        """The response, by prefix sums over the keys in the order of falling b.
 
-        The keys with a_i + b_j > 0 come first in that order, so that only their number k depends on i:
+        In that order the keys with a_i + b_j > 0 come first, so that only their number k depends on i:
         y_i = (a_i (g_1 + ... + g_k) + (b_1 g_1 + ... + b_k g_k)) / Q.
         """
         a_NP, b_NQ = self._halves(theta_NCP, phi_NCQ)
@@ -110,9 +110,9 @@ class Response(nn.Cell):
 
 
 class _SoftmaxInBlocks(nn.Cell):
-    """softmax(theta phi) g, some queries at a time; the gradient computes their weights again.
+    """softmax(theta phi) g, for some queries at a time; the gradient computes their weights again.
 
-    `depend` makes a block wait for the one before it: the runtime would otherwise hold the weights of all blocks.
+    `depend` makes a block wait for the one before: otherwise the runtime would hold the weights of all blocks.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _SoftmaxInBlocks(nn.Cell):
     def bprop(
         self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor, y_NCP: ms.Tensor, dy_NCP: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
-        """Gradients of theta, phi and g: ds = w (dy g - dy y) is that of the scores s = theta phi."""
+        """Gradients of theta, phi and g; that of the products s = theta phi is ds = w (dy g - dy y)."""
         N, C, Q = g_NCQ.shape
         ones_N1C = ops.ones((N, 1, C), g_NCQ.dtype)
         g1_NCQ = ops.concat((g_NCQ, ops.ones((N, 1, Q), g_NCQ.dtype)), 1)
@@ -159,13 +159,13 @@ class _SoftmaxInBlocks(nn.Cell):
 
 
 BLOCK_WEIGHTS = 2**22
-"""weights that are worked on at a time: 16 MiB in float32; twice as many forward, where fewer such matrices lie"""
+"""most weights at a time: 16 MiB in float32; twice as many forward, which holds fewer matrices of this size"""
 MAX_BLOCKS = 32
 """so that the compiled graph stays short"""
 
 
 def _num_blocks(theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, most_weights: int) -> int:
-    """Number of blocks: a divisor of the queries, as `Split` keeps no memory and slices do."""
+    """The number of blocks, a divisor of the queries, for `Split`: it keeps no memory, while slices do."""
     N, _, P = theta_NCP.shape
     blocks = 1
     for divisor in range(1, MAX_BLOCKS + 1):
@@ -181,12 +181,12 @@ def _rows(x_NQC: ms.Tensor, index_NP: ms.Tensor) -> ms.Tensor:
 
 
 def _repeat(x_NP1: ms.Tensor, C: int) -> ms.Tensor:
-    """A column, C times, (N, P, C): an operation that broadcasts holds 16 bytes an element for good on the CPU."""
+    """A column repeated C times, (N, P, C): on CPUs an operation that broadcasts keeps 16 bytes an element."""
     return ops.bmm(x_NP1, ops.ones((x_NP1.shape[0], 1, C), x_NP1.dtype))
 
 
 SUM_ROWS = 64
-"""rows that one product sums"""
+"""number of rows that one product sums"""
 
 
 def _prefix_sums(x_NQC: ms.Tensor) -> ms.Tensor:

@@ -1,11 +1,12 @@
 """The first convolution as matrix products on CPUs, rounded as PyTorch rounds it.
 
-With AVX-512 and so few channels PyTorch adds one product after the other, in the order frame, row, column, channel
-of the kernel, and rounds each time.  A product of oneDNN does the same while it adds at most 512 of them.  So a
-longer sum takes several products: each one but the first begins with the sums so far, times 1.  Then every number
-is the same as there, and weights from there give the same logits.  docs/evidence/speed.md has the figures.
+With AVX-512 and so few channels, PyTorch adds one product after the other, in the kernel's order of frame, row,
+column, channel, and rounds after each.  A matrix product of oneDNN does the same while it adds at most 512.  So a
+longer sum takes several matrix products; each after the first begins with the sums so far, times 1.  Then every
+number is the same as in PyTorch, and weights from there give the same logits.  docs/evidence/speed.md has the
+figures.
 
-Shapes: N batch, C channels, T frames, H W pixels, D channels that come out, F frames of the kernel, S positions of
+Shapes: N batch, C channels, T frames, H W pixels, D output channels, F frames of the kernel, S positions of
 one frame of the kernel and their channels, R rows, K rows of one product, P places of a frame.
 """
 
@@ -21,8 +22,8 @@ Triple = tuple[int, int, int]
 Shape = tuple[int, ...]
 
 MAX_SUM = 512
-MAX_COLUMNS = 2**24  # numbers that go into a product at a time (64 MB)
-MAX_UNFOLDED = 2**25  # numbers that the windows of clips take at a time (128 MB), if there are several clips
+MAX_COLUMNS = 2**24  # most numbers that go into a product at a time (64 MB)
+MAX_UNFOLDED = 2**25  # most numbers of the windows of several clips at a time (128 MB)
 
 
 class StemProduct(nn.Cell):
@@ -36,7 +37,7 @@ class StemProduct(nn.Cell):
         pad = tuple(k // 2 for k in kernel)
         self.unfold = ops.Im2Col(kernel[1:], stride[1:], 1, pad[1:])
         self.product = ops.Conv3D(out_channels, 1)
-        self.one_DD = ms.Tensor(np.eye(out_channels, dtype=np.float32))
+        self.identity_DD = ms.Tensor(np.eye(out_channels, dtype=np.float32))
         pads = tuple(p for p in pad for _ in range(2))
         self.weight_gradient = Conv3DBackpropFilter(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
         self.input_gradient = Conv3DBackpropInput(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
@@ -80,7 +81,7 @@ class StemProduct(nn.Cell):
     def some_frames(
         self, windows_RP: ms.Tensor, weight_DFS: ms.Tensor, part: tuple[int, int, int, int], size: tuple[int, int]
     ) -> ms.Tensor:
-        """The convolution for some frames of some clips, given how many clips, the first frame, how many frames.
+        """The convolution of some frames; `part` has the number of clips, first frame, number of frames, all maps.
 
         Shape: (clips * frames, D, 1, H, W).
         """
@@ -93,26 +94,26 @@ class StemProduct(nn.Cell):
             )
             if first > 0:
                 columns = self.along_channels((y_NDTHW, columns))
-                weight_DK = self.along_channels((self.one_DD, weight_DK))
+                weight_DK = self.along_channels((self.identity_DD, weight_DK))
             y_NDTHW = self.product(columns, ops.reshape(weight_DK, (self.D, -1, 1, 1, 1)))
         return y_NDTHW
 
     def bprop(
         self, x_NCTHW: ms.Tensor, weight_DCFHW: ms.Tensor, y_NDTHW: ms.Tensor, dy_NDTHW: ms.Tensor
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """The gradients of the clips, which nobody needs so that it is not computed, and of the weights."""
+        """The gradients of the clips, which is never computed because nothing needs it, and of the weights."""
         dy_NDTHW = ops.cast(dy_NDTHW, x_NCTHW.dtype)
         dx_NCTHW = self.input_gradient(weight_DCFHW, dy_NDTHW, x_NCTHW.shape)
         return dx_NCTHW, self.weight_gradient(x_NCTHW, dy_NDTHW, weight_DCFHW.shape)
 
 
 def _sums(frames: int, per_frame: int, out_channels: int) -> tuple[tuple[int, int], ...]:
-    """The frames of the kernel that each product adds up: first and last + 1."""
+    """The frames of the kernel that each matrix product adds up: first, and last + 1."""
     sums: list[tuple[int, int]] = []
     while not sums or sums[-1][1] < frames:
         first = sums[-1][1] if sums else 0
-        most = max(1, (MAX_SUM - (out_channels if first else 0)) // per_frame)
-        sums.append((first, min(frames, first + most)))
+        most_frames = max(1, (MAX_SUM - (out_channels if first else 0)) // per_frame)
+        sums.append((first, min(frames, first + most_frames)))
     return tuple(sums)
 
 
@@ -121,8 +122,8 @@ def _sums(frames: int, per_frame: int, out_channels: int) -> tuple[tuple[int, in
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _plan(shape: Shape, kernel: Triple, stride: Triple) -> tuple[int, int, int, int, int]:
-    """How many clips are unfolded at a time, and how many of their frames go into a product; the frames, rows and
-    columns that come out.
+    """The number of clips that are unfolded at a time, and of their frames in a product; the frames, rows and
+    columns of the output.
     """
     N, C, T, H, W = shape
     T_out, H_out, W_out = ((size - 1) // step + 1 for size, step in zip((T, H, W), stride, strict=True))
@@ -131,16 +132,16 @@ def _plan(shape: Shape, kernel: Triple, stride: Triple) -> tuple[int, int, int, 
     return clips, _divisor(T_out, MAX_COLUMNS // (clips * per_frame * kernel[0])), T_out, H_out, W_out
 
 
-def _divisor(number: int, most: int) -> int:
-    """The greatest one up to a limit."""
-    return max(n for n in range(1, number + 1) if number % n == 0 and n <= max(1, most))
+def _divisor(number: int, limit: int) -> int:
+    """The greatest divisor of a number up to a limit."""
+    return max(n for n in range(1, number + 1) if number % n == 0 and n <= max(1, limit))
 
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _rows(
     part: tuple[int, int, int, int], kernel: Triple, stride_t: int, S: int, taps: tuple[int, int]
 ) -> ms.Tensor:
-    """Where the rows of a product lie among the windows: their order is clip, channel, frame, row, column."""
+    """The indices of a product's rows among the windows, whose order is clip, channel, frame, row, column."""
     clips, start, frames, maps = part
     places = kernel[1] * kernel[2]
     C = S // places
@@ -151,6 +152,6 @@ def _rows(
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _in_order(N: int, clips: int, T: int, frames: int, D: int) -> ms.Tensor:
-    """Where the maps that come out lie: their order is group of clips, part of the frames, clip, frame, D."""
-    made = np.arange(N * T * D).reshape(N // clips, T // frames, clips, frames, D)
-    return ms.Tensor(made.transpose(0, 2, 4, 1, 3).ravel(), ms.int32)
+    """The indices that sort the output maps, whose order is group of clips, part of the frames, clip, frame, D."""
+    indices = np.arange(N * T * D).reshape(N // clips, T // frames, clips, frames, D)
+    return ms.Tensor(indices.transpose(0, 2, 4, 1, 3).ravel(), ms.int32)

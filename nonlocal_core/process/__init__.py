@@ -1,1 +1,1 @@
-"""Processes and devices: a stage in a process of its own, workers, locks of devices, progress."""
+"""Processes and devices: a stage in its own process, workers, messages, locks of devices, progress."""

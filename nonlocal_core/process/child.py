@@ -1,8 +1,8 @@
 """Run a stage in a process of its own.
 
-Its memory is gone afterwards, a crash of a native library is an ordinary error, and MindSpore compiles one
-graph at a time (its compilation is not thread-safe).  Logging and progress come back as they happen.  The child
-dies when its parent does, however that happens.
+The memory of the stage is freed when it ends, a crash of a native library becomes an ordinary error, and MindSpore
+compiles one graph at a time (its compilation is not thread-safe).  Logging and progress come back as they happen.
+The child dies when its parent does, however that happens.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ STOP_S = 30.0
 
 
 class _Child(NamedTuple):
-    """A process with a call in it."""
+    """A process that computes one call."""
 
     function: Callable[..., Any]
     process: subprocess.Popen[bytes]
     output: IO[bytes]
-    """what its libraries print"""
+    """file of what the process prints"""
 
 
 def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -47,24 +47,24 @@ def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
 
 
 def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -> list[T]:
-    """What each of some calls returns, computed at the same time, each in a process of its own.
+    """The results of several calls, which run at the same time, each in a process of its own.
 
-    Each process has environment variables of its own.  The first one that fails ends the others.
+    Each process gets its own additional environment `variables`.  The first one that fails ends the others.
 
     Raises: as `call`.
     """
     children: dict[Connection, _Child] = {}
     results: dict[Connection, T] = {}
     try:
-        for one, own in zip(calls, variables, strict=True):
-            connection, child = _start({**os.environ, **own}, one.func)
+        for task, additional in zip(calls, variables, strict=True):
+            connection, child = _start({**os.environ, **additional}, task.func)
             children[connection] = child
-            connection.send((one.func.__module__, one.func.__qualname__, one.args, one.keywords))
+            connection.send((task.func.__module__, task.func.__qualname__, task.args, task.keywords))
         while waiting := [connection for connection in children if connection not in results]:
-            for connection in [one for one in wait(waiting) if isinstance(one, Connection)]:
-                outcome = _hear(connection)
+            for connection in [ready for ready in wait(waiting) if isinstance(ready, Connection)]:
+                outcome = _receive(connection)
                 if outcome is None:
-                    raise ChildError(_how_it_died(children[connection]))
+                    raise ChildError(_death_of(children[connection]))
                 if outcome[0] != "log":
                     results[connection] = messages.result_of(*outcome)
         for child in children.values():
@@ -80,24 +80,24 @@ def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -
 
 
 def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[Connection, _Child]:
-    ours, theirs = Pipe()
+    connection, child_end = Pipe()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (call_all closes it)
-    command = [sys.executable, "-m", "nonlocal_core.process.child", str(theirs.fileno())]
+    command = [sys.executable, "-m", "nonlocal_core.process.child", str(child_end.fileno())]
     process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=[theirs.fileno()],
+        pass_fds=[child_end.fileno()],
         start_new_session=True,  # what a terminal sends to all is the parent's to pass on
     )
-    theirs.close()
-    return ours, _Child(function, process, output)
+    child_end.close()
+    return connection, _Child(function, process, output)
 
 
-def _hear(connection: Connection) -> tuple[str, Any] | None:
-    """What a child says next; None if it is gone.  What it logs is shown."""
+def _receive(connection: Connection) -> tuple[str, Any] | None:
+    """The next message of a child, whose log records are also logged here; None if the child is gone."""
     try:
         kind, value = connection.recv()
     except (EOFError, ConnectionResetError):
@@ -108,7 +108,7 @@ def _hear(connection: Connection) -> tuple[str, Any] | None:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End what still runs; all of them together get `STOP_S` to keep their work."""
+    """End the processes that still run; all together get `STOP_S` to keep their work."""
     for process in processes:
         process.send_signal(signal.SIGINT)
     deadline_s = time.monotonic() + STOP_S
@@ -120,19 +120,19 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _how_it_died(child: _Child) -> str:
+def _death_of(child: _Child) -> str:
     returncode = child.process.wait()
     child.output.seek(0)
-    said = messages.last_words(child.output.read().decode(errors="replace"))
+    output = messages.last_words(child.output.read().decode(errors="replace"))
     stage = child.function.__module__.rsplit(".", 1)[-1]
-    how = (
+    ending = (
         f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
     )
-    return f"the process of {stage} {how}: run again, it continues where it was{said}"
+    return f"the process of {stage} {ending}: run again, it continues where it was{output}"
 
 
 def main() -> None:
-    """The child's side: one call comes in, its outcome goes out."""
+    """Run as the child: receive one call, send its outcome."""
     connection = Connection(int(sys.argv[1]))
     module, name, arguments, named = connection.recv()
     lifeline.die_with(connection.fileno())

@@ -1,4 +1,4 @@
-"""A process ends when another one is gone, also after `kill -9`."""
+"""Lifelines: a process ends when another one is gone, also after `kill -9`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ was=$(born "$1")
 cat
 [ "$(born "$1")" = "$was" ] && kill -TERM $(cat "/proc/$1/task/$1/children") "$1"
 """
-"""A number that another process was given later is not its."""
+"""it compares start times, because the process's number may by then belong to another process"""
 
 
 def children(process_id: int) -> list[int]:
@@ -26,7 +26,7 @@ def children(process_id: int) -> list[int]:
 
 
 def die_with(descriptor: int) -> None:
-    """Kill this process once the other end of a pipe or socket closes, to which nobody writes any more."""
+    """Kill this process once the other end of a pipe or socket closes; nothing may be sent through it any more."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):

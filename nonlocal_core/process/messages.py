@@ -1,4 +1,4 @@
-"""What processes tell each other: how a call ended, and what is logged meanwhile."""
+"""Messages between processes: the outcome of a call, and what is logged meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nonlocal_core.errors import ChildError, all_errors, as_ours, is_worth_retry
 from nonlocal_core.process.progress import TICKS
 
 LOGGERS = ("nonlocal_core", TICKS)
-"""whose records are for a person"""
+"""the loggers whose records are for a person"""
 
 
 def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
@@ -21,12 +21,12 @@ def answer(connection: Connection, function: Callable[..., Any], *arguments: Any
     try:
         connection.send(("result", function(*arguments)))
     except Exception as error:
-        ours = as_ours(error)
-        if ours is None:
+        reported = as_ours(error)
+        if reported is None:
             text = "".join(traceback.format_exception(error))
-            ours = ChildError(f"{function.__name__} failed:\n{text}", is_worth_retrying(error))
-        how = (ours.worth_retrying,) if isinstance(ours, ChildError) else ()
-        connection.send(("error", (type(ours).__name__, str(ours), *how)))
+            reported = ChildError(f"{function.__name__} failed:\n{text}", is_worth_retrying(error))
+        extra = (reported.worth_retrying,) if isinstance(reported, ChildError) else ()
+        connection.send(("error", (type(reported).__name__, str(reported), *extra)))
 
 
 def result_of(kind: str, value: Any) -> Any:
@@ -49,7 +49,7 @@ def relay(connection: Connection) -> None:
 
 
 class _Relay(logging.Handler):
-    """Sends records."""
+    """A handler that sends records to another process."""
 
     def __init__(self, connection: Connection):
         super().__init__()
@@ -63,7 +63,7 @@ class _Relay(logging.Handler):
             "msg": self.format(record),
             "progress": getattr(record, "progress", None),
         }
-        with contextlib.suppress(OSError):  # whoever listened is gone
+        with contextlib.suppress(OSError):  # the listener is gone
             self.connection.send(("log", value))
 
 
@@ -76,6 +76,6 @@ def show(value: dict[str, Any]) -> None:
 
 
 def last_words(output: str) -> str:
-    """What a process printed before it died, as the end of a sentence that says that it did."""
+    """The last lines that a dead process printed, to follow the sentence that says that it died."""
     lines = output.strip().splitlines()[-12:]
     return "; it said last:\n" + "\n".join(lines) if lines else ""

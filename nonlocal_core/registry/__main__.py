@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     def subcommand(
         name: str, run: Callable[[Workspace, Any], Iterator[str]], *entries: str
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made = commands.add_parser(
+            name, help=run.__doc__, description=run.__doc__, formatter_class=command.formatter
+        )
         made.set_defaults(run=run)
         for one in entries:
             made.add_argument(one.strip("[]").lower(), metavar=one.strip("[]"), nargs="?" if "[" in one else None)

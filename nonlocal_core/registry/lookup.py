@@ -94,7 +94,7 @@ def take(name: str, workspace: Workspace) -> Given:
     from nonlocal_core.models import checkpoint
 
     file = find_weights(workspace, name, "checkpoint").path
-    described, _ = checkpoint.read_given(file, "checkpoint")
+    described, _ = checkpoint.read_user_file(file, "checkpoint")
     asked = key_of("given", VERSION, [], [described.content_digest])
 
     def make(folder: Path) -> Checkpoint:

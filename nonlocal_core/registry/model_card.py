@@ -70,13 +70,13 @@ def text(
     clip_THW: Sequence[int],
 ) -> str:
     """The card of an entry as Markdown; `made` has the file of each format."""
-    scored, labels, model, clip = facts.evaluation, facts.label_names, described.model, described.clip
-    frames, rows, columns = clip_THW
+    scored, labels, model = facts.evaluation, facts.label_names, described.model
+    shape = ", ".join(map(str, clip_THW))
     places = {
         "model": model.model_dump_json(),
         "num_classes": len(labels),
         "channels": model.width * (32 if model.block == "bottleneck" else 8),
-        "shape": f"{frames}, {rows}, {columns}",
+        "shape": shape,
         "backbone": _backbone(model),
     }
     parts = [
@@ -87,11 +87,7 @@ def text(
         f"- split {scored.split}: {scored.coverage}\n"
         f"- protocol: {scored.protocol}",
         "## Input",
-        f"- RGB, float32, (1, 3, {places['shape']}): {frames} frames of a video, one every"
-        f" {clip.frame_interval} ({clip.sampling}), resized to a shorter side of"
-        f" {described.cache.short_side} pixels and cropped\n"
-        f"- normalised: minus {_list(model.input_mean)}, divided by {_list(model.input_std)} (0…255)\n"
-        "- of several clips and crops of a video, average the soft-max of the logits",
+        _input(described, shape),
         f"## Labels ({len(labels)})",
         "\n".join(f"{number}. {label}" for number, label in enumerate(labels)),
         "## Training data and lineage",
@@ -106,6 +102,17 @@ def text(
         ),
     ]
     return "\n\n".join(parts).rstrip() + "\n"
+
+
+def _input(described: Description, shape: str) -> str:
+    model, clip = described.model, described.clip
+    return (
+        f"- RGB, float32, (1, 3, {shape}): {shape.partition(',')[0]} frames of a video, one every"
+        f" {clip.frame_interval} ({clip.sampling}), resized to a shorter side of"
+        f" {described.cache.short_side} pixels and cropped\n"
+        f"- normalised: minus {_list(model.input_mean)}, divided by {_list(model.input_std)} (0…255)\n"
+        "- of several clips and crops of a video, average the soft-max of the logits"
+    )
 
 
 def _list(values: Sequence[float]) -> str:

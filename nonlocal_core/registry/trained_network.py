@@ -37,7 +37,7 @@ def find(entry: str, workspace: Workspace) -> Trained:
             entry is not whole.
     """
     name, path, facts = registry.find_weights(workspace, entry, "entry")
-    described, _ = checkpoint.read_given(path, "entry")
+    described, _ = checkpoint.read_user_file(path, "entry")
     if facts is None:
         return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
     # What its protocol means stands in the other settings, and a prediction may change each.

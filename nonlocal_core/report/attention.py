@@ -147,7 +147,7 @@ def _groups(block: NonlocalBlock, size: Place) -> NDArray[np.int64]:
     frames = block.group_frames or T
     step, place = np.divmod(np.arange(T * H * W), H * W)
     group = step // frames
-    return group * H * W + place if block.own_place else group
+    return group * H * W + place if block.own_pixel else group
 
 
 def strongest(weights_THW: NDArray[np.float32], count: int = STRONGEST) -> list[Connection]:

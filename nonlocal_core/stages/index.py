@@ -78,7 +78,7 @@ def plan(
     Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
     began = time.time()
-    folder = listing.opened(videos_dir)
+    folder = listing.open_folder(videos_dir)
     if isinstance(folder, Path) and workspace.root.is_relative_to(folder):
         raise InputError(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
@@ -90,7 +90,7 @@ def plan(
     if layout == "lists":
         labels = labels or lists.numbers(found)
     listed = _frame(found, str(folder))
-    listed = probe_cache.recall(workspace.root / KNOWN_FOLDER, listed, [])
+    listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, listed, [])
     # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
     in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
@@ -150,19 +150,19 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
 
 def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
     """What there is to know of some files; a content that is known is hashed, but not probed again."""
-    sizes = probe_cache.recall_sizes(store)
+    sizes = probe_cache.known_sizes(store)
     maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
     hashes = dict(zip(maybe, workers.each(file_probe.hash_of, maybe, timeout_s), strict=True))
     hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
-    contents = probe_cache.recall_contents(store, set(hashed.values()))
+    contents = probe_cache.look_up_contents(store, set(hashed.values()))
     listed = [dict(zip([*probe_cache.IDENTITY, "tries"], file, strict=True)) for file in todo]
     recognised = [row for row in listed if hashed.get(row["place"]) in contents]
     new = [row for row in listed if hashed.get(row["place"]) not in contents]
     for row in recognised:
         row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
-    items = [file_probe.Look(row["place"], hashed.get(row["place"], "")) for row in new]
-    for row, facts in zip(new, workers.each(file_probe.look, items, timeout_s), strict=True):
+    items = [file_probe.Job(row["place"], hashed.get(row["place"], "")) for row in new]
+    for row, facts in zip(new, workers.each(file_probe.probe_file, items, timeout_s), strict=True):
         if isinstance(facts, workers.Lost):
             facts = file_probe.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
@@ -227,7 +227,7 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """Each listed file with what is known of it."""
     found = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
-    rows = probe_cache.recall(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
+    rows = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
         first = rows.loc[is_missing, "path"].iloc[0]

@@ -1,1 +1,1 @@
-"""Schedules, the loop and checkpoints."""
+"""Training a network: the loop and its steps, schedules, checkpoints, validation, one or several devices."""

@@ -1,6 +1,6 @@
-"""What the devices of one training say to each other; alone, a device hears itself.
+"""Sums, means and gathered rows over the devices of one training; with a single device, its own values.
 
-Rank 0 is the first device: it alone writes files.  Every call here is made by all of them, in the same order.
+Rank 0 is the first device: it alone writes files.  All devices must make the calls here, in the same order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 
 class Ranks(NamedTuple):
-    """Which of how many devices this process has."""
+    """The number of this process's device (rank), and of all devices."""
 
     rank: int = 0
     num_ranks: int = 1
@@ -34,28 +34,28 @@ class Ranks(NamedTuple):
         return self.rank == 0
 
     def config(self, config: Config) -> Config:
-        """The settings with the micro batch that one device sees."""
+        """The settings with the micro batch of one device."""
         return config.model_copy(update={"train": config.train.shared_by(self.num_ranks)})
 
-    def part(self, drawn: NDArray[Kind]) -> NDArray[Kind]:
-        """This device's part of what was drawn for a whole batch.
+    def part(self, whole: NDArray[Kind]) -> NDArray[Kind]:
+        """This device's part of an array that was drawn for a whole batch.
 
         Shape:  (N / num_ranks, …) of (N, …)
         """
-        return np.split(drawn, self.num_ranks)[self.rank]
+        return np.split(whole, self.num_ranks)[self.rank]
 
     def sum(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """The sum of the devices' arrays, which have one shape."""
         return array if self.num_ranks == 1 else np.asarray(_sum()(Tensor(array)).asnumpy(), np.float32)
 
     def mean(self, *numbers: float) -> tuple[float, ...]:
-        """The mean of the devices' numbers, one by one."""
+        """The mean over the devices of each of the numbers."""
         if self.num_ranks == 1:
             return numbers
         return tuple((self.sum(np.array(numbers, np.float32)) / self.num_ranks).tolist())
 
     def gather(self, rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
-        """All rows of an array whose parts (loader.rows_of_rank) the devices have.
+        """All rows of an array, gathered from the parts that the devices have (loader.rows_of_rank).
 
         Shape:  (num_rows, …)
         """
@@ -64,22 +64,22 @@ class Ranks(NamedTuple):
         return self.sum(whole)
 
     def first(self, tensors: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        """The named float32 tensors of the first device."""
+        """The first device's tensors, on every device; float32 by name."""
         if self.num_ranks == 1:
             return tensors
         flat = np.concatenate([array.astype(np.float32).ravel() for array in tensors.values()])
         flat = self.sum(flat if self.is_first else np.zeros_like(flat))
         ends = np.cumsum([array.size for array in tensors.values()])[:-1]
-        named = zip(tensors.items(), np.split(flat, ends), strict=True)
-        return {name: part.reshape(array.shape).astype(array.dtype) for (name, array), part in named}
+        parts = zip(tensors.items(), np.split(flat, ends), strict=True)
+        return {name: part.reshape(array.shape).astype(array.dtype) for (name, array), part in parts}
 
     def check_same(self, what: str) -> None:
-        """Nothing, if all devices begin with the same.
+        """Check that this text, which describes how a device begins, is the same on all devices.
 
-        Raises: WorkspaceError if they do not.
+        Raises: WorkspaceError if it is not.
         """
-        mine = np.frombuffer(digest_of(what).encode(), np.uint8).astype(np.float32)
-        if not np.array_equal(self.sum(mine), mine * self.num_ranks):
+        digest = np.frombuffer(digest_of(what).encode(), np.uint8).astype(np.float32)
+        if not np.array_equal(self.sum(digest), digest * self.num_ranks):
             raise WorkspaceError(
                 "the devices begin with different weights: all hosts need the same code and the same workspace,"
                 " on a disk that they share"
@@ -91,7 +91,7 @@ ALONE = Ranks()
 
 @cache
 def _sum() -> Callable[[Tensor], Any]:
-    """The sum over all devices, compiled."""
+    """A compiled function that sums an array over all devices."""
     all_reduce = ops.AllReduce()
 
     def add_up(array: Tensor) -> Tensor:

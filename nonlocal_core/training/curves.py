@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nonlocal_core.artifacts.files import replacing
 
 MOST_POINTS = 1000
-"""of a curve; more of them look the same"""
+"""most points of a curve: more would look the same"""
 STYLES: dict[str, dict[str, Any]] = {
     "each": {"color": "0.8", "label": "train, each step"},
     "train": {"color": "C0", "marker": "o", "markersize": 3, "label": "train, mean of an epoch"},
@@ -31,21 +31,21 @@ class Curve(NamedTuple):
 
 def of_training(steps: list[Line], epochs: list[Line]) -> dict[str, list[Curve]]:
     """The curves of each chart by its title: every step, the means of the epochs, and the validations."""
-    judged = [epoch for epoch in epochs if "val_top1" in epoch]
+    validated = [epoch for epoch in epochs if "val_top1" in epoch]
     charts = {
         "loss": [
             _curve("each", steps, "loss"),
             _curve("train", epochs, "loss"),
-            _curve("val", judged, "val_loss"),
+            _curve("val", validated, "val_loss"),
         ],
-        "top-1": [_curve("train", epochs, "top1"), _curve("val", judged, "val_top1")],
+        "top-1": [_curve("train", epochs, "top1"), _curve("val", validated, "val_top1")],
         "learning rate": [_curve("rate", steps, "lr")],
     }
     return {title: [curve for curve in curves if curve.steps] for title, curves in charts.items()}
 
 
 def _curve(name: str, lines: list[Line], figure: str) -> Curve:
-    """A figure of these lines, or of some of them and the last one."""
+    """One figure of the lines over the steps; of too many lines, some and the last one."""
     shown = [*lines[: -1 : len(lines) // MOST_POINTS + 1], *lines[-1:]]
     return Curve(name, [line["step"] for line in shown], [line[figure] for line in shown])
 

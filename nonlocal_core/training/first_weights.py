@@ -1,4 +1,4 @@
-"""Training that starts from the weights of a checkpoint instead of random ones."""
+"""The first weights of a training that starts from a checkpoint instead of random weights."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _FREE = {
     ),
     *("nl_res2", "nl_res3", "nl_res4", "nl_res5"),
 }
-"""settings of the network that may differ: they say how it starts, learns or is tested, or add blocks"""
+"""settings in which the checkpoint's network may differ: how it starts, learns and is tested, and its blocks"""
 
 
-def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "match", "new"]) -> None:
+def load(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "match", "new"]) -> None:
     """Put a checkpoint's weights into a network.
 
-    A classifier that is not kept, the rows of labels that the checkpoint does not know, and non-local blocks that
-    it lacks stay as they were drawn.
+    What the checkpoint lacks stays random: a new classifier, the classifier's rows of labels that it does not
+    know, and non-local blocks that it does not have.
 
-    Raises: InputError if the checkpoint is of another network or other labels, or cannot be read.
+    Raises: InputError if the checkpoint has another network or other labels, or cannot be read.
     """
-    described, tensors = checkpoint.read_given(path, "train.init")
+    described, tensors = checkpoint.read_user_file(path, "train.init")
     _check(net.model, described.model, path)
     if head == "keep" and described.labels != labels:
         raise InputError(
@@ -55,7 +55,7 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     params = dict(net.parameters_and_names())
     if head == "match":
         arrays = {
-            name: _matched(array, params[name].asnumpy(), described.labels, labels)
+            name: _match_rows(array, params[name].asnumpy(), described.labels, labels)
             if name.startswith("head.")
             else array
             for name, array in arrays.items()
@@ -72,37 +72,37 @@ def start(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "
     log.info("starting from %s, %d of %d tensors drawn anew%s", path, len(new), len(params), rows)
 
 
-def _matched(
-    theirs: NDArray[Any], ours: NDArray[Any], their_labels: tuple[str, ...], labels: tuple[str, ...]
+def _match_rows(
+    stored: NDArray[Any], drawn: NDArray[Any], stored_labels: tuple[str, ...], labels: tuple[str, ...]
 ) -> NDArray[Any]:
-    """A tensor of the classifier, one row a label: their row where they know the label, ours elsewhere."""
-    rows = {label: row for row, label in enumerate(their_labels)}
-    return np.stack([theirs[rows[label]] if label in rows else ours[row] for row, label in enumerate(labels)])
+    """A tensor of the classifier, one row a label: stored where the checkpoint knows the label, else drawn."""
+    rows = {label: row for row, label in enumerate(stored_labels)}
+    return np.stack([stored[rows[label]] if label in rows else drawn[row] for row, label in enumerate(labels)])
 
 
-def _is_new(name: str, given: KeysView[str], head: str) -> bool:
-    """Whether a parameter is of a new classifier, or of a block that a checkpoint lacks altogether."""
+def _is_new(name: str, stored_names: KeysView[str], head: str) -> bool:
+    """Whether a parameter belongs to a new classifier, or to a block that the checkpoint lacks as a whole."""
     if name.startswith("head."):
         return head == "new"
     stage, part = name.split(".")[:2]
-    return part.startswith("nl") and f"{stage}.{part}.g.weight" not in given
+    return part.startswith("nl") and f"{stage}.{part}.g.weight" not in stored_names
 
 
-def _check(model: ModelConfig, theirs: ModelConfig, path: Path) -> None:
-    """Raise InputError where a checkpoint's network is another one; it names the settings."""
+def _check(model: ModelConfig, stored: ModelConfig, path: Path) -> None:
+    """Raise an InputError that names the settings in which the checkpoint's network differs."""
     stages = (2, 3, 4, 5)
-    has_blocks = any(theirs.nl_blocks(stage) for stage in stages)
+    has_blocks = any(stored.nl_blocks(stage) for stage in stages)
     different = [
-        f"model.{name}={getattr(theirs, name)}"
+        f"model.{name}={getattr(stored, name)}"
         for name in ModelConfig.model_fields
         if name not in _FREE
         and (has_blocks or not (name.startswith("nl_") or name == "pairwise"))
-        and getattr(model, name) != getattr(theirs, name)
+        and getattr(model, name) != getattr(stored, name)
     ]
     different += [
-        f"model.nl_res{stage}={list(theirs.nl_blocks(stage))}"
+        f"model.nl_res{stage}={list(stored.nl_blocks(stage))}"
         for stage in stages
-        if not set(theirs.nl_blocks(stage)) <= set(model.nl_blocks(stage))
+        if not set(stored.nl_blocks(stage)) <= set(model.nl_blocks(stage))
     ]
     if different:
         raise InputError(f"train.init={path} is of another network: set {' '.join(different)}")

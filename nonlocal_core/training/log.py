@@ -1,8 +1,8 @@
-"""What a person sees of a training: the log, the line and bar of progress, epochs, curves, TensorBoard.
+"""What a person sees of a training: its log, progress, epochs, curves and TensorBoard files.
 
 log.jsonl      one line a step, written before the step counts as done
-epochs.jsonl   one line an epoch, made from the log and the validations, so it can be lost
-curves.png     the same as a picture
+epochs.jsonl   one line an epoch, made from the log and the validations, so it can be made again
+curves.png     the curves of both as a picture
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from nonlocal_core.training import curves
 log = logging.getLogger(__name__)
 
 SHOWN_STEPS = 20
-"""steps that the figures beside the progress are the mean of"""
+"""the figures beside the progress are means of the last so many steps"""
 DRAW_EVERY_S = 10.0
 DECODING_SHARE = 0.1
-"""share of an epoch spent waiting for clips from which on decoding is the bottleneck"""
+"""decoding is called the bottleneck if at least this share of an epoch is spent waiting for clips"""
 
 Line = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Watch:
         self.board = _board(folder, step)
 
     def step(self, line: Line) -> None:
-        """Write a step into the log and move the progress on."""
+        """Write a step into the log and advance the progress."""
         with (self.folder / Checkpoint.LOG).open("a") as stream:
             stream.write(json.dumps(line) + "\n")
         self.shown.append(line)
@@ -65,7 +65,7 @@ class Watch:
         )
 
     def epoch(self, validations: Iterable[Validation]) -> None:
-        """Say how an epoch went, and draw the curves if the last picture is old or the training is over."""
+        """Log how an epoch went, and draw the curves if the last picture is more than `DRAW_EVERY_S` old."""
         lines = read_json_lines(self.folder / Checkpoint.LOG)
         epochs = summaries(lines, validations)
         content = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
@@ -93,21 +93,21 @@ class Watch:
 
 
 def cut_log(path: Path, step: int) -> None:
-    """Drop the lines after a step, which will be taken again, and a line whose writing was cut."""
+    """Drop the log's lines after a step, because those steps are taken again, and a line that is cut short."""
     content = path.read_text() if path.exists() else ""
     lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
     write_atomically(path, "".join(lines).encode())
 
 
 def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line]:
-    """One line an epoch: means of its steps, how fast it was, and its validation if there was one."""
+    """One line an epoch: the means of its steps, its speed, and its validation if there was one."""
     by_epoch: dict[int, list[Line]] = defaultdict(list)
     for line in lines:
         by_epoch[line["epoch"]].append(line)
-    judged = {validation.step: validation for validation in validations}
-    found = []
+    by_step = {validation.step: validation for validation in validations}
+    epochs = []
     for epoch, steps in sorted(by_epoch.items()):
-        # The first step of a process compiles: the slowest one says nothing of the others.
+        # The first step of a process compiles the network: the slowest step is left out.
         timed = sorted(steps, key=lambda line: float(line["clips_per_s"]))[1:] or steps
         seconds = np.array([1.0 / line["clips_per_s"] for line in timed])  # a clip
         line = {
@@ -118,10 +118,10 @@ def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line
             "clips_per_s": round(1.0 / float(seconds.mean()), 2),
             "waits": round(float(np.average([line["waits"] for line in timed], weights=seconds)), 3),
         }
-        if validation := judged.get(steps[-1]["step"]):
+        if validation := by_step.get(steps[-1]["step"]):
             line |= {"val_top1": validation.top1, "val_loss": validation.loss}
-        found.append(line)
-    return found
+        epochs.append(line)
+    return epochs
 
 
 def _sentence(epoch: Line, step: int, num_steps: int) -> str:

@@ -1,4 +1,4 @@
-"""The training loop: one visible loop over steps that can be cut anywhere and goes on as if it had not been."""
+"""The training loop: one loop over steps, which can be stopped anywhere and then resumes with the same result."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from nonlocal_core.training.log import Watch
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import inputs, make_average, make_step
 from nonlocal_core.training.step_checkpoint import State
-from nonlocal_core.training.validation import Judge, Videos
+from nonlocal_core.training.validation import Validator, Videos
 
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped after step %d of %d; the same command goes on from there"
 HIGH_STEPS = 50
 HIGH_TIMES = 3.0
-"""a loss whose median of so many steps is above so many times that of guessing will not come down again"""
+"""training ends if the median loss of the last HIGH_STEPS steps exceeds HIGH_TIMES the loss of guessing"""
 
 
 class Run(NamedTuple):
-    """What a training is made of; nothing in it changes while it runs."""
+    """The constants of a training: nothing here changes while it runs."""
 
     videos: Videos
     config: Config
@@ -61,11 +61,11 @@ def run(
     init: Path | None,
     ranks: Ranks = ALONE,
 ) -> Description:
-    """Train on the given records and leave the weights to hand on in `folder`; what comes back is what they say.
+    """Train on cached videos and write the final weights into `folder`; gives their description.
 
-    A checkpoint that lies in the folder is where it goes on.  Of several devices only the first one writes.
+    A training with a checkpoint in the folder resumes from it.  Of several devices only the first one writes.
 
-    Raises: ConfigError if the device cannot do what is asked; InputError if the first weights do not fit;
+    Raises: ConfigError if the device cannot compute in this precision; InputError if the first weights do not fit;
             DivergenceError if the loss is not finite or stays high; DamagedError if a record does not match its
             checksum.
     """
@@ -73,13 +73,13 @@ def run(
     train = config.train
     per_epoch = loader.steps_per_epoch(len(videos.train_rows), train.batch_size)
     training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch, ranks)
-    if ended := _handed_on(training):
-        return ended
+    if finished := _read_finished(training):
+        return finished
     _check(device.use(config.runtime), config, videos)
     num_steps = len(training.rates)
     state, take_average, described = _begin(training, described, init)
     take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks)
-    judge = Judge(videos, len(described.labels), config, ranks)
+    validator = Validator(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
         watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None
         lines = read_json_lines(folder / Checkpoint.LOG)
@@ -91,8 +91,8 @@ def run(
                 take_average(step)
                 loss, top1 = ranks.mean(loss, float(np.mean(logits_NK.argmax(1) == batch.label_N)))
                 recent.append(loss)
-                if problem := _diverges(recent, len(described.labels)):
-                    raise DivergenceError(_diverged(problem, training, batch, step))
+                if problem := _problem_of(recent, len(described.labels)):
+                    raise DivergenceError(_divergence_text(problem, training, batch, step))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
                 if watch:
@@ -107,12 +107,12 @@ def run(
                             "waits": round(waited_s / seconds, 3),
                         }
                     )
-                if _keeps(training, described.step) or stop.is_set():
-                    _keep(training, state, described)
+                if _is_checkpoint_step(training, described.step) or stop.is_set():
+                    _save_checkpoint(training, state, described)
                 if stop.is_set():
                     log.info(STOPPED, described.step, num_steps)
                     raise KeyboardInterrupt
-            described = _validate(training, state, described, judge, stop)
+            described = _validate(training, state, described, validator, stop)
             if watch:
                 watch.epoch(described.validations)
             if _out_of_patience(described, train.patience):
@@ -120,7 +120,7 @@ def run(
                 break
     if watch:
         watch.draw(described.validations)
-    return _hand_on(training, state, described, judge)
+    return _finish(training, state, described, validator)
 
 
 def _check(target: str, config: Config, videos: Videos) -> None:
@@ -139,14 +139,14 @@ def _check(target: str, config: Config, videos: Videos) -> None:
 
 
 def _begin(training: Run, described: Description, init: Path | None) -> tuple[State, Any, Description]:
-    """The state to go on from, the function that averages it, and what its checkpoint says."""
+    """The state to start or resume from, the function that averages its weights, and its description."""
     train = training.config.train
     if training.ranks.is_first:
         remove_unfinished(training.folder)
     ms.set_seed(train.seed)
     net = I3D(training.config.model, len(described.labels))
     if init:
-        first_weights.start(net, init, described.labels, train.init_head)
+        first_weights.load(net, init, described.labels, train.init_head)
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
@@ -161,7 +161,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
 
 
 def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, float, float]]:
-    """The batches of an epoch after a step, when each was asked for (a clock), and the wait (seconds)."""
+    """The batches of an epoch after a step, each with the clock time of its request and the wait (seconds)."""
     skip = step - epoch * training.steps_per_epoch
     videos, left = training.videos, len(training.rates) - step
     batches = loader.train_batches(
@@ -179,27 +179,29 @@ def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, floa
         started_s = time.monotonic()
 
 
-def _keeps(training: Run, step: int) -> bool:
+def _is_checkpoint_step(training: Run, step: int) -> bool:
     """Whether a checkpoint is written after a step."""
     steps = training.config.runtime.checkpoint_steps
-    return step % steps == 0 or step == len(training.rates) or _for_good(training, step)
+    return step % steps == 0 or step == len(training.rates) or _is_permanent(training, step)
 
 
-def _for_good(training: Run, step: int) -> bool:
+def _is_permanent(training: Run, step: int) -> bool:
     every = training.config.runtime.keep_every_epochs * training.steps_per_epoch
     return bool(every) and step % every == 0
 
 
-def _keep(training: Run, state: State, described: Description) -> None:
+def _save_checkpoint(training: Run, state: State, described: Description) -> None:
     if not training.ranks.is_first:
         return
     step_checkpoint.save(step_checkpoint.step_path(training.folder, described.step), state, described)
     count = training.config.runtime.keep_checkpoints
-    step_checkpoint.keep_last(training.folder, count, count, lambda step: _for_good(training, step))
+    step_checkpoint.keep_last(training.folder, count, count, lambda step: _is_permanent(training, step))
 
 
-def _validate(training: Run, state: State, described: Description, judge: Judge, stop: Event) -> Description:
-    """Validate if it is time to; the checkpoint before it says nothing of it, the one after it does."""
+def _validate(
+    training: Run, state: State, described: Description, validator: Validator, stop: Event
+) -> Description:
+    """Validate if it is due, and write a checkpoint before it and, with its result, after it."""
     train, step = training.config.train, described.step
     epoch, inside = divmod(step, training.steps_per_epoch)
     due = train.val_epochs and not inside and epoch % train.val_epochs == 0
@@ -207,14 +209,14 @@ def _validate(training: Run, state: State, described: Description, judge: Judge,
     done = bool(described.validations) and described.validations[-1].step == step
     if done or not (due or last) or not training.videos.val_rows:
         return described
-    if not _keeps(training, step):
-        _keep(training, state, described)
-    weights = judge.weights(state, (step - 1) // training.steps_per_epoch)
-    validation = judge.validate(weights, step, stop)
+    if not _is_checkpoint_step(training, step):
+        _save_checkpoint(training, state, described)
+    weights = validator.weights(state, (step - 1) // training.steps_per_epoch)
+    validation = validator.validate(weights, step, stop)
     described = described.model_copy(update={"validations": (*described.validations, validation)})
     if training.ranks.is_first and step_checkpoint.best(described.validations) == validation:
         checkpoint.save_weights(step_checkpoint.best_path(training.folder, step), weights, described)
-    _keep(training, state, described)
+    _save_checkpoint(training, state, described)
     return described
 
 
@@ -227,23 +229,23 @@ def _out_of_patience(described: Description, patience: int) -> bool:
     )
 
 
-def _hand_on(training: Run, state: State, described: Description, judge: Judge) -> Description:
+def _finish(training: Run, state: State, described: Description, validator: Validator) -> Description:
     """Write the weights to hand on, and delete what only a killed training needs."""
     folder, best = training.folder, step_checkpoint.best(described.validations)
     if training.config.train.select == "best" and best:
         described, weights = checkpoint.read_weights(step_checkpoint.best_path(folder, best.step))
     else:
-        weights = judge.weights(state, (described.step - 1) // training.steps_per_epoch)
+        weights = validator.weights(state, (described.step - 1) // training.steps_per_epoch)
     if not training.ranks.is_first:
         return described
     checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
-    found = _handed_on(training)
-    assert found is not None, "it was just written"
-    return found
+    final = _read_finished(training)
+    assert final is not None, "it was just written"
+    return final
 
 
-def _handed_on(training: Run) -> Description | None:
-    """What the weights of a training that has ended say; it may have been killed before it could tidy up."""
+def _read_finished(training: Run) -> Description | None:
+    """The description of the final weights, if the training has ended; deletes what a kill then left behind."""
     file = training.folder / Checkpoint.WEIGHTS
     if not file.exists():
         return None
@@ -253,12 +255,12 @@ def _handed_on(training: Run) -> Description | None:
         log.warning("%s; making it again", error)
         return None
     if training.ranks.is_first:
-        step_checkpoint.keep_last(training.folder, 0, 1, lambda step: _for_good(training, step))
+        step_checkpoint.keep_last(training.folder, 0, 1, lambda step: _is_permanent(training, step))
     return described
 
 
-def _diverges(recent: deque[float], num_labels: int) -> str:
-    """What is wrong with the last losses, if anything is."""
+def _problem_of(recent: deque[float], num_labels: int) -> str:
+    """What is wrong with the last losses; empty if nothing is."""
     if not math.isfinite(recent[-1]):
         return "is not finite"
     guessing = math.log(max(num_labels, 2))
@@ -268,7 +270,7 @@ def _diverges(recent: deque[float], num_labels: int) -> str:
     return ""
 
 
-def _diverged(problem: str, training: Run, batch: Batch, step: int) -> str:
+def _divergence_text(problem: str, training: Run, batch: Batch, step: int) -> str:
     ids = training.videos.reader.rows["video_id"]
     videos = ", ".join(str(ids.iloc[row]) for row in batch.rows[:4])
     return (

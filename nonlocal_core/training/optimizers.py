@@ -1,4 +1,4 @@
-"""What learns, how fast it decays, and the optimizer."""
+"""The optimizer: which parameters learn, and which of them decay."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.models.i3d import I3D
 
 PARTS = ("stem", "res2", "res3", "res4", "res5")
-"""of the network, from the clip to the features; the classifier follows"""
+"""the parts of the network from the clip to the features; the classifier follows them"""
 
 
 def freeze(net: I3D, last: str) -> None:
-    """Nothing; every part of the network up to `last` keeps its weights and its BN statistics from now on."""
+    """Freeze the weights and BN statistics of every part of the network up to `last`."""
     for part in frozen_parts(last):
         for parameter in getattr(net, part).get_parameters():
             parameter.requires_grad = False
 
 
 def frozen_parts(last: str) -> tuple[str, ...]:
-    """The parts that do not learn."""
+    """The parts of the network that do not learn: those up to `last`."""
     return PARTS[: PARTS.index(last) + 1] if last in PARTS else ()
 
 
 def set_training(net: I3D, last: str) -> None:
-    """Nothing; the network is in training mode, except the BN of the parts that do not learn."""
+    """Put the network into training mode, except the parts that do not learn."""
     net.set_train(True)
     for part in frozen_parts(last):
         getattr(net, part).set_train(False)
 
 
 def make_optimizer(net: I3D, rates: np.ndarray[Any, np.dtype[np.float32]], train: TrainConfig) -> nn.Optimizer:
-    """SGD with momentum over what learns, in groups with and without decay."""
+    """An SGD optimizer with momentum of the parameters that learn, in groups with and without weight decay."""
     parameters = list(net.trainable_params())
     norms = (".gamma", ".beta")
 

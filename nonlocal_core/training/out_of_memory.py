@@ -1,7 +1,7 @@
-"""A training that runs out of memory is tried once more, with half of the clips at a time.
+"""Try a training that runs out of memory once more, with half as many clips at a time.
 
-The batch stays what it is: twice as many parts make one update.  BN sees one part, so the result is another one:
-the settings say so, and with them the key.
+The batch keeps its size: twice as many parts make one update.  BN sees one part, so the result differs; so do the
+settings and, with them, the key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-SAID = (  # in small letters
+MESSAGES = (  # in lower case: what an error says that is due to too little memory
     *("memory not enough", "memory isn't enough", "memory failed", "out of memory"),  # MindSpore, CUDA
     *("alloc_failed", "bad_alloc", "memoryerror", "cannot allocate memory"),  # cuDNN, C++, Python, Linux
 )
@@ -27,12 +27,12 @@ KILLED = "was killed by SIGKILL"
 COUNTS = Path("/proc/vmstat")
 
 
-def fit(attempt: Callable[[Config], T], config: Config, note: Path) -> T:
-    """What `attempt(config)` returns; if it runs out of memory, what it returns with half of the clips at a time.
+def retry_halved(attempt: Callable[[Config], T], config: Config, note: Path) -> T:
+    """What `attempt(config)` returns or, if it runs out of memory, returns with half as many clips at a time.
 
-    The note remembers that, so that a later run does not try in vain again.
+    The file `note` then makes later runs begin with half as many.
 
-    Raises: ChildError, not worth another try, if half is too much as well.
+    Raises: ChildError, which is not worth another try, if half is too much as well.
     """
     smaller = halved(config)
     if not note.exists() or smaller is None:
@@ -61,24 +61,24 @@ def fit(attempt: Callable[[Config], T], config: Config, note: Path) -> T:
 
 
 def halved(config: Config) -> Config | None:
-    """The settings with half of the clips at a time, or the next smaller number that divides the batch."""
+    """The settings with at most half as many clips at a time, a divisor of the batch; None if one clip is left."""
     train = config.train
-    a_device = max(1, train.batch_size // config.runtime.num_devices)
-    now = min(train.micro_batch or a_device, a_device)
-    fitting = [size for size in range(1, now // 2 + 1) if a_device % size == 0]
-    if not fitting:
+    device_batch = max(1, train.batch_size // config.runtime.num_devices)
+    current = min(train.micro_batch or device_batch, device_batch)
+    sizes = [size for size in range(1, current // 2 + 1) if device_batch % size == 0]
+    if not sizes:
         return None
-    return config.model_copy(update={"train": train.model_copy(update={"micro_batch": fitting[-1]})})
+    return config.model_copy(update={"train": train.model_copy(update={"micro_batch": sizes[-1]})})
 
 
 def _ran_out(error: ChildError, kills_before: int) -> bool:
-    said = str(error)
-    killed = KILLED in said and _num_kills() > kills_before
-    return killed or any(words in said.lower() for words in SAID)
+    text = str(error)
+    killed = KILLED in text and _num_kills() > kills_before
+    return killed or any(words in text.lower() for words in MESSAGES)
 
 
 def _num_kills() -> int:
-    """How many processes Linux has killed for want of memory; 0 where that is not said."""
+    """How many processes Linux has killed because memory ran out; 0 if it does not say."""
     try:
         counts = dict(line.split() for line in COUNTS.read_text().splitlines())
     except (OSError, ValueError):

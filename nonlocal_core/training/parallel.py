@@ -1,9 +1,9 @@
 """Training on several devices: one process a device, started by MindSpore's own `msrun`.
 
-The stage stays in its process and watches; each device's process is connected to it.  What the first device logs
-is shown.  An error of any device, or its death, ends them all, and they die with the stage, however that happens.
+The stage stays in its own process and watches; each device's process is connected to it.  What the first device
+logs is shown.  An error or the death of any device ends them all, and they die with the stage, however it ends.
 
-    python -m nonlocal_core.training.parallel FOLDER HOST    the devices of another host; the stage says when
+    python -m nonlocal_core.training.parallel FOLDER HOST    the devices of another host; the stage logs when
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ JOB_FILE = "devices.json"
 START_S = 900.0
 """seconds that the processes of all devices get to start; msrun gives up after 600"""
 GRACE_S = 3.0
-"""seconds after a failure in which the others' may come that says more: after a death all the rest fail too"""
+"""seconds to wait after a failure for a clearer error of another device: after one death all others fail too"""
 
 
 class Job(Frozen):
-    """What the devices train on; the same paths on every host."""
+    """The training that the devices share; its paths are the same on every host."""
 
     root: Path
     """the workspace"""
@@ -56,7 +56,7 @@ class Job(Frozen):
 
 
 class _Device(NamedTuple):
-    """A process that msrun started: a device's, or its scheduler."""
+    """A process that msrun started: that of a device, or its scheduler."""
 
     name: str
     process_id: int
@@ -65,7 +65,7 @@ class _Device(NamedTuple):
 
 
 def devices_here(runtime: RuntimeConfig) -> int:
-    """The devices of each host.
+    """The number of devices of each host.
 
     Raises: ConfigError if the hosts cannot have equally many, or the first one names no port.
     """
@@ -84,35 +84,35 @@ def devices_here(runtime: RuntimeConfig) -> int:
 
 
 def train(job: Job, host: int = 0) -> None:
-    """Nothing; the devices of a host have taken part in a training, whose weights are in its folder.
+    """Train on the devices of a host, with other hosts if there are any; the weights go to the job's folder.
 
     Raises: what the training raises; ConfigError if the hosts do not fit; ChildError if a device's process dies.
     """
     runtime = job.config.runtime
-    num_processes = devices_here(runtime) + (host == 0)  # msrun's scheduler too
+    num_processes = devices_here(runtime) + (host == 0)  # and msrun's scheduler
     Ranks(num_ranks=runtime.num_devices).config(job.config)
     device_locks.reserve(find(runtime), devices_here(runtime), runtime)
     if host == 0:
         write_atomically(job.folder / JOB_FILE, job.model_dump_json().encode())
     for number, name in enumerate(_hosts(runtime)[1:] if host == 0 else (), 1):
         log.info("on %s: python -m nonlocal_core.training.parallel %s %d", name, job.folder, number)
-    with tempfile.TemporaryDirectory(prefix="devices") as place, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{place}/socket")
+    with tempfile.TemporaryDirectory(prefix="devices") as log_dir, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{log_dir}/socket")
         listener.listen(num_processes)
         listener.settimeout(1.0)
-        process = _start(job, host, Path(place))
+        process = _start(job, host, Path(log_dir))
         devices: dict[Connection, _Device] = {}
         try:
             with stop_between_steps() as stop:
                 _meet(listener, process, num_processes, devices, stop)
-                _watch(devices, Path(place), stop)
+                _watch(devices, Path(log_dir), stop)
         finally:
             _end(process, devices)
     if host == 0:
         (job.folder / JOB_FILE).unlink()
 
 
-def _start(job: Job, host: int, place: Path) -> subprocess.Popen[bytes]:
+def _start(job: Job, host: int, log_dir: Path) -> subprocess.Popen[bytes]:
     runtime = job.config.runtime
     address, _, port = _hosts(runtime)[0].rpartition(":")
     command = [
@@ -122,9 +122,9 @@ def _start(job: Job, host: int, place: Path) -> subprocess.Popen[bytes]:
         f"--master_addr={address}",
         f"--master_port={int(port) or _free_port()}",
         f"--node_rank={host}",
-        f"--log_dir={place}",
+        f"--log_dir={log_dir}",
         "--join=True",
-        *("python", "-m", "nonlocal_core.training.worker", str(place / "socket"), str(job.folder / JOB_FILE)),
+        *("python", "-m", "nonlocal_core.training.worker", str(log_dir / "socket"), str(job.folder / JOB_FILE)),
     ]
     environment = {
         # On CPUs a device waits 30 s for the others, which may be drawing, writing or compiling.
@@ -132,7 +132,7 @@ def _start(job: Job, host: int, place: Path) -> subprocess.Popen[bytes]:
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
-    with (place / "msrun.log").open("wb") as output:
+    with (log_dir / "msrun.log").open("wb") as output:
         return subprocess.Popen(
             command,
             env=environment,
@@ -166,23 +166,23 @@ def _meet(
         if stop.is_set():
             raise KeyboardInterrupt
         if process.poll() is not None or time.monotonic() > deadline_s:
-            said = _last_lines(Path(listener.getsockname()).parent, "msrun.log")
-            raise ChildError(f"the processes of the devices did not start: run again{said}")
+            output = _last_lines(Path(listener.getsockname()).parent, "msrun.log")
+            raise ChildError(f"the processes of the devices did not start: run again{output}")
         with suppress(TimeoutError):
             connection = Connection(listener.accept()[0].detach())
             devices[connection] = _Device(*connection.recv())
 
 
-def _watch(devices: dict[Connection, _Device], place: Path, stop: threading.Event) -> None:
+def _watch(devices: dict[Connection, _Device], log_dir: Path, stop: threading.Event) -> None:
     """Pass on what the devices log, until all have ended or one has failed."""
     alive = list(devices)
     working = {connection for connection, device in devices.items() if device.name.startswith("device")}
     deaths: list[ChildError] = []
     raised: list[ChildError] = []
-    failed_s = told_s = float("inf")
+    failed_s = signalled_s = float("inf")
     while working:
-        if stop.is_set() and told_s == float("inf"):
-            told_s = time.monotonic()
+        if stop.is_set() and signalled_s == float("inf"):
+            signalled_s = time.monotonic()
             _tell_first(devices)
         if time.monotonic() - failed_s > GRACE_S:
             raise (deaths + raised)[0]
@@ -193,7 +193,7 @@ def _watch(devices: dict[Connection, _Device], place: Path, stop: threading.Even
             except (EOFError, OSError):
                 alive.remove(connection)
                 if connection in working or devices[connection].name == "the scheduler":
-                    deaths.append(_death(devices[connection], place))
+                    deaths.append(_death(devices[connection], log_dir))
                     failed_s = min(failed_s, time.monotonic())
                 continue
             if kind == "log":
@@ -211,7 +211,7 @@ def _watch(devices: dict[Connection, _Device], place: Path, stop: threading.Even
 
 
 def _tell_first(devices: dict[Connection, _Device]) -> None:
-    """Let the first device end its step, keep it and stop; where it is on another host, stop at once."""
+    """Have the first device finish its step, save it and stop; if it is on another host, stop at once."""
     for device in devices.values():
         if device.name == "device 0":
             os.kill(device.process_id, signal.SIGINT)
@@ -219,18 +219,18 @@ def _tell_first(devices: dict[Connection, _Device]) -> None:
     raise KeyboardInterrupt
 
 
-def _death(device: _Device, place: Path) -> ChildError:
-    said = _last_lines(place, device.log)
-    return ChildError(f"the process of {device.name} died: run again, the training continues where it was{said}")
+def _death(device: _Device, log_dir: Path) -> ChildError:
+    output = _last_lines(log_dir, device.log)
+    return ChildError(f"the process of {device.name} died: run again, the training continues where it was{output}")
 
 
-def _last_lines(place: Path, name: str) -> str:
-    file = place / name
+def _last_lines(log_dir: Path, name: str) -> str:
+    file = log_dir / name
     return messages.last_words(file.read_text(errors="replace") if file.exists() else "")
 
 
 def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -> None:
-    """Kill what is still there; a process that has not connected yet ends when it finds no one."""
+    """Kill the processes that still run; one that has not connected yet ends when it cannot connect."""
     for connection, device in devices.items():
         with suppress(ProcessLookupError):
             os.kill(device.process_id, signal.SIGKILL)
@@ -241,7 +241,7 @@ def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -
 
 
 def main() -> None:
-    """The devices of another host take part in the training of a folder."""
+    """Run the devices of another host, which take part in the training of a folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         folder, host = Path(sys.argv[1]), int(sys.argv[2])

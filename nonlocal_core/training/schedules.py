@@ -12,11 +12,11 @@ from nonlocal_core.config.train import TrainConfig
 Rates = NDArray[np.float64]
 
 FROM_START = ("relative_steps", "cosine_whole", "dynamic")
-"""schedules whose warm-up has its start as the rate of the first step, and ends on the schedule's own rate"""
+"""schedules whose warm-up gives the first step its start rate, and ends at the schedule's rate of that time"""
 
 
 def num_steps(train: TrainConfig, steps_per_epoch: int) -> int:
-    """Steps of the whole training."""
+    """The number of steps of the whole training."""
     return train.steps or train.epochs * steps_per_epoch
 
 
@@ -65,7 +65,7 @@ def _scheduled(train: TrainConfig, step: Rates, warm: float, per_epoch: int) -> 
 
 
 def _cosine(top: float, bottom: float, share: Rates) -> Rates:
-    """From `top` at a share of 0 to `bottom` at 1."""
+    """Half a cosine: `top` at a share of 0, `bottom` at 1."""
     return np.asarray(bottom + (top - bottom) * 0.5 * (1 + np.cos(np.pi * share)))
 
 
@@ -76,12 +76,12 @@ def _passed(train: TrainConfig, step: Rates, per_epoch: int) -> NDArray[np.int64
 
 
 def _first_cosine(train: TrainConfig, per_epoch: int) -> float:
-    """Epochs of a cosine that changes once an epoch."""
+    """The length (epochs) of a cosine that changes once an epoch."""
     return float(train.cosine_epochs or num_steps(train, per_epoch) / per_epoch)
 
 
 def _cosine_twice(train: TrainConfig, step: Rates, warm: float, per_epoch: int) -> Rates:
-    """A cosine over two thirds of the steps, then another one from the rate where that ended."""
+    """A cosine over two thirds of the steps, then a second one that starts at the rate where the first ended."""
     total = num_steps(train, per_epoch)
     epoch = step // per_epoch
     first = _cosine(train.base_lr, train.end_lr, epoch / _first_cosine(train, per_epoch))

@@ -1,7 +1,6 @@
-"""One step: forward, gradients, update, compiled; and what it draws at random, outside of the graph.
+"""One training step: forward pass, gradients and update in a compiled graph, whose random draws are its inputs.
 
-MindSpore's own dropout has a state that cannot be saved.  Here everything drawn is a function of (seed, step) and
-an input of the graph.
+MindSpore's own dropout has a state that cannot be saved.  Here every random draw is a function of (seed, step).
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from nonlocal_core.training import optimizers
 from nonlocal_core.training.collectives import ALONE, Ranks
 
 FP16_LOSS_SCALE = 1024.0
-"""the loss is multiplied by it and the gradients are divided by it, so that small ones are not lost in fp16"""
+"""factor of the loss and divisor of the gradients, so that small gradients are not lost in fp16"""
 
 
 class Inputs(NamedTuple):
-    """What one step takes."""
+    """The inputs of one step."""
 
     clip_NCTHW: NDArray[np.uint8]
     label_N: NDArray[np.int32]
     keep_NC: NDArray[np.float32]
-    """dropout: 0, or 1 over the share that is kept"""
+    """dropout: each feature's factor, 0 or 1 / (share that is kept)"""
     partner_N: NDArray[np.int32]
-    """mixup: the clip that each one is mixed with, in its micro batch"""
+    """mixup: index, in the micro batch, of the clip that each clip is mixed with"""
     share: NDArray[np.float32]
-    """mixup: what each clip keeps of itself (0.5…1)"""
+    """mixup: the share that each clip keeps of itself (0.5…1)"""
 
 
 Step = Callable[[Inputs], tuple[float, NDArray[np.float32]]]
 
 
 def inputs(batch: loader.Batch, config: Config, step: int, ranks: Ranks = ALONE) -> Inputs:
-    """A device's part of a batch with what the step draws at random for all of it."""
+    """The inputs of a step on one device: its part of the batch and of the random draws for the whole batch."""
     num_clips = len(batch.rows) * ranks.num_ranks
     partner_N, share = mixing(config.train, step, num_clips)
     keep_NC = dropout_mask(config, step, num_clips)
@@ -52,7 +51,7 @@ def inputs(batch: loader.Batch, config: Config, step: int, ranks: Ranks = ALONE)
 
 
 def dropout_mask(config: Config, step: int, num_clips: int) -> NDArray[np.float32]:
-    """The mask of one step's pooled features, already divided by the share that is kept.
+    """The dropout mask of one step's pooled features, already divided by the share that is kept.
 
     Shape:  (num_clips, channels of res5)
     """
@@ -63,9 +62,9 @@ def dropout_mask(config: Config, step: int, num_clips: int) -> NDArray[np.float3
 
 
 def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """With whom each clip of a step is mixed, and the share that it keeps; a clip may be mixed with itself.
+    """The partner that each clip of a step is mixed with, perhaps itself, and the share that the clip keeps.
 
-    Shape:  (num_clips,) int32, places within the micro batch; () float32 of 0.5…1.
+    Shape:  (num_clips,) int32, indices within the micro batch; () float32 of 0.5…1.
     Source: Zhang et al. 2018, mixup: one share a batch, drawn from Beta(mixup, mixup).
     """
     micro = num_clips // train.num_parts
@@ -78,9 +77,9 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
 
 
 class Graph(nn.Cell):
-    """A function that is compiled before its first run, and what compiling has freed is given back between them.
+    """A function that is compiled before its first run; the memory that compiling frees is returned in between.
 
-    Compiling frees some 100 MB; glibc would keep them, and the run takes none of them.
+    It is some 100 MB, which glibc would keep and the run would not use.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -88,36 +87,36 @@ class Graph(nn.Cell):
         self.function = function
         self.is_compiled = False
 
-    def construct(self, *given: Tensor) -> Any:
-        """What the function gives."""
-        return self.function(*given)
+    def construct(self, *arguments: Tensor) -> Any:
+        """What the function returns."""
+        return self.function(*arguments)
 
-    def run(self, *given: Tensor) -> Any:
-        """What the function gives; the first time, after compiling it."""
+    def run(self, *arguments: Tensor) -> Any:
+        """What the function returns; the first call compiles it before."""
         if not self.is_compiled:
-            self.compile(*given)
-            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc has it
+            self.compile(*arguments)
+            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
                 trim(0)
             self.is_compiled = True
-        return self(*given)
+        return self(*arguments)
 
 
 def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: int = 1) -> Step:
-    """A function that takes one step and gives its loss and logits, those of this device's part of the batch.
+    """A function that takes one step and returns its loss and logits for this device's part of the batch.
 
-    One graph does it all.  With micro batches there are two: one adds up gradients, one updates.  With several
-    devices the gradients become the mean of all of them before the update.
+    It is one graph.  With micro batches there are two: one adds up gradients, one updates.  With several devices,
+    each updates with the mean of all their gradients.
     """
     optimizers.set_training(net, train.freeze)
     scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
     gradients = ms.value_and_grad(_forward(net, train, scale), None, optimizer.parameters, has_aux=True)
 
-    averaged: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
+    reduce_mean: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
     num_parts = train.num_parts // num_ranks
 
     def update(grads: Any, divisor: float) -> Tensor:
         if num_ranks > 1:
-            grads = averaged(grads)
+            grads = reduce_mean(grads)
         if divisor != 1.0:
             grads = ops.HyperMap()(ops.partial(ops.mul, 1.0 / divisor), grads)
         if train.clip_norm:
@@ -133,8 +132,8 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: 
 
     compiled = Graph(whole)
 
-    def take_step(given: Inputs) -> tuple[float, NDArray[np.float32]]:
-        loss, logits_NK = compiled.run(*(Tensor(array) for array in given))
+    def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
+        loss, logits_NK = compiled.run(*(Tensor(array) for array in step_inputs))
         return float(loss.asnumpy()) / scale, logits_NK.asnumpy()
 
     return take_step
@@ -171,14 +170,14 @@ def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[
     return automatic
 
 
-def _clipped(grads: Any, most: float) -> Any:
-    """Gradients whose norm, that of all of them together, is at most so large.
+def _clipped(grads: Any, limit: float) -> Any:
+    """The gradients, scaled down where the norm of all of them together exceeds a limit.
 
-    On CPUs a division keeps 16 bytes for every number that it divides, a product by one number nothing.
+    On CPUs a division keeps 16 bytes for every number that it divides; a product with one number keeps none.
     """
     each = ops.HyperMap()
     norm = ops.sqrt(ops.addn(each(_square_sum, grads)))
-    return each(ops.partial(ops.mul, most / ops.maximum(norm, most)), grads)
+    return each(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), grads)
 
 
 def _square_sum(grad: Tensor) -> Tensor:
@@ -196,11 +195,11 @@ def _accumulating(
         [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
     )
 
-    def add(*given: Tensor) -> tuple[Tensor, Tensor]:
-        """The first argument is 0 for the first part, which forgets the sums of the step before, then 1."""
-        (loss, logits_NK), grads = gradients(*given[1:])
+    def add(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        """Add gradients to the sums; the first argument is 0 for the first part, which starts new sums, else 1."""
+        (loss, logits_NK), grads = gradients(*arguments[1:])
         for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign(total, given[0] * total + grad * (1.0 / (scale * num_parts)))
+            ops.assign(total, arguments[0] * total + grad * (1.0 / (scale * num_parts)))
         return loss, logits_NK
 
     def finish() -> Tensor:
@@ -208,12 +207,12 @@ def _accumulating(
 
     adding, finishing = Graph(add), Graph(finish)
 
-    def take_step(given: Inputs) -> tuple[float, NDArray[np.float32]]:
-        arrays: list[NDArray[np.generic]] = list(given[:-1])
+    def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
+        arrays: list[NDArray[np.generic]] = list(step_inputs[:-1])
         losses, logits = [], []
         for number, part in enumerate(zip(*(np.split(array, num_parts) for array in arrays), strict=True)):
             goes_on = np.float32(number > 0)
-            loss, logits_NK = adding.run(*(Tensor(array) for array in (goes_on, *part, given.share)))
+            loss, logits_NK = adding.run(*(Tensor(array) for array in (goes_on, *part, step_inputs.share)))
             losses.append(float(loss.asnumpy()) / scale)
             logits.append(logits_NK.asnumpy())
         finishing.run()
@@ -223,18 +222,18 @@ def _accumulating(
 
 
 class Average(NamedTuple):
-    """The moving average of all weights and BN statistics, and a function that takes a step into it."""
+    """The moving average of all weights and BN statistics, and a function that updates it after a step."""
 
     parameters: tuple[ms.Parameter, ...]
-    """`ema.NAME`, in the order of the network's; none if it is off"""
+    """named `ema.NAME`, in the order of the network's; empty if no average is kept"""
     take: Callable[[int], None]
-    """given how many steps were taken before"""
+    """its argument: the number of steps before this one"""
 
 
 def make_average(net: I3D, decay: float) -> Average:
-    """The average of the weights, which starts as they are.
+    """The moving average of a network's weights, which starts with their present values.
 
-    While few steps are averaged, the decay is at most (1 + step) / (10 + step), so that the first weights fade.
+    In the first steps the decay is at most (1 + step) / (10 + step), so that the first weights fade quickly.
     """
     if not decay:
         return Average((), lambda step: None)

@@ -1,4 +1,4 @@
-"""The state of a training: what a step checkpoint holds beside the weights, so that it goes on as if never cut."""
+"""Step checkpoints: the whole state of a training, so that it resumes with the same result, bit for bit on CPU."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class State(NamedTuple):
     net: I3D
     optimizer: nn.Optimizer
     average: tuple[ms.Parameter, ...] = ()
-    """of the weights, if one is kept; named `ema.NAME`"""
+    """the average of the weights, if one is kept; named `ema.NAME`"""
 
 
 def step_path(folder: Path, step: int) -> Path:
@@ -46,12 +46,12 @@ def step_path(folder: Path, step: int) -> Path:
 
 
 def best_path(folder: Path, step: int) -> Path:
-    """The file of what was evaluated at a step that was the best so far."""
+    """The file of the weights that a step's validation found the best so far."""
     return folder / f"best-{step:08d}{SUFFIX}"
 
 
 def save(path: Path, state: State, description: Description) -> Description:
-    """Write a checkpoint atomically; what comes back also names the digest of the weights."""
+    """Write a checkpoint atomically; gives its description with the digests."""
     others = {
         **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
         **{AVERAGE + name: array for name, array in _average(state).items()},
@@ -65,15 +65,15 @@ def best(validations: Iterable[Validation]) -> Validation | None:
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder that can be read, and its best weights too.
+    """The newest checkpoint of a folder that can be read together with its best weights.
 
-    A damaged one is passed over with a warning.
+    Damaged ones are skipped with a warning.
     """
     for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
         try:
             described, _ = read(path)
-            if found := best(described.validations):
-                read(best_path(folder, found.step))
+            if best_validation := best(described.validations):
+                read(best_path(folder, best_validation.step))
         except DamagedError as error:
             log.warning("%s; taking the one before", error)
         else:
@@ -81,25 +81,25 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
-def keep_last(folder: Path, num_steps: int, num_best: int, for_good: Callable[[int], bool]) -> None:
-    """Delete all but the newest checkpoints, those that are kept for good, and the newest best weights.
+def keep_last(folder: Path, num_steps: int, num_best: int, is_permanent: Callable[[int], bool]) -> None:
+    """Delete all but the newest `num_steps` checkpoints, permanent ones, and the newest `num_best` best weights.
 
-    While a training may go on from an older checkpoint, the best weights of its time must be there too.
+    A training that resumes from an older checkpoint needs the best weights of that time.
     """
-    for path in _but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
-        if not for_good(int(path.stem.removeprefix("step-"))):
+    for path in _all_but_last(folder.glob(f"step-*{SUFFIX}"), num_steps):
+        if not is_permanent(int(path.stem.removeprefix("step-"))):
             path.unlink()
-    for path in _but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
+    for path in _all_but_last(folder.glob(f"best-*{SUFFIX}"), num_best):
         path.unlink()
 
 
-def _but_last(paths: Iterable[Path], count: int) -> list[Path]:
+def _all_but_last(paths: Iterable[Path], count: int) -> list[Path]:
     ordered = sorted(paths)
     return ordered[: max(len(ordered) - count, 0)]
 
 
 def restore(path: Path, state: State) -> Description:
-    """Put a checkpoint's state back."""
+    """Put a checkpoint's state into the network, the optimizer and the average; gives its description."""
     description, tensors = read(path)
     assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
     assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, part(tensors, OPTIMIZER), path)

@@ -1,6 +1,6 @@
-"""What the weights so far know of the val split, and the BN statistics that they are evaluated with.
+"""Validation during a training: top-1 and loss on the val split, and precise BN statistics.
 
-A second network of the same kind is evaluated, so that nothing here touches the one that learns.
+A second network of the same kind is evaluated, so that nothing here changes the one that learns.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from nonlocal_core.training.collectives import ALONE, Ranks
 
 
 class Videos(NamedTuple):
-    """Where the records are, and which of them are trained on and validated on."""
+    """The cached videos, and which of their rows are trained on and validated on."""
 
     reader: RecordReader
     train_rows: list[int]
     val_rows: list[int]
 
 
-class Judge:
+class Validator:
     """Evaluates weights on the val split: one clip from the middle of each video, one crop from the centre.
 
     The crop is as large as in training.  Several devices share the videos.
@@ -50,14 +50,14 @@ class Judge:
 
     @cached_property
     def net(self) -> I3D:
-        """The network that is evaluated; made when it is needed."""
+        """The network that is evaluated, built at its first use."""
         return I3D(self.config.model, self.num_labels)
 
     def _logits(self, clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The logits of some clips.
 
-        The network is called as it is, not inside a `ms.jit` function, which would not see weights that are put
-        into it after its first call.
+        The network is called directly, not inside a `ms.jit` function, which would not see weights that are
+        assigned after its first call.
         """
         return np.asarray(self.net(normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32)
 
@@ -66,7 +66,9 @@ class Judge:
 
         Raises: DamagedError if a record does not match its checksum.
         """
-        weights = self.ranks.first(step_checkpoint.weights_of(state))  # the others have seen other batches in BN
+        weights = self.ranks.first(
+            step_checkpoint.weights_of(state)
+        )  # the devices' BN statistics differ: each saw other batches
         num_batches = self.config.train.precise_bn_batches
         if not num_batches:
             return weights
@@ -74,7 +76,7 @@ class Judge:
         return {**weights, **self._statistics(self._parts(epoch, num_batches))}
 
     def validate(self, weights: Tensors, step: int, stop: Event) -> checkpoint.Validation:
-        """What some weights know of the val split.
+        """Top-1 and loss of some weights on the val split.
 
         Raises: KeyboardInterrupt once `stop` is set; DamagedError if a record does not match its checksum.
         """
@@ -82,8 +84,8 @@ class Judge:
         self.net.set_train(False)
         protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=self.config.train.crop_size)
         reader, rows = self.videos.reader, self.videos.val_rows
-        mine = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
-        views = loader.video_views(reader, mine, self.config.clip, protocol, self.config.runtime.num_workers)
+        own_rows = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
+        views = loader.video_views(reader, own_rows, self.config.clip, protocol, self.config.runtime.num_workers)
         mine_NK = []
         for logits_K in inference.logits(self._logits, itertools.chain.from_iterable(views), self.batch):
             mine_NK.append(logits_K)
@@ -97,17 +99,17 @@ class Judge:
         )
 
     def _parts(self, epoch: int, num_batches: int) -> Iterator[NDArray[np.uint8]]:
-        """The clips of the first batches of an epoch and, if it is too short, of those after it."""
+        """The clips of the first batches of an epoch and, if it has too few, of the next epochs."""
         reader, rows = self.videos.reader, self.videos.train_rows
         epochs = (loader.train_batches(reader, rows, self.config, later, 0) for later in itertools.count(epoch))
         for batch in itertools.islice(itertools.chain.from_iterable(epochs), num_batches):
             yield from np.split(batch.clip_NCTHW, self.config.train.num_parts)
 
     def _statistics(self, parts: Iterator[NDArray[np.uint8]]) -> Tensors:
-        """Mean and variance of all clips for every BN that learns.
+        """Mean and variance over all clips for every BN that learns.
 
-        A running statistic that starts at 0 shows one batch's own after one batch.  The variance of the whole is
-        the mean of the batches' variances and the variance of their means.
+        A running statistic that starts at 0 gives, after one batch, that batch's own.  The variance of all batches
+        is the mean of their variances plus the variance of their means.
         """
         optimizers.set_training(self.net, self.config.train.freeze)
         norms = [

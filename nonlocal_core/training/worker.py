@@ -1,6 +1,6 @@
-"""One device's process of a training on several, as msrun starts it.
+"""The process of one device in a training on several devices; msrun starts it.
 
-It connects to the stage before it imports MindSpore, so that the stage sees it die of anything.
+It connects to the stage before it imports MindSpore, so that the stage notices its death, whatever the cause.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nonlocal_core.process import cuda, lifeline, messages
 
 
 def main() -> None:
-    """Take part in the training that a file describes, and tell the stage how it ends."""
+    """Take part in the training that a job file describes, and send its outcome to the stage."""
     socket_path, job_file = sys.argv[1:]
     connection = Client(socket_path)
     is_scheduler, number = os.environ["MS_ROLE"] == "MS_SCHED", os.environ["RANK_ID"]
@@ -34,14 +34,14 @@ def main() -> None:
 
 
 def schedule(job_file: Path) -> None:
-    """Nothing; MindSpore's scheduler has brought the devices together and seen them end."""
+    """Run MindSpore's scheduler, which connects the devices, until all of them have ended."""
     from mindspore import communication
 
     communication.init()
 
 
 def train(job_file: Path) -> None:
-    """Nothing; the training has ended, and the first device has written its weights."""
+    """Train on this device; the first device writes the weights."""
     runtime = RuntimeConfig.model_validate(json.loads(job_file.read_text())["config"]["runtime"])
     cuda.load(runtime)  # before anything imports mindspore
     from mindspore import communication

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
-from nights import CONFIG, Opened, checkpoints, decisions, week
 
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.data.manifest import manifest_table as manifests
 from tasks import nightly
+from tests.nights import CONFIG, Opened, checkpoints, decisions, week
 
 
 def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

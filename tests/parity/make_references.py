@@ -14,7 +14,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Net(NamedTuple):
     window: tuple[int, int, int] | None = (4, 2, 2)
 
 
-class Blobs(OrderedDict):
+class Blobs(OrderedDict[str, Any]):
     """Tensors by Caffe2's names."""
 
     def __init__(self, seed: int) -> None:
@@ -146,7 +146,7 @@ def make_caffe2(folder, seed, name, net, frames, side):
         np.savez_compressed(folder / f"{name}_windows.npz", **run(blobs, clip_of(seed, frames, side + 32), net))
     arrays = {key: value.float().numpy() for key, value in blobs.items()}
     arrays |= {f"{key}_momentum": np.zeros_like(value) for key, value in list(arrays.items())[:2]}
-    arrays |= {"lr": np.float32([0.01]), "model_iter": np.int64([400000])}
+    arrays |= {"lr": np.array([0.01], np.float32), "model_iter": np.array([400000])}
     (folder / f"{name}.pkl").write_bytes(pickle.dumps({"blobs": arrays}, protocol=2))
 
 
@@ -220,10 +220,10 @@ def make_image_net(folder, seed, name, net):
 def main():
     folder, published = Path(sys.argv[1]), sys.argv[2]
     text = torch.load(published, weights_only=True)["cfg"]
-    by_2 = {"stem_stride": 2, "pool1": (2, 2, 0)}
+    by_2: dict[str, Any] = {"stem_stride": 2, "pool1": (2, 2, 0)}
     make_caffe2(folder, 1, "caffe2_8x8", Net(), 8, 64)
     make_caffe2(folder, 2, "caffe2_32x2", Net(**by_2), 32, 48)
-    long = {"affine": True, "groups": (0, 4, 0, 0)}
+    long: dict[str, Any] = {"affine": True, "groups": (0, 4, 0, 0)}
     make_caffe2(folder, 3, "caffe2_affine_32x4", Net(**long, window=(8, 2, 2)), 16, 48)
     make_caffe2(folder, 4, "caffe2_affine_128x1", Net(**by_2, **long, window=(8, 1, 1)), 64, 32)
     located = ((), (1, 3), (1, 3, 5), ())

@@ -23,7 +23,7 @@ from nonlocal_core.registry import WEIGHTS_FILE
 from nonlocal_core.registry.export import export
 
 PYTHON = os.environ.get("TORCH_PYTHON", sys.executable)
-NETWORKS = {
+NETWORKS: dict[str, dict[str, object]] = {
     "i3d": {},
     "dot_product": {"model__nl_res3": (0,), "model__pairwise": "dot_product"},
     "embedded_gaussian": {

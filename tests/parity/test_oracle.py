@@ -53,7 +53,7 @@ def paper_block(x, param, pairwise, sub_sample, scale, sees=everywhere):
         return weight.reshape(weight.shape[:2]) @ vector + param[f"{name}.bias"]
 
     def pooled(name, n, window):
-        inputs = [x[(n, slice(None), *position)] for position in window]
+        inputs = [x[n, :, t, h, w] for t, h, w in window]
         if sub_sample == "before_conv":
             return embed(name, np.max(inputs, axis=0))
         return np.max([embed(name, vector) for vector in inputs], axis=0)
@@ -64,7 +64,7 @@ def paper_block(x, param, pairwise, sub_sample, scale, sees=everywhere):
         all_phi = [pooled("phi", n, window) for window in windows]
         all_g = [pooled("g", n, window) for window in windows]
         for i, position in enumerate(positions):
-            theta = embed("theta", x[(n, slice(None), *position)])
+            theta = embed("theta", x[n, :, position[0], position[1], position[2]])
             seen = [j for j, window in enumerate(windows) if sees(position, window)]
             phi, g = [all_phi[j] for j in seen], [all_g[j] for j in seen]
             root = math.sqrt(len(theta)) if scale else 1.0

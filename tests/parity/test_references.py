@@ -87,7 +87,7 @@ def test_the_mean_of_the_windows_probabilities_is_the_references():
 
 def test_a_still_clip_gives_the_features_of_the_image_net():
     image, made = reference_of("torchvision_resnet")
-    switches = {**IMAGES, "inflate": "3x1x1", "head": "keep"}
+    switches: dict[str, Any] = {**IMAGES, "inflate": "3x1x1", "head": "keep"}
     net = load_published(FIXTURES / "torchvision_resnet.pth", "torchvision2d", **switches)
     still = np.repeat(image.asnumpy(), 15, axis=2)
     map_NCTHW = net.feature_map(ms.Tensor(still)).asnumpy()

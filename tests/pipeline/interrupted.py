@@ -42,6 +42,6 @@ def leave_slowly(self: DaskTaskRunner, *error: Any) -> None:
 
 left = DaskTaskRunner.__exit__
 if __name__ == "__main__":
-    ProcessPoolTaskRunner._process_subprocess_message = lambda *_: time.sleep(3600)  # type: ignore[assignment]
-    DaskTaskRunner.__exit__ = leave_slowly  # type: ignore[method-assign]
+    ProcessPoolTaskRunner._process_subprocess_message = lambda *_: time.sleep(3600)  # type: ignore[method-assign]
+    DaskTaskRunner.__exit__ = leave_slowly
     command_line.run("interrupted", "Shards that take an hour.", interrupted)

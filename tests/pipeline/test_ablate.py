@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from commands import Warm
 
 from flows.ablate import ablate
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.evaluation.ablations import TABLES, variants
+from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 PRESET = "nl1_c2d_r50_32x2_caffe2"

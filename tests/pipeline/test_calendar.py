@@ -6,11 +6,11 @@ import importlib
 from pathlib import Path
 
 import pytest
-from nights import CONFIG, Opened, checkpoints, friday, monday, thursday, tuesday, week
 
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.data.manifest import manifest_table as manifests
 from tasks import nightly
+from tests.nights import CONFIG, Opened, checkpoints, friday, monday, thursday, tuesday, week
 
 
 def test_four_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from commands import Warm
 
 from flows.full import full
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
@@ -126,13 +126,6 @@ def test_a_workspace_that_cannot_be_written(warm: Warm, videos_dir: Path, tmp_pa
     code, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'file' / 'workspace'}")
     assert code == 4
     assert "workspace_dir=DIR" in error
-
-
-def test_help_names_presets_and_settings_with_their_units(warm: Warm) -> None:
-    done = warm.run("full", "--help")
-    assert done.returncode == 0
-    for text in ("nl_i3d_r50_32x2", "videos_dir=", "train.epochs=", "cache.short_side=256", "(pixels)"):
-        assert text in done.stdout
 
 
 def test_a_mistake_leaves_finished_work_alone(warm: Warm, videos_dir: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from commands import Warm
 
 from flows.evaluate import Scored, evaluate_checkpoint
 from nonlocal_core import scores
@@ -19,6 +18,7 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import register
+from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {"model.width": 2, "clip.clip_len": 4, "cache.short_side": 40, "train.crop_size": 32}

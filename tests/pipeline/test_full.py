@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from commands import Warm
 
 from flows.full import NothingNew, Summary, full
 from flows.prepare import prepare
@@ -21,6 +20,7 @@ from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError, InputError
+from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
@@ -51,7 +51,9 @@ def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(prefect_server: None, videos_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
     workspace_dir = tmp_path_factory.mktemp("workspace")
-    return full("tiny", SMALL, videos_dir, workspace_dir), workspace_dir
+    summary = full("tiny", SMALL, videos_dir, workspace_dir)
+    assert isinstance(summary, Summary)
+    return summary, workspace_dir
 
 
 def test_makes_everything(run: tuple[Summary, Path]) -> None:
@@ -142,7 +144,7 @@ def test_a_run_that_asks_for_news_trains_nothing_on_the_same_videos(
     assert state.is_completed()
     assert state.name == "Nothing new"
     assert isinstance(state.result(), NothingNew)
-    assert "made of the same 24 videos by the same settings" in state.message
+    assert "made of the same 24 videos by the same settings" in str(state.message)
     assert _written(workspace_dir) == before
 
 

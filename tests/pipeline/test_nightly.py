@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email import message_from_bytes
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import StreamRequestHandler, TCPServer
@@ -251,7 +252,7 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
     assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
     for task in ("train", "evaluate", "register"):
-        wait_for(lambda task=task: served.finished(run, task), 60, served)
+        wait_for(partial(served.finished, run, task), 60, served)
         assert served.finished(run, task) == 1, task
     assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"

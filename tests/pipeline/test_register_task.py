@@ -10,7 +10,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import score_table
@@ -57,7 +57,7 @@ def test_the_decision_and_its_reason_are_in_the_ui(prefect_server, tmp_path, mon
     workspace, config = Workspace(tmp_path), resolve("tiny", {})
 
     @flow
-    def registering():
+    def registering() -> list[Entry]:
         return [
             register(*references(workspace, name, right), config, workspace)
             for name, right in (("a", 6), ("b", 5))
@@ -76,7 +76,7 @@ def test_a_tracker_that_cannot_be_told_stops_nothing(prefect_server, tmp_path, m
     workspace, config = Workspace(tmp_path), resolve("tiny", {})
 
     @flow
-    def registering():
+    def registering() -> Entry:
         return register(*references(workspace, "a", 6), config, workspace)
 
     caplog.set_level(logging.WARNING)

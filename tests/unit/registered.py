@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from nonlocal_core import registry
@@ -18,7 +20,12 @@ NUM_VIDEOS = 100
 def ranks(right: list[bool], first: int = 0) -> pa.Table:
     """Ranks of as many videos: 0 where the network is right, else 1."""
     ids = [f"v/{first + number}.mp4" for number in range(len(right))]
-    return pa.table([ids, [0] * len(right), [0 if one else 1 for one in right]], schema=RANKS)
+    columns: dict[str, list[Any]] = {
+        "video_id": ids,
+        "label_id": [0] * len(right),
+        "rank": [0 if one else 1 for one in right],
+    }
+    return pa.Table.from_pydict(columns, schema=RANKS)
 
 
 def scored(workspace: Workspace, name: str, top1: float, **overrides: object) -> tuple[Checkpoint, Evaluation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,27 @@ def test_numbers_that_make_no_sense(tmp_path, capsys):
     assert capsys.readouterr().err == "error: --attention -1: name a number of videos, or 0 for none\n"
     assert scores.main([str(tmp_path), "--k", "5", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: --k 0")
+
+
+COMMANDS = sorted(
+    file.stem for file in (REPOSITORY / "nonlocal_core").glob("*.py") if "\ndef main(" in file.read_text()
+)
+REGISTRY = ("list", "show", "compare", "promote", "rollback", "alias", "verify", "track", "export")
+
+
+@pytest.mark.parametrize(
+    "words", [*((name,) for name in (*COMMANDS, "registry")), *(("registry", "w", name) for name in REGISTRY)]
+)
+def test_help_says_what_a_command_is_for_in_100_columns(words, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    name = "registry.__main__" if words[0] == "registry" else words[0]
+    main = importlib.import_module(f"nonlocal_core.{name}").main
+    with pytest.raises(SystemExit) as ended:
+        main([*words[1:], "--help"])
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: python -m nonlocal_core.{words[0]} ")
+    assert max(map(len, lines)) <= 100
+    paragraphs = "\n".join(lines).split("\n\n")
+    assert paragraphs[1].endswith("."), "what it is for"
+    assert len(words) > 1 or any(f"python -m nonlocal_core.{words[0]}" in text for text in paragraphs[2:])

@@ -66,7 +66,7 @@ def test_a_mistyped_setting_is_one_line():
 @pytest.mark.parametrize(("device", "is_loaded"), [("auto", True), ("GPU", True), ("CPU", False)])
 def test_libraries_in_wheels_are_loaded_in_their_order(tmp_path, device, is_loaded):
     """Any library stands for them; one is missing, one is damaged."""
-    any_library = importlib.util.find_spec("_ctypes").origin
+    any_library = str(importlib.util.find_spec("_ctypes").origin)
     for library in cuda.LIBRARIES[:-1]:
         file = tmp_path / "nvidia" / library
         file.parent.mkdir(parents=True, exist_ok=True)

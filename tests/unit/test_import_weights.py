@@ -88,7 +88,8 @@ def test_a_head_for_other_classes(tmp_path, capsys, labels):
     ("words", "code", "told"),
     [
         (["--out", "x"], 2, "--out needs --labels"),
-        (["--switch", "pool1_pad"], 2, "--switch pool1_pad is not of the form key=value"),
+        (["--switch", "pool1_pad"], 2, "'pool1_pad' is not of the form key=value, which --switch takes"),
+        (["--switch", "nl_res3=1", "--switch", "nl_res3=2"], 2, "nl_res3 is given twice, '1' and '2'"),
         (["--switch", "pool1_pad=1"], 2, "pool1_pad=1 contradicts the profile, where it is 0"),
         (["--labels", "missing.json"], 3, "missing.json cannot be read"),
         (["--compare", "missing.npz"], 3, "missing.npz cannot be read"),

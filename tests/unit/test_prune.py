@@ -15,7 +15,8 @@ from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records.reader import RecordReader, store
+from nonlocal_core.data.records import store
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.stages import cache as stage
 

@@ -1,1 +1,1 @@
-"""How datasets lie on disk or in object storage: from a folder to one source a video, by names alone."""
+"""Layouts of datasets on disk or in object storage: from a folder to one `Source` a video, by names alone."""

@@ -1,10 +1,10 @@
-"""How datasets lie on disk: from a folder to one `Source` a video, by names and sizes alone.
+"""The layout of a folder of videos, and its videos as one `Source` each, by names and sizes alone.
 
 class folders   DIR/[train|val|test/]LABEL/**/*.mp4|avi|mkv|webm|mov
 Kinetics        see `kinetics.py`
 lists           see `lists.py`
 
-Wherever a video may stand, a folder of JPEGs or PNGs may stand too: it is one video, its pictures the frames.
+In place of a video file there may be a folder of JPEGs or PNGs: it is one video, whose frames are the pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def detect(videos_dir: Folder) -> Layout:
-    """The layout of a folder: Kinetics or lists where their files lie in it, else class folders; says which.
+    """The layout of a folder: Kinetics or lists if it has their files, else class folders; logs which.
 
     Raises: InputError if there is no such folder, or it has both tables of Kinetics and lists.
     """
@@ -43,7 +43,7 @@ def detect(videos_dir: Folder) -> Layout:
 
 
 def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None = None) -> list[Source]:
-    """Every video of a dataset, sorted by path; `labels` in the order of their ids name the numbers of lists.
+    """Every video of a dataset, sorted by path; in lists, `labels` in the order of their ids replace numbers.
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read, split folders beside
             label folders, or one video in two splits.

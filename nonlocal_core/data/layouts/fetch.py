@@ -1,4 +1,7 @@
-"""A file to read a video from: the file itself, or a copy of one that lies in object storage."""
+"""Local files to read videos from: a file itself, or a temporary copy of one in object storage.
+
+A copy is removed after use, and by `remove_orphans` if its process dies before.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,12 @@ _WHAT_TO_DO = "free some space there, or name another folder with the variable T
 _JUST_MADE_S = 60.0
 
 
-_MOST_CHARACTERS = 60  # of a file name: a key may have more than a file system takes
+_MOST_CHARACTERS = 60  # of a file name: in object storage it may be longer than a file system allows
 
 
 @contextlib.contextmanager
-def fetched(place: str) -> Iterator[Path]:
-    """A file or a folder of pictures: itself if it is on a file system, else a copy that is removed afterwards.
+def local_copy(place: str) -> Iterator[Path]:
+    """A file or a folder of pictures: itself if it is on a file system, else a copy, removed afterwards.
 
     Raises: FileNotFoundError if it is not there; WorkspaceError if the temporary folder is full; RemoteError and
             InputError as `remote.chunks`.
@@ -41,38 +44,38 @@ def fetched(place: str) -> Iterator[Path]:
         yield Path(place)
         return
     with _temporary_folder() as folder:
-        # A store that does not answer is tried again for minutes: no fault of the video, which would be given up.
+        # Storage that does not answer is tried again for minutes; without a sign of life the worker would end.
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(_fetch, place, folder)
-            while not wait([coming], workers.BEAT_S).done:
+            copy = pool.submit(_fetch, place, folder)
+            while not wait([copy], workers.BEAT_S).done:
                 workers.alive()
-        yield coming.result()
+        yield copy.result()
 
 
 def remove_orphans() -> None:
-    """Remove what was fetched by processes that are dead."""
+    """Remove the copies of dead processes."""
     try:
         top = Path(tempfile.gettempdir())
-    except FileNotFoundError:  # where every disk is full
+    except FileNotFoundError:  # every disk is full
         return
     for folder in top.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            # One that was just made is empty, and about to be locked.
+            # A folder that was just made is empty, and about to be locked.
             if any(folder.iterdir()) or time.time() - folder.stat().st_mtime > _JUST_MADE_S:
                 shutil.rmtree(folder)
 
 
 def _fetch(place: str, folder: Path) -> Path:
-    from nonlocal_core.data.layouts import remote  # pyarrow, which a worker for files on a disk has no use for
+    from nonlocal_core.data.layouts import remote  # imports pyarrow, which a worker for local files does not need
 
     storage, path = remote.resolve(place)
     target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]
     try:
         _write(remote.chunks(storage, path), target)
     except FileNotFoundError:
-        inside = remote.list_files(storage, path)
+        names = remote.list_files(storage, path)
         target.mkdir()
-        for name in inside:
+        for name in names:
             if name.lower().endswith(pictures.SUFFIXES):
                 _write(remote.chunks(storage, f"{path}/{name}"), target / name)
     return target
@@ -97,10 +100,10 @@ def _write(content: Iterator[bytes], target: Path) -> None:
 def _temporary_folder() -> Iterator[Path]:
     """A folder that is removed afterwards, and locked as long as its process lives."""
     try:
-        made = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        temporary = tempfile.TemporaryDirectory(prefix=_PREFIX)
     except OSError as error:
         raise WorkspaceError(f"no temporary folder can be made ({error.strerror}): {_WHAT_TO_DO}") from None
-    with made as name, _locked(Path(name), fcntl.LOCK_EX):
+    with temporary as name, _locked(Path(name), fcntl.LOCK_EX):
         yield Path(name)
 
 

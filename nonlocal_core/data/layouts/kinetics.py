@@ -1,4 +1,4 @@
-"""The layout that Kinetics comes in: a table beside each split folder.
+"""The layout of Kinetics: a table beside each split folder.
 
     DIR/train/**/ID_STARTS_ENDS.mp4   DIR/kinetics-400_train.csv or kinetics-400_train_cleaned.csv or train.csv
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def is_table(path: Folder) -> bool:
-    """Whether a file is a table of Kinetics, by its name; a train.csv also by its first line."""
+    """Whether a file is a table of Kinetics by its name or, for a mere train.csv, by its name and first line."""
     match = _NAME.fullmatch(path.name)
     if match is None or match[1]:
         return match is not None
@@ -35,7 +35,7 @@ def is_table(path: Folder) -> bool:
 
 
 def find_tables(videos_dir: Folder) -> dict[str, Folder]:
-    """The table of each split that has a folder; the cleaned one where there are both.
+    """The table of each split that has a folder; if there are two, the cleaned one.
 
     Raises: InputError if two tables list one split.
     """
@@ -44,10 +44,10 @@ def find_tables(videos_dir: Folder) -> dict[str, Folder]:
         match = _NAME.fullmatch(path.name)
         if not match or not (videos_dir / match[2]).is_dir() or not is_table(path):
             continue
-        before = tables.get(match[2])
-        if before is not None and not (match[3] and before.name == path.name.replace("_cleaned", "")):
+        other = tables.get(match[2])
+        if other is not None and not (match[3] and other.name == path.name.replace("_cleaned", "")):
             raise InputError(
-                f"{before.name} and {path.name} both list {match[2]}/: keep one of them in {videos_dir}"
+                f"{other.name} and {path.name} both list {match[2]}/: keep one of them in {videos_dir}"
             )
         tables[match[2]] = path
     return tables
@@ -67,11 +67,11 @@ def find_videos(videos_dir: Folder) -> list[Source]:
         for video_id, label in _rows(table):
             file = files.get(video_id) or File(f"{split}/{video_id}.mp4", -1, 0)
             source = Source(video_id, file.path, label, split, file.size_bytes, file.stamp)
-            before = sources.setdefault(video_id, source)
-            if before != source:
+            listed = sources.setdefault(video_id, source)
+            if listed != source:
                 raise InputError(
-                    f"video {video_id} is listed as {before.split} {before.label!r} and as {split} {label!r}:"
-                    f" remove one of the lines from {tables[before.split].name} or {table.name}"
+                    f"video {video_id} is listed as {listed.split} {listed.label!r} and as {split} {label!r}:"
+                    f" remove one of the lines from {tables[listed.split].name} or {table.name}"
                 )
         if unlisted := sorted(file.path for name, file in files.items() if name not in sources):
             log.warning("%d videos are not in %s and left out: %s, …", len(unlisted), table.name, unlisted[0])

@@ -1,4 +1,4 @@
-"""What lies in a folder of videos, by names, sizes and times of change alone: nothing is opened."""
+"""Listing a folder of videos by names, sizes and times of change: no file is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError
 
 Folder = Path | RemotePath
-"""on a file system, or in object storage"""
+"""a folder on a file system, or in object storage"""
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
@@ -25,7 +25,7 @@ _GONE = (errno.ENOENT, errno.ELOOP)
 
 
 class Source(NamedTuple):
-    """One video as the layout knows it, before anything opens it."""
+    """One video as its layout describes it, before its file is opened."""
 
     video_id: str
     path: str
@@ -34,12 +34,13 @@ class Source(NamedTuple):
     split: str
     """train, val, test, or "" where the layout names none"""
     size_bytes: int
-    """of the file or of all pictures; -1: listed but not on disk"""
+    """size of the file or of all pictures; -1 if it is listed but not on disk"""
     stamp: int
-    """time of change (ns); for a folder of pictures a number made of their names, sizes and times"""
+    """time of change (ns); for a folder of pictures a hash of their names, sizes and times"""
     start_fraction: float = 0.0
-    """where the action begins and ends (0…1 of the video)"""
+    """where the action begins (0…1 of the video)"""
     end_fraction: float = 1.0
+    """where the action ends (0…1 of the video)"""
 
 
 class File(NamedTuple):
@@ -50,7 +51,7 @@ class File(NamedTuple):
     stamp: int
 
 
-def opened(videos_dir: Path | str) -> Folder:
+def open_folder(videos_dir: Path | str) -> Folder:
     """A folder to look for videos in, by its path or URI.
 
     Raises: InputError if a URI names no folder; RemoteError if it cannot be listed now.
@@ -61,9 +62,9 @@ def opened(videos_dir: Path | str) -> Folder:
 
 
 def entries(folder: Folder) -> list[Folder]:
-    """What lies directly in a folder, by name."""
-    found: list[Folder] = [*folder.iterdir()]
-    return sorted(found, key=str)
+    """The files and folders directly in a folder, by name."""
+    children: list[Folder] = [*folder.iterdir()]
+    return sorted(children, key=str)
 
 
 def walk(videos_dir: Folder, below: str = "") -> Iterator[File]:
@@ -83,10 +84,10 @@ def walk(videos_dir: Folder, below: str = "") -> Iterator[File]:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
-def look(videos_dir: Folder, path: str) -> File:
-    """One file that a list names, whatever its name ends with; size -1 if it is not there."""
+def stat_file(videos_dir: Folder, path: str) -> File:
+    """A file that a list names, whatever its ending; size -1 if it is not there."""
     if isinstance(videos_dir, RemotePath):
-        return File(path, *(videos_dir / path).found)
+        return File(path, *(videos_dir / path).info)
     try:
         status = os.stat(videos_dir / path)
     except OSError:
@@ -95,26 +96,26 @@ def look(videos_dir: Folder, path: str) -> File:
 
 
 def is_file(videos_dir: Folder, path: str) -> bool:
-    """Whether there is a file of any name."""
+    """Whether there is a file of this name."""
     if isinstance(videos_dir, RemotePath):
         return (videos_dir / path).is_file()
     return os.path.isfile(videos_dir / path)
 
 
 def stem(path: str) -> str:
-    """The name of a video without folders and ending."""
+    """The name of a video without its folders and its ending."""
     name = path.rpartition("/")[2]
     return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
 
 
 def listing_digest(sources: list[Source]) -> str:
-    """Hash of what lies where: paths, labels, splits, sizes and times of change; no content."""
+    """Hash of a listing: paths, labels, splits, sizes and times of change, without the contents."""
     ordered = sorted(sources, key=lambda source: source.path)
     return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
 
 
 def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[File]:
-    folders, videos, shots = [], [], []
+    folders, videos, images = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name.lower()
@@ -125,35 +126,35 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[Fil
             elif name.endswith(SUFFIXES):
                 videos.append(entry)
             elif name.endswith(pictures.SUFFIXES):
-                shots.append(entry)
+                images.append(entry)
     for entry in videos:
         yield _file(entry, f"{prefix}{entry.name}")
     for entry in folders:
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
-        if real not in ancestors:  # a link to a folder that holds it
+        if real not in ancestors:  # else a link to a folder that contains the link
             yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
-    if shots and prefix and not videos and not folders:
-        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in shots], prefix[:-1])
+    if images and prefix and not videos and not folders:
+        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1])
 
 
 def _visit_remote(folder: RemotePath) -> Iterator[File]:
-    """What `_visit` yields; object storage has no links, and its names are UTF-8."""
-    shown = [child for child in folder.iterdir() if not child.name.startswith(".")]
-    folders = [child for child in shown if child.is_dir()]
-    files = [(child.name.lower(), File(child.path, *child.found)) for child in shown if child.is_file()]
+    """As `_visit`, in object storage, which has no links and only UTF-8 names."""
+    children = [child for child in folder.iterdir() if not child.name.startswith(".")]
+    folders = [child for child in children if child.is_dir()]
+    files = [(child.name.lower(), File(child.path, *child.info)) for child in children if child.is_file()]
     videos = [file for name, file in files if name.endswith(SUFFIXES)]
-    shots = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
+    images = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
     yield from videos
     for child in folders:
         yield from _visit_remote(child)
-    if shots and folder.path and not videos and not folders:
-        yield _folder_of_pictures(shots, folder.path)
+    if images and folder.path and not videos and not folders:
+        yield _folder_of_pictures(images, folder.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a link that leads to itself
         return False
 
 

@@ -2,9 +2,9 @@
 
     DIR/*train*.txt|csv, *val*, *test*    lines `path label`, with a space, a tab or a comma between them
 
-A path is relative to DIR or to DIR/SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes, or absolute and
-inside of DIR.  It may have spaces, and quotes in a CSV.  A label is a number or a name.  After it may follow where
-the action begins and ends, as fractions of the video: `path label 0.25 0.5`.  A folder of pictures is a video too;
+A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes; or it is
+absolute and inside DIR.  It may have spaces and, in a CSV, quotes.  A label is a number or a name.  Begin and end
+of the action may follow, as fractions of the video: `path label 0.25 0.5`.  A folder of pictures is a video too;
 the number of its frames may come before the label: `folder 250 label`.
 """
 
@@ -19,7 +19,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import kinetics
-from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, File, Folder, Source, entries, is_file, look, walk
+from nonlocal_core.data.layouts.listing import (
+    SPLITS,
+    SUFFIXES,
+    File,
+    Folder,
+    Source,
+    entries,
+    is_file,
+    stat_file,
+    walk,
+)
 from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.errors import InputError
@@ -50,21 +60,21 @@ class _Line(NamedTuple):
 
 
 def find_lists(videos_dir: Folder) -> dict[Folder, str]:
-    """The list files of a folder with their splits.  A name tells the split by one of its words."""
-    found = {}
+    """The list files of a folder with their splits; a file's name has the split as one of its words."""
+    lists = {}
     for path in entries(videos_dir):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file() or kinetics.is_table(path):
             continue
         splits = set(re.split(r"[^a-z]+", path.stem.lower())).intersection(SPLITS)
         if len(splits) == 1:
-            found[path] = splits.pop()
+            lists[path] = splits.pop()
         elif splits:
             log.warning("%s is not taken for a list: it names the splits %s", path, ", ".join(sorted(splits)))
-    return found
+    return lists
 
 
 def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[Source]:
-    """Every video of the lists, on disk or not.  `names` of labels, in the order of their ids, replace numbers.
+    """Every video of the lists, on disk or not; `names` of labels, in the order of their ids, replace numbers.
 
     Raises: InputError with file and line, if a line cannot be understood, a path leads outside of the folder, a
             video is listed twice, or labels are numbers in one place and names in another.
@@ -82,17 +92,17 @@ def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[
             log.info("%s: its paths are relative to %s", table, videos_dir / base)
         for line in lines:
             source = _source(videos_dir, base, line, files)._replace(split=split)
-            if before := locations.get(source.path):
-                raise InputError(f"{line.place}: {source.path} is listed in {before} already: remove one of them")
+            if earlier := locations.get(source.path):
+                raise InputError(f"{line.place}: {source.path} is listed in {earlier} already: remove one of them")
             locations[source.path] = line.place
             sources.append(source)
     if unlisted := sorted(files.keys() - locations.keys()):
         log.warning("%d videos are in no list and left out: %s, …", len(unlisted), unlisted[0])
-    return _named(sources, locations, names)
+    return _with_label_names(sources, locations, names)
 
 
 def numbers(sources: Sequence[Source]) -> list[str] | None:
-    """All labels from 0 to the highest, if they are numbers: then each is its own id."""
+    """All labels from 0 to the highest if they are numbers, which then are the ids; else None."""
     if not all(source.label.isdecimal() for source in sources):
         return None
     return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
@@ -136,14 +146,14 @@ def _readings(text: str) -> Iterator[_Reading]:
 
 
 def _split(text: str, separator: str, after: int) -> list[str]:
-    """The path and the fields after it, from the right: only a path may hold the separator."""
+    """The path and the fields after it, split from the right: only a path may contain the separator."""
     if '"' in text:
         return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
     return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]
 
 
 def _base(videos_dir: Folder, lines: list[_Line], split: str, files: dict[str, File]) -> str:
-    """The folder that paths are relative to: the first one in which a video of the list lies."""
+    """The folder that paths are relative to: the first in which there is a video of the list."""
     for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
         if base and not (videos_dir / base).is_dir():
             continue
@@ -158,10 +168,10 @@ def _is_there(videos_dir: Folder, base: str, path: str, files: dict[str, File]) 
 
 
 def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) -> Source:
-    there = [reading for reading in line.readings if _is_there(videos_dir, base, reading.path, files)]
+    existing = [reading for reading in line.readings if _is_there(videos_dir, base, reading.path, files)]
     likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
-    plain = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
-    chosen = next(iter([*there, *likely, *plain]), None)
+    without_spaces = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
+    chosen = next(iter([*existing, *likely, *without_spaces]), None)
     if chosen is None:
         raise InputError(
             f"{line.place}: {line.text!r} cannot be understood: {_FORMAT}, with a space, a tab or a comma between"
@@ -173,12 +183,12 @@ def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) 
     start, end = chosen.start_fraction, chosen.end_fraction
     if not 0 <= start < end <= 1:
         raise InputError(f"{line.place}: from {start:g} to {end:g} is no part of a video: 0 <= start < end <= 1")
-    file = files.get(path) or look(videos_dir, path)
+    file = files.get(path) or stat_file(videos_dir, path)
     return Source(path, path, chosen.label, "", file.size_bytes, file.stamp, start, end)
 
 
 def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
-    """A path relative to the folder of the videos; None if it leads outside."""
+    """A listed path, relative to the folder of the videos; None if it leads outside."""
     if not path.startswith("/") and not is_uri(path):
         path = posixpath.normpath(posixpath.join(base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
@@ -190,29 +200,35 @@ def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
 
 
 def _names(videos_dir: Folder) -> tuple[str, ...]:
-    """How a path may begin that leads into the folder."""
+    """The ways in which an absolute path into the folder may begin."""
     if isinstance(videos_dir, RemotePath):
         return (posixpath.normpath(str(videos_dir).partition("?")[0]),)
     return str(videos_dir), os.path.realpath(videos_dir)
 
 
-def _named(sources: list[Source], locations: dict[str, str], names: Sequence[str] | None) -> list[Source]:
-    """The sources with names for numbers, where there are names."""
-    kinds = {source.label.isdecimal(): source for source in reversed(sources)}
-    if len(kinds) == 2:
-        name, number = kinds[False], kinds[True]
+def _with_label_names(
+    sources: list[Source], locations: dict[str, str], names: Sequence[str] | None
+) -> list[Source]:
+    """The sources, with names of labels in place of numbers if there are names."""
+    examples = {source.label.isdecimal(): source for source in reversed(sources)}
+    if len(examples) == 2:
+        name, number = examples[False], examples[True]
         raise InputError(
             f"{locations[name.path]}: the label {name.label!r} is a name, but {number.label!r} in"
             f" {locations[number.path]} is a number: use one kind"
         )
-    if False in kinds:
+    if False in examples:
         return sources
-    most = len(names) if names else _MOST_LABELS
+    num_labels = len(names) if names else _MOST_LABELS
     for source in sources:
-        if int(source.label) >= most:
+        if int(source.label) >= num_labels:
             raise InputError(
                 f"{locations[source.path]}: there is no label {source.label}: "
-                + (f"labels_path has ids 0 to {most - 1}" if names else f"numbers go from 0 to {most - 1}")
+                + (
+                    f"labels_path has ids 0 to {num_labels - 1}"
+                    if names
+                    else f"numbers go from 0 to {num_labels - 1}"
+                )
             )
     return [
         source._replace(label=names[int(source.label)] if names else str(int(source.label))) for source in sources

@@ -1,8 +1,4 @@
-"""Where a video lies, a path or a URI, and a file to read it from.
-
-What lies in object storage is fetched to a temporary file.  It is removed after use, and by `remove_orphans` if
-its process dies before.
-"""
+"""The location of a video: a path or a URI."""
 
 from __future__ import annotations
 
@@ -12,12 +8,12 @@ from urllib.parse import quote
 
 
 def is_uri(place: str | Path) -> bool:
-    """Whether a place is named by a URI, not by a path."""
+    """Whether a location is a URI, not a path."""
     return re.match(r"[a-z][a-z0-9+.-]+://", str(place)) is not None
 
 
 def join(folder: str, path: str) -> str:
-    """Where a file below a folder lies, whichever way the folder is named."""
+    """The location of a file below a folder, which is a path or a URI."""
     if not is_uri(folder):
         return f"{folder}/{path}"
     head, mark, query = folder.partition("?")

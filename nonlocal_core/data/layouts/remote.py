@@ -1,6 +1,6 @@
-"""Videos in object storage: s3://BUCKET/FOLDER, gs://, and what else pyarrow has a file system for.
+"""Videos in object storage: s3://BUCKET/FOLDER, gs://, and whatever else pyarrow has a file system for.
 
-A folder is listed once, with sizes and times of change; nothing is opened for that.
+A folder is listed once, with sizes and times of change; no file is opened for that.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import InputError, RemoteError, as_ours
 
 CHUNK_BYTES = 8 << 20
-"""each is one request"""
+"""size of one request"""
 
-# What another try would not change, in the words of AWS and of Google.
+# Errors that another try would not change, in the words of AWS and of Google.
 _REFUSED = re.compile(
     "ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|"
     "EXPIRED_TOKEN|UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION_TOKEN|HTTP (response code|status) (30|40[0134])|"
@@ -32,30 +32,30 @@ _REFUSED = re.compile(
 )
 
 
-class Found(NamedTuple):
-    """What a listing says of a file."""
+class FileInfo(NamedTuple):
+    """Size and time of change of a file in a listing."""
 
     size_bytes: int
     stamp: int
-    """time of change (ns); S3 knows whole seconds"""
+    """time of change (ns); in S3, whole seconds"""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below the folder `uri`, by paths relative to it."""
+    """All that lies below the folder `uri`, by paths relative to it."""
 
     uri: str
-    files: dict[str, Found]
+    files: dict[str, FileInfo]
     folders: dict[str, set[str]]
-    """the paths of what is directly in each; that of the top is "" """
+    """the paths directly in each folder; the top folder is "" """
 
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
-    """A file or folder as it was when its top folder was listed, with as much of `pathlib.Path` as layouts ask."""
+    """A file or folder as it was listed, with those methods of `pathlib.Path` that layouts use."""
 
     path: str
-    """relative to the folder that was listed"""
+    """relative to the listed folder"""
     listing: Listing = field(compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -80,9 +80,9 @@ class RemotePath:
         return posixpath.splitext(self.name)[1]
 
     @property
-    def found(self) -> Found:
+    def info(self) -> FileInfo:
         """Size and time of change; -1 and 0 if there is no such file."""
-        return self.listing.files.get(self.path, Found(-1, 0))
+        return self.listing.files.get(self.path, FileInfo(-1, 0))
 
     def is_file(self) -> bool:
         """Whether there is a file of this name."""
@@ -93,12 +93,12 @@ class RemotePath:
         return self.path in self.listing.folders
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What lies directly in the folder."""
+        """The files and folders directly in the folder."""
         for path in self.listing.folders.get(self.path, ()):
             yield RemotePath(path, self.listing)
 
     def open(self, encoding: str, errors: str = "strict", newline: str | None = None) -> TextIO:
-        """The text of the file.
+        """The file, opened to read its text.
 
         Raises: FileNotFoundError, RemoteError and InputError as `chunks`.
         """
@@ -106,20 +106,20 @@ class RemotePath:
         return io.TextIOWrapper(io.BytesIO(content), encoding, errors, newline)
 
     def read_text(self, encoding: str) -> str:
-        """The text of the file, all at once."""
+        """The whole text of the file."""
         return self.open(encoding).read()
 
 
 def list_folder(uri: str) -> RemotePath:
     """All that lies below a folder, listed once.
 
-    Raises: InputError if there is no such folder, or one may not list it; RemoteError if it cannot be listed now.
+    Raises: InputError if there is no such folder, or access is denied; RemoteError if it cannot be listed now.
     """
     head, mark, query = uri.partition("?")
     uri = f"{head.rstrip('/')}{mark}{query}"
     storage, top = resolve(uri)
     try:
-        with asking(uri):
+        with request(uri):
             infos = storage.get_file_info(fs.FileSelector(top, recursive=True))
     except FileNotFoundError:
         raise InputError(f"there is no folder {uri}: give the folder that the videos lie in") from None
@@ -127,10 +127,10 @@ def list_folder(uri: str) -> RemotePath:
     for info in infos:
         path = info.path[len(top) :].strip("/")
         if info.type == fs.FileType.File:
-            listing.files[path] = Found(info.size, info.mtime_ns or 0)
+            listing.files[path] = FileInfo(info.size, info.mtime_ns or 0)
         else:
             listing.folders.setdefault(path, set())
-        while path:  # not every storage has folders of its own
+        while path:  # not every storage lists folders
             parent = posixpath.dirname(path)
             siblings = listing.folders.setdefault(parent, set())
             if path in siblings:
@@ -145,7 +145,7 @@ def list_files(storage: fs.FileSystem, path: str) -> list[str]:
 
     Raises: FileNotFoundError if it is not there; RemoteError and InputError as `chunks`.
     """
-    with asking(path):
+    with request(path):
         infos = storage.get_file_info(fs.FileSelector(path))
     return [info.base_name for info in infos if info.type == fs.FileType.File]
 
@@ -161,7 +161,7 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
             f"{parts.scheme}://…@{parts.hostname} holds a password, which would be kept and shown: take it out and"
             " put it where the storage's own tools look for it, such as AWS_SECRET_ACCESS_KEY"
         )
-    with asking(uri):
+    with request(uri):
         storage, top = _storage(f"{parts.scheme}://{parts.netloc}/{'?' if parts.query else ''}{parts.query}")
     return storage, f"{top.rstrip('/')}/{unquote(parts.path).strip('/')}".rstrip("/")
 
@@ -174,9 +174,10 @@ def _storage(uri: str) -> tuple[fs.FileSystem, str]:
 def chunks(storage: fs.FileSystem, path: str) -> Iterator[bytes]:
     """The content of a file, piece by piece.
 
-    Raises: FileNotFoundError if it is not there; RemoteError if it cannot be read now; InputError if one may not.
+    Raises: FileNotFoundError if it is not there; RemoteError if it cannot be read now; InputError if access is
+            denied.
     """
-    with asking(path), storage.open_input_file(path) as file:
+    with request(path), storage.open_input_file(path) as file:
         left = file.size()
         while chunk := file.read(CHUNK_BYTES):
             left -= len(chunk)
@@ -186,10 +187,10 @@ def chunks(storage: fs.FileSystem, path: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def asking(what: str) -> Iterator[None]:
-    """A request: what goes wrong in it becomes one line, and it is told whether another try may end better.
+def request(what: str) -> Iterator[None]:
+    """The context of a request to storage: an error in it becomes one line.
 
-    Raises: RemoteError, if it may; InputError, if not; FileNotFoundError as it is.
+    Raises: RemoteError if another try may succeed; InputError if not; FileNotFoundError as it is.
     """
     try:
         yield
@@ -198,11 +199,11 @@ def asking(what: str) -> Iterator[None]:
     except OSError as error:
         if full_disk := as_ours(error):
             raise full_disk from None
-        said = " ".join(re.sub(r"\(Request ID.*?\)", "", str(error)).split())
-        if _REFUSED.search(said):
+        reason = " ".join(re.sub(r"\(Request ID.*?\)", "", str(error)).split())
+        if _REFUSED.search(reason):
             raise InputError(
-                f"{what} is refused: check the bucket's name, its region and your credentials ({said})"
+                f"{what} is refused: check the bucket's name, its region and your credentials ({reason})"
             ) from None
-        raise RemoteError(f"{what} cannot be reached now ({said})") from None
+        raise RemoteError(f"{what} cannot be reached now ({reason})") from None
     except pa.ArrowException as error:
         raise InputError(f"{what} is no URI that can be used ({error}): give one as s3://BUCKET/FOLDER") from None

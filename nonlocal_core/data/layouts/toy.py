@@ -1,7 +1,7 @@
-"""Generated videos in four classes that only motion tells apart, to try the whole chain without a dataset.
+"""Generated videos in four classes that differ only in motion, to try the whole pipeline without a dataset.
 
-`rises` is `falls` played backwards and `shrinks` is `grows` played backwards, so no single frame says which of the
-two it is; and all four stay what they are in a mirror.
+`rises` is `falls` played backwards, and `shrinks` is `grows` played backwards, so no single frame shows which of
+the two it is.  Mirroring changes no class.
 """
 
 from __future__ import annotations
@@ -21,24 +21,29 @@ LABELS = ("falls", "grows", "rises", "shrinks")
 _BACKWARDS = {"rises": "falls", "shrinks": "grows"}
 _MARK = "toy.json"
 _SHORT_SIDES_PX = (64, 72, 80, 88)
-_EXCESS_PX = (0, 8, 16, 24)  # of the longer side: a square crop always meets the shape
+_EXCESS_PX = (
+    0,
+    8,
+    16,
+    24,
+)  # by which the longer side exceeds the shorter: a square crop always contains part of the shape
 _FPS = 15.0
-_CANVAS_PX = 96  # side of the shape's own picture, which is scaled into the frames
+_CANVAS_PX = 96  # side of the picture of the shape, which is scaled into the frames
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 
 def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
-    """`folder`, filled with class folders of generated videos; a finished one is left as it is.
+    """`folder`, filled with class folders of generated videos; a finished folder is left as it is.
 
     The labels take turns, so any number divisible by 4 is balanced.
     """
-    mark = folder / _MARK
-    wanted = json.dumps({"num_videos": num_videos, "seed": seed})
-    if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
+    finished_mark = folder / _MARK
+    content = json.dumps({"num_videos": num_videos, "seed": seed})
+    if finished_mark.is_file() and finished_mark.read_text(encoding="utf-8") == content:
         return folder
-    mark.unlink(missing_ok=True)
+    finished_mark.unlink(missing_ok=True)
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
         for leftover in (folder / label).glob("toy-*.mp4"):
@@ -49,7 +54,7 @@ def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
         frames_THWC = toy_frames(label, generator(seed, 0, name, "toy"))
         _write_video(folder / label / name, frames_THWC)
     sync_all(folder)
-    write_atomically(mark, wanted.encode())
+    write_atomically(finished_mark, content.encode())
     return folder
 
 
@@ -83,7 +88,7 @@ def toy_frames(label: str, rng: Rng) -> Image:
 def _falling(num_frames: int, height: int, width: int, rng: Rng) -> NDArray[np.float64]:
     """Centre x, y and diameter of each frame: down by 1.2…2.4 per cent of the height a frame.
 
-    At most 85 per cent in all, so that some of the shape is always in the picture.
+    At most 85 per cent in all, so that part of the shape is always in the picture.
     """
     side = min(height, width)
     distance = height * min(0.85, float(rng.uniform(0.012, 0.024)) * num_frames)

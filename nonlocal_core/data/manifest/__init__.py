@@ -1,1 +1,1 @@
-"""The manifest: files looked at once, labels numbered, splits drawn, one parquet row a video."""
+"""The manifest: files are probed once, labels numbered and splits drawn, for one Parquet row a video."""

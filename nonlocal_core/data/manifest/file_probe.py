@@ -1,4 +1,4 @@
-"""One video file looked at: its hash, and what its container says.  Runs in a worker that the file may crash."""
+"""The probe of one video file: its hash, and what its container says.  Runs in a worker that a file may crash."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nonlocal_core.process import workers
 _CHUNK_BYTES = 1 << 20
 
 
-class Look(NamedTuple):
-    """A file to look at."""
+class Job(NamedTuple):
+    """A file to probe."""
 
     place: str
     """path or URI"""
     sha256: str = ""
-    """of its content, where that is known"""
+    """hash of its content, if known"""
 
 
 class Facts(NamedTuple):
-    """What a look found out."""
+    """The result of a probe."""
 
     sha256: str
-    """of the content; "" where there is none"""
+    """hash of the content; "" if there is none"""
     status: str
     """ok, unreadable, empty, audio_only or missing"""
     reason: str
@@ -37,19 +37,19 @@ class Facts(NamedTuple):
     """whether the same content always gives the same answer"""
 
 
-def look(item: Look) -> Facts:
-    """What there is to know about one file; a bad one gives a status and a reason.
+def probe_file(job: Job) -> Facts:
+    """The facts of one file; those of a bad file are a status and a reason.
 
-    Raises: what `places.fetched` raises of object storage.
+    Raises: what `fetch.local_copy` raises for object storage.
     """
     try:
-        with fetch.fetched(item.place) as path:
-            return _look(path, item.sha256)
+        with fetch.local_copy(job.place) as path:
+            return _probe(path, job.sha256)
     except FileNotFoundError:
         return Facts("", "missing", "it was there a moment ago", None, False)
 
 
-def _look(path: Path, sha256: str) -> Facts:
+def _probe(path: Path, sha256: str) -> Facts:
     try:
         sha256 = sha256 or content_hash(path)
         return Facts(sha256, "ok", "", decoding.probe(path), True)
@@ -59,18 +59,18 @@ def _look(path: Path, sha256: str) -> Facts:
         return Facts("", "unreadable", f"cannot be opened: {error.strerror}", None, False)
     except DecodeError as error:
         return Facts(sha256, error.status, str(error), None, True)
-    except Exception as error:  # of a native library: one file must not stop a hundred thousand others
+    except Exception as error:  # raised by a native library: one file must not stop a hundred thousand others
         reason = f"fails the decoder: {type(error).__name__}: {error}".splitlines()[0][:120]
         return Facts(sha256, "unreadable", reason, None, False)
 
 
 def hash_of(place: str) -> str:
-    """The hash of a content; "" if there is none, for whatever reason.
+    """The hash of a file's content; "" if it cannot be read, for whatever reason.
 
-    Raises: what `places.fetched` raises of object storage.
+    Raises: what `fetch.local_copy` raises for object storage.
     """
     try:
-        with fetch.fetched(place) as path:
+        with fetch.local_copy(place) as path:
             return content_hash(path)
     except (OSError, DecodeError):
         return ""
@@ -79,7 +79,7 @@ def hash_of(place: str) -> str:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and contents of its pictures.
 
-    Raises: DecodeError if it is empty or something else; OSError if it cannot be read.
+    Raises: DecodeError if it is empty, or neither file nor folder; OSError if it cannot be read.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -87,7 +87,7 @@ def content_hash(path: Path) -> str:
         for picture in pictures.list_pictures(path):
             content.update(picture.name.encode() + b"\0" + _hash_of_file(picture))
         return content.hexdigest()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
         raise DecodeError("not a file")
     if status.st_size == 0:
         raise DecodeError("empty file", status="empty")

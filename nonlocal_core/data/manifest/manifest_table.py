@@ -1,24 +1,24 @@
 """The manifest: a parquet file with one row a video, readable or not.
 
-docs/reference/manifest.md says more of each column.
+docs/reference/manifest.md describes each column in full.
 
-video_id          what the video is called everywhere (its relative path; Kinetics: id and times)
-path              where it lies, relative to the folder of the videos; a file or a folder of pictures
-label             its class, and label_id, the class as a number from 0
+video_id          name of the video everywhere (its relative path; Kinetics: id and times)
+path              file or folder of pictures, relative to the folder of the videos
+label             class; label_id: the class as a number from 0
 split             train, val or test
-num_frames        frames that should be shown; 0 if it cannot be read, as for the next columns to seek_safe
+num_frames        frames that should be shown; 0, as the next columns to seek_safe, if it cannot be read
 fps               average frames per second; 0 if the file does not say
-height            pixels, after rotation, and width
+height, width     pixels, after rotation
 duration_s        seconds
-codec             FFmpeg's name of it; pictures for a folder of pictures
+codec             its name in FFmpeg; `pictures` for a folder of pictures
 rotation          degrees clockwise by which a frame is turned to be shown
 variable_fps      whether the time between two frames varies
 num_keyframes     frames that can be decoded by themselves
-longest_gap       most frames from one key frame to the next
+longest_gap       greatest number of frames from one key frame to the next
 first_pts_s       seconds; time stamp of the first frame that is shown
-container_frames  frames that the header promises; 0 if it says nothing
+container_frames  number of frames in the header; 0 if it has none
 seek_safe         whether single frames can be jumped to
-start_fraction    where the action begins and, end_fraction, ends (0…1 of the video)
+start_fraction    begin of the action (0…1 of the video); end_fraction: its end
 size_bytes        -1 if it is listed but not on disk
 sha256            of the content; "" where there is none
 status            ok, unreadable, empty, too_short, audio_only, missing or duplicate
@@ -53,7 +53,7 @@ PROBED: list[tuple[str, pa.DataType]] = [
     ("container_frames", pa.int64()),
     ("seek_safe", pa.bool_()),
 ]
-"""what `video.probe` says"""
+"""the columns that `decoding.probe` fills"""
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),
     ("path", pa.string()),
@@ -71,17 +71,17 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.manifest": "1"})
 
 NOT_COUNTED = ("missing", "duplicate")
-"""statuses that are no fault of a file: they do not count towards runtime.max_unreadable"""
+"""statuses of files without a fault: they do not count towards runtime.max_unreadable"""
 
-# What a later stage could notice.  A path may change where the video_id does not; the wording of a reason and the
-# size say nothing that status and sha256 do not.
+# What a later stage depends on.  A path may change while the video_id does not; reason and size say nothing that
+# status and sha256 do not.
 _DIGEST_COLUMNS = [name for name in SCHEMA.names if name not in ("path", "reason", "size_bytes")]
 _SPLIT_COLUMNS = ["video_id", "sha256", "label", "start_fraction", "end_fraction"]
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
-    """Put the manifest at `path`, whole or not at all."""
-    tables.write(tables.from_frame(rows, SCHEMA), path)
+    """Write the manifest, whole or not at all."""
+    tables.write(tables.to_arrow(rows, SCHEMA), path)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -95,25 +95,25 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def check(rows: pd.DataFrame, max_unreadable: float, is_split_drawn: bool) -> None:
-    """Nothing, if something can be learnt from these rows.
+    """Check that a network can be trained and validated on these rows.
 
     Raises: InputError if too few videos can be used, there is one class only, or train or val has no video.
     """
     usable = rows[rows["status"] == "ok"]
-    there = rows[~rows["status"].isin(NOT_COUNTED)]
-    broken = there[there["status"] != "ok"]
+    present = rows[~rows["status"].isin(NOT_COUNTED)]
+    broken = present[present["status"] != "ok"]
     first = "; ".join(f"{row.path}: {row.reason}" for row in broken.head(3).itertuples())
-    if there.empty:
+    if present.empty:
         raise InputError(
             f"none of the {len(rows)} videos that are listed is on disk, e.g. {rows['path'].iloc[0]}: is this the"
             " right folder?"
         )
-    if len(broken) == len(there):
-        raise InputError(f"none of the {len(there)} videos can be used ({first}): is this the right folder?")
-    if len(broken) > max_unreadable * len(there):
+    if len(broken) == len(present):
+        raise InputError(f"none of the {len(present)} videos can be used ({first}): is this the right folder?")
+    if len(broken) > max_unreadable * len(present):
         raise InputError(
-            f"{len(broken)} of {len(there)} videos cannot be used ({first}): repair or remove them, or allow it"
-            f" with runtime.max_unreadable={np.ceil(100 * len(broken) / len(there)) / 100:g}"
+            f"{len(broken)} of {len(present)} videos cannot be used ({first}): repair or remove them, or allow it"
+            f" with runtime.max_unreadable={np.ceil(100 * len(broken) / len(present)) / 100:g}"
         )
     if usable["label"].nunique() == 1:
         raise InputError(
@@ -126,12 +126,12 @@ def check(rows: pd.DataFrame, max_unreadable: float, is_split_drawn: bool) -> No
 
 
 def digest(rows: pd.DataFrame) -> str:
-    """Hash of what a later stage could notice, in whatever order the rows are."""
+    """Hash of what later stages depend on, whatever the order of the rows."""
     return _digest(rows, _DIGEST_COLUMNS)
 
 
 def split_digest(rows: pd.DataFrame, split: str) -> str:
-    """Hash of which contents with which labels make one split, in whatever order the rows are."""
+    """Hash of the contents and labels of one split, whatever the order of the rows."""
     return _digest(rows[rows["split"] == split], _SPLIT_COLUMNS)
 
 

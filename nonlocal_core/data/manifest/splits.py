@@ -1,4 +1,4 @@
-"""From probed rows to those of a manifest: labels get ids, videos get splits, and copies are found."""
+"""From probed rows to a manifest: labels get ids, videos get splits, and copies are found."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def complete(
     """The rows of a manifest, sorted by video_id: label ids, splits where the layout named none, final statuses.
 
     Ids follow `labels`, or the alphabet.  Splits are drawn label by label from contents: copies of a video stay
-    together, and neither the order of the rows nor a broken video changes where another one goes.  With `kept`,
-    what was seen before stays where it was, and val as it is (frozen.py).
+    together, and neither the order of the rows nor a broken video changes the split of another video.  With `kept`
+    rows, earlier videos keep their split and val stays as it is (frozen_split.py).
 
     Raises: InputError if a label is not in `labels`.
     """
@@ -39,23 +39,23 @@ def complete(
     frozen_rows = None if kept is None or kept.empty else kept
     if frozen_rows is not None:
         rows = rows.assign(video_id=frozen_split.names(rows, frozen_rows))
-    done = rows.sort_values("video_id", ignore_index=True)
-    done["label_id"] = done["label"].map(ids).astype("int32")
-    is_short = (done["status"] == "ok") & (done["num_frames"] < index.min_frames)
-    done.loc[is_short, "reason"] = done.loc[is_short, "num_frames"].map(
+    completed = rows.sort_values("video_id", ignore_index=True)
+    completed["label_id"] = completed["label"].map(ids).astype("int32")
+    is_short = (completed["status"] == "ok") & (completed["num_frames"] < index.min_frames)
+    completed.loc[is_short, "reason"] = completed.loc[is_short, "num_frames"].map(
         lambda num_frames: f"{num_frames} of at least {index.min_frames} frames (index.min_frames)"
     )
-    done.loc[is_short, "status"] = "too_short"
-    is_open = done["split"] == ""
+    completed.loc[is_short, "status"] = "too_short"
+    is_open = completed["split"] == ""
     if frozen_rows is None:
-        done.loc[is_open, "split"] = _draw_splits(done[is_open], index)
+        completed.loc[is_open, "split"] = _draw_splits(completed[is_open], index)
         if is_open.any():
-            _warn_of_lonely(done[is_open])
+            _warn_of_lonely(completed[is_open])
     else:
-        done.loc[is_open, "split"] = frozen_split.splits(done[is_open], frozen_rows)
-        _warn_of_val(done, frozen_rows)
-    _handle_copies(done, index)
-    return done[SCHEMA.names]
+        completed.loc[is_open, "split"] = frozen_split.splits(completed[is_open], frozen_rows)
+        _warn_of_val(completed, frozen_rows)
+    _handle_copies(completed, index)
+    return completed[SCHEMA.names]
 
 
 def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
@@ -71,22 +71,22 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
     # A broken video gets a split too, so that "x of N" has the same N whatever breaks.
     broken = rows[rows["status"] != "ok"]
     in_val = readable["sha256"].isin(val)
-    lost = [
+    broken_in_val = [
         _rank(index.split_seed, sha256 or video_id) < index.val_fraction * 2**64
         for sha256, video_id in zip(broken["sha256"], broken["video_id"], strict=True)
     ]
-    chosen = pd.concat([in_val, pd.Series(lost, index=broken.index, dtype=bool)])
-    splits: pd.Series[str] = pd.Series(np.where(chosen, "val", "train"), index=chosen.index).reindex(rows.index)
+    is_val = pd.concat([in_val, pd.Series(broken_in_val, index=broken.index, dtype=bool)])
+    splits: pd.Series[str] = pd.Series(np.where(is_val, "val", "train"), index=is_val.index).reindex(rows.index)
     return splits
 
 
 def _rank(seed: int, name: str) -> int:
-    """A number from 0 to 2**64 - 1 that looks random and always comes out the same."""
+    """A pseudo-random number from 0 to 2**64 - 1 that depends on seed and name alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "big")
 
 
 def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
-    """Say what a frozen val has lost, and which labels it says nothing of."""
+    """Log which videos a frozen val has lost, and which labels it does not have."""
     if gone := frozen_split.gone(rows, kept):
         log.warning(
             "%d videos of the frozen val are gone or have another content, so its scores are not comparable with"
@@ -103,7 +103,7 @@ def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
 
 
 def _warn_of_lonely(rows: pd.DataFrame) -> None:
-    """Say which labels have a single content: it is in train, so val says nothing of them."""
+    """Log which labels have a single content: it is in train, so val does not have them."""
     num_contents = rows[rows["status"] == "ok"].groupby("label")["sha256"].nunique()
     lonely = sorted(num_contents.index[num_contents == 1])
     if lonely:
@@ -114,10 +114,10 @@ def _warn_of_lonely(rows: pd.DataFrame) -> None:
 
 
 def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
-    """Say which contents occur twice.  Those of val and test are taken out of train, unless they are to be kept.
+    """Log which contents occur twice, and take those of val and test out of train unless the settings keep them.
 
-    The score of val or test would be a memory test otherwise.  Nothing is taken out of val or test: their videos
-    stay those of everybody who uses the same lists.
+    Otherwise the scores of val and test would reward memory.  Nothing is taken out of val or test: they stay the
+    same for everybody who uses the same lists.
     """
     ok = rows[rows["status"] == "ok"]
     copies = ok[ok.duplicated("sha256", keep=False)]
@@ -130,18 +130,20 @@ def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
         rows.loc[shared.index, "status"] = "duplicate"
         rows.loc[shared.index, "reason"] = shared["sha256"].map(twins)
     num = copies.groupby("sha256")[["split", "label"]].nunique()
-    _say(copies, num["split"] > 1, "split", f"in two splits: {what}")
-    _say(copies, num["label"] > 1, "label", "under two labels: correct one of them")
-    _say(copies, (num["split"] == 1) & (num["label"] == 1), "path", "twice in one split and label: all are kept")
+    _log_copies(copies, num["split"] > 1, "split", f"in two splits: {what}")
+    _log_copies(copies, num["label"] > 1, "label", "under two labels: correct one of them")
+    _log_copies(
+        copies, (num["split"] == 1) & (num["label"] == 1), "path", "twice in one split and label: all are kept"
+    )
 
 
-def _say(copies: pd.DataFrame, is_meant: pd.Series[bool], column: str, what: str) -> None:
-    """A line with the number of contents that are meant and two files of the first one, told apart by a column."""
-    meant = is_meant.index[is_meant]
-    if len(meant):
-        pair = copies[copies["sha256"] == meant[0]].drop_duplicates(column).head(2)
+def _log_copies(copies: pd.DataFrame, is_selected: pd.Series[bool], column: str, what: str) -> None:
+    """Log the number of the selected contents, and two files of the first that differ in a column."""
+    selected = is_selected.index[is_selected]
+    if len(selected):
+        pair = copies[copies["sha256"] == selected[0]].drop_duplicates(column).head(2)
         example = " and ".join(f"{row.path} ({row.split}, {row.label})" for row in pair.itertuples())
-        log.warning("%d contents are %s; e.g. %s", len(meant), what, example)
+        log.warning("%d contents are %s; e.g. %s", len(selected), what, example)
 
 
 def _few(names: Iterable[str]) -> str:

@@ -1,1 +1,1 @@
-"""Decoded videos as records: planned, encoded, stored in shards, read at random."""
+"""Decoded videos as records: planned, encoded, stored in shards, and read in any order."""

@@ -1,11 +1,11 @@
-"""The plan of a cache: which contents are still to decode, cut into shards, and what that will cost.
+"""The plan of a cache: the contents that are still to be decoded, cut into shards, and an estimate of their cost.
 
 plan.parquet has one row group a shard, and one row a content that the cache needs:
 
 sha256, path, num_frames, height, width   of one video with this content
-kept        its frames are stored; otherwise they are read from the file
-shard       the name of its shard; "" if the store had it when the plan was made
-store       the name of the store
+kept        whether its frames are stored; if not, they are read from the file
+shard       name of its shard; "" if the store had it when the plan was made
+store       name of the store
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cache_plan": "1"})
 
 FILE = "plan.parquet"
 NUM_SAMPLED = 8
-"""videos of the first shard, from which time and disk are estimated"""
+"""number of videos in the first shard, from which time and disk space are estimated"""
 
 
 class Measured(NamedTuple):
-    """What some videos took."""
+    """The time, work and disk space that some videos took."""
 
     seconds: float
     work_px: float
-    """pixels that were decoded or compressed"""
+    """number of pixels that were decoded or compressed"""
     num_bytes: int
     kept_px: float
-    """pixels that were compressed"""
+    """number of pixels that were compressed"""
 
-    def plus(self, made: Encoded) -> Measured:
-        """The same with one more video; a broken one says nothing."""
-        if made.reason:
+    def plus(self, video: Encoded) -> Measured:
+        """The sum with one more video; a broken one adds nothing."""
+        if video.reason:
             return self
-        kept_px = len(made.jpegs) * made.height * made.width
-        num_bytes = sum(len(jpeg) for jpeg in made.jpegs)
+        kept_px = len(video.jpegs) * video.height * video.width
+        num_bytes = sum(len(jpeg) for jpeg in video.jpegs)
         return Measured(
-            seconds=self.seconds + made.seconds,
-            work_px=self.work_px + made.source_px + kept_px,
+            seconds=self.seconds + video.seconds,
+            work_px=self.work_px + video.source_px + kept_px,
             num_bytes=self.num_bytes + num_bytes,
             kept_px=self.kept_px + kept_px,
         )
@@ -67,15 +67,15 @@ NOTHING = Measured(0.0, 0.0, 0, 0.0)
 
 
 class Estimate(NamedTuple):
-    """What the rest will take."""
+    """The time and disk space that the rest will take."""
 
     seconds: float
-    """of one core"""
+    """seconds of one core"""
     num_bytes: int
 
 
 def needed(manifest: pd.DataFrame, settings: CacheConfig, store_name: str) -> pd.DataFrame:
-    """One row a readable content of a manifest, with what is to be done with it."""
+    """One row a readable content of a manifest: what the cache needs."""
     rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256").reset_index(drop=True)
     rows["kept"] = True if settings.codec == "jpeg" else ~rows["seek_safe"].astype(bool)
     rows["shard"], rows["store"] = "", store_name
@@ -83,7 +83,7 @@ def needed(manifest: pd.DataFrame, settings: CacheConfig, store_name: str) -> pd
 
 
 def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame | None:
-    """The plan that a killed run left, if its shards hold what is missing now."""
+    """The plan that a killed run left, if its shards contain all that is missing now; else None."""
     try:
         rows = read(path)
     except DamagedError:
@@ -94,15 +94,15 @@ def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataF
 
 
 def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
-    """The rows in the order of their shards, each with the name of its own.
+    """The rows in the order of their shards, each with the name of its shard.
 
-    The first shard is a sample: a few videos of either kind, spread from small to large.
+    The first shard is a sample: a few videos of each kind (kept or not), spread from small to large.
     """
     num_each = NUM_SAMPLED // max(rows["kept"].nunique(), 1)
     by_size = rows.assign(work=_decoded_px(rows)).sort_values("work", kind="stable")
     sampled: list[Any] = []
     for _, kind in by_size.groupby("kept"):
-        # The middles of equal parts: the very largest video would take long and say little of the others.
+        # The middles of equal parts: the largest video of all would take long and say little about the others.
         sampled += {kind.index[(2 * i + 1) * len(kind) // (2 * num_each)] for i in range(num_each)}
     rest = rows.index.difference(sampled)
     shards = [rest[i : i + size].tolist() for i in range(0, len(rest), size)]
@@ -112,8 +112,8 @@ def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
 
 
 def write(path: Path, rows: pd.DataFrame) -> None:
-    """Put a plan at `path`, whole or not at all; the rows of a shard lie together."""
-    parts = (tables.from_frame(part, SCHEMA) for _, part in rows.groupby("shard", sort=False))
+    """Write a plan, whole or not at all, with a row group for each shard."""
+    parts = (tables.to_arrow(part, SCHEMA) for _, part in rows.groupby("shard", sort=False))
     tables.write_groups(parts, SCHEMA, path)
 
 
@@ -140,7 +140,7 @@ def _what_to_do(path: Path) -> str:
 
 
 def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:
-    """Time and bytes of some rows: both grow with the pixels that are decoded and compressed."""
+    """The estimate for some rows: time and bytes grow with the pixels that are decoded and compressed."""
     kept_px = float(_kept_px(rows, settings).sum())
     work_px = float(_decoded_px(rows).sum()) + kept_px
     return Estimate(

@@ -1,11 +1,11 @@
-"""The table of a cache: a manifest's videos with what became of each; their frames lie in the store.
+"""The table of a cache: a manifest's videos with the result of decoding each; the frames lie in the store.
 
 video_id, path, label, label_id, split     as in the manifest
-status, reason                             the manifest's where it is not ok, else what decoding said
-num_frames, height, width                  of the cached video; 0 of a broken one
+status, reason                             the manifest's if it is not ok, else those of decoding
+num_frames, height, width                  of the cached video; 0 if it is broken
 start_fraction, end_fraction               the part of the video that clips are taken from (0…1)
 sha256, size_bytes                         of the file
-digest                                     of the frames; "" of a broken one
+digest                                     of the frames; "" if it is broken
 num_bytes                                  of the frames in the store
 """
 
@@ -48,24 +48,26 @@ _DIGEST_COLUMNS = [
 
 
 def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
-    """The table of a manifest, in its order, with what `contents` of the store say of its videos.
+    """The rows of a manifest in their order, completed from the `contents` of the store.
 
-    Raises: DamagedError if a readable one is not among them.
+    Raises: DamagedError if a readable video is not among the contents.
     """
     rows = manifest.reset_index(drop=True)
     decoded = (rows["status"] == "ok").to_numpy()
-    place = store.places(contents, rows["sha256"])[decoded]
-    if (place < 0).any():
-        raise DamagedError(f"{(place < 0).sum()} videos have lost their records: run the same command again")
-    for name, none in _FROM_STORE.items():
-        values = rows[name].to_numpy(object) if name in ("status", "reason") else np.full(len(rows), none, object)
-        values[decoded] = contents[name].to_numpy(object)[place]
+    position = store.positions(contents, rows["sha256"])[decoded]
+    if (position < 0).any():
+        raise DamagedError(f"{(position < 0).sum()} videos have lost their records: run the same command again")
+    for name, default in _FROM_STORE.items():
+        values = (
+            rows[name].to_numpy(object) if name in ("status", "reason") else np.full(len(rows), default, object)
+        )
+        values[decoded] = contents[name].to_numpy(object)[position]
         rows[name] = values
     return rows[SCHEMA.names]
 
 
 def digest(rows: pd.DataFrame) -> str:
-    """Hash of what training and evaluation could notice, in whatever order the rows are."""
+    """Hash of what training and evaluation depend on, whatever the order of the rows."""
     content = hashlib.sha256()
     ordered = rows.sort_values("video_id")
     for row in zip(*(ordered[name].tolist() for name in _DIGEST_COLUMNS), strict=True):
@@ -74,8 +76,8 @@ def digest(rows: pd.DataFrame) -> str:
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
-    """Put the table at `path`, whole or not at all."""
-    tables.write(tables.from_frame(rows, SCHEMA), path)
+    """Write the table, whole or not at all."""
+    tables.write(tables.to_arrow(rows, SCHEMA), path)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One source to cached frames: decode, resize, compress.  What a worker process does with a video."""
+"""From a video to cached frames: decode, resize, compress.  Runs in worker processes."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from nonlocal_core.process import workers
 
 
 class Job(NamedTuple):
-    """A source, and what to do with it."""
+    """A video to encode, and how."""
 
     place: str
     """path or URI"""
     sha256: str
-    """content that it had when it was indexed"""
+    """hash of its content when it was indexed"""
     kept: bool
-    """its frames are kept; otherwise it is decoded to see whether that works"""
+    """whether its frames are kept; if not, it is only decoded, to see whether that works"""
     settings: CacheConfig
 
 
 class Encoded(NamedTuple):
-    """What came out of a source."""
+    """The result of encoding a video."""
 
     reason: str
     """why it cannot be decoded; "" if it can"""
     jpegs: list[bytes]
     num_frames: int
     height: int
-    """pixels of a cached frame, and width; 0 if there is none"""
+    """pixels of a cached frame, as the width; 0 if there is none"""
     width: int
     source_px: int
-    """pixels of all decoded frames"""
+    """number of pixels in all decoded frames"""
     seconds: float
-    """time that it took"""
+    """time that encoding took"""
 
 
 def encode_video(job: Job) -> Encoded:
-    """Every frame of a source, decoded once, from the first to the last; a broken one gives its reason.
+    """Every frame of a video, decoded once, from the first to the last; for a broken video, the reason.
 
-    Raises: InputError if the source is gone, or has another content than it had; what `places.fetched` raises.
+    Raises: InputError if the file is gone or its content has changed; what `fetch.local_copy` raises.
     """
     cv2.setNumThreads(1)  # the processes of a build share the cores
     started_s = time.monotonic()
     try:
-        with fetch.fetched(job.place) as path:
+        with fetch.local_copy(job.place) as path:
             _check_content(path, job)
             return _encode(path, job, started_s)
     except FileNotFoundError:
@@ -83,12 +83,12 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
 
 
 def broken(reason: str) -> Encoded:
-    """What came out of a source that cannot be decoded."""
+    """The result for a video that cannot be decoded."""
     return Encoded(reason, [], 0, 0, 0, 0, 0.0)
 
 
 def _check_content(path: Path, job: Job) -> None:
-    """Records are named by content: no other one may get this name."""
+    """Raise InputError if the content has changed: records are named by content."""
     try:
         is_same = file_probe.content_hash(path) == job.sha256
     except DecodeError:  # empty, or not a file any more
@@ -106,11 +106,11 @@ def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig) -> NDArray[np.ui
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
-    """The JPEG of one RGB frame; the same frame always gives the same bytes."""
+    """The JPEG of one RGB frame; equal frames give equal bytes."""
     done, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
-    if not done:  # cv2 refuses only what no decoder yields: more than 65,500 pixels along a side
+    if not done:  # cv2 refuses only a side of more than 65,500 pixels, which no decoder yields
         raise ValueError(f"a frame of shape {frame_HWC.shape} does not fit into a JPEG")
     return bytes(jpeg)
 
@@ -119,7 +119,7 @@ def decode(jpeg: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
     """The frame of a JPEG.
 
     Shape:  (height, width, 3), RGB.
-    Raises: DamagedError if it is not a JPEG of this size.
+    Raises: DamagedError if the bytes are not a JPEG of this size.
     """
     frame_HWC: NDArray[np.uint8] | None = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
     if frame_HWC is None or frame_HWC.shape != (height, width, 3):

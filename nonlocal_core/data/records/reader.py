@@ -1,4 +1,4 @@
-"""Frames of cached videos: from the store, or from the files themselves where the cache keeps none of them."""
+"""Frames of cached videos, read from the store or, if the cache does not keep them, from the video files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _RUN_AGAIN = "run the same command again"
 
 
 class RecordReader:
-    """Frames of cached videos, any of them, from any number of threads.
+    """A reader of any frames of cached videos, for any number of threads.
 
-    `rows` is the cache's table (data/cached.py); a video is named by its row number.
+    `rows` is the cache's table (data/records/cache_table.py); a video is identified by its row number.
 
     Raises: DamagedError if a table does not match its checksums, or the store lacks a video.
     """
 
     def __init__(self, workspace: Workspace, cache: RecordCache) -> None:
-        cv2.setNumThreads(1)  # readers are called from threads, with which OpenCV's own would fight
+        cv2.setNumThreads(1)  # readers are called from threads; those of OpenCV would compete with them
         self.rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS)
         self._cache = cache
         self._folder = workspace.root / cache.records
@@ -45,21 +45,21 @@ class RecordReader:
         """The frames of one video at `indices`, which may repeat; each is decoded once.
 
         Shape:  (height, width, 3), RGB, each.
-        Raises: IndexError if the video has no such frame; DamagedError if one is not what was cached.
+        Raises: IndexError if the video has no such frame; DamagedError if a frame is not the one that was cached.
         """
         return list(self.read(row_number, indices))
 
     def read(self, row_number: int, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """The same one after the other: whoever is done with one before the next saves memory and time."""
+        """The same frames one after the other: using each before the next saves memory and time."""
         wanted = indices.tolist()
-        uses, held = Counter(wanted), dict[int, NDArray[np.uint8]]()
+        uses, decoded = Counter(wanted), dict[int, NDArray[np.uint8]]()
         decode = self._from_file if self._in_file[row_number] else self._from_store
         fresh = decode(row_number, np.array(list(uses), np.int64))  # in the order of their first use
         for k in wanted:
-            if k not in held:
-                held[k] = next(fresh)
+            if k not in decoded:
+                decoded[k] = next(fresh)
             uses[k] -= 1
-            yield held[k] if uses[k] else held.pop(k)
+            yield decoded[k] if uses[k] else decoded.pop(k)
 
     def _from_store(self, row_number: int, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         if not self._readable[row_number]:
@@ -87,7 +87,7 @@ class RecordReader:
             yield encoding.resize(frame, self._cache.settings)
 
     def _open(self, row_number: int) -> store.Shard:
-        """The shard of a video.  A prune may have copied its records to another one since this reader was made."""
+        """The shard of a video, looked up again if a prune has moved its records since this reader was made."""
         with self._opening:
             if not store.is_complete(self._folder, self._shard_of[row_number]):
                 self._shard_of, self._row_of = self._locate()
@@ -97,10 +97,10 @@ class RecordReader:
             return self._shards[name]
 
     def _locate(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The shard of each video, and its row there."""
+        """The shard of each video, and its row in the shard."""
         contents = store.contents(self._folder)
-        place = store.places(contents, self.rows["sha256"])
-        missing = self._readable & (place < 0)
+        position = store.positions(contents, self.rows["sha256"])
+        missing = self._readable & (position < 0)
         if missing.any():
             first = self._name(int(missing.argmax()))
             raise DamagedError(
@@ -108,7 +108,7 @@ class RecordReader:
                 " decodes them anew and nothing else"
             )
         shards = np.append(contents["shard"].to_numpy(object), "")
-        return shards[place].tolist(), np.append(contents["row"].to_numpy(np.int64), 0)[place]
+        return shards[position].tolist(), np.append(contents["row"].to_numpy(np.int64), 0)[position]
 
     def _name(self, row_number: int, column: str = "video_id") -> str:
         return str(self.rows[column].iloc[row_number])

@@ -1,12 +1,12 @@
-"""The store of decoded videos: shards that are written once, found whole or not at all, and never changed.
+"""The store of decoded videos: shards that are written once, whole or not at all, and never changed.
 
     WORKSPACE/records/KEY/, where KEY is a hash of the settings of cache:
 
     shard-ID.bin       the JPEGs of all its frames, one after the other
-    shard-ID.parquet   one row a record (SCHEMA): what it is, where its frames lie, length and checksum of each
+    shard-ID.parquet   one row a record (SCHEMA): its content and place, lengths and checksums of its frames
 
-A record is a content: it is named by the sha256 of the video, and knows no label, split or path.  ID is a hash of
-the contents that a shard is for.  The parquet file is written last: a shard without it does not exist.
+A record is a content: it is named by the sha256 of the video, and has no label, split or path.  ID is a hash of
+the contents of a shard.  The parquet file is written last: a shard without it does not exist.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.errors import DamagedError
 
 FOLDER = "records"
-"""of the workspace; one folder below it for each choice of settings"""
+"""folder in the workspace, with a folder for each choice of settings"""
 GIVEN_UP = "given_up"
-"""status of a video that crashed or hung the decoder: it may have been the machine's fault"""
+"""status of a video that crashed or hung the decoder, perhaps by a fault of the machine"""
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("sha256", pa.string()),
@@ -54,32 +54,32 @@ _BYTES_KEY = b"nonlocal_core.records.bin_bytes"
 
 @dataclass(frozen=True)
 class Record:
-    """One content on its way into a shard."""
+    """A decoded video that is to be written into a shard."""
 
     sha256: str
-    """of the video"""
+    """hash of the video file"""
     status: str
     """ok, unreadable or given_up"""
     reason: str
     """one short phrase; "" if ok"""
     num_frames: int
-    """frames that could be decoded; 0 of a broken video"""
+    """number of decoded frames; 0 if the video is broken"""
     height: int
-    """pixels of a cached frame, and width"""
+    """pixels of a cached frame, as the width"""
     width: int
     frames: Sequence[Any]
-    """JPEGs (bytes) in the order of showing; none of a broken video, and of one that is read from its file"""
+    """JPEGs (bytes) in the order of showing; empty if the video is broken, or is read from its file"""
 
 
 def shard_id(contents: Iterable[str]) -> str:
-    """The name of a shard for these contents, in whatever order they are."""
+    """The name of a shard for these contents, whatever their order."""
     return digest_of(*sorted(contents))
 
 
 def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
-    """Put one shard into `folder`; only one record is in memory at a time."""
+    """Write a shard into a folder; only one record is in memory at a time."""
     bin_path, table_path = paths(folder, shard)
-    table_path.unlink(missing_ok=True)  # no old table may vouch for the new bytes
+    table_path.unlink(missing_ok=True)  # an old table must not make the new bytes seem complete
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     offset = 0
     remove_unfinished(folder, bin_path.name)
@@ -99,17 +99,17 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
 
 
 def is_complete(folder: Path, shard: str) -> bool:
-    """Whether a shard was finished and has all its bytes; their checksums are looked at when they are read."""
+    """Whether a shard was finished and has all its bytes; checksums are compared when frames are read."""
     bin_path, table_path = paths(folder, shard)
     try:
-        with tables.opened(table_path, what_to_do(table_path)) as file:
+        with tables.open_file(table_path, what_to_do(table_path)) as file:
             return _has_its_bytes(file.schema_arrow, bin_path)
     except (FileNotFoundError, DamagedError):
         return False
 
 
 def scan(folder: Path) -> pd.DataFrame:
-    """The records of all complete shards without their frames, each with its `shard` and `row` there.
+    """The records of all complete shards without their frames, each with its `shard` and its `row` in it.
 
     Raises: DamagedError if a table does not match its checksums.
     """
@@ -131,26 +131,26 @@ def scan(folder: Path) -> pd.DataFrame:
 def contents(folder: Path) -> pd.DataFrame:
     """One record a content, indexed by sha256.
 
-    Two runs may have made a content twice; a copy that was given up counts only where there is no other.
+    Two runs may have written a content twice; a record that was given up counts only if there is no other.
 
     Raises: DamagedError if a table does not match its checksums.
     """
-    return one_of_each(scan(folder)).set_index("sha256")
+    return deduplicate(scan(folder)).set_index("sha256")
 
 
-def one_of_each(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those rows of a scan that count: one a content."""
+def deduplicate(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a content of a scan."""
     given_up = rows["status"] == GIVEN_UP
     return pd.concat([rows[~given_up], rows[given_up]]).drop_duplicates("sha256")
 
 
-def places(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:
-    """Where some contents are among the rows of `contents`; -1 of one that is not there."""
+def positions(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:
+    """The positions of some contents in the rows of `contents`; -1 if one is not there."""
     return rows.index.get_indexer(pd.Index(sha256)).astype(np.int64)
 
 
 class Shard:
-    """An open shard: any frames of it, from any number of threads.
+    """An open shard, from which any number of threads may read any frames.
 
     Raises: DamagedError if it is not complete, or its table does not match its checksums.
     """
@@ -166,36 +166,36 @@ class Shard:
         self._first = lengths.offsets.to_numpy().astype(np.int64)
         self._offset = table.column("offset").to_numpy()
         self._lengths, self._crc32 = lengths.values.to_numpy(), crc32.values.to_numpy()
-        # An empty file cannot be mapped: a shard in which no video could be read.
+        # The file of a shard without readable videos is empty, and cannot be mapped.
         empty = not self.path.stat().st_size
         self._content = np.empty(0, np.uint8) if empty else np.memmap(self.path, np.uint8, "r")
 
     def num_stored(self, row: int) -> int:
-        """The frames of a record that are in the shard."""
+        """The number of frames of a record that are in the shard."""
         return int(self._first[row + 1] - self._first[row])
 
     def jpegs(self, row: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        """Some frames of a record, as JPEGs that are looked at where they lie.
+        """The JPEGs of some frames of a record, as views of the mapped file.
 
         Raises: IndexError if the record has no such frame; DamagedError if one does not match its checksum, for
-                `damaged` to say where.
+                `damaged` to add where.
         """
         first, end = self._first[row : row + 2]
         if len(indices) and not 0 <= indices.min() <= indices.max() < end - first:
             raise IndexError(f"{self._sha256[row]} has {end - first} stored frames, not number {indices}")
         ends = self._offset[row] + np.cumsum(self._lengths[first:end], dtype=np.int64)
-        found = []
+        jpegs = []
         for k in indices.tolist():
             jpeg = self._content[ends[k] - self._lengths[first + k] : ends[k]]
             if zlib.crc32(jpeg.data) != self._crc32[first + k]:
                 raise DamagedError(f"frame {k} does not match its checksum")
-            found.append(jpeg)
-        return found
+            jpegs.append(jpeg)
+        return jpegs
 
-    def damaged(self, video: str, what: str) -> DamagedError:
+    def damaged(self, video: str, fault: str) -> DamagedError:
         """The error that names the shard, the video and how to build it again."""
         many = f"the {len(self._sha256)} videos of this shard"
-        return DamagedError(f"{self.path}: video {video}, {what}: {what_to_do(self.path, many)}")
+        return DamagedError(f"{self.path}: video {video}, {fault}: {what_to_do(self.path, many)}")
 
 
 class Files(NamedTuple):
@@ -206,7 +206,7 @@ class Files(NamedTuple):
 
 
 def paths(folder: Path, shard: str) -> Files:
-    """Where a shard lies."""
+    """The paths of a shard's files."""
     return Files(folder / f"shard-{shard}.bin", folder / f"shard-{shard}.parquet")
 
 
@@ -216,14 +216,14 @@ def what_to_do(file: Path, many: str = "its videos") -> str:
 
 
 def gigabytes(num_bytes: float) -> str:
-    """A size for a person: `17.2 GB`, `0.0042 GB`, `nothing`."""
+    """A number of bytes as text for people: `17.2 GB`, `0.0042 GB`, `nothing`."""
     if not num_bytes:
         return "nothing"
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.4f} GB"
 
 
 def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str:
-    """Hash of the frames; where they are not stored, of the file and the settings that they come from."""
+    """Hash of the frames or, if they are not stored, of the file and the settings that they come from."""
     if record.num_frames == 0:
         return ""
     return digest_of(crc32.tobytes()) if record.frames else digest_of(record.sha256, settings_key)
@@ -232,7 +232,7 @@ def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str
 def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
     """Columns of a shard's table; None if the shard is not complete."""
     try:
-        with tables.opened(table_path, what_to_do(table_path)) as file:
+        with tables.open_file(table_path, what_to_do(table_path)) as file:
             if not _has_its_bytes(file.schema_arrow, table_path.with_suffix(".bin")):
                 return None
             if not file.schema_arrow.equals(SCHEMA):  # the footer has no checksum
@@ -252,5 +252,5 @@ def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:
 
 
 def _joined(column: Any) -> Any:
-    """A column in one piece; of no rows too."""
+    """A column as one array, even if it has no rows."""
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

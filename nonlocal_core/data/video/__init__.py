@@ -1,1 +1,1 @@
-"""Inside a video file: what its container says, and its frames."""
+"""The inside of video files: what their containers say, and their frames."""

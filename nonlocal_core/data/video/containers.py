@@ -1,7 +1,7 @@
-"""What the containers of video files say, and which of their words can be trusted.
+"""The containers of video files: their packets, and which of their statements can be trusted.
 
-FFmpeg opens a file that is cut short as a whole, shorter one, shows what an edit list hides if it is asked the
-wrong way, and jumps to another frame than it was asked for.  The packets themselves tell, without being decoded.
+FFmpeg opens a file that is cut short as if it were a shorter one, may show frames that an edit list hides, and may
+jump to a wrong frame.  The packets show all this without being decoded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nonlocal_core.errors import DecodeError
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
-# What decord was seen to jump right in.  AVI: unless frames are reordered; all others either raise or are wrong.
+# Where decord was seen to jump to the right frame (AVI: if frames are not reordered); else it raises or is wrong.
 _JUMPS_RIGHT = {
     "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
     "matroska": {"h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9", "ffv1"},
@@ -30,25 +30,25 @@ _JUMPS_RIGHT = {
     "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
 }
 _HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
-_PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read what they list
-_INDEXED = {"mov", "avi"}  # every packet
+_PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the list
+_INDEXED = {"mov", "avi"}  # the index lists every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
-_MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; 30 in all that were seen
-_MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of what a header promises; headers are a few frames off
+_MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
+_MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
 
 
 class Packet(NamedTuple):
-    """What a container says of one frame."""
+    """A frame as the container describes it."""
 
     pts: int | None
     dts: int | None
     is_key: bool
     is_hidden: bool
-    """before the start of an edit list, or a reference that is never shown itself"""
+    """before the start of an edit list, or a reference frame that is never shown"""
 
 
 class Contents:
-    """The packets of one video, collected while they pass by."""
+    """The packets of one video, collected while they are read."""
 
     def __init__(self, container: Any, stream: Stream) -> None:
         self.packets: list[Packet] = []
@@ -60,17 +60,17 @@ class Contents:
         self._container, self._stream = container, stream
         self._num_before = 0  # packets before the start
         self._num_listed = 0  # packets that an index lists, some of which may be empty
-        # No bytes but headers between its packets; transparency would lie there.
+        # Between its packets there are only headers; with transparency there would be more.
         self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
-        self._place = 0  # in the file, after the last packet
-        self._ends: dict[int, int] = {}  # of each stream, in its own unit
+        self._place = 0  # in the file, behind the last packet
+        self._ends: dict[int, int] = {}  # of each stream, in its own time unit
 
     def demux(self) -> Iterator[Any]:
         """The packets of the video in the order of the file.
 
         Raises: DecodeError where the file ends inside a packet or cannot be read.
         """
-        # The length that a header promises may be that of the sound.
+        # The duration in a header may be that of the sound.
         wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
         try:
             for packet in self._container.demux(*wanted):
@@ -82,7 +82,7 @@ class Contents:
                     self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
                 self._check_place(packet)
                 if packet.stream_index == self._stream.index:
-                    self._num_listed += time is not None or packet.size > 0  # the last says: the end
+                    self._num_listed += time is not None or packet.size > 0  # the last packet only marks the end
                     if packet.size:
                         self._take(packet)
                         yield packet
@@ -90,7 +90,7 @@ class Contents:
             raise DecodeError("damaged: cut short or unreadable inside") from None
 
     def _check_place(self, packet: Any) -> None:
-        """FFmpeg jumps over what it does not understand in an MKV or WebM file without a word."""
+        """Raise DecodeError at a gap: FFmpeg silently skips unreadable parts of an MKV or WebM file."""
         if not self._is_dense or packet.pos is None:
             return
         if self._place and packet.pos - self._place > _MAX_BETWEEN:
@@ -111,30 +111,30 @@ class Contents:
         self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden))
 
     def check_whole(self) -> None:
-        """Compare what passed by with what the header promises.
+        """Compare the packets with what the header says.
 
         Raises: DecodeError if the file is cut short.
         """
         num_indexed = len(self._stream.index_entries)
         if self.family in _INDEXED and self._num_listed < num_indexed:
-            promised, there, allowed, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
+            expected, present, tolerance, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
         elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
-            promised, unit = self._container.duration / av.time_base, "s"
-            there = max(
+            expected, unit = self._container.duration / av.time_base, "s"
+            present = max(
                 (end * float(self._container.streams[index].time_base) for index, end in self._ends.items()),
                 default=0.0,
             )
-            allowed = max(_MISSING_S, _MISSING_SHARE * promised)
+            tolerance = max(_MISSING_S, _MISSING_SHARE * expected)
         else:
             return
-        if promised - there > allowed:
-            raise DecodeError(f"damaged: cut short, {there:.1f} of {promised:.1f} {unit} are there")
+        if expected - present > tolerance:
+            raise DecodeError(f"damaged: cut short, {present:.1f} of {expected:.1f} {unit} are there")
 
     def shown(self) -> list[Packet]:
-        """The packets that become frames that are shown, in the order of the file.
+        """The packets of the frames that are shown, in the order of the file.
 
-        Those that follow the first one but come before it in time refer to frames before the file.  Where an MKV
-        file was cut they have no time stamp or the same as the first one.
+        Packets after the first that come before it in time refer to frames before the file.  In an MKV file that
+        was cut they have no time stamp, or that of the first packet.
         """
         start = self.start
         return [
@@ -147,26 +147,26 @@ class Contents:
         ]
 
     def times(self) -> list[int]:
-        """The time stamps of the frames that are shown, in order; none if the file has none.
+        """The time stamps of the frames that are shown, in order; empty if the file has none.
 
-        Those of an AVI file are a guess of FFmpeg's: it has a constant rate and no time stamps.
+        An AVI file has a constant rate and no time stamps; FFmpeg only guesses them.
         """
         shown = self.shown()
         for stamps in ([packet.pts for packet in shown], [packet.dts for packet in shown]):
-            known = [stamp for stamp in stamps if stamp is not None]
-            if len(known) == len(stamps) and self.family != "avi":
-                return sorted(known)
+            present = [stamp for stamp in stamps if stamp is not None]
+            if len(present) == len(stamps) and self.family != "avi":
+                return sorted(present)
         return []
 
     def keys(self) -> list[int]:
-        """The numbers of the packets that can be decoded by themselves."""
+        """The numbers of the packets of key frames."""
         return [number for number, packet in enumerate(self.packets) if packet.is_key]
 
     def jumps_right(self) -> bool:
         """Whether decord finds the frames of this file by their number.
 
-        It counts packets in the order of the file and frames in the order of showing.  Both orders have to agree
-        at every key frame, and every packet has to be one frame that is shown.
+        decord counts packets in the order of the file and frames in the order of showing.  Both orders must agree
+        at every key frame, and every packet must be one frame that is shown.
         """
         if self.codec not in _JUMPS_RIGHT.get(self.family, ()) or any(packet.is_hidden for packet in self.packets):
             return False
@@ -175,11 +175,11 @@ class Contents:
         if self.family == "matroska" and not self._container.duration:
             return False  # streamed without an index
         if sum(_is_video(stream) for stream in self._container.streams) > 1:
-            return False  # it may choose another one
-        known = [packet.pts for packet in self.packets if packet.pts is not None]
-        if len(set(known)) < len(self.packets) or not self.packets[0].is_key:
+            return False  # decord may choose another one
+        stamps = [packet.pts for packet in self.packets if packet.pts is not None]
+        if len(set(stamps)) < len(self.packets) or not self.packets[0].is_key:
             return False
-        pts = np.array(known)
+        pts = np.array(stamps)
         latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
         return all(
             pts[key] == earliest_after[key] and (key == 0 or latest_before[key - 1] < pts[key])
@@ -188,7 +188,7 @@ class Contents:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
+def open_video(path: Path) -> Iterator[tuple[Any, Stream]]:
     """A container and its video stream, at the first packet, to be decoded by one thread.
 
     Raises: DecodeError if there is no video that can be read.
@@ -215,9 +215,9 @@ def opened(path: Path) -> Iterator[tuple[Any, Stream]]:
 
 
 def check_file(path: Path) -> None:
-    """Nothing, if there is a file that is not cut short in a way that its bytes show.
+    """Check that there is a file, and that its bytes do not show that it is cut short.
 
-    Raises: DecodeError if not.
+    Raises: DecodeError if it is missing or cut short.
     """
     try:
         status = path.stat()
@@ -238,12 +238,12 @@ def check_file(path: Path) -> None:
 
 
 def may_be_turned(path: Path, family: str) -> bool:
-    """Whether the frames of a file may have to be turned before they are shown: decoding one of them tells."""
+    """Whether the frames of a file may have to be turned before they are shown; decoding a frame shows if."""
     if family in ("mov", "matroska"):
         return not file_headers.is_upright(path)
     return family in ("image2", "jpeg_pipe")
 
 
 def _is_video(stream: Any) -> bool:
-    """Whether a stream is moving pictures, not the cover of a piece of music."""
+    """Whether a stream is a video, not the cover picture of a piece of music."""
     return stream.type == "video" and not stream.disposition & Disposition.attached_pic

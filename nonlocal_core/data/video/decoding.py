@@ -1,8 +1,8 @@
-"""The only door to videos: everything this project knows about the inside of a video file comes through here.
+"""Decoding of videos: the only functions of this project that read the content of video files.
 
-PyAV says what a file is, without decoding it, and reads it from its first frame to its last.  decord jumps to
-single frames.  It finds wrong ones in whole families of files, so only files that `probe` calls `seek_safe` may be
-read that way.  A folder of pictures is a video too.
+PyAV describes a file without decoding it, and reads it from the first frame to the last.  decord jumps to single
+frames.  It gives wrong frames in whole families of files, so only files that `probe` calls `seek_safe` may be read
+that way.  A folder of pictures is a video too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data.video import pictures
-from nonlocal_core.data.video.containers import Contents, Stream, check_file, may_be_turned, opened
+from nonlocal_core.data.video.containers import Contents, Stream, check_file, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
@@ -29,7 +29,7 @@ _SAME_RATE = 0.01  # share by which the rates of the header and of the time stam
 
 
 def _load_decord() -> Any:
-    """The decord module, loaded so that it lives beside MindSpore whichever of the two comes first.
+    """The decord module, loaded so that MindSpore works beside it, whichever is imported first.
 
     decord opens its library RTLD_GLOBAL.  Its C++ symbols then replace those of every library that is loaded
     later, and `import mindspore` aborts the process.  Nothing needs them there, so RTLD_LOCAL keeps them apart.
@@ -41,7 +41,7 @@ def _load_decord() -> Any:
         import decord
     finally:
         loader.RTLD_GLOBAL = global_mode
-    # FFmpeg writes remarks about bad files to stderr that do not name the file; DecodeError says what is wrong.
+    # FFmpeg writes warnings about bad files to stderr that do not name the file; DecodeError says what is wrong.
     decord.logging.set_level(decord.logging.QUIET)
     return decord
 
@@ -50,7 +50,7 @@ _decord = _load_decord()
 
 
 class Probe(NamedTuple):
-    """What a file says about its video."""
+    """The properties of a video, as its file states them."""
 
     num_frames: int
     """frames that should be shown; a damaged file may yield fewer"""
@@ -63,7 +63,7 @@ class Probe(NamedTuple):
     duration_s: float
     """num_frames / fps; 0.0 if the file does not say"""
     codec: str
-    """FFmpeg's name of it; `pictures` for a folder of pictures"""
+    """its name in FFmpeg; `pictures` for a folder of pictures"""
     rotation: int
     """degrees clockwise, 0, 90, 180 or 270, by which a frame is turned to be shown"""
     variable_fps: bool
@@ -71,32 +71,32 @@ class Probe(NamedTuple):
     num_keyframes: int
     """frames that can be decoded by themselves"""
     longest_gap: int
-    """most frames from one key frame to the next"""
+    """greatest number of frames from one key frame to the next"""
     first_pts_s: float
-    """seconds, the time stamp of the first frame that is shown"""
+    """time stamp (seconds) of the first frame that is shown"""
     container_frames: int
-    """frames that the header promises, shown or not; 0 if it says nothing"""
+    """number of frames in the header, shown or not; 0 if it has none"""
     seek_safe: bool
     """whether `frames_at` gives the right frames"""
 
 
 class _Turn(NamedTuple):
-    """What is done to a frame before it is shown: mirrored left to right, then turned."""
+    """How a frame is changed before it is shown: mirrored left to right, then turned."""
 
     degrees: int = 0
     is_mirrored: bool = False
 
 
 def probe(path: Path) -> Probe:
-    """What a video says about itself, without decoding more than its first frame.
+    """The properties of a video, found by decoding its first frame at most.
 
-    Reading all frames finds every fault; this finds the files that are no video or cut short.
+    Only reading all frames finds every fault; this finds files that are no video or are cut short.
 
     Raises: DecodeError with one short reason.
     """
     if path.is_dir():
         return _probe_pictures(path)
-    with opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         contents = Contents(container, stream)
         turn = None if may_be_turned(path, contents.family) else _Turn()
         for packet in contents.demux():
@@ -137,10 +137,10 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     if path.is_dir():
         yield from pictures.read_pictures(pictures.list_pictures(path))
         return
-    with opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         contents = Contents(container, stream)
         num_read, first_size = 0, (0, 0)
-        reformatter = VideoReformatter()  # one for all frames: it is dear to set up
+        reformatter = VideoReformatter()  # one for all frames, because setting it up is slow
         for frame in _decoded(stream, contents):
             size = (frame.width, frame.height)
             if num_read and size != first_size:
@@ -155,19 +155,19 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
 
 
 def frames_at(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The frames with these numbers, which may come in any order and more than once.
+    """The frames with these numbers, which may be in any order and may repeat.
 
-    Only for videos that `probe` calls `seek_safe`: of others, decord gives wrong frames or hangs.  Every call
-    opens a reader of its own, so threads do not disturb each other.
+    Only for videos that `probe` calls `seek_safe`: for others, decord gives wrong frames or hangs.  Every call
+    opens its own reader, so that threads do not disturb each other.
 
     Shape:  (len(indices), H, W, 3), RGB.
     Raises: DecodeError with one short reason.
     """
     distinct, places = np.unique(indices, return_inverse=True)
     if path.is_dir():
-        listed = pictures.list_pictures(path)
-        _check_inside(distinct, len(listed))
-        frames = np.stack(list(pictures.read_pictures([listed[number] for number in distinct])))
+        paths = pictures.list_pictures(path)
+        _check_inside(distinct, len(paths))
+        frames = np.stack(list(pictures.read_pictures([paths[number] for number in distinct])))
     else:
         frames = _jump_to(path, distinct)
     return frames if len(places) == len(distinct) and (np.diff(places) > 0).all() else frames[places]
@@ -176,7 +176,7 @@ def frames_at(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
 def _jump_to(path: Path, distinct: NDArray[np.int64]) -> NDArray[np.uint8]:
     check_file(path)
     try:
-        # fault_tol: raise where decord would repeat a frame for one that it cannot decode; 0 switches that off.
+        # fault_tol: raise where decord would repeat a frame for one that cannot be decoded; 0 switches that off.
         reader = _decord.VideoReader(str(path.absolute()), num_threads=1, fault_tol=1e-6)
         _check_inside(distinct, len(reader))
         width = reader.get_batch([]).shape[2]
@@ -191,8 +191,8 @@ def _jump_to(path: Path, distinct: NDArray[np.int64]) -> NDArray[np.uint8]:
 def _without_padding(frame: Any) -> NDArray[np.uint8]:
     """A frame of a narrow video as an array (H, W, 3).
 
-    decord takes the bytes per row for channels x width, so where FFmpeg pads the rows to a multiple of the width
-    (16, 72 px, …) the padding appears as more channels.
+    decord divides the bytes of a row by the width, so where FFmpeg pads the rows to a multiple of the width (16,
+    72 px, …), the padding appears as more channels.
     """
     height, width, channels = frame.shape
     rows: NDArray[np.uint8] = frame.asnumpy().reshape(height, width * channels)
@@ -206,7 +206,7 @@ def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
 
 
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
-    """The frames of a video as they are stored, from the first one on that refers to none before the file."""
+    """The frames of a video as they are stored, from the first that does not refer to frames before the file."""
     for packet in chain(contents.demux(), [None]):
         try:
             frames = stream.decode(packet)
@@ -229,23 +229,23 @@ def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.u
 
 
 def _turn_of_first(stream: Stream, packet: Any) -> _Turn | None:
-    """What is done to the first frame; None as long as the decoder waits for more packets."""
+    """How the first frame is turned; None while the decoder waits for more packets."""
     try:
         frames = stream.decode(packet)
     except av.FFmpegError:
-        return _Turn()  # whoever reads the frames will meet the fault
+        return _Turn()  # reading the frames will find the fault
     return _turn_of(frames[0]) if frames else None
 
 
 def _turn_of(frame: av.VideoFrame) -> _Turn:
-    """What the display matrix of a frame asks for.
+    """How a frame is turned, by its display matrix.
 
-    Raises: DecodeError if that is no right angle.
+    Raises: DecodeError if the angle is no multiple of 90 degrees.
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return _Turn()
-    # Columns and rows of the source in terms of what is shown: x = a * column + c * row, y = b * column + d * row.
+    # The pixel at (column, row) is shown at x = a * column + c * row, y = b * column + d * row.
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     largest = max(abs(a), abs(b), abs(c), abs(d))
     if min(max(abs(a), abs(d)), max(abs(b), abs(c))) > 0.02 * largest:
@@ -260,7 +260,7 @@ def _decord_turns(turn: _Turn, family: str) -> bool:
 
 
 def _average_rate(stream: Stream, times: list[int]) -> float:
-    """Frames per second: what the header says, unless the time stamps say something else."""
+    """Frames per second: the header's, unless the time stamps contradict it."""
     header = float(stream.average_rate or 0)
     if len(times) < 2 or times[0] == times[-1]:
         return header
@@ -275,7 +275,7 @@ def _is_uneven(times: list[int]) -> bool:
 
 
 def _probe_pictures(folder: Path) -> Probe:
-    listed = pictures.list_pictures(folder)
-    height, width, _ = pictures.read_picture(listed[0]).shape
-    num_frames = len(listed)
+    paths = pictures.list_pictures(folder)
+    height, width, _ = pictures.read_picture(paths[0]).shape
+    num_frames = len(paths)
     return Probe(num_frames, 0.0, height, width, 0.0, "pictures", 0, False, num_frames, 1, 0.0, num_frames, True)

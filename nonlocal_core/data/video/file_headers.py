@@ -1,7 +1,7 @@
-"""What FFmpeg does not tell of a file without decoding it: whether its end is there, and whether it is upright.
+"""Headers of video files, for what FFmpeg does not say: whether a file is cut short, and whether it is upright.
 
-An MP4 or MOV file is a row of boxes: the size of a box, its name, what is in it.  An MKV or WebM file is one large
-element: its name, its size, what is in it.
+An MP4 or MOV file is a sequence of boxes: the size of a box, its name, its content.  An MKV or WebM file is one
+large element: its name, its size, its content.
 Source: ISO/IEC 14496-12, sections 4.2 and 8.3.2; RFC 8794, sections 4 and 11; RFC 9559, section 5.1.4.1.28.
 """
 
@@ -40,18 +40,18 @@ class Box(NamedTuple):
 
     name: bytes
     start: int
-    """place in the file of what is in it"""
+    """offset of its content in the file"""
     end: int
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether a file says that it is longer than it is; False for other containers."""
+    """Whether a file is shorter than its header says; False for other containers."""
     size = path.stat().st_size
     return _segment_end(path) > size or any(box.end > size for box in _boxes(path))
 
 
 def is_upright(path: Path) -> bool:
-    """Whether no track asks to be turned before it is shown; False if the header is not found."""
+    """Whether no track has to be turned before it is shown; False if the header is not found."""
     with path.open("rb") as file:
         head = file.read(_MKV_HEADER)
     if head.startswith(_EBML):
@@ -62,13 +62,13 @@ def is_upright(path: Path) -> bool:
             with path.open("rb") as file:
                 file.seek(box.start)
                 header = file.read(box.end - box.start)
-            places = [found.end() + _MATRIX_AFTER[found[1]] for found in _TRACK_HEADER.finditer(header)]
+            places = [match.end() + _MATRIX_AFTER[match[1]] for match in _TRACK_HEADER.finditer(header)]
             return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
     return False
 
 
 def _boxes(path: Path) -> Iterator[Box]:
-    """The outermost boxes up to the first with an unknown name: whatever follows is no part of the video."""
+    """The outermost boxes up to the first with an unknown name; what follows is not part of the video."""
     start = 0
     with path.open("rb") as file:
         while (head := file.read(8))[4:] in _NAMES:
@@ -83,7 +83,7 @@ def _boxes(path: Path) -> Iterator[Box]:
 
 
 def _segment_end(path: Path) -> int:
-    """Where the one large element of an MKV or WebM file ends; 0 if it does not say, or in other files."""
+    """The end of the one large element of an MKV or WebM file; 0 if it is not stated, or in other files."""
     with path.open("rb") as file:
         head = file.read(4096)
     place = 0
@@ -95,7 +95,7 @@ def _segment_end(path: Path) -> int:
         start = place + 4 + length
         mask = (1 << 7 * length) - 1
         size = int.from_bytes(head[place + 4 : start], "big") & mask
-        if size == mask:  # unknown: written while it was recorded
+        if size == mask:  # unknown: the file was written while it was recorded
             return 0
         place = start + size
     return place

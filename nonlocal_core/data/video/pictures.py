@@ -1,4 +1,4 @@
-"""A video as a folder of pictures, one a frame."""
+"""Videos that are folders of pictures, one a frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
 def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of the numbers in their names: 2.jpg comes before 10.jpg.
 
-    Raises: DecodeError if there is none.
+    Raises: DecodeError if there are none.
     """
     try:
         names = [
@@ -32,11 +32,11 @@ def list_pictures(folder: Path) -> list[Path]:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
     if not names:
         raise DecodeError("a folder without pictures", status="empty")
-    return [folder / name for name in sorted(names, key=_natural)]
+    return [folder / name for name in sorted(names, key=_natural_order)]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """One picture, the way up that it says.
+    """One picture, turned as its EXIF data say.
 
     Shape:  (H, W, 3), RGB.
     Raises: DecodeError that names the picture if it is damaged.
@@ -45,7 +45,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         content = path.read_bytes()
     except OSError as error:
         raise DecodeError(f"{path.name} cannot be opened: {error.strerror}") from None
-    # The decoder fills up a picture that is cut short, and writes a remark to stderr that does not name it.
+    # The decoder completes a picture that is cut short, with a warning on stderr that does not name the picture.
     end = _ENDS.get(content[:2])
     if end is None or end not in content[-len(end) - _MAX_PADDING :]:
         raise DecodeError(f"{path.name} is no JPEG or PNG, or is cut short")
@@ -56,7 +56,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def read_pictures(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
-    """These pictures, one after the other.
+    """The pictures of these files, one after the other.
 
     Shape:  (H, W, 3), RGB; every one as large as the first.
     Raises: DecodeError that names the picture if one is damaged or of another size.
@@ -71,6 +71,6 @@ def read_pictures(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
         yield picture
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     parts = re.split(r"(\d+)", Path(name).stem)
     return [(int(part), "") if number % 2 else (0, part) for number, part in enumerate(parts)], name

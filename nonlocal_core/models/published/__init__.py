@@ -1,1 +1,1 @@
-"""The weights of others: their files, their names, and the networks that they were trained in."""
+"""Weights that other projects published: their files, their tensors' names, and the networks that they are for."""

@@ -1,4 +1,4 @@
-"""What every named part of a network gives, beside what another implementation gave: where two networks part."""
+"""The activations of a network's parts compared with another implementation's, to find where they differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nonlocal_core.models.published.pickles import Array
 
 
 class Difference(NamedTuple):
-    """How far apart two activations of one name are."""
+    """The difference of two activations of one name."""
 
     name: str
     relative: float
@@ -24,17 +24,16 @@ class Difference(NamedTuple):
 
 
 def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
-    """What each named part gives for a clip, in the order of computing: `stem.conv`, …, `res3.nl1.theta`, …,
+    """The output of each named part for a clip, in the order of computing: `stem.conv`, …, `res3.nl1.theta`, …,
     `features`, `logits`.
 
-    A part's output is taken where it leaves the part: that of `stem` and of a block's `a` and `b` before its ReLU.
-    Runs outside graph mode.
+    The outputs of `stem` and of a block's `a` and `b` are those before the ReLU.  Runs outside graph mode.
     """
-    made: dict[str, Array] = {}
+    outputs: dict[str, Array] = {}
 
     def keep(name: str) -> Callable[[nn.Cell, Any, Any], None]:
         def hook(cell: nn.Cell, inputs: Any, output: Any) -> None:
-            made[name] = output.asnumpy()
+            outputs[name] = output.asnumpy()
 
         return hook
 
@@ -47,25 +46,25 @@ def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
         for handle in handles:
             handle.remove()
         ms.set_context(mode=mode)
-    return {**made, "features": made["res5"].mean((2, 3, 4)), "logits": logits}
+    return {**outputs, "features": outputs["res5"].mean((2, 3, 4)), "logits": logits}
 
 
-def differences(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[Difference]:
-    """How far apart the activations are that both have, in our order.
+def differences(network_outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> list[Difference]:
+    """The differences of the activations that the network and a reference both have, in the network's order.
 
-    `features` of a whole map are averaged first; `probs` are compared with the softmax of our logits.
+    `features` of a whole map are averaged first; `probs` are compared with the softmax of the network's logits.
     """
-    found = []
-    for name, array in {**ours, "probs": views.softmax(ours["logits"])}.items():
-        if name not in theirs:
+    differences = []
+    for name, array in {**network_outputs, "probs": views.softmax(network_outputs["logits"])}.items():
+        if name not in reference:
             continue
-        other = np.asarray(theirs[name], np.float64)
+        other = np.asarray(reference[name], np.float64)
         if name == "features" and other.ndim == 5:
             other = other.mean((2, 3, 4))
         shapes = f"{array.shape} and {other.shape}"
         if array.shape[:2] != other.shape[:2] or array.size != other.size:
-            found.append(Difference(name, float("inf"), shapes))
+            differences.append(Difference(name, float("inf"), shapes))
             continue
         apart = np.abs(array - other.reshape(array.shape)).max() / max(np.abs(other).max(), 1e-30)
-        found.append(Difference(name, float(apart), shapes))
-    return found
+        differences.append(Difference(name, float(apart), shapes))
+    return differences

@@ -1,4 +1,4 @@
-"""What the configs inside checkpoints of SlowFast and mmaction2 say of the network; text is read, never run."""
+"""The configs inside checkpoints of SlowFast and mmaction2: settings of the network, read from text, never run."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from nonlocal_core.models.published.profiles import Settings
 
 
 def settings_and_clip(file: Published) -> tuple[Settings, str]:
-    """The settings and the clips, LENxINTERVAL, that a file's config names; both empty if it has none.
+    """The settings and the clips (LENxINTERVAL) of a file's config; both empty if it has none.
 
-    Raises: InputError if it cannot be read, or describes a network that is not one of these.
+    Raises: InputError if it cannot be read, or describes a network that cannot be imported.
     """
     meta = file.beside.get("meta")
-    theirs = [file.beside.get("cfg"), *(meta.get(name) if isinstance(meta, dict) else None for name in _MMACTION2)]
+    texts = [file.beside.get("cfg"), *(meta.get(name) if isinstance(meta, dict) else None for name in _MMACTION2)]
     readers: list[Callable[[str], tuple[Settings, str]]] = [_slowfast, _mmaction2, _mmaction2]
-    for text, read in zip(theirs, readers, strict=True):
+    for text, read in zip(texts, readers, strict=True):
         if isinstance(text, str) and text:
             try:
                 return read(text)
             except InputError:
                 raise
-            except Exception as error:  # whatever is missing from it
+            except Exception as error:  # anything may be missing from it
                 raise InputError(f"the config inside it cannot be understood: {error!r:.200}") from None
     return {}, ""
 
 
 _MMACTION2 = ("cfg", "config")
-"""where mmaction2 1.x and 0.x keep the text in their `meta`"""
+"""keys in `meta` under which mmaction2 1.x and 0.x keep the text"""
 
 
 def _mmaction2(text: str) -> tuple[Settings, str]:
-    """Raises InputError if it is no recogniser with a ResNet3d.
+    """The settings and the clips of a config of mmaction2.
 
-    Source: mmaction2 1.2.0, ResNet3d; mmcv 2.1, NonLocal3d, for what is not said.
+    Raises: InputError if it is not a recogniser with a ResNet3d.
+    Source: mmaction2 1.2.0, ResNet3d; mmcv 2.1, NonLocal3d, for what the config does not say.
     """
     assigned = {
         target.id: node.value
@@ -64,12 +65,12 @@ def _mmaction2(text: str) -> tuple[Settings, str]:
     if block and any(any(part) if isinstance(part, tuple | list) else part for part in backbone["non_local"]):
         settings["pairwise"] = block.get("mode", "embedded_gaussian")
         settings["nl_scale"] = block.get("use_scale", True)
-    normalised = model.get("data_preprocessor") or (
+    normalisation = model.get("data_preprocessor") or (
         _plain(assigned["img_norm_cfg"]) if "img_norm_cfg" in assigned else {}
     )
-    for name, mine in (("mean", "input_mean"), ("std", "input_std")):
-        if name in normalised:
-            settings[mine] = tuple(float(value) for value in normalised[name])
+    for name, setting in (("mean", "input_mean"), ("std", "input_std")):
+        if name in normalisation:
+            settings[setting] = tuple(float(value) for value in normalisation[name])
     return settings, _clip(assigned)
 
 
@@ -81,7 +82,7 @@ def _clip(assigned: dict[str, ast.expr]) -> str:
 
 
 def _plain(node: ast.expr) -> Any:
-    """A value that is written out: dict(key=...), literals and containers of them."""
+    """The value of an expression of dict(key=...), literals, and containers of them."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
         return {word.arg: _plain(word.value) for word in node.keywords}
     if isinstance(node, ast.Dict):
@@ -92,12 +93,13 @@ def _plain(node: ast.expr) -> Any:
 
 
 def _slowfast(text: str) -> tuple[Settings, str]:
-    """Raises InputError if it describes a network that is not one of these.
+    """The settings and the clips of a config of SlowFast.
 
+    Raises: InputError if it describes a network that cannot be imported.
     Source: SlowFast, ResNet in slowfast/models/video_model_builder.py.
     """
     config = yaml.safe_load(text)
-    wanted = {
+    required = {
         "MODEL.MODEL_NAME": "ResNet",
         "RESNET.TRANS_FUNC": "bottleneck_transform",
         "RESNET.NUM_GROUPS": 1,
@@ -108,17 +110,17 @@ def _slowfast(text: str) -> tuple[Settings, str]:
         "MULTIGRID.SHORT_CYCLE": False,
         "DETECTION.ENABLE": False,
     }
-    for name, value in wanted.items():
+    for name, value in required.items():
         section, key = name.split(".")
-        found = config.get(section, {}).get(key, value)  # older files lack the younger keys
-        if found != value:
-            raise InputError(f"its config says {name}={found}, and only {value} can be imported")
+        actual = config.get(section, {}).get(key, value)  # older files lack the newer keys
+        if actual != value:
+            raise InputError(f"its config says {name}={actual}, and only {value} can be imported")
     data, resnet = config["DATA"], config["RESNET"]
-    pool2 = _known("MODEL.ARCH", config["MODEL"]["ARCH"], {"i3d": 2, "c2d": 2, "i3d_nopool": 1, "c2d_nopool": 1})
+    pool2 = _chosen("MODEL.ARCH", config["MODEL"]["ARCH"], {"i3d": 2, "c2d": 2, "i3d_nopool": 1, "c2d_nopool": 1})
     side = data["TRAIN_CROP_SIZE"] // 32
     settings = {
         "width": resnet["WIDTH_PER_GROUP"],
-        "stage_blocks": _known("RESNET.DEPTH", resnet["DEPTH"], {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}),
+        "stage_blocks": _chosen("RESNET.DEPTH", resnet["DEPTH"], {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}),
         "input_mean": tuple(255 * value for value in data["MEAN"]),
         "input_std": tuple(255 * value for value in data["STD"]),
         "pool2_kernel_t": pool2,
@@ -130,21 +132,21 @@ def _slowfast(text: str) -> tuple[Settings, str]:
 
 
 def _slowfast_blocks(config: dict[str, Any], num_frames: int, pool2: int) -> Settings:
-    """Where the non-local blocks are and, if there are any, what they are."""
+    """The settings of the non-local blocks: where they are and, if there are any, what they compute."""
     located = [tuple(sorted(blocks)) for (blocks,) in config["LOCATION"]]
     settings: Settings = {f"nl_res{stage}": blocks for stage, blocks in enumerate(located, 2)}
     if not any(located):
         return settings
     pools = {str(pool) for blocks, pool in zip(located, config["POOL"], strict=True) if blocks}
-    known = {str([[1, 2, 2]] * 2): "before_conv", str([[1, 1, 1]] * 2): "none"}
+    sub_samples = {str([[1, 2, 2]] * 2): "before_conv", str([[1, 1, 1]] * 2): "none"}
     if len(pools) > 1:
         raise InputError(f"its config says NONLOCAL.POOL={config['POOL']}: only one pool for all can be imported")
     frames = [num_frames, *[num_frames // pool2] * 3]
     groups = [group for (group,) in config["GROUP"]]
     forms = {"dot_product": "dot_product", "softmax": "embedded_gaussian"}
     return settings | {
-        "pairwise": _known("NONLOCAL.INSTANTIATION", config["INSTANTIATION"], forms),
-        "nl_sub_sample": _known("NONLOCAL.POOL", pools.pop(), known),
+        "pairwise": _chosen("NONLOCAL.INSTANTIATION", config["INSTANTIATION"], forms),
+        "nl_sub_sample": _chosen("NONLOCAL.POOL", pools.pop(), sub_samples),
         "nl_group_frames": tuple(
             num // group if blocks and group > 1 else 0
             for blocks, num, group in zip(located, frames, groups, strict=True)
@@ -152,7 +154,9 @@ def _slowfast_blocks(config: dict[str, Any], num_frames: int, pool2: int) -> Set
     }
 
 
-def _known(name: str, value: Any, known: dict[Any, Any]) -> Any:
-    if value not in known:
-        raise InputError(f"its config says {name}={value}, and only {', '.join(map(str, known))} can be imported")
-    return known[value]
+def _chosen(name: str, value: Any, choices: dict[Any, Any]) -> Any:
+    if value not in choices:
+        raise InputError(
+            f"its config says {name}={value}, and only {', '.join(map(str, choices))} can be imported"
+        )
+    return choices[value]

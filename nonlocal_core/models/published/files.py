@@ -1,4 +1,4 @@
-"""The files that weights are published in, as named arrays: nothing in them is run, nobody's framework is needed.
+"""Published files of weights, read as named arrays: nothing in them is run, and no other framework is needed.
 
 PyTorch (zip since 1.6, and the older pickle with its storages behind it), Caffe2's pickled blobs, MindSpore's
 protobuf and safetensors.
@@ -20,9 +20,9 @@ from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.models.published.pickles import Array, NumpyArray, Reader, Storage, Tensor
 
 _LEGACY = 0x1950A86A20F9469CFC6C
-"""what a PyTorch file from before 1.6 begins with"""
+"""the first number in a PyTorch file from before 1.6"""
 _STATE_DICTS = ("state_dict", "model_state", "blobs")
-"""where mmaction2, SlowFast and video-nonlocal-net keep the tensors"""
+"""keys under which mmaction2, SlowFast and video-nonlocal-net keep the tensors"""
 _CKPT_DTYPES = {
     f"{kind}{8 * size}": f"<{kind[0].lower()}{size}"
     for kind, sizes in {"Int": (1, 2, 4, 8), "UInt": (1, 2, 4, 8), "Float": (2, 4, 8)}.items()
@@ -31,7 +31,7 @@ _CKPT_DTYPES = {
 
 
 class Published(NamedTuple):
-    """What a file holds."""
+    """The content of a file of weights."""
 
     tensors: dict[str, Array]
     beside: dict[str, Any]
@@ -39,9 +39,9 @@ class Published(NamedTuple):
 
 
 def read(path: Path) -> Published:
-    """The tensors of a file by their names there.
+    """The tensors of a file by their names in it, and the plain values beside them.
 
-    Raises: InputError if there is none, if it is of no known kind or damaged, or if it holds anything but plain
+    Raises: InputError if there is no file, it is damaged or of an unknown kind, or it holds anything but plain
         data and tensors (the message names what was refused).
     """
     try:
@@ -54,7 +54,7 @@ def read(path: Path) -> Published:
         raise InputError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: name the file") from None
-    except Exception as error:  # a damaged file fails in any way
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(
             f"{path} is no file of weights, or is damaged ({type(error).__name__}: {error!s:.200})"
         ) from None
@@ -78,7 +78,7 @@ def _read(path: Path) -> Published:
 
 
 def _published(content: Any, flat: Callable[[Storage], Array]) -> Published:
-    """The dictionary of tensors of a checkpoint, and what is beside it."""
+    """The tensors of a checkpoint, and the values beside them."""
     names = [name for name in _STATE_DICTS if isinstance(content, dict) and name in content]
     state = content[names[0]] if names else content
     numbers = int | float
@@ -97,7 +97,7 @@ def _published(content: Any, flat: Callable[[Storage], Array]) -> Published:
 
 
 def _view(tensor: Tensor, flat: Callable[[Storage], Array]) -> Array:
-    """A tensor as a view of its storage, which it never leaves: `pickles` has checked that."""
+    """A tensor as a view of its storage; `pickles` has checked that it lies inside."""
     storage = flat(tensor.storage)[tensor.offset :]
     steps = [step * storage.itemsize for step in tensor.stride]
     return np.lib.stride_tricks.as_strided(storage, tensor.size, steps, writeable=False)
@@ -116,13 +116,13 @@ def _zip(archive: zipfile.ZipFile, size: int) -> Published:
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
         raise InputError("the tensors are not little-endian")
-    read: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
 
     def flat(storage: Storage) -> Array:
-        if storage.key not in read:
+        if storage.key not in arrays:
             content = archive.read(f"{root}data/{storage.key}")
-            read[storage.key] = np.frombuffer(content, storage.dtype, count=storage.numel)
-        return read[storage.key]
+            arrays[storage.key] = np.frombuffer(content, storage.dtype, count=storage.numel)
+        return arrays[storage.key]
 
     return _published(Reader(io.BytesIO(archive.read(pickles[0]))).load(), flat)
 
@@ -134,16 +134,16 @@ def _legacy(stream: io.BytesIO, data: bytes) -> Published:
         raise InputError("the tensors are not little-endian")
     reader = Reader(stream)
     content = reader.load()
-    places: dict[str, int] = {}
-    place = -1
+    offsets: dict[str, int] = {}
+    offset = -1
     for key in Reader(stream).load():
-        place = stream.tell() if place < 0 else place
+        offset = stream.tell() if offset < 0 else offset
         storage = reader.storages[key]
-        if int.from_bytes(data[place : place + 8], "little") != storage.numel:
+        if int.from_bytes(data[offset : offset + 8], "little") != storage.numel:
             raise InputError(f"the storage {key} is not as long as the file says")
-        places[key] = place + 8
-        place += 8 + storage.numel * np.dtype(storage.dtype).itemsize
-    return _published(content, lambda s: np.frombuffer(data, s.dtype, count=s.numel, offset=places[s.key]))
+        offsets[key] = offset + 8
+        offset += 8 + storage.numel * np.dtype(storage.dtype).itemsize
+    return _published(content, lambda s: np.frombuffer(data, s.dtype, count=s.numel, offset=offsets[s.key]))
 
 
 def _no_storage(storage: Storage) -> Array:
@@ -151,7 +151,7 @@ def _no_storage(storage: Storage) -> Array:
 
 
 def _ckpt(data: bytes) -> dict[str, Array]:
-    """A MindSpore checkpoint; a large tensor lies in it in slices."""
+    """The tensors of a MindSpore checkpoint, in which a large tensor is cut into slices."""
     if data[-17:-10] == b"crc_num":
         data = data[:-17]
     message = Checkpoint()

@@ -1,6 +1,7 @@
-"""What others call our parameters: one list of replacements for each implementation, applied in order.
+"""Names of parameters: from those of other implementations to ours, and from ours to mmaction2's.
 
-A name that does not end as one of ours, or that no replacement has changed, is not one of theirs.
+Each implementation has a list of replacements, applied in order.  A foreign name must become one of ours, and
+must change on the way.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Iterable
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.published import names
 
 Rules = list[tuple[str, str]]
 
@@ -109,11 +109,11 @@ _SKIPPED = re.compile(
     r"num_batches_tracked$|_momentum$|^(lr|model_iter|momentum|learning_rate|global_step|epoch_num|step_num)$"
     r"|^(moments|accum|stat)\.|^optimizer/"
 )
-"""counters, rates and the optimizer's state, which no network needs"""
+"""counters, learning rates and the optimizer's state, which no network needs"""
 
 
 def is_skipped(name: str) -> bool:
-    """Whether a tensor is the optimizer's, or counts something."""
+    """Whether a tensor belongs to the optimizer, or is a counter."""
     return _SKIPPED.search(name) is not None
 
 
@@ -124,39 +124,39 @@ def apply(rules: Rules, name: str) -> str:
     return name
 
 
-def ours(name: str, scheme: str) -> str | None:
-    """Our name of one of their parameters, or None if it is not one of theirs."""
+def our_name(name: str, scheme: str) -> str | None:
+    """Our name of a parameter of another implementation; None if it has no such parameter."""
     renamed = apply(SCHEMES[scheme], name.removeprefix("module."))  # left by data-parallel training
     return renamed if renamed != name and _OURS.fullmatch(renamed) else None
 
 
 def scheme_of(names: Iterable[str]) -> str | None:
-    """The implementation that most of these names are from, or None if they are nobody's."""
-    given = list(names)
-    found = {scheme: sum(ours(name, scheme) is not None for name in given) for scheme in SCHEMES}
-    best = max(found, key=lambda scheme: found[scheme])
-    return best if found[best] else None
+    """The implementation that most of these names come from; None if none of them is known."""
+    listed = list(names)
+    counts = {scheme: sum(our_name(name, scheme) is not None for name in listed) for scheme in SCHEMES}
+    best = max(counts, key=lambda scheme: counts[scheme])
+    return best if counts[best] else None
 
 
-def mapped(names: Iterable[str], scheme: str) -> tuple[dict[str, str], list[str]]:
-    """Their name of each of our parameters, and the names that have no place here.
+def match(names: Iterable[str], scheme: str) -> tuple[dict[str, str], list[str]]:
+    """The other implementation's name of each of our parameters, and the names that stand for none.
 
     Raises: InputError if two of their names stand for one of ours.
     """
-    theirs: dict[str, str] = {}
+    names_by_ours: dict[str, str] = {}
     left: list[str] = []
     for name in names:
-        mine = ours(name, scheme)
-        if mine is None:
+        renamed = our_name(name, scheme)
+        if renamed is None:
             left.append(name)
-        elif mine in theirs:
-            raise InputError(f"{theirs[mine]} and {name} both stand for {mine}")
+        elif renamed in names_by_ours:
+            raise InputError(f"{names_by_ours[renamed]} and {name} both stand for {renamed}")
         else:
-            theirs[mine] = name
-    return theirs, left
+            names_by_ours[renamed] = name
+    return names_by_ours, left
 
 
-_RULES: names.Rules = [
+_TO_MMACTION2: Rules = [
     (r"^head\.fc\.", "cls_head.fc_cls."),
     (r"^stem\.", "backbone.conv1."),
     *((rf"^res{stage}\.", f"backbone.layer{stage - 1}.") for stage in (2, 3, 4, 5)),
@@ -176,13 +176,13 @@ _RULES: names.Rules = [
 
 
 def mmaction2_name(name: str, model: ModelConfig) -> str:
-    """What mmaction2 calls one of our parameters.
+    """The name of one of our parameters in mmaction2.
 
     Raises: InputError if it has no such parameter.
     """
-    renamed = names.apply(_RULES, name)
-    if model.nl_sub_sample == "after_conv":  # phi and g stand in a sequence before their pool
+    renamed = apply(_TO_MMACTION2, name)
+    if model.nl_sub_sample == "after_conv":  # phi and g are in a sequence with their pool
         renamed = re.sub(r"\.non_local_block\.(phi|g)\.conv\.", r".non_local_block.\1.0.conv.", renamed)
-    if names.ours(renamed, "mmaction2") != name:
+    if our_name(renamed, "mmaction2") != name:
         raise InputError(f"mmaction2 has no parameter like {name}")
     return renamed

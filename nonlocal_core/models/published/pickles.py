@@ -1,7 +1,8 @@
-"""Pickles of PyTorch and Caffe2, read without their framework and without running anything from them.
+"""Pickles of PyTorch and Caffe2, read without these frameworks and without running code from them.
 
-A pickle is a program.  This reader knows the instructions that plain data needs and no other; a name in the file
-becomes an inert marker, and calling it means one of the few functions below.  Nothing outgrows the file.
+A pickle is a program.  This reader knows only the instructions that plain data needs.  A name in the file becomes
+an inert marker, and a call of it calls one of the few functions below.  What is read is never larger than the
+file.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ _PLAIN = """
 
 
 class Name(NamedTuple):
-    """What a name in a file becomes."""
+    """The inert marker that a name in a file becomes."""
 
     name: str
 
 
 class Storage(NamedTuple):
-    """Numbers in a row that lie somewhere in a PyTorch file."""
+    """A flat array of numbers somewhere in a PyTorch file."""
 
     dtype: str
     key: str
@@ -54,7 +55,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A part of a storage, in elements."""
+    """A view of a storage; offset and stride in elements."""
 
     storage: Storage
     offset: int
@@ -63,7 +64,7 @@ class Tensor(NamedTuple):
 
 
 class Dtype:
-    """NumPy's dtype of a file: numbers alone."""
+    """A NumPy dtype in a file; only those of numbers."""
 
     def __init__(self, kind: object, *_: object) -> None:
         if not re.fullmatch("[fiu][1248]|b1", str(kind)):
@@ -71,20 +72,20 @@ class Dtype:
         self.text = str(kind)
 
     def build(self, state: Any) -> None:
-        """Take the byte order, the only thing that a dtype of numbers has beside its kind."""
+        """Take the byte order, all that the state of a dtype of numbers holds."""
         if state[1] not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
             raise InputError("refused an array of records: only numbers are read")
         self.text = state[1] + self.text
 
 
 class NumpyArray:
-    """A NumPy array of a file."""
+    """A NumPy array in a file."""
 
     def __init__(self, *_: object) -> None:
         self.array: Array = np.zeros(0)
 
     def build(self, state: Any) -> None:
-        """Take the numbers."""
+        """Take shape and numbers from the state."""
         _, shape, dtype, fortran, data = state
         self.fill(data, dtype, shape, "F" if fortran else "C")
 
@@ -133,21 +134,21 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"{core}.multiarray.scalar": lambda dtype, data: NumpyArray().fill(data, dtype, (), "C") for core in _NUMPY
     },
-    **{f"{core}.numeric._frombuffer": lambda *given: NumpyArray().fill(*given) for core in _NUMPY},
+    **{f"{core}.numeric._frombuffer": lambda *arguments: NumpyArray().fill(*arguments) for core in _NUMPY},
 }
 _NAMES = {"numpy.ndarray", *_FUNCTIONS, *(f"torch.{name}" for name in _DTYPES)}
 
 
 def _fill(items: Any, flat: list[Any]) -> Any:
-    """A dictionary with more entries; only text and numbers are keys, so that comparing them ends."""
+    """A dictionary with more entries; keys are text or whole numbers only, so that comparing them ends."""
     if not isinstance(items, dict) or any(not isinstance(key, str | int) for key in flat[::2]):
         raise InputError("refused a dictionary whose keys are not text")
     items.update(zip(flat[::2], flat[1::2], strict=True))
     return items
 
 
-class Reader(pickle._Unpickler):  # the one written in Python: its instructions can be chosen
-    """One pickle as containers, text, numbers, `Tensor` and `NumpyArray`."""
+class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be chosen
+    """A reader of one pickle, which gives containers, text, numbers, `Tensor` and `NumpyArray`."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {}
     stack: list[Any]
@@ -160,14 +161,14 @@ class Reader(pickle._Unpickler):  # the one written in Python: its instructions 
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Name:
-        """A marker of one of the few names that weights are made of."""
+        """The marker of a name, if it is one of the few that files of weights need."""
         full = f"{module}.{name}"
         if full not in _NAMES:
             raise InputError(f"refused {full}: only tensors and plain data are read")
         return Name(full)
 
     def persistent_load(self, pid: Any) -> Storage:
-        """The place of a storage."""
+        """The storage that a persistent id names."""
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, Name) or view not in ([], [None]):
             raise InputError(f"refused a persistent {kind!r}: only storages are read")
@@ -177,7 +178,7 @@ class Reader(pickle._Unpickler):  # the one written in Python: its instructions 
         return storage
 
     def reduce(self) -> None:
-        """A call: of one of our own functions, by its marker."""
+        """Call one of the functions of this module, by its marker."""
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Name) or function.name not in _FUNCTIONS:
             raise InputError("refused to call what is no function of tensors")
@@ -185,7 +186,7 @@ class Reader(pickle._Unpickler):  # the one written in Python: its instructions 
         self.stack.append(_FUNCTIONS[function.name](*arguments))
 
     def build(self) -> None:
-        """A state: of arrays; what an ordered dictionary has beside its entries is dropped."""
+        """Set the state of a dtype or an array; that of an ordered dictionary is dropped."""
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Dtype | NumpyArray):
             self._spend(state)
@@ -194,22 +195,22 @@ class Reader(pickle._Unpickler):  # the one written in Python: its instructions 
             raise InputError("refused to alter what is no array")
 
     def fill(self) -> None:
-        """Entries of the dictionary below them."""
+        """Put the entries on the stack into the dictionary below them."""
         flat = self.pop_mark()
         _fill(self.stack[-1], flat)
 
     def fill_one(self) -> None:
-        """One entry."""
+        """Put one entry into the dictionary below it."""
         value, key = self.stack.pop(), self.stack.pop()
         _fill(self.stack[-1], [key, value])
 
     def make(self) -> None:
-        """A dictionary of the entries on the stack."""
+        """Make a dictionary of the entries on the stack."""
         flat = self.pop_mark()
         self.append(_fill({}, flat))
 
     def _spend(self, parts: Any) -> None:
-        """Count what a call may copy: a short pickle cannot copy a long text again and again."""
+        """Count what a call may copy, so that a short pickle cannot copy a long text again and again."""
         self.left -= sum(len(part) for part in parts if isinstance(part, str | tuple | list))
         if self.left < 0:
             raise InputError("refused to make more than the file holds")

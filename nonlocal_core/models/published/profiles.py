@@ -1,6 +1,6 @@
-"""What a published file cannot say of its network: strides, pools and their order, scale, head, input, labels.
+"""Profiles: what a published file does not say of its network, such as strides, pools, scale, head, input, labels.
 
-Two networks with these chosen differently have the same tensors, so a wrong choice shows only in the accuracy.
+Networks that differ in these have the same tensors, so a wrong choice shows only in the accuracy.
 docs/guides/weights.md has the table.
 """
 
@@ -15,22 +15,22 @@ Settings = dict[str, Any]
 
 
 class Profile(NamedTuple):
-    """A kind of file."""
+    """What is known of the networks in one kind of file."""
 
     schemes: tuple[str, ...]
-    """whose names its tensors may have"""
+    """the implementations whose names its tensors may have"""
     fixed: Settings
     """settings that no switch changes"""
     usual: Settings
     """settings that a switch, or the config in a file, may change"""
-    asked: tuple[str, ...] = ()
-    """which pairwise functions its tensors may be of, if the person who has the file must say it"""
+    pairwise_choices: tuple[str, ...] = ()
+    """the possible pairwise functions, if neither the tensors nor the profile tell and the person must"""
     order: Literal["alphabet", "first appearance", ""] = "alphabet"
-    """how the classes are numbered: as Kinetics' usually are, in the order of a CSV, or as a file says"""
+    """how the classes are numbered: by the alphabet, as they first appear in a CSV, or (empty) as a file says"""
     may_be_2d: bool = False
-    """kernels may be those of images, to be inflated"""
+    """whether kernels may be those of images, which are inflated"""
     clip: str = ""
-    """LENxINTERVAL of the published files"""
+    """LENxINTERVAL of the published files; empty if they differ"""
 
 
 _IMAGENET: Settings = {"input_mean": (123.675, 116.28, 103.53), "input_std": (58.395, 57.12, 57.375)}
@@ -52,13 +52,13 @@ PROFILES: dict[str, Profile] = {
         ("mmaction2",),
         {**_POOL2, **_BATCH, "pool1_kernel_t": 1, "pool1_pad": 1, "nl_out_bias": False, "head": "pooled"},
         {**_IMAGENET, "stem_stride_t": 2, "pool1_stride_t": 2, "nl_scale": False},
-        asked=("dot_product", "embedded_gaussian"),
+        pairwise_choices=("dot_product", "embedded_gaussian"),
     ),
     "pyslowfast": Profile(
         ("pyslowfast", "caffe2"),
         {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
         {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
-        asked=("dot_product", "embedded_gaussian"),
+        pairwise_choices=("dot_product", "embedded_gaussian"),
     ),
     "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),
     "caffe2_32x2": Profile(("caffe2",), {**_CAFFE2_32X2, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="32x2"),
@@ -105,13 +105,15 @@ def profile_of(name: str) -> Profile:
 
 
 def check_order(profile: str, labels: Sequence[str]) -> None:
-    """Nothing, if labels may be in the order in which files of this profile number their classes.
+    """Check that labels can be in the order in which files of this profile number their classes.
 
-    Raises: InputError that names the first label that is elsewhere.
+    Raises: InputError that names the first label in another place.
     """
     order, ordered = profile_of(profile).order, sorted(labels)
     if order == "alphabet" and list(labels) != ordered:
-        place = next(i for i, (one, other) in enumerate(zip(labels, ordered, strict=True)) if one != other)
+        place = next(
+            i for i, (label, expected) in enumerate(zip(labels, ordered, strict=True)) if label != expected
+        )
         raise InputError(
             f"class {place} is {labels[place]!r} in these labels, but {profile} numbers classes by the alphabet,"
             f" where it is {ordered[place]!r}: give labels in that order, or say head=new"

@@ -1,4 +1,4 @@
-"""What tensors, by our names, say of their network, and how one becomes a parameter."""
+"""Tensors by our names: the settings of the network that they show, and their conversion to parameters."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nonlocal_core.models.published.pickles import Array
 from nonlocal_core.models.published.profiles import Settings
 
 EPSILON = 1e-5
-"""of every batch norm"""
+"""epsilon of every batch norm"""
 MAX_BLOCKS = 100
-"""of a stage; ResNet-152 has 36"""
+"""most blocks of a stage; ResNet-152 has 36"""
 HEAD = ("head.fc.weight", "head.fc.bias")
 STEM = "stem.conv.weight"
 
 
-def settings_of(arrays: dict[str, Array], theirs: Iterable[str]) -> Settings:
-    """The settings that the tensors of a whole network show, by our names and by theirs.
+def settings_of(arrays: dict[str, Array], stored_names: Iterable[str]) -> Settings:
+    """The settings that the tensors of a whole network show, by our names and by those in the file.
 
     Raises: InputError if there is no stem or no stage.
     """
@@ -30,7 +30,7 @@ def settings_of(arrays: dict[str, Array], theirs: Iterable[str]) -> Settings:
     settings: Settings = {
         "width": arrays[STEM].shape[0],
         "block": "bottleneck" if "res2.0.c.conv.weight" in arrays else "basic",
-        "stage_blocks": tuple(found[-1] + 1 for found in blocks),
+        "stage_blocks": tuple(indices[-1] + 1 for indices in blocks),
         "norm": "batch" if any(re.match(r"(stem|res\d\.\d).*\.moving_", name) for name in arrays) else "frozen",
     }
     if not is_flat(arrays):
@@ -46,15 +46,15 @@ def settings_of(arrays: dict[str, Array], theirs: Iterable[str]) -> Settings:
     nl = [name for name in arrays if ".nl" in name]
     if nl or not is_flat(arrays):
         settings |= {f"nl_res{stage}": _blocks(arrays, stage, r"nl(\d+)\.g\.weight") for stage in (2, 3, 4, 5)}
-    return settings | (_nonlocal_settings(nl, list(theirs)) if nl else {})
+    return settings | (_nonlocal_settings(nl, list(stored_names)) if nl else {})
 
 
 def is_flat(arrays: dict[str, Array]) -> bool:
-    """Whether the kernels are those of images."""
+    """Whether the kernels are those of a network for images."""
     return STEM in arrays and arrays[STEM].ndim == 4
 
 
-def _nonlocal_settings(nl: list[str], theirs: list[str]) -> Settings:
+def _nonlocal_settings(nl: list[str], stored_names: list[str]) -> Settings:
     settings: Settings = {
         "nl_out_bias": any(name.endswith(".out.bias") for name in nl),
         "nl_norm": "batch"
@@ -63,8 +63,8 @@ def _nonlocal_settings(nl: list[str], theirs: list[str]) -> Settings:
         if any(name.endswith(".gamma") for name in nl)
         else "none",
     }
-    if any("non_local_block" in name for name in theirs):  # mmaction2 and the seed: ".0" has a pool behind it
-        settings["nl_sub_sample"] = "after_conv" if any(".g.0." in name for name in theirs) else "none"
+    if any("non_local_block" in name for name in stored_names):  # in mmaction2 and the seed, a pool follows ".0"
+        settings["nl_sub_sample"] = "after_conv" if any(".g.0." in name for name in stored_names) else "none"
     if not any(".theta." in name for name in nl):
         settings["pairwise"] = "gaussian"
     elif any(name.endswith(".f.weight") for name in nl):
@@ -73,27 +73,27 @@ def _nonlocal_settings(nl: list[str], theirs: list[str]) -> Settings:
 
 
 def _blocks(arrays: dict[str, Array], stage: int, pattern: str) -> tuple[int, ...]:
-    found = {match[1] for name in arrays if (match := re.match(rf"res{stage}\.{pattern}", name))}
-    return tuple(sorted(int(block) for block in found))
+    indices = {match[1] for name in arrays if (match := re.match(rf"res{stage}\.{pattern}", name))}
+    return tuple(sorted(int(block) for block in indices))
 
 
 def with_statistics(arrays: dict[str, Array]) -> dict[str, Array]:
-    """The tensors, with a batch norm of mean 0 and variance 1 in place of each that only scales and shifts."""
-    made = dict(arrays)
+    """The tensors, with statistics (mean 0, variance 1) added to each batch norm that only scales and shifts."""
+    completed = dict(arrays)
     for name, scale in arrays.items():
         prefix, _, leaf = name.rpartition(".")
         if leaf == "gamma" and f"{prefix}.moving_mean" not in arrays:
-            made[name] = (scale.astype(np.float64) * np.sqrt(1 + EPSILON)).astype(np.float32)
-            made[f"{prefix}.moving_mean"] = np.zeros(scale.shape, np.float32)
-            made[f"{prefix}.moving_variance"] = np.ones(scale.shape, np.float32)
-    return made
+            completed[name] = (scale.astype(np.float64) * np.sqrt(1 + EPSILON)).astype(np.float32)
+            completed[f"{prefix}.moving_mean"] = np.zeros(scale.shape, np.float32)
+            completed[f"{prefix}.moving_variance"] = np.ones(scale.shape, np.float32)
+    return completed
 
 
 def fitted(array: Array, shape: tuple[int, ...]) -> Array:
     """The tensor as float32, in a parameter's shape if it can be.
 
-    A classifier may be written as a convolution.  A kernel of images is repeated over time and divided by its
-    length, so that a still clip gives what the image gave.
+    A classifier may be stored as a convolution.  A kernel of images is repeated over time and divided by its new
+    length, so that a clip of one repeated image gives what the image gave.
 
     Source: Wang et al. 2018, section 4.1 of the inflation.
     """

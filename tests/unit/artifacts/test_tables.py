@@ -9,7 +9,8 @@ import pytest
 from nonlocal_core.artifacts import tables
 from nonlocal_core.errors import DamagedError
 
-SCHEMA = pa.schema([pa.field("name", pa.string()), pa.field("size", pa.int32())], {"ours": "1"})
+FIELDS: list[pa.Field] = [pa.field("name", pa.string()), pa.field("size", pa.int32())]
+SCHEMA = pa.schema(FIELDS, {"ours": "1"})
 PARTS = [
     pa.table({"name": ["a", "incompressible"], "size": [1, 2]}, SCHEMA),
     pa.table({"name": ["c"], "size": [3]}, SCHEMA),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from nonlocal_core.config.section import Section
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
-CHECKPOINT = {"digest": "d", "file": "weights", "num_steps": 1, "num_clips": 1, "final_loss": 0.5}
+CHECKPOINT: dict[str, Any] = {"digest": "d", "file": "weights", "num_steps": 1, "num_clips": 1, "final_loss": 0.5}
 
 
 class Some(Section):
@@ -222,9 +223,9 @@ def test_a_folder_without_artifact_json_does_not_exist(tmp_path):
 
 def test_a_reference_is_frozen_and_refuses_another_kind():
     with pytest.raises(ValueError, match="frozen"):
-        checkpoint().digest = "x"  # type: ignore[misc]
+        checkpoint().digest = "x"
     with pytest.raises(ValueError, match="unknown"):
-        Checkpoint(key="k", path="p", unknown=1, **CHECKPOINT)
+        Checkpoint(key="k", path="p", unknown=1, **CHECKPOINT)  # type: ignore[call-arg]
 
 
 def test_an_artifact_that_lost_a_file_is_made_again(tmp_path, caplog):

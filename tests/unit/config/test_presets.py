@@ -10,17 +10,33 @@ from nonlocal_core.config.tree import resolve
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_resolves_and_says_command_time_and_accuracy(name):
-    config = resolve(name, {})
-    lines = [line.strip() for line in (PRESETS[name].__doc__ or "").splitlines()]
-    assert lines[0].endswith(".")
-    assert [line.split(":")[0] for line in lines[2:5]] == ["Command", "Time", "Expected"]
-    command = lines[2].partition(":")[2].strip()
-    words = command.split()
+    preset, config = PRESETS[name], resolve(name, {})
+    assert preset.name == name
+    assert "\n" not in preset.title
+    words = preset.command.split()
     assert words[:2] == ["python", "flows/full.py"]
     assert name == "tiny" or words[2] == name
     overrides = dict(word.split("=") for word in words[2:] if "=" in word and not word.startswith("videos_dir"))
     assert resolve(name, overrides).train.epochs == config.train.epochs
-    assert re.search(r"\d", lines[4])
+    assert re.search(r"\d", preset.time)
+    assert re.search(r"\d", preset.expected)
+
+
+def test_a_network_with_frozen_statistics_starts_from_trained_weights():
+    frozen = {name for name in PRESETS if resolve(name, {}).model.norm == "frozen"}
+    assert {name for name, preset in PRESETS.items() if preset.init} == {
+        *frozen,
+        "nl5_i3d_r50_8x8_slowfast_imagenet",
+    }
+
+
+def test_an_accuracy_is_written_with_the_decimals_of_its_source():
+    expected = {name: PRESETS[name].expected for name in PRESETS}
+    both = "71.8 / 89.7 (paper, Tables 2a, 2c, 2f), 72.0 / 90.0 (video-nonlocal-net)"
+    assert expected["c2d_r50_32x2_caffe2"] == both
+    assert expected["nl_i3d_r50_32x2"].endswith("74.80 / 92.07 (mmaction2)")
+    assert expected["i3d_r101_32x2_gluon"] == "75.1 top-1 (gluon-cv)"
+    assert expected["i3d_r18_32x2"].startswith("not published")
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nonlocal_core.config import key_value
 from nonlocal_core.config.sections import ClipConfig, IndexConfig
 from nonlocal_core.config.tree import Config, resolve, settings
 from nonlocal_core.errors import ConfigError
@@ -58,13 +60,13 @@ def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
     ("preset", "overrides", "words"),
     [
         ("tinny", {}, r"no preset 'tinny': did you mean tiny\?"),
-        ("xyz", {}, r"no preset 'xyz': --help lists all of them"),
+        ("xyz", {}, r"no preset 'xyz': python flows/full.py --help presets lists all of them"),
         ("tiny", {"train.epoch": 2}, r"no setting 'train.epoch': did you mean train.epochs"),
         ("tiny", {"epochs": 2}, r"no setting 'epochs': did you mean train.epochs"),
         ("tiny", {"crop_size": 2}, r"did you mean train.crop_size or evaluate.crop_size"),
         ("tiny", {"train": 2}, r"no setting 'train'"),
         ("tiny", {"train.epochs.x": 2}, r"no setting 'train.epochs.x'"),
-        ("tiny", {"qqqqqq": 2}, r"--help lists all of them"),
+        ("tiny", {"qqqqqq": 2}, r"python flows/full.py --help all lists all of them"),
         ("tiny", {"train.epochs": 0}, r"^train.epochs=0 does not fit: .*greater than or equal to 1.*passes over"),
         ("tiny", {"train.epochs": "two"}, r"^train.epochs=two does not fit: .*integer"),
         ("tiny", {"train.epochs": "1.5"}, r"^train.epochs=1.5 does not fit: .*integer"),
@@ -125,7 +127,7 @@ def test_what_does_not_fit_is_named_with_what_would(preset, overrides, words):
     assert "\n" not in str(caught.value)
 
 
-@given(key=st.sampled_from([key for key, _, _ in settings()]), value=st.text() | st.integers() | st.floats())
+@given(key=st.sampled_from([setting.key for setting in settings()]), value=st.text() | st.integers() | st.floats())
 def test_any_value_fits_or_is_refused_with_its_name(key, value):
     try:
         config, said = resolve("tiny", {key: value}), ""
@@ -141,16 +143,38 @@ def test_every_setting_says_what_it_is_and_is_read_somewhere():
     names_only = ("config.py", "presets.py", "recipes.py")
     code = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py") if not path.name.endswith(names_only))
     listed = list(settings())
-    assert len(listed) == len({key for key, _, _ in listed}) > 40
-    for key, text, _ in listed:
+    assert len(listed) == len({setting.key for setting in listed}) > 40
+    for key, text, *_ in listed:
         assert text, key
         assert "\n" not in text
         assert f".{key.partition('.')[2]}" in code, f"nobody reads {key}"
 
 
+def test_a_setting_is_read_without_the_one_above_it():
+    """No line begins with a pronoun or points back; two settings never have the same line."""
+    texts = [setting.text for setting in settings()]
+    assert len({*texts}) == len(texts)
+    pointing = re.compile(
+        r"^(that|its|they|it|this|the same)\b|\b(that|this|these) (pool|split|window|norm|convolution|one)\b"
+    )
+    assert [text for text in texts if pointing.search(text)] == []
+
+
+@pytest.mark.parametrize("preset", ["tiny", "nl5_i3d_r101_128x1_caffe2"])
+def test_a_value_can_be_typed_as_it_is_shown(preset):
+    config = resolve(preset, {})
+    shown = {
+        f"{section}.{name}": key_value.text_of(value)
+        for section, leaves in config.model_dump().items()
+        for name, value in leaves.items()
+    }
+    assert resolve("c2d_r50_8x8", shown) == config
+    assert shown["train.milestones"].count(",") == 1
+
+
 def test_settings_are_frozen_and_closed():
     config = Config()
     with pytest.raises(ValueError, match="frozen"):
-        config.index = IndexConfig()  # type: ignore[misc]
+        config.index = IndexConfig()
     with pytest.raises(ValueError, match="Extra inputs"):
         ClipConfig(clip_length=3)  # type: ignore[call-arg]

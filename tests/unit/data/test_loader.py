@@ -189,13 +189,13 @@ def test_results_come_in_order_and_few_are_prepared_ahead():
         time.sleep(0.02 if number % 3 == 0 else 0)
         return number * number
 
-    results = loader.in_order(slow, range(12), num_workers=3, ahead=4)
+    results = loader.map_in_order(slow, range(12), num_workers=3, ahead=4)
     assert next(results) == 0
     time.sleep(0.1)
     assert sorted(started) == [0, 1, 2, 3]
     assert list(results) == [number * number for number in range(1, 12)]
     assert loader_threads() == []
-    assert list(loader.in_order(slow, [], 2, 4)) == []
+    assert list(loader.map_in_order(slow, [], 2, 4)) == []
 
 
 def test_an_error_in_a_thread_reaches_the_caller_and_leaves_no_thread():
@@ -204,7 +204,7 @@ def test_an_error_in_a_thread_reaches_the_caller_and_leaves_no_thread():
             raise DamagedError("frame 7 does not match its checksum")
         return number
 
-    results, taken = loader.in_order(fail, range(1000), num_workers=3, ahead=8), []
+    results, taken = loader.map_in_order(fail, range(1000), num_workers=3, ahead=8), []
     with pytest.raises(DamagedError, match="frame 7"):
         taken.extend(next(results) for _ in range(1000))
     assert taken == [0, 1, 2]

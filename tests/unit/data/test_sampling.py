@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ ALL_CLIPS = st.builds(
 OFFSETS = st.sampled_from(["spread", "paper"])
 
 
-def mode(sampling_mode: str, clip_len: int = 4, frame_interval: int = 3, **settings: str) -> ClipConfig:
+def mode(sampling_mode: Any, clip_len: int = 4, frame_interval: int = 3, **settings: Any) -> ClipConfig:
     return ClipConfig(clip_len=clip_len, frame_interval=frame_interval, sampling=sampling_mode, **settings)
 
 
@@ -170,7 +171,7 @@ def test_every_mode_can_draw_every_frame(num_frames: int, sampling_mode: str, sh
 
 @given(LENGTHS, ALL_CLIPS, st.integers(1, 12), OFFSETS)
 def test_test_clips_of_every_mode_stay_inside(
-    num_frames: int, clip: ClipConfig, num_clips: int, offsets: str
+    num_frames: int, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
 ) -> None:
     indices = sampling.test_indices(num_frames, clip, num_clips, offsets)
     assert (indices.shape, indices.dtype) == ((num_clips, clip.clip_len), np.int64)
@@ -216,7 +217,7 @@ def test_average_clips_draw_every_frame_alike_though_the_parts_are_no_whole_numb
     """The seed's parts have n // s frames and leave the rest of the video out."""
     clip, counts = mode("average", clip_len), Counter()
     for place in range(num_frames):
-        rng = SimpleNamespace(integers=lambda end, place=place: place if end == num_frames else None)
+        rng: Any = SimpleNamespace(integers=lambda end, place=place: place if end == num_frames else None)
         indices = sampling.train_indices(num_frames, clip, rng).tolist()
         assert set(np.diff(indices)) <= {num_frames // clip_len, num_frames // clip_len + 1}
         counts.update(indices)
@@ -256,7 +257,7 @@ def test_the_papers_offsets(num_frames: int, clip: ClipConfig, num_clips: int) -
 
 
 def test_test_clips_of_the_other_modes_of_a_known_video() -> None:
-    def test_clips(sampling_mode: str, offsets: str, num_clips: int = 3) -> list[list[int]]:
+    def test_clips(sampling_mode: str, offsets: Literal["spread", "paper"], num_clips: int = 3) -> list[list[int]]:
         found: list[list[int]] = sampling.test_indices(20, mode(sampling_mode), num_clips, offsets).tolist()
         return found
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -79,7 +80,8 @@ def test_the_stem_adds_one_product_after_the_other():
     x_NCTHW = rng.normal(size=(2, 3, 4, 24, 32)).astype(np.float32)
     weight_DCFHW = rng.normal(size=(8, 3, 5, 7, 7)).astype(np.float32)
     padded = np.pad(x_NCTHW, ((0, 0), (0, 0), (2, 2), (3, 3), (3, 3))).astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 7, 7), (2, 3, 4))[:, :, ::2, ::2, ::2]
+    view: Any = np.lib.stride_tricks.sliding_window_view  # its types know one axis only
+    windows = view(padded, (5, 7, 7), (2, 3, 4))[:, :, ::2, ::2, ::2]
     expected = np.zeros((2, 8, 2, 12, 16), np.float32)
     for frame, row, column, channel in np.ndindex(5, 7, 7, 3):
         weight_D111 = weight_DCFHW[:, channel, frame, row, column].reshape(8, 1, 1, 1).astype(np.float64)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -9,8 +11,14 @@ from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.i3d import I3D
 
-RESNET18 = {"width": 2, "block": "basic", "stage_blocks": (2, 2, 2, 2), "nl_res3": (), "nl_res4": ()}
-NARROW = {"width": 4, "stage_blocks": (1, 1, 1, 1), "nl_res3": (0,), "nl_res4": ()}
+RESNET18: dict[str, Any] = {
+    "width": 2,
+    "block": "basic",
+    "stage_blocks": (2, 2, 2, 2),
+    "nl_res3": (),
+    "nl_res4": (),
+}
+NARROW: dict[str, Any] = {"width": 4, "stage_blocks": (1, 1, 1, 1), "nl_res3": (0,), "nl_res4": ()}
 
 
 def model(preset, **overrides):
@@ -176,7 +184,8 @@ def test_pool1_never_sees_its_padding(kernel_t, pad):
     x = -np.random.default_rng(0).uniform(1.0, 2.0, (1, 4, 8, 9, 9)).astype(np.float32)
     before = (kernel_t - 1) // 2
     padded = np.pad(x, ((0, 0), (0, 0), (before, before), (pad, pad), (pad, pad)), constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_t, 3, 3), (2, 3, 4))[:, :, ::2, ::2, ::2]
+    view: Any = np.lib.stride_tricks.sliding_window_view  # its types know one axis only
+    windows = view(padded, (kernel_t, 3, 3), (2, 3, 4))[:, :, ::2, ::2, ::2]
     np.testing.assert_array_equal(net.pool1(ms.Tensor(x)).asnumpy(), windows.max((5, 6, 7)))
 
 
@@ -270,7 +279,7 @@ def test_a_frozen_norm_keeps_its_statistics_and_trains_its_gamma():
 def fully_conv(window, **settings):
     """One network with a fully convolutional head and with a pooled one, and the same weights."""
     ms.set_seed(5)
-    config = {**NARROW, "head_window": window, "pool1_stride_t": 1, **settings}
+    config: dict[str, Any] = {**NARROW, "head_window": window, "pool1_stride_t": 1, **settings}
     nets = [I3D(ModelConfig(**config, head=head), num_classes=5) for head in ("fully_conv", "pooled")]
     for param in nets[1].get_parameters():
         nets[0].parameters_dict()[param.name].set_data(param)
@@ -316,7 +325,7 @@ def test_in_training_a_fully_convolutional_head_gives_plain_logits():
     assert np.abs(expected.sum()) > 0.1
 
 
-AXES = {
+AXES: dict[str, Any] = {
     "c2d, gaussian": {"inflate": "none", "stem_kernel_t": 1, "pairwise": "gaussian", "nl_scale": True},
     "3x3x3, pools of table 1, scaled": {
         **{"inflate": "3x3x3", "pool1_kernel_t": 3, "pool2_kernel_t": 3},
@@ -339,7 +348,13 @@ AXES = {
 def test_every_axis_learns(axis):
     """Logits of the right shape, and a finite gradient for every parameter."""
     ms.set_seed(2)
-    config = {**NARROW, "pool1_stride_t": 1, "zero_gamma": False, "nl_zero_gamma": False, **AXES[axis]}
+    config: dict[str, Any] = {
+        **NARROW,
+        "pool1_stride_t": 1,
+        "zero_gamma": False,
+        "nl_zero_gamma": False,
+        **AXES[axis],
+    }
     net = I3D(ModelConfig(**config), num_classes=5)
     net.set_train(True)
     params = net.trainable_params()
@@ -359,7 +374,7 @@ def test_every_axis_learns(axis):
 
 def test_a_compiled_network_of_the_rarer_choices_gives_what_single_operations_give():
     ms.set_seed(2)
-    config = {
+    config: dict[str, Any] = {
         **{**NARROW, "nl_res2": (0,), "block": "basic", "inflate": "3x3x3"},
         **{"norm": "frozen", "head": "fully_conv"},
         **{"pool1_stride_t": 1, "pool1_pad": 0, "nl_norm": "none", "nl_group_frames": (2, 0, 0, 0)},

@@ -31,7 +31,7 @@ def normalised(clip_NCTHW, settings):
 def test_every_byte_is_less_its_channels_mean_and_over_its_deviation(std):
     """Bit for bit the formula in single precision, for each value in each channel."""
     pixels = np.stack([np.roll(np.arange(256), i) for i in range(6)]).reshape(2, 3, 4, 8, 8).astype(np.uint8)
-    mean, deviation = (np.float32(x).reshape(3, 1, 1, 1) for x in (MEAN, std))
+    mean, deviation = (np.array(x, np.float32).reshape(3, 1, 1, 1) for x in (MEAN, std))
     found = normalised(pixels, model(std))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, (pixels.astype(np.float32) - mean) / deviation)

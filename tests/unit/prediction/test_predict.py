@@ -14,7 +14,7 @@ from PIL import Image
 
 from nonlocal_core.data import sampling, transforms
 from nonlocal_core.data.layouts.toy import make_toy_videos
-from nonlocal_core.data.records.reader import encoding
+from nonlocal_core.data.records import encoding
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_evaluation(registered, predicted):
     for row in scored.itertuples():
         guesses = {guess.label: guess.score for guess in said[row.video_id].guesses}
         for label, label_id in labels.items():
-            assert guesses[label] == pytest.approx(row.scores[label_id], abs=1e-5)
+            assert guesses[label] == pytest.approx(np.asarray(row.scores)[label_id], abs=1e-5)
     assert predicted.entry == "v0001"
     assert predicted.protocol == "2 clips x 1 crops of 4x3, 32 px"
 
@@ -100,7 +100,7 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     toy = sorted(make_toy_videos(tmp_path / "toy", 4).glob("*/*.mp4"))
     frames = [list(decoding.read_frames(path)) for path in toy[:2]]
     size = frames[0][0].shape[1::-1]
-    both = [np.asarray(Image.fromarray(frame).resize(size)) for part in frames for frame in part]
+    both = [np.asarray(Image.fromarray(frame).resize((size[0], size[1]))) for part in frames for frame in part]
     (tmp_path / "in/sub").mkdir(parents=True)
     video_files.write_mp4(tmp_path / "in/sub/both.mp4", both, 15.0)
     shutil.copytree(tmp_path / "toy", tmp_path / "ignored")
@@ -125,7 +125,9 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
 
 def test_windows():
     def of(num_frames, window_s, hop_s=None):
-        return windows(num_frames, 10.0, Request(source=".", workspace_dir=".", window_s=window_s, hop_s=hop_s))
+        return windows(
+            num_frames, 10.0, Request(source=Path(), workspace_dir=Path(), window_s=window_s, hop_s=hop_s)
+        )
 
     assert of(100, None) == []
     assert of(100, 4.0) == [(0.0, 4.0), (2.0, 6.0), (4.0, 8.0), (6.0, 10.0)]

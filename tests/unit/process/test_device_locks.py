@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_a_process_keeps_what_it_has(tmp_path: Path) -> None:
 
 
 def test_the_cpu_is_shared_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_locks.tempfile, "gettempdir", lambda: str(tmp_path / "unused"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "unused"))
     device_locks.reserve("CPU", 1, RuntimeConfig())
     assert not (tmp_path / "unused").exists()
     device_locks.reserve("CPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "named")))

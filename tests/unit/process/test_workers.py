@@ -34,7 +34,9 @@ def test_outcomes_come_in_order_from_one_other_process():
     processes = set(workers.each(functions.process_of, range(5), 10))
     assert len(processes) == 1
     assert os.getpid() not in processes
-    assert not is_alive(processes.pop())
+    process = processes.pop()
+    assert isinstance(process, int)
+    assert not is_alive(process)
     assert list(workers.each(functions.double, [], 10)) == []
 
 
@@ -81,7 +83,7 @@ def test_whoever_stops_early_leaves_no_process():
     process = next(outcomes)
     assert isinstance(process, int)
     assert is_alive(process)
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     assert not is_alive(process)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -95,7 +96,7 @@ def test_the_two_directions_of_the_names_are_one(workspace):
     net, _ = checkpoint.load_network(workspace.root / "registry/v0003" / WEIGHTS_FILE)
     ours = [param.name for param in net.get_parameters()]
     theirs = [mmaction2_name(name, net.model) for name in ours]
-    assert names.mapped(theirs, "mmaction2") == (dict(zip(ours, theirs, strict=True)), [])
+    assert names.match(theirs, "mmaction2") == (dict(zip(ours, theirs, strict=True)), [])
     with pytest.raises(InputError, match="mmaction2 has no parameter like res9"):
         mmaction2_name("res9.0.a.conv.weight", net.model)
 
@@ -129,7 +130,8 @@ def test_a_network_that_mmaction2_has_not_is_refused(workspace, tmp_path, capsys
 @pytest.mark.parametrize("logits", [[[1.0, 2.0, 3.001, 4.0]], [[1.0, 2.0, 3.0, np.nan]], [[1.0, 2.0, 3.0]]])
 def test_logits_that_differ_are_refused(logits):
     right = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
-    original = export.Original(None, None, None, right)
+    nothing: Any = None
+    original = export.Original(nothing, nothing, nothing, right)
     assert export._apart(right + 1e-5, original, "x", 1e-4) == pytest.approx(2.5e-6, rel=0.1)
     with pytest.raises(InputError, match=r"what was exported as x .*so it was deleted"):
         export._apart(np.array(logits, np.float32), original, "x", 1e-4)

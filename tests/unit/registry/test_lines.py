@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from registered import LABELS, NUM_VIDEOS, add
@@ -10,7 +11,7 @@ from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.entries import line_of
 
 MORE = {**LABELS, "jumps": 2}
-OTHER_LINES = {
+OTHER_LINES: dict[str, dict[str, Any]] = {
     "labels added: jumps": {"labels": MORE},
     "labels gone: grows": {"labels": {"falls": 0}},
     "labels added: rises; labels gone: grows": {"labels": {"falls": 0, "rises": 1}},

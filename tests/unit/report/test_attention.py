@@ -16,6 +16,7 @@ from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.report import arrows, attention, run_facts, run_report
 
 REPOSITORY = Path(__file__).parents[3]
@@ -52,7 +53,7 @@ def test_look_is_a_row_of_the_block_in_the_network(net, clip):
 
 def test_the_block_in_the_network_gets_what_the_stage_gives_it(net, clip):
     """Recomputed by hand: the cells before the block, one after the other."""
-    x = attention.normalise(ms.Tensor(clip[None]), net.model)
+    x = normalise(ms.Tensor(clip[None]), net.model)
     x = net.pool2(net.res2(net.pool1(ms.ops.relu(net.stem(x)))))
     x = next(iter(net.res3.cell_list))(x)
     np.testing.assert_allclose(attention.block_input(net, "res3.nl0", clip).asnumpy(), x.asnumpy(), rtol=1e-5)
@@ -100,7 +101,7 @@ def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     model = ModelConfig(**settings)
     at = attention.grid(model, f"res{stage}.nl0")
     space = [(7, 2, 3), (3, 2, model.pool1_pad), *[(3, 2, 1)] * (stage - 2)]
-    time = [(model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)]
+    time: list[tuple[int, int, int]] = [(model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)]
     time += [(model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)]
     if stage > 2:
         time += [(model.pool2_kernel_t, model.pool2_stride_t, (model.pool2_kernel_t - 1) // 2)]
@@ -192,6 +193,7 @@ def test_the_report_shows_what_the_network_looks_at(registered):
     assert len(pictures) == 2
     assert all("res3.nl0, dot product" in part for part in pictures)
     assert page.count("data:image/jpeg") > 2
+    assert scored is not None
     assert len(scored) >= 2
     run_report.write(registered.workspace, "v0001", num_attention=0)
 

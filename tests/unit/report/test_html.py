@@ -254,6 +254,7 @@ def test_few_and_many_labels(registered, num_labels):
     labels = [f"label {number}" for number in range(num_labels)]
     rng = np.random.default_rng(0)
     label_N = np.repeat(np.arange(num_labels), 5)
+    assert run.scored is not None
     names = run.scored["video_id"].tolist()
     scored = pd.DataFrame(
         {

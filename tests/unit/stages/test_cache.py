@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import leftovers
 import pyarrow.parquet as pq
 import pytest
 from keys import settings_in, settings_of
@@ -20,11 +19,12 @@ from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records.reader import cache_table, store
+from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
+from tests import leftovers
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ print(cache(manifest, config, Workspace(Path({str(workspace.root)!r}))).model_du
 def test_what_is_lost_is_built_again_and_nothing_else(toy, tmp_path, loss, caplog):
     workspace = toy.workspace(tmp_path)
     folder = workspace.root / toy.cache.records
-    shard = store.scan(folder).groupby("shard").size().idxmin()
+    shard = str(store.scan(folder).groupby("shard").size().idxmin())
     bin_path, table_path = store.paths(folder, shard)
     if loss == "truncated":
         bin_path.write_bytes(bin_path.read_bytes()[:-10])

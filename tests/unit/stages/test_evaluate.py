@@ -111,7 +111,7 @@ def test_scores_are_those_of_each_video_alone(toy, start, evaluated):
 
 
 def test_other_ways_to_take_clips_are_other_protocols():
-    ways = [
+    ways: list[dict[str, object]] = [
         {},
         {"clip__sampling": "part"},
         {"clip__sampling": "average"},
@@ -161,7 +161,7 @@ def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
     expected = scores_of(workspace, run)
     assert len(again) == len(expected) == 4
     for row in again.itertuples():
-        np.testing.assert_allclose(row.scores, expected[row.video_id], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(row.scores), expected[row.video_id], rtol=1e-4, atol=1e-6)
 
     capsys.readouterr()
     assert scores.main([str(folder), "--json", "--k", "1", "2"]) == 0

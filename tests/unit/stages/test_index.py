@@ -35,7 +35,7 @@ def rows_of(workspace, manifest):
 
 
 def test_every_setting_is_tried():
-    assert OTHER.keys() == {key for key, _, _ in settings()}
+    assert OTHER.keys() == {setting.key for setting in settings()}
 
 
 def test_the_key_holds_the_settings_of_index_and_nothing_else(toy, workspace):
@@ -75,7 +75,7 @@ def mark(workspace, place):
     for part in (workspace.root / stage.KNOWN_FOLDER).iterdir():
         rows = pq.read_table(part).to_pandas()
         rows.loc[rows["place"] == str(place), "fps"] = 12.25
-        tables.write(tables.from_frame(rows, probe_cache.SCHEMA), part)
+        tables.write(tables.to_arrow(rows, probe_cache.SCHEMA), part)
 
 
 def test_a_half_built_run_goes_on_with_its_finished_shards(toy, workspace):

@@ -19,7 +19,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records.reader import store
+from nonlocal_core.data.records import store
 from nonlocal_core.errors import InputError, RemoteError, is_worth_retrying
 from nonlocal_core.stages import cache, index
 

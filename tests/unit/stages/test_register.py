@@ -6,18 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
-from small import files_of, small_config
+from small import Toy, files_of, small_config
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import score_table
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage
 
 
-def scored(toy, workspace, name, right, **training):
+def scored(
+    toy: Toy, workspace: Workspace, name: str, right: int, **training: object
+) -> tuple[Checkpoint, Evaluation, RecordCache]:
     """A finished checkpoint and its evaluation: 100 videos, `right` of them right."""
     checkpoint = Checkpoint(
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
@@ -33,7 +36,9 @@ def scored(toy, workspace, name, right, **training):
 
     workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
     rows = pd.DataFrame({"video_id": [f"v/{number}" for number in range(100)], "label": "grows", "label_id": 1})
-    rows["scores"] = [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
+    rows["scores"] = pd.Series(
+        [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
+    )
     workspace.path(evaluation).mkdir(parents=True, exist_ok=True)
     score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     return checkpoint, evaluation, toy.cache

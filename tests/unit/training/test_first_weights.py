@@ -49,7 +49,7 @@ def same(found, expected):
 def test_every_tensor_comes_from_the_file(tmp_path):
     config = small_config()
     path, net = saved(tmp_path / "a.safetensors", config), network(config, 2)
-    first_weights.start(net, path, LABELS, "keep")
+    first_weights.load(net, path, LABELS, "keep")
     expected = values(network(config, 1))
     assert same(values(net), expected) == set(expected)
 
@@ -59,7 +59,7 @@ def test_a_new_head_stays_as_it_was_drawn(tmp_path, labels):
     config = small_config()
     path, net = saved(tmp_path / "a.safetensors", config, labels), network(config, 2)
     before, theirs = values(net), values(network(config, 1))
-    first_weights.start(net, path, LABELS, "new")
+    first_weights.load(net, path, LABELS, "new")
     head = {"head.fc.weight", "head.fc.bias"}
     assert same(values(net), before) & head == head
     assert same(values(net), theirs) == set(theirs) - head
@@ -71,7 +71,7 @@ def test_a_matched_head_keeps_the_rows_of_the_labels_that_are_in_both(tmp_path, 
     config, ours = small_config(), ("blinks", "falls", "grows", "rises")
     path, net = saved(tmp_path / "a.safetensors", config), network(config, 2)
     before, theirs = values(net), values(network(config, 1))
-    first_weights.start(net, path, ours, "match")
+    first_weights.load(net, path, ours, "match")
     after = values(net)
     head = {"head.fc.weight", "head.fc.bias"}
     for name in head:
@@ -85,7 +85,7 @@ def test_blocks_that_the_file_lacks_start_as_the_identity(tmp_path):
     path = saved(tmp_path / "a.safetensors", plain)
     ms.set_seed(3)
     net = I3D(more.model, 4)
-    first_weights.start(net, path, LABELS, "keep")
+    first_weights.load(net, path, LABELS, "keep")
     expected = network(plain, 1)
     assert set(values(expected)) == {name for name in values(net) if ".nl" not in name}
     for one in (net, expected):
@@ -113,20 +113,20 @@ def test_another_network_names_the_settings(tmp_path, overrides, told):
     net = network(other, 2)
     before = values(net)
     with pytest.raises(InputError, match=told):
-        first_weights.start(net, path, LABELS, "keep")
+        first_weights.load(net, path, LABELS, "keep")
     assert same(values(net), before) == set(before)
 
 
 def test_a_block_is_taken_whole(tmp_path):
     path = saved(tmp_path / "a.safetensors", small_config(model__nl_norm="none"))
     with pytest.raises(InputError, match=r"does not fit the network: res4\.nl0\.norm\.beta"):
-        first_weights.start(network(small_config(), 2), path, LABELS, "keep")
+        first_weights.load(network(small_config(), 2), path, LABELS, "keep")
 
 
 def test_how_a_network_learns_may_differ(tmp_path):
     path = saved(tmp_path / "a.safetensors", small_config())
     other = small_config(model__norm="frozen", model__nl_norm="frozen", model__dropout=0.1)
-    first_weights.start(network(other, 2), path, LABELS, "keep")
+    first_weights.load(network(other, 2), path, LABELS, "keep")
 
 
 def test_other_labels_and_other_files(tmp_path):
@@ -134,10 +134,10 @@ def test_other_labels_and_other_files(tmp_path):
     path, net = saved(tmp_path / "a.safetensors", config), network(config, 2)
     for labels in (LABELS[::-1], (*LABELS[:3], "spins")):
         with pytest.raises(InputError, match=r"other labels than the videos .* set train\.init_head=match or new"):
-            first_weights.start(net, path, labels, "keep")
+            first_weights.load(net, path, labels, "keep")
     (tmp_path / "a.pth").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"becomes one by `python -m nonlocal_core\.import_weights`"):
-        first_weights.start(net, tmp_path / "a.pth", LABELS, "keep")
+        first_weights.load(net, tmp_path / "a.pth", LABELS, "keep")
 
 
 def test_a_training_starts_from_a_file_and_its_key_holds_the_content(toy, tmp_path):

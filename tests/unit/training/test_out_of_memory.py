@@ -37,15 +37,15 @@ class Attempts:
 
 def test_half_is_tried_once_and_remembered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, note, attempts = small_config(train__batch_size=8), tmp_path / "note", Attempts(600)
-    assert out_of_memory.fit(attempts, config, note) == 4
+    assert out_of_memory.retry_halved(attempts, config, note) == 4
     assert attempts.tried == [8, 4]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "in parts of train.micro_batch=4 clips (2 parts a batch)" in record.getMessage()
-    assert out_of_memory.fit(attempts, config, note) == 4
+    assert out_of_memory.retry_halved(attempts, config, note) == 4
     assert attempts.tried == [8, 4, 4]
     note.unlink()
-    assert out_of_memory.fit(Attempts(2000), config, note) == 8
+    assert out_of_memory.retry_halved(Attempts(2000), config, note) == 8
     assert not note.exists()
 
 
@@ -53,14 +53,14 @@ def test_half_that_is_too_much_ends_it(tmp_path: Path) -> None:
     config, attempts = small_config(train__batch_size=8), Attempts(200)
     for _ in range(2):
         with pytest.raises(ChildError, match="runs out of memory with 4 clips at a time, too: lower") as caught:
-            out_of_memory.fit(attempts, config, tmp_path / "note")
+            out_of_memory.retry_halved(attempts, config, tmp_path / "note")
         assert not is_worth_retrying(caught.value)
     assert attempts.tried == [8, 4, 4]
 
 
 def test_one_clip_has_no_half(tmp_path: Path) -> None:
     with pytest.raises(ChildError, match="runs out of memory with one clip at a time: lower"):
-        out_of_memory.fit(Attempts(50), small_config(train__batch_size=1), tmp_path / "note")
+        out_of_memory.retry_halved(Attempts(50), small_config(train__batch_size=1), tmp_path / "note")
 
 
 def test_what_mindspore_says_is_understood(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_mindspore_says_is_understood(tmp_path: Path) -> None:
         if len(tried) == 1:
             child.call(functions.compute_in_mindspore, 8)
 
-    out_of_memory.fit(attempt, small_config(train__batch_size=4), tmp_path / "note")
+    out_of_memory.retry_halved(attempt, small_config(train__batch_size=4), tmp_path / "note")
     assert tried == [0, 2]
 
 
@@ -81,7 +81,7 @@ def test_a_process_that_a_person_kills_is_no_sign_of_too_little_memory(
     """Linux counts whom it kills for want of memory."""
     config, note = small_config(train__batch_size=8), tmp_path / "note"
     with pytest.raises(ChildError, match="was killed by SIGKILL"):
-        out_of_memory.fit(lambda asked: child.call(functions.die), config, note)
+        out_of_memory.retry_halved(lambda asked: child.call(functions.die), config, note)
     assert not note.exists()
     counts = tmp_path / "vmstat"
     monkeypatch.setattr(out_of_memory, "COUNTS", counts)
@@ -97,7 +97,7 @@ def test_a_process_that_a_person_kills_is_no_sign_of_too_little_memory(
                 counts.write_text("nr_free_pages 9\noom_kill 1\n")
 
     counts.write_text("oom_kill 0\n")
-    out_of_memory.fit(killed_by_linux, config, note)
+    out_of_memory.retry_halved(killed_by_linux, config, note)
     assert tried == [0, 4]
 
 

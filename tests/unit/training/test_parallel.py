@@ -22,7 +22,7 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import parallel, step_checkpoint
 from nonlocal_core.training.collectives import Ranks
-from nonlocal_core.training.validation import Judge, Videos
+from nonlocal_core.training.validation import Validator, Videos
 
 
 def trained(toy, folder, num_devices, **overrides):
@@ -172,7 +172,7 @@ def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy,
         np.testing.assert_allclose(weights[name], alone[name], atol=1e-6 + 1e-3 * size, err_msg=name)
     reader = RecordReader(toy.workspace(tmp_path), toy.cache)
     videos = Videos(reader, [], loader.readable_rows(reader, "val"))
-    again = Judge(videos, 4, small_config(**LONG)).validate(weights, 30, Event())  # BN of the first device
+    again = Validator(videos, 4, small_config(**LONG)).validate(weights, 30, Event())  # BN of the first device
     assert (validation.step, validation.top1) == (30, again.top1)
     assert validation.loss == pytest.approx(again.loss, rel=1e-6)
 
@@ -205,7 +205,7 @@ def test_a_device_sees_its_own_micro_batch():
 
 
 def test_one_device_hears_itself():
-    tensors = {"a": np.ones(3, np.float32)}
+    tensors: checkpoint.Tensors = {"a": np.ones(3, np.float32)}
     assert Ranks().mean(0.1, 2.0) == (0.1, 2.0)
     assert Ranks().first(tensors) is tensors
     Ranks().check_same("anything")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_the_papers_training_is_counted_in_steps():
 
 def test_slowfasts_warm_up_starts_at_its_start_and_meets_the_cosine():
     """196 epochs from 0.1 after 34 epochs from 0.01, as I3D_NLN_8x8_R50 of SlowFast."""
-    settings = {"base_lr": 0.1, "epochs": 196, "schedule": "cosine_whole", "warmup_epochs": 34.0}
+    settings: dict[str, Any] = {"base_lr": 0.1, "epochs": 196, "schedule": "cosine_whole", "warmup_epochs": 34.0}
     rates = learning_rates(TrainConfig(**settings, warmup_start_lr=0.01), 10)
     assert rates[0] == np.float32(0.01)
     assert rates[340] == pytest.approx(0.05 * (1 + math.cos(math.pi * 34 / 196)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from threading import Event
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +15,7 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training.step_checkpoint import State
-from nonlocal_core.training.validation import Judge, Videos
+from nonlocal_core.training.validation import Validator, Videos
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def network(config, seed):
 
 def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights_that_are_given(videos):
     config = small_config(train__batch_size=3)  # 4 videos: one batch and one that is filled up
-    judge = Judge(videos, 4, config)
+    validator = Validator(videos, 4, config)
     for seed in (1, 2):  # the second one shows that other weights are really used
         net = network(config, seed)
-        found = judge.validate(checkpoint.weights_of_network(net), 7, Event())
+        found = validator.validate(checkpoint.weights_of_network(net), 7, Event())
         net.set_train(False)
         losses, ranks = [], []
         for row in videos.val_rows:
@@ -60,7 +61,7 @@ def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights
     stop = Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        judge.validate(checkpoint.weights_of_network(net), 7, stop)
+        validator.validate(checkpoint.weights_of_network(net), 7, stop)
 
 
 def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
@@ -68,8 +69,8 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
     config = small_config(train__precise_bn_batches=5, train__freeze="none")  # 4 batches an epoch
     net = network(config, 3)
     state = State(net, nn.SGD(list(net.trainable_params())))
-    judge = Judge(videos, 4, config)
-    weights = judge.weights(state, epoch=2)
+    validator = Validator(videos, 4, config)
+    weights: dict[str, Any] = validator.weights(state, epoch=2)
     batches = [
         *loader.train_batches(videos.reader, videos.train_rows, config, 2, 0),
         next(iter(loader.train_batches(videos.reader, videos.train_rows, config, 3, 0))),
@@ -81,17 +82,17 @@ def test_precise_bn_is_the_mean_and_variance_over_the_batches(videos):
     before = checkpoint.weights_of_network(net)
     changed = {name for name in before if not np.array_equal(weights[name], before[name])}
     assert changed == {name for name in before if ".moving_" in name}
-    again = judge.weights(state, epoch=2)
+    again = validator.weights(state, epoch=2)
     assert all(np.array_equal(again[name], weights[name]) for name in weights)
     assert not np.array_equal(
-        judge.weights(state, epoch=1)["stem.norm.moving_mean"], weights["stem.norm.moving_mean"]
+        validator.weights(state, epoch=1)["stem.norm.moving_mean"], weights["stem.norm.moving_mean"]
     )
 
 
 def test_precise_bn_leaves_frozen_parts_alone(videos):
     config = small_config(train__precise_bn_batches=1, train__freeze="res3")
     net = network(config, 3)
-    weights = Judge(videos, 4, config).weights(State(net, nn.SGD(list(net.trainable_params()))), epoch=0)
+    weights = Validator(videos, 4, config).weights(State(net, nn.SGD(list(net.trainable_params()))), epoch=0)
     before = checkpoint.weights_of_network(net)
     changed = {name.split(".")[0] for name in before if not np.array_equal(weights[name], before[name])}
     assert changed == {"res4", "res5"}

@@ -82,7 +82,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_nothing_to_find(tmp_path: Path) -> None:
     for layout in ("class_folders", "kinetics", "lists"):
         with pytest.raises(InputError, match="there is no folder"):
-            detection.find_videos(tmp_path / "none", layout)  # type: ignore[arg-type]
+            detection.find_videos(tmp_path / "none", layout)
     with pytest.raises(InputError, match="there is no folder"):
         detection.detect(tmp_path / "none")
     touch(tmp_path, "jump/notes.txt", "a.mp4")

@@ -13,7 +13,8 @@ from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader, transforms
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records.reader import RecordReader, cache_table
+from nonlocal_core.data.records import cache_table
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
 

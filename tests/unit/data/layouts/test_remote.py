@@ -60,7 +60,7 @@ def test_a_listing_says_what_the_same_folder_on_disk_says(s3: S3, tmp_path, layo
     on_disk = detection.find_videos(tmp_path, layout)
     assert len(on_disk) > 1
     with s3.asked() as requests:
-        folder = listing.opened(s3.uri(layout))
+        folder = listing.open_folder(s3.uri(layout))
         assert detection.detect(folder) == layout
         found = detection.find_videos(folder, layout)
     assert [source._replace(stamp=0) for source in found] == [source._replace(stamp=0) for source in on_disk]
@@ -70,25 +70,25 @@ def test_a_listing_says_what_the_same_folder_on_disk_says(s3: S3, tmp_path, layo
 def test_a_list_may_hold_uris(s3: S3):
     s3.write("uris/train.txt", b"s3://bucket/uris/a/x.mp4 falls\n")
     s3.write("uris/a/x.mp4", b"x")
-    (found,) = detection.find_videos(listing.opened(s3.uri("uris/")), "lists")
+    (found,) = detection.find_videos(listing.open_folder(s3.uri("uris/")), "lists")
     assert (found.path, found.size_bytes) == ("a/x.mp4", 1)
     s3.write("uris/train.txt", b"s3://other/a/x.mp4 falls\n")
     with pytest.raises(
         InputError, match=r"train\.txt\S*:1: s3://other/a/x\.mp4 is not inside of s3://bucket/uris"
     ):
-        detection.find_videos(listing.opened(s3.uri("uris")), "lists")
+        detection.find_videos(listing.open_folder(s3.uri("uris")), "lists")
 
 
 def test_what_changes_changes_the_stamp(s3: S3, tmp_path):
     s3.write("stamp/x.mp4", b"x")
-    (file,) = listing.walk(listing.opened(s3.uri("stamp")))
+    (file,) = listing.walk(listing.open_folder(s3.uri("stamp")))
     assert 0 <= time.time_ns() - file.stamp < 60e9
     for name in ("1.jpg", "2.jpg"):
         s3.write(f"stamps/shots/{name}", b"x")
-    (before,) = listing.walk(listing.opened(s3.uri("stamps")))
-    assert list(listing.walk(listing.opened(s3.uri("stamps")))) == [before]
+    (before,) = listing.walk(listing.open_folder(s3.uri("stamps")))
+    assert list(listing.walk(listing.open_folder(s3.uri("stamps")))) == [before]
     s3.write("stamps/shots/2.jpg", b"xy")
-    (after,) = listing.walk(listing.opened(s3.uri("stamps")))
+    (after,) = listing.walk(listing.open_folder(s3.uri("stamps")))
     assert (before.path, before.size_bytes, after.size_bytes) == ("shots", 2, 3)
     assert before.stamp != after.stamp
 
@@ -98,15 +98,15 @@ def test_a_file_is_fetched_whole_and_removed(s3: S3, temporary, monkeypatch):
     content = os.urandom(2500)
     s3.write("fetch/a b/x#1 ?%20.mp4", content)
     place = locations.join(s3.uri("fetch"), "a b/x#1 ?%20.mp4")
-    with fetch.fetched(place) as path:
+    with fetch.local_copy(place) as path:
         assert (path.name, path.read_bytes()) == ("x#1 ?%20.mp4", content)
         assert path.is_relative_to(temporary)
     assert list(temporary.iterdir()) == []
-    with fetch.fetched(str(temporary)) as path:
+    with fetch.local_copy(str(temporary)) as path:
         assert path == temporary
     long = "fetch/" + "ä" * 300 + ".mp4"
     s3.write(long, content)
-    with fetch.fetched(locations.join(s3.uri(""), long)) as path:
+    with fetch.local_copy(locations.join(s3.uri(""), long)) as path:
         assert (path.suffix, path.read_bytes()) == (".mp4", content)
 
 
@@ -126,11 +126,11 @@ def test_a_folder_of_pictures_is_fetched(s3: S3, tmp_path, temporary):
         cv2.imwrite(str(tmp_path / f"shots/{number}.png"), painted(number))
     (tmp_path / "shots/notes.txt").write_text("x")
     s3.upload(tmp_path / "shots", "shots")
-    with fetch.fetched(s3.uri("shots")) as folder:
+    with fetch.local_copy(s3.uri("shots")) as folder:
         fetched = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert fetched == {path.name: path.read_bytes() for path in (tmp_path / "shots").glob("*.png")}
     assert list(temporary.iterdir()) == []
-    with pytest.raises(FileNotFoundError), fetch.fetched(s3.uri("shots/none.mp4")):
+    with pytest.raises(FileNotFoundError), fetch.local_copy(s3.uri("shots/none.mp4")):
         pass
     assert list(temporary.iterdir()) == []
 
@@ -139,7 +139,7 @@ def test_what_a_dead_process_fetched_is_removed_and_no_other(s3: S3, temporary):
     s3.write("orphans/x.mp4", b"123")
     code = (
         "import time\nfrom nonlocal_core.data.layouts import fetch\n"
-        f"with fetch.fetched({s3.uri('orphans/x.mp4')!r}):\n"
+        f"with fetch.local_copy({s3.uri('orphans/x.mp4')!r}):\n"
         "    print('fetched', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -165,9 +165,9 @@ def test_a_slow_server_is_no_fault_of_the_video(s3: S3, good_mp4):
     door = Door(s3)
     door.delay_s = 1.0
     place = s3.uri("slow.mp4", door.port)
-    (facts,) = workers.each(file_probe.look, [file_probe.Look(place)], timeout_s=0.8)
+    (facts,) = workers.each(file_probe.probe_file, [file_probe.Job(place)], timeout_s=0.8)
     door.shut()
-    assert facts == file_probe.look(file_probe.Look(str(good_mp4)))
+    assert facts == file_probe.probe_file(file_probe.Job(str(good_mp4)))
 
 
 def test_files_on_a_disk_are_looked_at_without_pyarrow():
@@ -184,7 +184,7 @@ def test_a_full_temporary_folder_is_no_fault_of_the_video(s3: S3, temporary):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(WorkspaceError, match=f"large.mp4 cannot be fetched to {temporary} .*TMPDIR"):
-            fetch.fetched(s3.uri("large.mp4")).__enter__()
+            fetch.local_copy(s3.uri("large.mp4")).__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(temporary.iterdir()) == []
@@ -194,7 +194,7 @@ def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypa
     s3.write("small.mp4", b"x")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(WorkspaceError, match=r"no temporary folder can be made .*TMPDIR"):
-        file_probe.look(file_probe.Look(s3.uri("small.mp4")))
+        file_probe.probe_file(file_probe.Job(s3.uri("small.mp4")))
     fetch.remove_orphans()
 
 
@@ -211,7 +211,7 @@ def test_no_temporary_folder_is_no_fault_of_the_video(s3: S3, tmp_path, monkeypa
 )
 def test_a_wrong_uri_is_one_clear_line(s3: S3, uri, said):
     with pytest.raises(InputError, match=said) as raised:
-        listing.opened(uri.format(s3.uri("").partition("?")[2]))
+        listing.open_folder(uri.format(s3.uri("").partition("?")[2]))
     assert len(str(raised.value).splitlines()) == 1
     assert "secret@" not in str(raised.value)
 
@@ -220,7 +220,10 @@ def test_wrong_credentials_are_one_clear_line_that_no_retry_mends(s3: S3, tempor
     s3.write("locked/x.mp4", b"x")
     s3.require_keys(yes=True)
     try:
-        for door in (lambda: listing.opened(s3.uri("locked")), fetch.fetched(s3.uri("locked/x.mp4")).__enter__):
+        for door in (
+            lambda: listing.open_folder(s3.uri("locked")),
+            fetch.local_copy(s3.uri("locked/x.mp4")).__enter__,
+        ):
             with pytest.raises(NonlocalError, match=r"locked\S* is refused: check .* your credentials") as raised:
                 door()
             assert not raised.value.worth_retrying

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nonlocal_core.data.layouts import detection, toy
+from nonlocal_core.data.sampling import generator
 from nonlocal_core.data.video import decoding
 
 
@@ -43,7 +44,7 @@ def test_videos_are_written_and_read(tmp_path: Path) -> None:
     for source in sources:
         frames = list(decoding.read_frames(tmp_path / "toy" / source.path))
         assert decoding.probe(tmp_path / "toy" / source.path).num_frames == len(frames)
-        drawn = toy.toy_frames(source.label, toy.generator(3, 0, Path(source.path).name, "toy"))
+        drawn = toy.toy_frames(source.label, generator(3, 0, Path(source.path).name, "toy"))
         assert np.abs(np.stack(frames).astype(int) - drawn).mean() < 12
 
 

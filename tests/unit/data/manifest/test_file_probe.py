@@ -11,14 +11,14 @@ import pytest
 from video_files import encode_audio, encode_video, painted
 
 from nonlocal_core.data.manifest import file_probe
-from nonlocal_core.data.manifest.file_probe import Facts, Look, look
+from nonlocal_core.data.manifest.file_probe import Facts, Job, probe_file
 from nonlocal_core.data.video import decoding
 
 
 def test_the_facts_of_a_good_video(good_mp4: Path) -> None:
     sha256 = hashlib.sha256(good_mp4.read_bytes()).hexdigest()
-    assert look(Look(str(good_mp4))) == Facts(sha256, "ok", "", decoding.probe(good_mp4), True)
-    assert look(Look(str(good_mp4), "given")).sha256 == "given"
+    assert probe_file(Job(str(good_mp4))) == Facts(sha256, "ok", "", decoding.probe(good_mp4), True)
+    assert probe_file(Job(str(good_mp4), "given")).sha256 == "given"
 
 
 def test_bad_files_have_a_status_and_a_reason(good_mp4: Path, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_bad_files_have_a_status_and_a_reason(good_mp4: Path, tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "thumbnails").mkdir()
     names = ["cut.mp4", "empty.mp4", "gone.mp4", "pipe.mp4", "sound.mp4", "text.mp4", "thumbnails"]
-    found = {name: look(Look(str(tmp_path / name))) for name in names}
+    found = {name: probe_file(Job(str(tmp_path / name))) for name in names}
     no_container = ("unreadable", "not a video or damaged: no container that can be read")
     assert {name: (facts.status, facts.reason) for name, facts in found.items()} == {
         "cut.mp4": ("unreadable", "damaged: cut short"),
@@ -61,15 +61,15 @@ def pictures(folder: Path, *names: str) -> Path:
 
 
 def test_the_facts_of_a_folder_of_pictures(tmp_path: Path) -> None:
-    facts = look(Look(str(pictures(tmp_path / "a", "1.jpg", "2.jpg", "10.jpg"))))
+    facts = probe_file(Job(str(pictures(tmp_path / "a", "1.jpg", "2.jpg", "10.jpg"))))
     assert (facts.status, facts.is_settled) == ("ok", True)
     assert facts.probe is not None
     assert (facts.probe.num_frames, facts.probe.codec) == (3, "pictures")
     assert (facts.probe.height, facts.probe.width) == (64, 128)
     (tmp_path / "a/2.jpg").write_bytes(b"")
-    assert look(Look(str(tmp_path / "a"))).sha256 != facts.sha256
+    assert probe_file(Job(str(tmp_path / "a"))).sha256 != facts.sha256
     (tmp_path / "a/1.jpg").write_bytes(b"")
-    assert look(Look(str(tmp_path / "a"))).status == "unreadable"
+    assert probe_file(Job(str(tmp_path / "a"))).status == "unreadable"
 
 
 def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ NEW = (False, 0, "", 0)
 
 def recalled(folder: Path, *files: dict[str, Any]) -> list[tuple[bool, int, str, int]]:
     listed = pd.DataFrame([{name: row[name] for name in probe_cache.IDENTITY} for row in files])
-    rows = probe_cache.recall(folder, listed)
+    rows = probe_cache.look_up(folder, listed)
     assert rows[probe_cache.IDENTITY].equals(listed)
     assert {name: str(rows[name].dtype) for name in ("num_frames", "seek_safe", "fps", "tries")} == {
         "num_frames": "int32", "seek_safe": "bool", "fps": "float64", "tries": "int32"
@@ -59,8 +59,8 @@ def test_contents_are_known_wherever_they_lie(tmp_path: Path) -> None:
     bad = file("/bad", status="unreadable", reason="cut short", num_frames=0)
     lost = file("/lost-place", 1, 1, False, sha256="lost")
     probe_cache.add(tmp_path, "one", [file("/good"), bad, lost])
-    assert probe_cache.recall_sizes(tmp_path) == {len("/bad"), len("/good")}
-    found = probe_cache.recall_contents(tmp_path, {"sha-/good-1", "sha-/bad-1", "lost", "other", ""})
+    assert probe_cache.known_sizes(tmp_path) == {len("/bad"), len("/good")}
+    found = probe_cache.look_up_contents(tmp_path, {"sha-/good-1", "sha-/bad-1", "lost", "other", ""})
     assert found.keys() == {"sha-/good-1", "sha-/bad-1"}
     assert found["sha-/good-1"]["num_frames"] == 5
     assert (found["sha-/bad-1"]["status"], found["sha-/bad-1"]["reason"]) == ("unreadable", "cut short")
@@ -134,7 +134,7 @@ def test_two_runs_may_write_and_join_at_once(tmp_path: Path) -> None:
     num_read = 0
     started_s = time.monotonic()
     while any(writer.poll() is None for writer in writers):
-        rows = probe_cache.recall(folder, pd.DataFrame({"place": ["/one/0"], "size_bytes": [1], "stamp": [1]}))
+        rows = probe_cache.look_up(folder, pd.DataFrame({"place": ["/one/0"], "size_bytes": [1], "stamp": [1]}))
         assert num_read == 0 or rows["is_settled"].iloc[0], "what was there once is there for ever"
         num_read += int(rows["is_settled"].iloc[0])
         assert time.monotonic() - started_s < 60

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from nonlocal_core.data.records.reader import cache_table, store
+from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.errors import DamagedError
 
 MANIFEST = pd.DataFrame(

@@ -8,8 +8,8 @@ from video_files import encode_video, number_of
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.manifest import file_probe
+from nonlocal_core.data.records import encoding
 from nonlocal_core.data.records.encoding import Job
-from nonlocal_core.data.records.reader import encoding
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, InputError
 

@@ -10,7 +10,8 @@ from small import small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import transforms
-from nonlocal_core.data.records.reader import RecordReader, encoding, store
+from nonlocal_core.data.records import encoding, store
+from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.stages.cache import cache
@@ -106,7 +107,7 @@ def test_a_flipped_byte_names_shard_and_video_and_what_to_do(toy, workspace):
     content[record["offset"] + record["num_bytes"] // 2] ^= 1
     path.write_bytes(content)
     reader = RecordReader(workspace, toy.cache)
-    video_id, num_frames = reader.rows.loc[3, ["video_id", "num_frames"]]
+    video_id, num_frames = str(reader.rows["video_id"][3]), int(reader.rows["num_frames"][3])
     with pytest.raises(DamagedError) as caught:
         reader.frames(3, np.arange(num_frames))
     for part in (

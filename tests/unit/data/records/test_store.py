@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nonlocal_core
-from nonlocal_core.data.records.reader import store
+from nonlocal_core.data.records import store
 from nonlocal_core.data.records.store import Record, Shard
 from nonlocal_core.errors import DamagedError
 
@@ -79,8 +79,8 @@ def test_a_scan_says_what_there_is(folder: Path) -> None:
     sizes = [sum(len(stored(0, k)) for k in range(n)) for n in (12, 0, 5, 0, 1, 0)]
     assert rows["num_bytes"].tolist() == sizes
     contents = store.contents(folder)
-    assert store.places(contents, rows["sha256"]).tolist() == list(range(6))
-    assert store.places(contents, rows["sha256"].str.upper()).tolist() == [-1] * 6
+    assert store.positions(contents, rows["sha256"]).tolist() == list(range(6))
+    assert store.positions(contents, rows["sha256"].str.upper()).tolist() == [-1] * 6
     assert store.scan(folder / "none").columns.tolist() == rows.columns.tolist()
     assert store.contents(folder / "none").empty
 
@@ -107,7 +107,7 @@ def test_of_two_copies_the_one_that_was_not_given_up_counts(folder: Path) -> Non
     store.write_shard(folder, "0", [broken(0, store.GIVEN_UP), record(4, 1)])
     rows, contents = store.scan(folder), store.contents(folder)
     assert (len(rows), len(contents)) == (8, 6)
-    assert contents.loc[name_of(0), ["status", "shard"]].tolist() == ["ok", "a"]
+    assert (contents["status"][name_of(0)], contents["shard"][name_of(0)]) == ("ok", "a")
     assert contents.loc[name_of(4), "shard"] == "0"
 
 

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -31,7 +32,7 @@ from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
 
 GOOD = decoding.Probe(60, 25.0, 64, 128, 2.4, "h264", 0, False, 5, 12, 0.0, 60, True)
-CUT = {
+CUT: dict[str, dict[str, Any]] = {
     "h264.mkv": {"b_frames": 2},
     "vp8.webm": {"codec": "libvpx"},
     "h264.avi": {"b_frames": 2},

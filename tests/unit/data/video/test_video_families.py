@@ -19,7 +19,8 @@ from nonlocal_core.errors import DecodeError
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
-EXPECTED_SAFE = {name: made.seek_safe for name, made in {**FAMILIES, **REMAKES}.items()}
+EXPECTED_SAFE = {name: family.seek_safe for name, family in FAMILIES.items()}
+EXPECTED_SAFE |= {name: remake.seek_safe for name, remake in REMAKES.items()}
 TURNED = {"turned_90.mp4": 270, "turned_180.mp4": 180, "turned_270.mov": 90, "turned_90.mkv": 270}
 # decord is wrong in these.  It hangs in some MPEG-TS files, cannot open others, and is right in the rest by luck.
 WRONG = [

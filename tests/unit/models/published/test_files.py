@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -51,10 +52,10 @@ def test_pytorch_files_give_every_tensor(tmp_path, write, under):
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_pickled_blobs_of_any_python(tmp_path, protocol):
-    blobs = {
+    blobs: dict[str, Any] = {
         "w": np.arange(6, dtype="<f4").reshape(2, 3),
         "columns first": np.asfortranarray(np.arange(6, dtype="<f8").reshape(2, 3)),
-        "counter": np.int64([9]),
+        "counter": np.array([9]),
         "scalar": np.float32(0.5),
         "epochs": 3,
     }
@@ -75,7 +76,10 @@ def test_blobs_that_python_2_pickled(tmp_path):
 
 
 def test_mindspore_and_safetensors_files(tmp_path):
-    values = {"a.weight": np.random.default_rng(0).normal(size=(2, 3)).astype("<f4"), "b": np.float32([1, 2])}
+    values: dict[str, Any] = {
+        "a.weight": np.random.default_rng(0).normal(size=(2, 3)).astype("<f4"),
+        "b": np.array([1, 2], np.float32),
+    }
     ms.save_checkpoint(
         [{"name": name, "data": ms.Tensor(value)} for name, value in values.items()],
         str(tmp_path / "a.ckpt"),
@@ -222,7 +226,8 @@ def test_attributes_of_an_ordered_dictionary_are_dropped(tmp_path):
 
 class Setstate:
     def __reduce__(self):
-        return np.core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("O"), False, [os])
+        make: Any = np.core.multiarray
+        return make._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("O"), False, [os])
 
 
 ARRAYS = {

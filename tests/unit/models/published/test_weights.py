@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -25,15 +26,18 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.weights import load_published
 
-SMALL = {"width": 4, "stage_blocks": (1, 2, 1, 1), "nl_res3": (0, 1), "nl_res4": (0,)}
+SMALL: dict[str, Any] = {"width": 4, "stage_blocks": (1, 2, 1, 1), "nl_res3": (0, 1), "nl_res4": (0,)}
 MMACTION2 = ModelConfig(**SMALL)
 SEED = ModelConfig(
     **SMALL, stem_stride_t=1, pool1_stride_t=1, nl_zero_gamma=False, input_std=(58.395, 57.12, 65.025)
 )
-GREY = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
+GREY: dict[str, Any] = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
 CAFFE2 = ModelConfig(
     **{**SMALL, **GREY, "stem_stride_t": 1, "pool1_stride_t": 1, "pool1_pad": 0, "pairwise": "embedded_gaussian"},
-    **{"nl_scale": True, "nl_sub_sample": "before_conv", "nl_out_bias": True, "head": "fully_conv"},
+    nl_scale=True,
+    nl_sub_sample="before_conv",
+    nl_out_bias=True,
+    head="fully_conv",
 )
 
 
@@ -64,11 +68,11 @@ def mmaction2():
 
 
 def test_mmaction2_fills_every_parameter(tmp_path, mmaction2):
-    state = {**mmaction2, "backbone.conv1.bn.num_batches_tracked": np.int64([3])}
+    state = {**mmaction2, "backbone.conv1.bn.num_batches_tracked": np.array([3])}
     imported = weights.import_file(save_state(tmp_path / "a.pth", state), "mmaction2", {"pairwise": "dot_product"})
     assert_same(imported.net, drawn(MMACTION2))
     assert imported.skipped == ["backbone.conv1.bn.num_batches_tracked"]
-    assert imported.theirs["res3.nl1.phi.weight"] == "backbone.layer2.1.non_local_block.phi.0.conv.weight"
+    assert imported.stored_names["res3.nl1.phi.weight"] == "backbone.layer2.1.non_local_block.phi.0.conv.weight"
     said = {key: imported.sources[key] for key in ("width", "pool1_pad", "stem_stride_t", "pairwise")}
     assert said == {
         "width": "the file's tensors",
@@ -88,7 +92,9 @@ def test_tensors_of_data_parallel_training(tmp_path, mmaction2):
 
 def test_the_seed_fills_every_parameter(tmp_path):
     state = state_of(drawn(SEED), seed_name)
-    optimizer = {f"moments.{name}": value for name, value in state.items()} | {"learning_rate": np.float32([1])}
+    optimizer = {f"moments.{name}": value for name, value in state.items()} | {
+        "learning_rate": np.array([1], np.float32)
+    }
     saved = [{"name": name, "data": ms.Tensor(value)} for name, value in {**state, **optimizer}.items()]
     ms.save_checkpoint(saved, str(tmp_path / "a.ckpt"), append_dict={"epoch_num": 1})
     assert_same(load_published(tmp_path / "a.ckpt", "seed"), drawn(SEED))
@@ -97,7 +103,11 @@ def test_the_seed_fills_every_parameter(tmp_path):
 def test_caffe2_fills_every_parameter(tmp_path):
     blobs = state_of(drawn(CAFFE2), caffe2_name)
     blobs["pred_w"] = blobs["pred_w"][:, :, None, None, None]
-    blobs |= {"conv1_w_momentum": np.float32([1]), "lr": np.float32([1]), "model_iter": np.int64([2])}
+    blobs |= {
+        "conv1_w_momentum": np.array([1], np.float32),
+        "lr": np.array([1], np.float32),
+        "model_iter": np.array([2]),
+    }
     path = save_blobs(tmp_path / "i3d_8x8.pkl", blobs)
     assert_same(load_published(path, "caffe2_8x8"), drawn(CAFFE2))
     by_2 = CAFFE2.model_copy(update={"stem_stride_t": 2, "pool1_kernel_t": 2, "pool1_stride_t": 2})
@@ -181,7 +191,13 @@ def test_a_still_clip_gives_what_the_image_gave(tmp_path, suffix, inflate):
         if value.ndim == 4:
             state[name] = rng.normal(0, np.sqrt(2 / value[0].size), value.shape).astype(np.float32)
     save_state(path, state, under="") if suffix == "pth" else safetensors.numpy.save_file(state, path)
-    plain = {"stem_stride_t": 1, "pool1_stride_t": 1, "pool2_kernel_t": 1, "pool2_stride_t": 1, "head": "keep"}
+    plain: dict[str, Any] = {
+        "stem_stride_t": 1,
+        "pool1_stride_t": 1,
+        "pool2_kernel_t": 1,
+        "pool2_stride_t": 1,
+        "head": "keep",
+    }
     image = rng.normal(size=(1, 3, 1, 32, 32)).astype(np.float32)
     flat = load_published(path, "torchvision2d", inflate="none", **plain).feature_map(ms.Tensor(image)).asnumpy()
     assert flat.std() > 0.1

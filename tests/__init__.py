@@ -1,0 +1,1 @@
+"""The tests; a file is run alone by its path, such as pytest tests/test_docs.py."""
