@@ -117,7 +117,7 @@ def loaded_by(statement: str) -> set[str]:
 def test_the_settings_cost_nothing_to_import():
     loaded = loaded_by("import nonlocal_core.config")
     assert "pydantic" in loaded
-    assert loaded.isdisjoint({"mindspore", "prefect", "pandas", "pyarrow", "numpy", "cv2", "decord"})
+    assert loaded.isdisjoint({"mindspore", "prefect", "pandas", "pyarrow", "numpy", "scipy", "cv2", "decord"})
 
 
 @pytest.mark.parametrize("room", ["nonlocal_core/stages", "flows"])
