@@ -29,7 +29,12 @@ def test_two_first_runs_at_once_make_one_entry(environment: dict[str, str], tmp_
 
 def test_sigterm_ends_everything(environment: dict[str, str], tmp_path: Path) -> None:
     videos_dir = make_toy_videos(tmp_path / "videos", num_videos=8)
-    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
+    words = [
+        f"videos_dir={videos_dir}",
+        f"workspace_dir={tmp_path / 'w'}",
+        "train.epochs=1000",
+        "train.val_epochs=0",
+    ]
     process = subprocess.Popen([*FULL, *words], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
     started_s = time.monotonic()
     while not list((tmp_path / "w").glob("train/*.partial/log.jsonl")):
