@@ -15,6 +15,7 @@ from nonlocal_core.data import manifest as manifests
 from tasks import nightly
 
 
+@pytest.mark.timeout(3600)
 def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "nonlocal_core")
     opened = Opened(monkeypatch)

@@ -215,7 +215,7 @@ def test_sigterm_to_the_whole_group_is_one_stop(
         [*FULL, *words], cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         started_s = time.monotonic()
-        while not list((tmp_path / "w").glob("train/*.partial/log.jsonl")):
+        while not any("\n" in log.read_text() for log in (tmp_path / "w").glob("train/*.partial/log.jsonl")):
             assert process.poll() is None
             assert time.monotonic() - started_s < 120
             time.sleep(0.2)
