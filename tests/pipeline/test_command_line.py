@@ -14,12 +14,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.full import full
+from flows.prepare import prepare
+from nonlocal_core.artifacts import Manifest
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
+LONG = ("train.epochs=1000", "train.val_epochs=0", "model.width=4")
+"""settings of a training that is stopped, and has no second network to compile"""
 
 
 @pytest.fixture
@@ -144,16 +147,16 @@ def test_a_mistake_leaves_finished_work_alone(warm: Warm, videos_dir: Path, tmp_
     rates = [12.25 if number == row else rate for number, rate in enumerate(known["fps"].to_pylist())]
     pq.write_table(known.set_column(known.schema.get_field_index("fps"), "fps", [rates]), part)
     allowed = error.split("runtime.max_unreadable=")[1].split()[0].rstrip(".,;)")
-    small = {"train.epochs": 1, "model.width": 4, "runtime.max_unreadable": allowed}
-    summary = full("tiny", small, videos_dir, tmp_path / "w")
-    assert summary.cache.num_videos - summary.cache.num_ok == 4
-    manifest = pq.read_table(tmp_path / "w" / summary.manifest.path / summary.manifest.ROWS).to_pandas()
+    made = prepare("tiny", {"runtime.max_unreadable": allowed}, videos_dir, tmp_path / "w").cache
+    assert made.num_videos - made.num_ok == 4
+    (rows,) = (tmp_path / "w").glob(f"index/*/{Manifest.ROWS}")
+    manifest = pq.read_table(rows).to_pandas()
     assert manifest.set_index("video_id")["fps"][marked] == 12.25
 
 
 def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
     """Ctrl-C at a terminal reaches every process of the command."""
-    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
+    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", *LONG]
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
         [*FULL, *words],
@@ -200,12 +203,12 @@ def test_sigterm_to_the_whole_group_is_one_stop(
     environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:
     """What a machine that shuts down sends: the child must not die before its parent tells it to stop."""
-    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", "train.epochs=1000", "model.width=4"]
+    words = [f"videos_dir={videos_dir}", f"workspace_dir={tmp_path / 'w'}", *LONG]
     with subprocess.Popen(
         [*FULL, *words], cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         started_s = time.monotonic()
-        while not list((tmp_path / "w").glob("train/*.partial/log.jsonl")):
+        while not any("\n" in log.read_text() for log in (tmp_path / "w").glob("train/*.partial/log.jsonl")):
             assert process.poll() is None
             assert time.monotonic() - started_s < 120
             time.sleep(0.2)

@@ -205,7 +205,8 @@ def test_killed_run_goes_on(
     run: tuple[Summary, Path], environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:
     """kill -9 of the flow while it trains: its child dies too, and the next run ends with the same weights."""
-    settings = {**SMALL, "train.epochs": 30, "runtime.checkpoint_steps": 3, "model.dropout": 0.3}
+    settings = {**SMALL, "train.epochs": 30, "train.val_epochs": 10}
+    settings |= {"runtime.checkpoint_steps": 3, "model.dropout": 0.3}
     uncut = full("tiny", settings, videos_dir, tmp_path / "uncut")
     words = [f"{key}={value}" for key, value in settings.items()]
     command = [sys.executable, str(REPOSITORY / "flows" / "full.py"), "tiny", f"videos_dir={videos_dir}"]
