@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nonlocal_core import command, registry
-from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError
@@ -41,7 +40,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     scene = attention.scene(looked, clip_CTHW, net.model)
     _make_folder(given.out)
     stem = given.out / f"{given.video.stem}.{looked.block}"
-    write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, given.video.name)))
+    video_files.write_picture(stem.with_name(f"{stem.name}.png"), arrows.strip(scene, given.video.name))
     pictures = list(arrows.animation(scene))
     video_files.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
     video_files.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)

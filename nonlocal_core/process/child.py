@@ -61,7 +61,7 @@ def call_all(
             connection.send((function.__module__, function.__qualname__, arguments))
         while waiting := [connection for connection in children if connection not in results]:
             for connection in [one for one in wait(waiting) if isinstance(one, Connection)]:
-                outcome = _hear(connection)
+                outcome = messages.hear(connection)
                 if outcome is None:
                     raise ChildError(_how_it_died(function, children[connection]))
                 if outcome[0] != "log":
@@ -93,17 +93,6 @@ def _start(environment: dict[str, str]) -> tuple[Connection, _Child]:
     )
     theirs.close()
     return ours, _Child(process, output)
-
-
-def _hear(connection: Connection) -> tuple[str, Any] | None:
-    """What a child says next; None if it is gone.  What it logs is shown."""
-    try:
-        kind, value = connection.recv()
-    except (EOFError, ConnectionResetError):
-        return None
-    if kind == "log":
-        messages.show(value)
-    return kind, value
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

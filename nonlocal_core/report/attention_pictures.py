@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
@@ -49,7 +48,7 @@ def draw_cached(
         looked = attention.look(net, view[0])
         scene = attention.scene(looked, view[0], net.model)
         file = f"attention-{number}.jpg"
-        write_atomically(folder / file, video_files.jpeg(arrows.strip(scene)))
+        video_files.write_picture(folder / file, arrows.strip(scene))
         drawn.append(Drawn(video_id=str(reader.rows["video_id"].iloc[row]), title=scene.title, file=file))
     return drawn
 

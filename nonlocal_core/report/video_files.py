@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -19,18 +18,11 @@ Frames = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont
 
 
-def png(frame_HWC: Frames) -> bytes:
-    """The PNG of a picture."""
-    content = io.BytesIO()
-    Image.fromarray(frame_HWC).save(content, "PNG", optimize=True)
-    return content.getvalue()
-
-
-def jpeg(frame_HWC: Frames, quality: int = 82) -> bytes:
-    """The JPEG of a picture."""
-    content = io.BytesIO()
-    Image.fromarray(frame_HWC).save(content, "JPEG", quality=quality, optimize=True)
-    return content.getvalue()
+def write_picture(path: Path, frame_HWC: Frames) -> None:
+    """Write a PNG or a JPEG, as the ending of the name says."""
+    kind = "PNG" if path.suffix == ".png" else "JPEG"
+    with replacing(path) as unfinished:
+        Image.fromarray(frame_HWC).save(unfinished, kind, quality=82, optimize=True)
 
 
 def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
