@@ -11,7 +11,6 @@ that the next run tries it again.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import pandas as pd
 
 from nonlocal_core import command
 from nonlocal_core.artifacts.references import RecordCache
-from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
 from nonlocal_core.data.records import cache_plan, cache_table, store
 from nonlocal_core.errors import DamagedError, InputError
 
@@ -79,14 +78,9 @@ def prune(workspace: Workspace, *, really: bool) -> Iterator[str]:
 def _needs(workspace: Workspace) -> list[Needs]:
     found = []
     for folder in sorted((workspace.root / RecordCache.stage).glob("*/")):
-        plan, artifact = folder / cache_plan.FILE, folder / ARTIFACT_FILE
-        if artifact.exists():
-            try:
-                cache = RecordCache.model_validate(json.loads(artifact.read_text())["reference"])
-            except (ValueError, KeyError, TypeError):
-                raise DamagedError(
-                    f"{artifact} is damaged or of another version: delete {folder} and prune again"
-                ) from None
+        plan = folder / cache_plan.FILE
+        if (folder / ARTIFACT_FILE).exists():
+            cache, _ = read_artifact(RecordCache, folder)
             sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
             found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():

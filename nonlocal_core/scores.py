@@ -12,12 +12,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nonlocal_core import command
 from nonlocal_core.artifacts.references import Evaluation
-from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
-from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.artifacts.workspace import read_artifact
+from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.evaluation import figures, view_table
 from nonlocal_core.report import markdown
 
@@ -60,10 +59,9 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 def _read(folder: Path) -> tuple[Evaluation, list[str]]:
     """What an evaluation says of itself, and the labels in the order of their ids."""
     try:
-        artifact: dict[str, Any] = json.loads((folder / ARTIFACT_FILE).read_text())
-        evaluation = Evaluation.model_validate(artifact["reference"])
+        evaluation, _ = read_artifact(Evaluation, folder)
         labels: list[str] = json.loads((folder / Evaluation.METRICS).read_text())["labels"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, DamagedError):
         raise InputError(f"{folder} is no finished evaluation: name a folder workspace/evaluate/KEY") from None
     return evaluation, labels
 

@@ -42,13 +42,16 @@ def write_groups(
 
 
 @contextlib.contextmanager
-def open_file(path: Path, what_to_do: str) -> Iterator[pq.ParquetFile]:
-    """An open Parquet file, whose pages are compared with their checksums when they are read.
+def open_file(path: Path, schema: pa.Schema | None, what_to_do: str) -> Iterator[pq.ParquetFile]:
+    """An open Parquet file of a schema, if one is given; reading compares pages with their checksums.
 
     Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it cannot be read.
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            stored = file.schema_arrow
+            if schema and not (stored.equals(schema, check_metadata=False) and stored.metadata == schema.metadata):
+                raise DamagedError(f"{path} was written by another version: {what_to_do}")
             yield file
     except FileNotFoundError:
         raise
@@ -64,8 +67,7 @@ def read_groups(
 
     Raises: as `read`.
     """
-    with open_file(path, what_to_do) as file:
-        _check(file, schema, path, what_to_do)
+    with open_file(path, schema, what_to_do) as file:
         for number in range(file.num_row_groups) if numbers is None else numbers:
             yield file.read_row_group(number, use_threads=False)
 
@@ -76,8 +78,7 @@ def read(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str] | No
     Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it does not match its
             checksums or the schema.
     """
-    with open_file(path, what_to_do) as file:
-        _check(file, schema, path, what_to_do)
+    with open_file(path, schema, what_to_do) as file:
         return file.read(columns=columns, use_threads=False)
 
 
@@ -91,9 +92,3 @@ def read_rows(path: Path, schema: pa.Schema, what_to_do: str, columns: list[str]
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing: {what_to_do}") from None
     return rows
-
-
-def _check(file: pq.ParquetFile, schema: pa.Schema, path: Path, what_to_do: str) -> None:
-    stored_schema = file.schema_arrow
-    if not stored_schema.equals(schema, check_metadata=False) or stored_schema.metadata != schema.metadata:
-        raise DamagedError(f"{path} was written by another version: {what_to_do}")

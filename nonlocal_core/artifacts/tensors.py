@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 
@@ -16,22 +16,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Header(NamedTuple):
-    """What a file says before its arrays."""
-
-    texts: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
-    """of its arrays"""
-
-
-def read_header(path: Path) -> Header:
-    """The header of a file.
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """The texts of a file, and the shapes of its arrays.
 
     Raises: OSError if it cannot be opened; DamagedError if it is not whole.
     """
     with _opened(path) as file:
         names = file.keys()
-        return Header(file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+        return file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[np.generic]]]:

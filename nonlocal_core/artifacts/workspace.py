@@ -77,16 +77,12 @@ class Workspace:
 
         Raises: DamagedError if its artifact.json cannot be read.
         """
-        file = self.root / kind.stage / key / ARTIFACT_FILE
-        if not file.exists():
+        folder = self.root / kind.stage / key
+        if not (folder / ARTIFACT_FILE).exists():
             return None
-        try:
-            artifact = json.loads(file.read_text())
-            reference, files = kind.model_validate(artifact["reference"]), dict(artifact["files"])
-        except (ValueError, KeyError, TypeError):
-            raise DamagedError(f"{file} is damaged: delete {file.parent} and run again") from None
-        if lost := sorted(files.items() - _sizes(file.parent).items()):
-            log.warning("%s in %s is missing or has lost bytes: it is made again", lost[0][0], file.parent)
+        reference, files = read_artifact(kind, folder)
+        if lost := sorted(files.items() - _sizes(folder).items()):
+            log.warning("%s in %s is missing or has lost bytes: it is made again", lost[0][0], folder)
             return None
         return reference
 
@@ -139,6 +135,19 @@ class Workspace:
         """Hold the named lock; while another process holds it, wait and log which one."""
         with locks.hold(self.root / ".locks", name):
             yield
+
+
+def read_artifact(kind: type[R], folder: Path) -> tuple[R, dict[str, int]]:
+    """The reference of the finished artifact in a folder, and the sizes of its files (bytes).
+
+    Raises: DamagedError if its artifact.json cannot be read.
+    """
+    file = folder / ARTIFACT_FILE
+    try:
+        artifact = json.loads(file.read_bytes())
+        return kind.model_validate(artifact["reference"]), dict(artifact["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DamagedError(f"{file} is damaged: delete {folder} and run again") from None
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader, sampling
@@ -175,7 +174,7 @@ def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
         fps = decoding.probe(path).fps or PICTURES_FPS
         video_files.write_mp4(out, _with_labels(one, path, fps), fps)
         if one.windows:
-            write_atomically(out.with_suffix(".png"), timeline.draw(one))
+            timeline.draw(one, out.with_suffix(".png"))
     except OSError as error:
         raise InputError(f"draw={folder} cannot be written: {error.strerror}") from None
     return one.model_copy(update={"drawn": str(out)})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.prediction.results import Prediction
 from nonlocal_core.report.fonts import letter
 
@@ -16,8 +17,8 @@ MOST_LABELS = 8
 BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4fb", "#9dbcf7", "#2563eb", "#173d99"])
 
 
-def draw(one: Prediction) -> bytes:
-    """A PNG: a row a label, from the start of the video to its end; the darker, the higher the score.
+def draw(one: Prediction, path: Path) -> None:
+    """Write a PNG: a row a label, from the start of the video to its end; the darker, the higher the score.
 
     Shown are the labels that were best somewhere, the longest first.
     """
@@ -43,9 +44,8 @@ def draw(one: Prediction) -> bytes:
     bar = figure.colorbar(mesh, ax=axes, aspect=12, pad=0.01, ticks=[0, 0.5, 1], format="%.1f")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, colors="#686d78")
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png")
 
 
 def _labels(one: Prediction) -> list[str]:

@@ -62,7 +62,7 @@ def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -
             connection.send((task.func.__module__, task.func.__qualname__, task.args, task.keywords))
         while waiting := [connection for connection in children if connection not in results]:
             for connection in [ready for ready in wait(waiting) if isinstance(ready, Connection)]:
-                outcome = _receive(connection)
+                outcome = messages.receive(connection)
                 if outcome is None:
                     raise ChildError(_death_of(children[connection]))
                 if outcome[0] != "log":
@@ -94,17 +94,6 @@ def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[C
     )
     child_end.close()
     return connection, _Child(function, process, output)
-
-
-def _receive(connection: Connection) -> tuple[str, Any] | None:
-    """The next message of a child, whose log records are also logged here; None if the child is gone."""
-    try:
-        kind, value = connection.recv()
-    except (EOFError, ConnectionResetError):
-        return None
-    if kind == "log":
-        messages.show(value)
-    return kind, value
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

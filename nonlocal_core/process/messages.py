@@ -29,6 +29,20 @@ def answer(connection: Connection, function: Callable[..., Any], *arguments: Any
         connection.send(("error", (type(reported).__name__, str(reported), *extra)))
 
 
+def receive(connection: Connection) -> tuple[str, Any] | None:
+    """What another process says next; None if it is gone.  What it logs is logged here."""
+    try:
+        kind, value = connection.recv()
+    except (EOFError, OSError):
+        return None
+    if kind == "log":
+        record = logging.makeLogRecord(value)
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    return kind, value
+
+
 def result_of(kind: str, value: Any) -> Any:
     """The result in an outcome that another process sent.
 
@@ -65,14 +79,6 @@ class _Relay(logging.Handler):
         }
         with contextlib.suppress(OSError):  # the listener is gone
             self.connection.send(("log", value))
-
-
-def show(value: dict[str, Any]) -> None:
-    """Log here what another process logged."""
-    record = logging.makeLogRecord(value)
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
 
 
 def last_words(output: str) -> str:

@@ -43,7 +43,8 @@ def packages() -> dict[str, str]:
 def imported_from(file: Path) -> str:
     """The profile and digest of the published file that a checkpoint's weights are from; empty if from none."""
     try:
-        return str(json.loads(tensors.read_header(file).texts["description"]).get("imported_from", ""))
+        texts, _ = tensors.read_header(file)
+        return str(json.loads(texts["description"]).get("imported_from", ""))
     except (OSError, ValueError, KeyError, DamagedError):
         return ""
 

@@ -64,7 +64,7 @@ def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
 
 def num_parameters(file: Path) -> int:
     """Values of a checkpoint that learn: without BN's statistics and the state of the training."""
-    shapes, others = tensors.read_header(file).shapes, ("moving_mean", "moving_variance")
+    (_, shapes), others = tensors.read_header(file), ("moving_mean", "moving_variance")
     return sum(math.prod(shape) for name, shape in shapes.items() if "/" not in name and not name.endswith(others))
 
 

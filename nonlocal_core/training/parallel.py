@@ -188,22 +188,18 @@ def _watch(devices: dict[Connection, _Device], log_dir: Path, stop: threading.Ev
             raise (deaths + raised)[0]
         for connection in wait(alive, 0.2):
             assert isinstance(connection, Connection)
-            try:
-                kind, value = connection.recv()
-            except (EOFError, OSError):
+            outcome = messages.receive(connection)
+            if outcome is None:
                 alive.remove(connection)
                 if connection in working or devices[connection].name == "the scheduler":
                     deaths.append(_death(devices[connection], log_dir))
                     failed_s = min(failed_s, time.monotonic())
-                continue
-            if kind == "log":
-                messages.show(value)
-            elif kind == "stopped":
+            elif outcome[0] == "stopped":
                 raise KeyboardInterrupt
-            else:
+            elif outcome[0] != "log":
                 working.discard(connection)
                 try:
-                    messages.result_of(kind, value)
+                    messages.result_of(*outcome)
                     alive.remove(connection)
                 except ChildError as error:
                     raised.append(error)

@@ -35,6 +35,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cache_plan": "1"})
 
 FILE = "plan.parquet"
+WHAT_TO_DO = "delete its folder and run again"
 NUM_SAMPLED = 8
 """number of videos in the first shard, from which time and disk space are estimated"""
 
@@ -122,7 +123,7 @@ def read(path: Path) -> pd.DataFrame:
 
     Raises: DamagedError if it is missing or does not match its checksums.
     """
-    return tables.read_rows(path, SCHEMA, _what_to_do(path))
+    return tables.read_rows(path, SCHEMA, WHAT_TO_DO)
 
 
 def read_shard(path: Path, number: int) -> pd.DataFrame:
@@ -130,13 +131,9 @@ def read_shard(path: Path, number: int) -> pd.DataFrame:
 
     Raises: DamagedError if they do not match their checksums.
     """
-    group = next(tables.read_groups(path, SCHEMA, _what_to_do(path), [number]))
+    group = next(tables.read_groups(path, SCHEMA, WHAT_TO_DO, [number]))
     rows: pd.DataFrame = group.to_pandas(use_threads=False)
     return rows
-
-
-def _what_to_do(path: Path) -> str:
-    return f"delete {path.parent} and run again"
 
 
 def estimate(measured: Measured, rows: pd.DataFrame, settings: CacheConfig) -> Estimate:

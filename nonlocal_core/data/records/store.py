@@ -102,7 +102,7 @@ def is_complete(folder: Path, shard: str) -> bool:
     """Whether a shard was finished and has all its bytes; checksums are compared when frames are read."""
     bin_path, table_path = paths(folder, shard)
     try:
-        with tables.open_file(table_path, what_to_do(table_path)) as file:
+        with tables.open_file(table_path, None, what_to_do(table_path)) as file:
             return _has_its_bytes(file.schema_arrow, bin_path)
     except (FileNotFoundError, DamagedError):
         return False
@@ -232,7 +232,7 @@ def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str
 def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
     """Columns of a shard's table; None if the shard is not complete."""
     try:
-        with tables.open_file(table_path, what_to_do(table_path)) as file:
+        with tables.open_file(table_path, None, what_to_do(table_path)) as file:
             if not _has_its_bytes(file.schema_arrow, table_path.with_suffix(".bin")):
                 return None
             if not file.schema_arrow.equals(SCHEMA):  # the footer has no checksum

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,11 +26,12 @@ def test_a_text_keeps_its_length_and_what_can_be_written(text):
 
 
 @pytest.mark.parametrize("text", TEXTS[:4])
-def test_timeline_of_labels_in_any_script(text):
+def test_timeline_of_labels_in_any_script(text, tmp_path):
     both = [Guess(label=text, score=0.9), Guess(label="other", score=0.1)]
     spans = [Window(start_s=s, end_s=s + 2, guesses=tuple(both[:: 1 if s < 5 else -1])) for s in range(10)]
     one = Prediction(video="v", status="ok", guesses=tuple(both), windows=tuple(spans))
-    with Image.open(io.BytesIO(timeline.draw(one))) as picture:
+    timeline.draw(one, tmp_path / "timeline.png")
+    with Image.open(tmp_path / "timeline.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     blue = (pixels[..., 2] - pixels[..., 0]) > 100
     assert blue.mean() > 0.1
