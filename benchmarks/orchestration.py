@@ -29,10 +29,11 @@ import sys
 from pathlib import Path
 from nonlocal_core.process import child
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.stages import cache, evaluate, index, register, train
 workspace = Workspace(Path(sys.argv[1]))
-config = resolve("tiny", dict(word.split("=") for word in sys.argv[2:]))
+config = resolve("tiny", key_value.pairs(sys.argv[2:]))
 manifest = index.index(workspace.root / "toy-videos", config, workspace)
 cached = cache.cache(manifest, config, workspace)
 made = child.call(train.train, cached, config, workspace)
@@ -59,8 +60,9 @@ if sys.argv[1] == "map":
 else:
     from pathlib import Path
     from flows.full import full
+    from nonlocal_core.config import key_value
     for _ in range(2):
-        made = full("tiny", dict(word.split("=") for word in sys.argv[3:]), workspace_dir=Path(sys.argv[2]))
+        made = full("tiny", key_value.pairs(sys.argv[3:]), workspace_dir=Path(sys.argv[2]))
     print(*(f"{stage} {seconds}" for stage, seconds in made.seconds.items()))
 """
 
