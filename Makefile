@@ -21,8 +21,8 @@ stop: ## end what `make serve` has started
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: .venv/installed ## run the campaigns: kills, a week of nights; longer than the tests
-	@$(BIN)/python -m pytest tests/chaos
+chaos: .venv/installed ## run the campaigns, half an hour: kills, a week of nights, whole trainings
+	@$(BIN)/python -m pytest -m campaign
 
 check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import pytest
 from nonlocal_core.data.layouts.toy import make_toy_videos
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
 
 

@@ -15,6 +15,7 @@ from tasks import nightly
 from tests.nights import CONFIG, Opened, checkpoints, decisions, week
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "nonlocal_core")

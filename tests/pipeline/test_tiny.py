@@ -9,6 +9,7 @@ import pytest
 from flows.full import full
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(900)  # a minute on two quiet cores
 def test_tiny_learns_motion(prefect_server: None, tmp_path: Path) -> None:
     summary = full(workspace_dir=tmp_path)

@@ -99,6 +99,27 @@ train(cache, small_config(**{overrides!r}), Workspace(Path({str(folder)!r})))
     return folder / "train" / f"{stage.key(toy.cache, config, workspace)}.partial"
 
 
+def check_same(resumed, uncut):
+    """Whether a training that was killed came out as the one that was not."""
+    made, log, epochs = resumed
+    expected, expected_log, expected_epochs = uncut
+    assert made.digest == expected.digest
+    assert (made.final_loss, made.num_steps) == (expected.final_loss, expected.num_steps)
+    assert log == expected_log
+    assert [line["step"] for line in log] == list(range(1, NUM_STEPS + 1))
+    assert epochs == expected_epochs
+    assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
+
+
+def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, tmp_path, uncut):
+    partial = cut(toy, tmp_path, IN_WRITE.format(step=6), {**ALL, "runtime__num_workers": 3})
+    assert len(list(partial.glob("step-00000006*.tmp*"))) == 1
+    assert step_checkpoint.step_path(partial, 4).exists()
+    assert not step_checkpoint.step_path(partial, 6).exists()
+    check_same(trained(toy, tmp_path, **ALL, runtime__num_workers=1), uncut)
+
+
+@pytest.mark.campaign
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(toy, tmp_path, uncut):
     """After a step; while a checkpoint is written; at any moment of a later step or of the validation after it."""
     rng = np.random.default_rng(11)
@@ -120,17 +141,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(to
     newest = sorted(partial.glob("step-*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-5])
 
-    made, log, epochs = trained(toy, tmp_path, **ALL, runtime__num_workers=3)
-    expected, expected_log, expected_epochs = uncut
-    assert (made.digest, made.final_loss, made.num_steps) == (
-        expected.digest,
-        expected.final_loss,
-        expected.num_steps,
-    )
-    assert log == expected_log
-    assert [line["step"] for line in log] == list(range(1, NUM_STEPS + 1))
-    assert epochs == expected_epochs
-    assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
+    check_same(trained(toy, tmp_path, **ALL, runtime__num_workers=3), uncut)
 
 
 def test_ctrl_c_keeps_the_step_even_if_it_comes_from_the_terminal_and_from_the_parent(toy, tmp_path, uncut):
