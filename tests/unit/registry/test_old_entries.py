@@ -110,11 +110,11 @@ def test_settings_that_do_not_fit_any_more_are_one_line(
     facts = json.loads(old.read_text())
     facts["config"]["evaluate"] |= evaluate
     write_json(old, facts)
-    with pytest.raises(InputError, match=rf"^entry v0001 was scored .* {name} does not fit .*\(abc\)[^\n]*$"):
+    with pytest.raises(InputError, match=rf"^entry v0001 was scored .* {name} does not fit: .*\(abc\)[^\n]*$"):
         registry.entries(workspace)["v0001"].evaluate_config("v0001")
 
 
 def test_an_entry_without_the_section_is_one_line(workspace: Workspace, old: Path) -> None:
     bare = registry.entries(workspace)["v0001"].model_copy(update={"config": {}})
-    with pytest.raises(InputError, match=r"^entry v0001 was scored .* evaluate does not fit .*\(abc\)[^\n]*$"):
+    with pytest.raises(InputError, match=r"^entry v0001 was scored .* evaluate does not fit: .*\(abc\)[^\n]*$"):
         bare.evaluate_config("v0001")
