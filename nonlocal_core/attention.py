@@ -1,4 +1,4 @@
-"""Draw what a place of a video looks at, as the paper's figure 3 does.
+"""Draw which places of a video a non-local block attends to, as the paper's figure 3 does.
 
 python -m nonlocal_core.attention VIDEO --workspace DIR --out DIR --block res4.nl1 --query 4,7,7
 
@@ -28,37 +28,33 @@ MOVIE_FPS = 6.0
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
-    """Draw as a command line asks, line by line of what there is to say.
+    """Draw as a command line asks, and yield the lines to print.
 
     Raises: InputError or ConfigError if there is no such video, entry, block or position.
     """
     registry.check_folder(given.workspace, given.entry)
     device.use(RuntimeConfig(device="CPU"))
-    found = trained_network.find(given.entry, Workspace(given.workspace))
-    net = found.network()
-    clip_CTHW = middle_clip(given.video, found)
+    trained = trained_network.find(given.entry, Workspace(given.workspace))
+    net = trained.network()
+    clip_CTHW = middle_clip(given.video, trained)
     looked = attention.look(net, clip_CTHW, given.block, _place(given.query))
     scene = attention.scene(looked, clip_CTHW, net.model)
-    _make_folder(given.out)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {given.out} cannot be made ({error.strerror}): name another folder") from None
     stem = given.out / f"{given.video.stem}.{looked.block}"
     write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, given.video.name)))
     pictures = list(arrows.animation(scene))
     video_files.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
     video_files.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)
     t, y, x = looked.query
-    yield f"{found.name}, {scene.title}: {' x '.join(map(str, looked.map_size))} positions"
+    yield f"{trained.name}, {scene.title}: {' x '.join(map(str, looked.map_size))} positions"
     yield f"query {t},{y},{x} (step in time, row, column), in frame {scene.shown[t]} of the clip"
     for (t, y, x), weight in looked.strongest:
         yield f"  {t},{y},{x}  {weight:#.3g}"
     yield f"the {len(looked.strongest)} strongest carry {looked.share:.1%} of its weight"
     yield f"written     {stem}.png, .gif and .mp4"
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder} cannot be made ({error.strerror}): name another folder") from None
 
 
 def _place(text: str) -> attention.Place | None:

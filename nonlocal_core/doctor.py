@@ -1,4 +1,4 @@
-"""Say what this machine offers a training, and what it lacks.
+"""Print what this machine has for a training, and what it lacks.
 
 python -m nonlocal_core.doctor --step runtime.device=GPU workspace_dir=DIR
 
@@ -28,27 +28,27 @@ DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}
 PACKAGES = {"av": "av", "decord": "decord", "OpenCV": "opencv-python-headless"}
 GB = 1 << 30
 MIN_FREE_GB = 5.0
-"""less free space than this is named as a problem; a checkpoint of the large networks has 0.4 GB"""
+"""least free space without a warning; a checkpoint of the large networks has 0.4 GB"""
 
 
 class Report:
-    """What has been said, and whether something keeps a training from running."""
+    """Findings that are printed as they come, and whether a training can run."""
 
     def __init__(self) -> None:
         self.can_train = True
 
     def say(self, name: str, text: str) -> None:
-        """Print what is there."""
+        """Print something that the machine has."""
         print(f"  {name:<26}{text}")
 
     def lacks(self, text: str, needed: bool) -> None:
-        """Print what is missing and what to do; if it is needed, no training can run."""
+        """Print what is missing and what to do; without something needed, no training can run."""
         print(f"! {text}")
         self.can_train = self.can_train and not needed
 
 
 def examine(config: Config, workspace_dir: Path, tries_step: bool) -> bool:
-    """Whether a training can run here; what was found is printed."""
+    """Whether a training can run here; each finding is printed."""
     report = Report()
     _machine(report, workspace_dir)
     _decoders(report)

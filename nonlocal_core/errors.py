@@ -2,13 +2,13 @@
 
     NonlocalError                 everything this project raises on purpose; its text is one line for a person
     ├── ConfigError               a preset, key or value that does not exist or does not fit
-    ├── InputError                the videos, labels or files that were handed in cannot be used
-    │   └── DecodeError           one video file cannot be read; becomes a quarantined row, never stops a run alone
+    ├── InputError                the videos, labels or files that were named cannot be used
+    │   └── DecodeError           one video cannot be decoded: its row is quarantined, and the run goes on
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
-    ├── RemoteError               object storage does not answer now; the same request may succeed later
-    ├── DivergenceError           the loss is not a number any more; the same seed would diverge again
-    └── ChildError                the process of a stage died without saying why
+    ├── RemoteError               object storage does not answer now; a later try may succeed
+    ├── DivergenceError           the loss is not a finite number; the same seed would diverge again
+    └── ChildError                a process died, or failed with an error that is not in this tree
 
 A message says what is wrong and what to do.  Command lines print it without a traceback and exit with
 `exit_code`; the pipeline tries again only where `is_worth_retrying` says so.
@@ -17,6 +17,7 @@ A message says what is wrong and what to do.  Command lines print it without a t
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 
 FULL_DISK = "the disk is full: free some space and run again"
 
@@ -35,13 +36,13 @@ class ConfigError(NonlocalError):
 
 
 class InputError(NonlocalError):
-    """The videos, labels or files that were handed in cannot be used."""
+    """The videos, labels or files that were named cannot be used."""
 
     exit_code = 3
 
 
 class DecodeError(InputError):
-    """One video file cannot be read; `status` becomes the status of its row in the manifest."""
+    """One video cannot be decoded; `status` becomes the status of its row in the manifest."""
 
     def __init__(self, reason: str, status: str = "unreadable") -> None:
         super().__init__(reason)
@@ -66,13 +67,13 @@ class RemoteError(NonlocalError):
 
 
 class DivergenceError(NonlocalError):
-    """The loss is not a finite number any more."""
+    """The loss is not a finite number."""
 
     exit_code = 5
 
 
 class ChildError(NonlocalError):
-    """The process of a stage died without saying why."""
+    """A process died, or failed with an error that is not in this tree."""
 
     exit_code = 6
 
@@ -82,19 +83,19 @@ class ChildError(NonlocalError):
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error says that nothing more can be written."""
+    """Whether an error says that a disk or quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def as_ours(error: BaseException) -> NonlocalError | None:
-    """An error as one of ours, with a line for a person; None if it is neither ours nor a full disk."""
+    """An error as a `NonlocalError`; None if it is neither one nor a full disk."""
     if isinstance(error, NonlocalError):
         return error
     return WorkspaceError(FULL_DISK) if is_full_disk(error) else None
 
 
 def is_worth_retrying(error: BaseException) -> bool:
-    """Whether another try may succeed: only after an error of files, memory or a native library."""
+    """Whether another try may succeed, as after an error of files, memory or a native library."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
     return not is_full_disk(error) and isinstance(error, OSError | MemoryError | RuntimeError)
@@ -102,8 +103,13 @@ def is_worth_retrying(error: BaseException) -> bool:
 
 def all_errors() -> dict[str, type[NonlocalError]]:
     """Every class of the tree by its name, for errors that cross a process boundary."""
+    classes = [NonlocalError]
+    for cls in classes:  # the list grows while it is walked
+        classes += cls.__subclasses__()
+    return {cls.__name__: cls for cls in classes}
 
-    def walk(cls: type[NonlocalError]) -> list[type[NonlocalError]]:
-        return [cls] + [error for child in cls.__subclasses__() for error in walk(child)]
 
-    return {cls.__name__: cls for cls in walk(NonlocalError)}
+def few(names: Iterable[str], most: int = 5) -> str:
+    """The first of some names and how many more there are, as part of a message."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

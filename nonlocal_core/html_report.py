@@ -17,7 +17,7 @@ from nonlocal_core.report.run_report import VIDEOS, write
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
-    """Make reports as a command line asks, line by line of what was made.
+    """Make reports as a command line asks, and yield the path of each.
 
     Raises: InputError if there is no such workspace or entry; ConfigError if N is below 0.
     """

@@ -30,7 +30,7 @@ from nonlocal_core.models.published.profiles import PROFILES
 TOLERANCE = 1e-4
 """of logits and probabilities, relative to the largest of them"""
 LAYER_TOLERANCE = 1e-3
-"""of what a part inside the network gives, where rounding shows more"""
+"""of the outputs of inner parts, where rounding adds up"""
 
 
 def main(words: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
 
 
 def run(given: argparse.Namespace) -> Iterator[str]:
-    """Import a file, line by line of what there is to say.
+    """Import a file, and yield the lines to print.
 
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
@@ -55,9 +55,9 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     imported = weights.import_file(given.file, given.profile, switches)
     if labels:
         weights.check_labels(imported, given.profile, labels)
-    yield from _told(imported)
+    yield from _summary(imported)
     if given.names:
-        yield from (f"  {mine:36} {theirs}" for mine, theirs in imported.stored_names.items())
+        yield from (f"  {name:36} {stored}" for name, stored in imported.stored_names.items())
     for reference in filter(None, (given.compare, given.report)):
         yield from _compared(imported, reference, every=reference == given.report)
     if given.out:
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _told(imported: weights.Imported) -> Iterator[str]:
+def _summary(imported: weights.Imported) -> Iterator[str]:
     net = imported.net
     size = sum(param.size for param in net.trainable_params())
     total = len(list(net.get_parameters()))
@@ -108,30 +108,30 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
     """
     try:
         with np.load(reference, allow_pickle=False) as file:
-            theirs = dict(file)
+            expected = dict(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{reference} cannot be read as an .npz file: {error}") from None
-    if "clip" not in theirs:
+    if "clip" not in expected:
         raise InputError(f"{reference} has no array named clip, the normalised input")
-    if not np.issubdtype(theirs["clip"].dtype, np.floating):
+    if not np.issubdtype(expected["clip"].dtype, np.floating):
         raise InputError(
-            f"clip in {reference} holds {theirs['clip'].dtype}, and the network takes the normalised clip:"
+            f"clip in {reference} holds {expected['clip'].dtype}, and the network takes the normalised clip:"
             " subtract the mean, divide by the deviation and store floats"
         )
-    ours = comparison.activations(imported.net, ms.Tensor(theirs["clip"].astype(np.float32)))
-    found = comparison.differences(ours, theirs)
+    actual = comparison.activations(imported.net, ms.Tensor(expected["clip"].astype(np.float32)))
+    parts = comparison.differences(actual, expected)
     if not every:
-        found = [one for one in found if one.name in ("logits", "probs")]
-    if not found:
+        parts = [part for part in parts if part.name in ("logits", "probs")]
+    if not parts:
         raise InputError(f"{reference} has nothing to compare with: logits, probs, features or parts by our names")
-    for one in found:
-        yield f"  {one.name:24} {one.relative:.2e}"
-    for one in found:
-        allowed = TOLERANCE if one.name in ("logits", "probs") else LAYER_TOLERANCE
-        if one.relative > allowed:
+    for part in parts:
+        yield f"  {part.name:24} {part.relative:.2e}"
+    for part in parts:
+        allowed = TOLERANCE if part.name in ("logits", "probs") else LAYER_TOLERANCE
+        if part.relative > allowed:
             raise InputError(
-                f"{one.name} is the first that differs from {reference}: by {one.relative:.2e} of its greatest"
-                f" value, where {allowed:g} is allowed; shapes {one.shapes}"
+                f"{part.name} is the first that differs from {reference}: by {part.relative:.2e} of its greatest"
+                f" value, where {allowed:g} is allowed; shapes {part.shapes}"
             )
 
 

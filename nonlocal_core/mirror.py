@@ -29,9 +29,10 @@ from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.records import store
 from nonlocal_core.errors import InputError, RemoteError
+from nonlocal_core.registry.state_file import Decision, Move
 
 KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
-"""in the order of copying: nothing is there before what it refers to"""
+"""in the order of copying: nothing is copied before what it refers to"""
 
 # What makes something count: its kind, and the lock of whoever builds it.
 _COUNTS = (
@@ -66,7 +67,7 @@ class Side(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """Files that are worth something together only."""
+    """Files that are of use only together."""
 
     kind: str
     lock: str
@@ -80,10 +81,8 @@ def mirror(workspace: Workspace, uri: str, *, pull: bool) -> Iterator[str]:
     Raises: InputError if there is nothing to copy from, or the other registry has decisions of its own;
             RemoteError if a transfer breaks off.
     """
-    here, there = (
-        _side(str(workspace.root), fs.LocalFileSystem(), str(workspace.root)),
-        _side(uri, *remote.resolve(uri)),
-    )
+    root = str(workspace.root)
+    here, there = _side(root, fs.LocalFileSystem(), root), _side(uri, *remote.resolve(uri))
     source, target = (there, here) if pull else (here, there)
     units = _units(source)
     if not any(units.values()):
@@ -111,8 +110,8 @@ def _side(name: str, storage: fs.FileSystem, top: str) -> Side:
 
 def _listed(name: str, storage: fs.SubTreeFileSystem) -> Side:
     with remote.request(name):
-        found = storage.get_file_info(fs.FileSelector("", allow_not_found=True, recursive=True))
-    return Side(name, storage, {info.path: info.size for info in found if info.type == fs.FileType.File})
+        infos = storage.get_file_info(fs.FileSelector("", allow_not_found=True, recursive=True))
+    return Side(name, storage, {info.path: info.size for info in infos if info.type == fs.FileType.File})
 
 
 def _units(source: Side) -> dict[str, list[Unit]]:
@@ -139,7 +138,7 @@ def _units(source: Side) -> dict[str, list[Unit]]:
 
 
 def _is_there(unit: Unit, source: Side, target: Side, decided: set[str]) -> bool:
-    """Whether the target has it already, whole."""
+    """Whether the target has all files of a unit."""
     counts = unit.files[-1]
     if counts not in target.sizes or (unit.kind == "registry" and counts.split("/")[1] not in decided):
         return False
@@ -157,20 +156,19 @@ def _shared(source: Side, target: Side) -> registry.State:
 
     Raises: InputError if each side has decisions, or moves of an alias, that the other one has not.
     """
-    mine, theirs = source.decisions(), target.decisions()
-    for ours, other in zip(mine.decisions, theirs.decisions, strict=False):
-        if ours != other:
+    at_source, at_target = source.decisions(), target.decisions()
+    steps: list[tuple[Decision | Move, Decision | Move]] = [
+        *zip(at_source.decisions, at_target.decisions, strict=False),
+        *zip(at_source.moves, at_target.moves, strict=False),
+    ]
+    for step, other in steps:
+        if step != other:
+            done = f"moved {step.alias}" if isinstance(step, Move) else f"decided on {step.version}"
             raise InputError(
-                f"the registries in {source.name} and {target.name} have decided on {ours.version} each by itself:"
+                f"the registries in {source.name} and {target.name} have {done} each by itself:"
                 f" mirror to another URI, or delete {registry.FOLDER}/ on one side"
             )
-    for step, step_there in zip(mine.moves, theirs.moves, strict=False):
-        if step != step_there:
-            raise InputError(
-                f"the registries in {source.name} and {target.name} have moved {step.alias} each by itself:"
-                f" mirror to another URI, or delete {registry.FOLDER}/ on one side"
-            )
-    return theirs
+    return at_target
 
 
 def _copy(unit: Unit, source: Side, target: Side) -> None:
@@ -186,19 +184,19 @@ def _copy(unit: Unit, source: Side, target: Side) -> None:
 
 
 def _copy_decisions(source: Side, target: Side) -> Iterator[str]:
-    mine = source.decisions()
-    theirs = _shared(source, _listed(target.name, target.storage))  # somebody may have registered meanwhile
-    if ahead := [decision.version for decision in theirs.decisions[len(mine.decisions) :]]:
+    at_source = source.decisions()
+    at_target = _shared(source, _listed(target.name, target.storage))  # somebody may have registered meanwhile
+    if ahead := [decision.version for decision in at_target.decisions[len(at_source.decisions) :]]:
         yield f"registry  {target.name} has decided on {', '.join(ahead)} too, so its registry.json stays"
-    elif len(theirs.moves) > len(mine.moves):
-        yield f"registry  {target.name} has moved {theirs.moves[-1].alias} since, so its registry.json stays"
+    elif len(at_target.moves) > len(at_source.moves):
+        yield f"registry  {target.name} has moved {at_target.moves[-1].alias} since, so its registry.json stays"
     elif _REGISTRY in source.sizes:
         content = source.read(_REGISTRY)
         _write(target, _REGISTRY, iter([content]), len(content))
 
 
 def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None:
-    """Put a file there, whole.
+    """Write a file to the target, whole or not at all.
 
     Raises: RemoteError if it does not have its size.
     """
@@ -208,8 +206,8 @@ def _write(target: Side, path: str, content: Iterator[bytes], size: int) -> None
             file.write(first)
             for chunk in content:
                 file.write(chunk)
-        if (found := target.storage.get_file_info(written).size) != size:
-            raise RemoteError(f"{path} has {found} of {size} bytes in {target.name}: run again")
+        if (num_bytes := target.storage.get_file_info(written).size) != size:
+            raise RemoteError(f"{path} has {num_bytes} of {size} bytes in {target.name}: run again")
 
 
 @contextlib.contextmanager
@@ -225,7 +223,7 @@ def _written(target: Side, path: str) -> Iterator[str]:
 
 
 def main(words: list[str]) -> int:
-    """The command: its lines, and its exit code."""
+    """Copy as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.mirror", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")

@@ -42,7 +42,7 @@ class Needs(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is to be done with a store."""
+    """What pruning does with a store."""
 
     dropped: list[str]
     """shards in which nothing is needed"""
@@ -65,35 +65,35 @@ def prune(workspace: Workspace, *, really: bool) -> Iterator[str]:
     """
     for folder in sorted((workspace.root / store.FOLDER).glob("*/")):
         with workspace.locked(f"records-{folder.name}"):
-            needs = [one for one in _needs(workspace) if one.store == folder.name]
+            needs = [need for need in _needs(workspace) if need.store == folder.name]
             rows = store.scan(folder)
             verdict = _judge(folder, rows, needs)
             if really:
                 _apply(folder, verdict)
                 if not needs:
                     shutil.rmtree(folder)
-        yield from _said(folder, verdict, needs, really=really)
+        yield from _lines_of(folder, verdict, needs, really=really)
 
 
 def _needs(workspace: Workspace) -> list[Needs]:
-    found = []
+    needs = []
     for folder in sorted((workspace.root / RecordCache.stage).glob("*/")):
         plan = folder / cache_plan.FILE
         if (folder / ARTIFACT_FILE).exists():
             cache, _ = read_artifact(RecordCache, folder)
             sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
-            found.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
+            needs.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
         elif plan.exists():
             rows = cache_plan.read(plan)
             for name, part in rows.groupby("store"):
                 contents = frozenset(part["sha256"]), frozenset(part["shard"])
-                found.append(Needs(folder, str(name), False, *contents))
-    return found
+                needs.append(Needs(folder, str(name), False, *contents))
+    return needs
 
 
 def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
-    needed = {sha256 for one in needs for sha256 in one.sha256}
-    unfinished = {sha256 for one in needs for sha256 in one.sha256 if not one.finished}
+    needed = {sha256 for need in needs for sha256 in need.sha256}
+    unfinished = {sha256 for need in needs for sha256 in need.sha256 if not need.finished}
     given_up = (rows["status"] == store.GIVEN_UP) & ~rows["sha256"].isin(unfinished)
     counts = rows.index.isin(store.deduplicate(rows).index) & rows["sha256"].isin(needed)
     # A record without frames weighs one byte, so that a shard of nothing else has a share too.
@@ -111,7 +111,7 @@ def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
         else:
             held, num_bytes = held + num_bytes, 0
         freed += num_bytes
-    known = {*rows["shard"], *(shard for one in needs for shard in one.shards)}
+    known = {*rows["shard"], *(shard for need in needs for shard in need.shards)}
     stray = [file for file in folder.iterdir() if file.name.split(".")[0].removeprefix("shard-") not in known]
     freed += sum(file.stat().st_size for file in stray)
     return Verdict(dropped, copied, stray, freed, held, rows.loc[given_up, "sha256"].nunique())
@@ -141,7 +141,7 @@ def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
         yield store.Record(str(row["sha256"]), str(row["status"]), str(row["reason"]), *size, frames)
 
 
-def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:
+def _lines_of(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:
     does = "freed" if really else "would free"
     dropped, copied, stray = len(verdict.dropped), len(verdict.copied), len(verdict.stray)
     yield f"records/{folder.name}: " + (
@@ -152,20 +152,19 @@ def _said(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -
     )
     if verdict.tried_again:
         yield f"  {verdict.tried_again} videos that crashed or hung the decoder: the next run tries them again"
-    for one in needs:
-        state = "" if one.finished else ", unfinished"
-        yield f"  kept for cache/{one.folder.name}: {len(one.sha256):,} contents{state}"
+    for need in needs:
+        state = "" if need.finished else ", unfinished"
+        yield f"  kept for cache/{need.folder.name}: {len(need.sha256):,} contents{state}"
     if verdict.held:
         yield f"  kept beside them: {store.gigabytes(verdict.held)} of dead records, in shards with few of them"
 
 
 def main(words: list[str]) -> int:
-    """The command: its lines, and its exit code."""
+    """Prune as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.prune", __doc__)
     parser.add_argument("workspace", type=Path, help="the folder of the workspace")
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
-    given = parser.parse_args(words)
-    return command.show(_lines(given))
+    return command.show(_lines(parser.parse_args(words)))
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:

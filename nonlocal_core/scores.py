@@ -36,28 +36,28 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         raise ConfigError(f"--k {min(given.k)}: a label is among the 1 best or more")
     evaluation, labels = _read(given.folder)
     num_clips, num_crops = _views(given.folder)
-    found = {}
+    by_views = {}
     for crops in given.crops or sorted({1, num_crops}):
         for clips in given.clips or sorted({1, num_clips}):
             scored = view_table.score(given.folder / Evaluation.VIEWS, clips, crops)
-            found[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
+            by_views[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
                 scored, labels, given.k
             )
     if given.json:
-        whole = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "views": found}
+        whole = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "views": by_views}
         yield json.dumps(whole, indent=2, ensure_ascii=False)
         return
     yield f"protocol: {evaluation.protocol}"
     yield f"{evaluation.coverage}; in brackets: 95 % confidence"
-    for views, one in found.items():
+    for views, figures_of_views in by_views.items():
         yield f"\n{views}"
-        yield from (f"  {line}" for line in markdown.summary(one))
+        yield from (f"  {line}" for line in markdown.summary(figures_of_views))
         if given.labels:
-            yield "\n" + markdown.labels(one["by_label"])
+            yield "\n" + markdown.labels(figures_of_views["by_label"])
 
 
 def _read(folder: Path) -> tuple[Evaluation, list[str]]:
-    """What an evaluation says of itself, and the labels in the order of their ids."""
+    """The reference of an evaluation, and the labels in the order of their ids."""
     try:
         evaluation, _ = read_artifact(Evaluation, folder)
         labels: list[str] = json.loads((folder / Evaluation.METRICS).read_text())["labels"]

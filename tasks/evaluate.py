@@ -14,8 +14,8 @@ from tasks import policy, report
 
 
 @task(name="given-checkpoint", **policy.options("evaluate"))
-def given_checkpoint(name: str, workspace: Workspace) -> lookup.Given:
-    """The checkpoint that a person names, with the settings that it brings along."""
+def given_checkpoint(name: str, workspace: Workspace) -> lookup.KeptCheckpoint:
+    """The checkpoint that a person names, with the settings that it has."""
     report.show_in_prefect()
     taken = child.call(lookup.take, name, workspace)
     report.table(taken.checkpoint)

@@ -31,12 +31,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically, for people to read too."""
+    """Write indented JSON, whole or not at all."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file with one in JSON a line; none if there is no such file.
+    """The objects of a file with one JSON object a line; none if there is no such file.
 
     Raises: ValueError if a line is damaged.
     """
@@ -57,7 +57,7 @@ def publish(unfinished: Path, folder: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Wait until a folder and all that lies below it would outlast a power cut."""
+    """Wait until a folder and everything below it are safe from a power cut."""
     for path in (*folder.rglob("*"), folder):
         _sync(path)
 

@@ -10,7 +10,7 @@ from nonlocal_core.errors import ConfigError
 
 
 def pairs(words: Iterable[str], hint: str = "") -> dict[str, str]:
-    """The keys of some words, each with the text of its value.
+    """The keys of `key=value` words, each with the text of its value.
 
     Raises: ConfigError if a key is given twice, or a word has no `=`; then `hint` ends the line.
     """
@@ -38,5 +38,5 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple) and len(value) > 1:
-        return ",".join(text_of(one) for one in value)
+        return ",".join(map(text_of, value))
     return json.dumps(value)

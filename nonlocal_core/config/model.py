@@ -103,7 +103,7 @@ class ModelConfig(Section):
         return (self.nl_res2, self.nl_res3, self.nl_res4, self.nl_res5)[stage - 2]
 
     @model_validator(mode="after")
-    def _blocks_are_there(self) -> ModelConfig:
+    def _fits(self) -> ModelConfig:
         for stage in (2, 3, 4, 5):
             last = self.stage_blocks[stage - 2] - 1
             blocks = self.nl_blocks(stage)
@@ -111,10 +111,6 @@ class ModelConfig(Section):
                 raise ConfigError(
                     f"model.nl_res{stage} names block {max(blocks)}: the stage has blocks 0 to {last}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _choices_go_together(self) -> ModelConfig:
         if self.block == "basic" and self.inflate == "3x1x1":
             raise ConfigError(
                 "model.inflate=3x1x1 widens a 1x1 convolution, and a basic block has none:"

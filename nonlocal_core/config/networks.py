@@ -38,16 +38,15 @@ EIGHT: Settings = {
 
 MMACTION2 = JITTER | recipes.MMACTION2
 
+EMBEDDED: Settings = {"model.pairwise": "embedded_gaussian", "model.nl_scale": True, "model.nl_out_bias": True}
+FULLY_CONV: Settings = {"model.nl_sub_sample": "before_conv", "model.head": "fully_conv"}
 CAFFE2: Settings = {
     **JITTER,
     **ONE_LEVEL,
+    **EMBEDDED,
+    **FULLY_CONV,
     "model.pool1_pad": 0,
-    "model.pairwise": "embedded_gaussian",
-    "model.nl_scale": True,
-    "model.nl_sub_sample": "before_conv",
-    "model.nl_out_bias": True,
     "model.nl_out_init": "normal",
-    "model.head": "fully_conv",
     **recipes.PAPER_32F,
     "evaluate.offsets": "paper",
 }
@@ -69,20 +68,15 @@ SLOWFAST: Settings = {
     **JITTER,
     **ONE_LEVEL,
     **EIGHT,
-    "model.pairwise": "embedded_gaussian",
-    "model.nl_scale": True,
-    "model.nl_sub_sample": "before_conv",
-    "model.nl_out_bias": True,
+    **EMBEDDED,
+    **FULLY_CONV,
     "model.nl_init": "msra",
-    "model.head": "fully_conv",
     **recipes.SLOWFAST_SCRATCH,
 }
 GLUON: Settings = {
+    **EMBEDDED,
     "model.zero_gamma": False,
-    "model.pairwise": "embedded_gaussian",
-    "model.nl_scale": True,
     "model.nl_sub_sample": "none",
-    "model.nl_out_bias": True,
     "model.nl_zero_gamma": False,
 }
 """gluon-cv starts from ImageNet; its blocks have PyTorch's own random weights and are no identity at first"""

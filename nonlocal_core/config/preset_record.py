@@ -1,4 +1,4 @@
-"""What a preset is: named settings, and what is known of the network that they make."""
+"""The record of a preset: its settings, and the published accuracy of the network that they make."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Preset:
     @property
     def of_paper(self) -> Published | None:
         """The accuracy that the paper has, if it has one."""
-        return next((one for one in self.published if one.tables), None)
+        return next((published for published in self.published if published.tables), None)
 
     @property
     def expected(self) -> str:
         """The published accuracies, or what is known instead."""
-        return ", ".join(str(one) for one in self.published) or self.unpublished
+        return ", ".join(map(str, self.published)) or self.unpublished
 
 
 def paper(top1: float, top5: float, *tables: str) -> Published:

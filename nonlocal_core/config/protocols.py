@@ -35,10 +35,10 @@ def fill(preset: Mapping[str, object], overrides: Mapping[str, object]) -> Setti
     name = overrides.get("evaluate.protocol", preset.get("evaluate.protocol", OWN))
     views = {f"evaluate.{leaf}": value for leaf, value in PROTOCOLS.get(str(name), {}).items()}
     for key, value in views.items():
-        given = overrides.get(key, value)
-        if str(given) != str(value):
+        own = overrides.get(key, value)
+        if str(own) != str(value):
             raise ConfigError(
-                f"{key}={given} contradicts evaluate.protocol={name}, which means {key}={value}:"
+                f"{key}={own} contradicts evaluate.protocol={name}, which means {key}={value}:"
                 " leave one of them out"
             )
     filled = {**preset, **overrides, **views}

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from nonlocal_core.config.section import Settings
 
+EIGHT_GPUS: Settings = {"train.lr_batch": 64, "train.batch_size": 64, "train.micro_batch": 8}
+"""8 clips on each of 8 GPUs"""
+
 PAPER_32F: Settings = {
     "train.steps": 400_000,
     "train.milestones": (150_000, 300_000),
     "train.base_lr": 0.01,
-    "train.lr_batch": 64,
-    "train.batch_size": 64,
-    "train.micro_batch": 8,
+    **EIGHT_GPUS,
     "train.nesterov": True,
     "train.weight_decay": 1e-4,
     "train.decayed": "not_norms",
@@ -40,9 +41,7 @@ SLOWFAST_SCRATCH: Settings = {
     "train.epochs": 196,
     "train.schedule": "cosine_whole",
     "train.base_lr": 0.1,
-    "train.lr_batch": 64,
-    "train.batch_size": 64,
-    "train.micro_batch": 8,
+    **EIGHT_GPUS,
     "train.warmup_epochs": 34.0,
     "train.warmup_start_lr": 0.01,
     "train.nesterov": True,
@@ -68,9 +67,7 @@ MMACTION2: Settings = {
     "train.epochs": 100,
     "train.milestones": (40, 80),
     "train.base_lr": 0.01,
-    "train.lr_batch": 64,
-    "train.batch_size": 64,
-    "train.micro_batch": 8,
+    **EIGHT_GPUS,
     "train.weight_decay": 1e-4,
     "train.decayed": "all",
     "train.clip_norm": 40.0,

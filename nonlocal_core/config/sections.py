@@ -1,7 +1,7 @@
 """The sections of the tree of settings, each read by the stages that its name says.
 
 One line with the unit under each field.  A setting belongs to the first stage that reads it; `runtime` holds what
-changes no result: it enters no key.  The network has a room of its own, `model_section.py`.
+changes no result: it enters no key.  `model` and `train` have files of their own.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from nonlocal_core.errors import ConfigError
 
 
 class Config(Section):
-    """Everything that a run can be asked for, except where things lie."""
+    """All settings of a run; the folders are no settings."""
 
     index: IndexConfig = IndexConfig()
     cache: CacheConfig = CacheConfig()
@@ -37,23 +37,15 @@ class Config(Section):
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
-    def _clip_fits(self) -> Config:
-        check_clip(self.model, self.clip.clip_len, self.train.crop_size, self.evaluate.crop_size)
-        return self
-
-    @model_validator(mode="after")
-    def _crops_fit(self) -> Config:
-        for name, crop_size in (("train", self.train.crop_size), ("evaluate", self.evaluate.crop_size)):
-            if crop_size > self.cache.short_side:
-                raise ConfigError(
-                    f"{name}.crop_size={crop_size} is larger than a cached frame, cache.short_side="
-                    f"{self.cache.short_side}: lower the one or raise the other"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _scales_fit(self) -> Config:
+    def _sections_fit(self) -> Config:
         train, side = self.train, self.cache.short_side
+        check_clip(self.model, self.clip.clip_len, train.crop_size, self.evaluate.crop_size)
+        for name, crop_size in (("train", train.crop_size), ("evaluate", self.evaluate.crop_size)):
+            if crop_size > side:
+                raise ConfigError(
+                    f"{name}.crop_size={crop_size} is larger than a cached frame, cache.short_side={side}:"
+                    " lower the one or raise the other"
+                )
         if train.scale_min > train.scale_max:
             raise ConfigError(f"train.scale_min={train.scale_min} is above train.scale_max={train.scale_max}")
         if train.crop_size > round(train.scale_min * side):
@@ -135,7 +127,7 @@ def _flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, obj
 
 
 def _near(name: str, known: list[str], topic: str) -> str:
-    """What a person may have meant: the near names, or the topic of the help that has all of them."""
+    """A hint for a misspelt name: the names near it, or the topic of the help that lists all."""
     leaf = name.rsplit(".", 1)[-1]
     near = [key for key in known if key.rsplit(".", 1)[-1] == leaf]
     near += [key for key in difflib.get_close_matches(name, known, n=3, cutoff=0.5) if key not in near]

@@ -1,4 +1,4 @@
-"""Videos in, labels out: with the champion, another entry, or a checkpoint's file.
+"""Videos in, labels out: with the champion, another entry, or a checkpoint file.
 
 A video is decoded in a process of its own, resized and compressed as the cache that the network was trained on, so
 that the network sees what it saw.  A broken one is a row with its reason.  MindSpore is imported only where the
@@ -43,39 +43,42 @@ Scores = NDArray[np.float64]
 
 
 def predict(request: Request) -> Predictions:
-    """The best labels of every video.
+    """The best labels of each video.
 
     Raises: InputError if there is no such video, folder or entry, or no video in it; ConfigError if the request or
             a setting does not fit; DamagedError if the checkpoint is not whole.
     """
     check(request)
-    given = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
-    cuda.load(resolve("tiny", given).runtime)
+    runtime = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
+    cuda.load(resolve("tiny", runtime).runtime)
     from nonlocal_core.models import inference
     from nonlocal_core.registry import trained_network
 
-    found = trained_network.find(request.entry, Workspace(request.workspace_dir))
-    config = settings(found, request)
+    trained = trained_network.find(request.entry, Workspace(request.workspace_dir))
+    config = settings(trained, request)
     videos = find_videos(request.source)
-    labels = list(found.described.labels)
-    network = inference.load(found.path, labels, config.clip, config.evaluate, config.runtime)
+    labels = list(trained.described.labels)
+    network = inference.load(trained.path, labels, config.clip, config.evaluate, config.runtime)
     seen: list[Seen] = []
 
     def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:
-        for one, views_CTHW in _look(videos, config, request):
-            seen.append(one)
+        for video, views_CTHW in _look(videos, config, request):
+            seen.append(video)
             yield views_CTHW
 
     progress = Progress("predict", request.source.name, len(videos), "videos")
     logits = inference.logits_by_video(network, parts(), config.evaluate.batch_clips, progress)
-    made = [_prediction(one, logits_VK, labels) for one, logits_VK in zip(seen, logits, strict=True)]
+    predictions = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
     if request.draw_dir is not None:
-        made = [_drawn(one, path, request.draw_dir) for one, (_, path) in zip(made, videos, strict=True)]
-    return Predictions(entry=found.name, protocol=_protocol(config, request), videos=tuple(made))
+        paths = (path for _, path in videos)
+        predictions = [
+            _drawn(prediction, path, request.draw_dir) for prediction, path in zip(predictions, paths, strict=True)
+        ]
+    return Predictions(entry=trained.name, protocol=_protocol(config, request), videos=tuple(predictions))
 
 
 class Seen(NamedTuple):
-    """A video whose parts are looked at, or why there is none."""
+    """A decoded video with its windows, or why it could not be decoded."""
 
     name: str
     status: str
@@ -162,43 +165,43 @@ def _protocol(config: Config, request: Request) -> str:
     return f"{text}, {test.crop_size} px" + (f", windows of {request.window_s:g} s" if request.window_s else "")
 
 
-def _drawn(one: Prediction, path: Path, folder: Path) -> Prediction:
+def _drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
     """The prediction, once its video is written with its labels on it, and its timeline beside it."""
     from nonlocal_core.prediction import timeline  # loads matplotlib, which few predictions need
 
-    if one.status != "ok":
-        return one
-    out = folder / (one.video if path.suffix == ".mp4" else f"{one.video}.mp4")
+    if prediction.status != "ok":
+        return prediction
+    out = folder / (prediction.video if path.suffix == ".mp4" else f"{prediction.video}.mp4")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         fps = decoding.probe(path).fps or PICTURES_FPS
-        video_files.write_mp4(out, _with_labels(one, path, fps), fps)
-        if one.windows:
-            timeline.draw(one, out.with_suffix(".png"))
+        video_files.write_mp4(out, _with_labels(prediction, path, fps), fps)
+        if prediction.windows:
+            timeline.draw(prediction, out.with_suffix(".png"))
     except OSError as error:
         raise InputError(f"draw={folder} cannot be written: {error.strerror}") from None
-    return one.model_copy(update={"drawn": str(out)})
+    return prediction.model_copy(update={"drawn": str(out)})
 
 
-def _with_labels(one: Prediction, path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+def _with_labels(prediction: Prediction, path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
     """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
-    middles = np.array([(window.start_s + window.end_s) / 2 for window in one.windows])
+    middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.windows])
     for number, frame in enumerate(decoding.read_frames(path)):
         nearest = int(np.abs(middles - number / fps).argmin()) if len(middles) else -1
-        guesses = one.windows[nearest].guesses if nearest >= 0 else one.guesses
+        guesses = prediction.windows[nearest].guesses if nearest >= 0 else prediction.guesses
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
         shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
         yield video_files.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
 
 
-def settings(found: Trained, request: Request) -> Config:
+def settings(trained: Trained, request: Request) -> Config:
     """The settings of a network, with what a person changes of its evaluation; a window is one clip.
 
     Raises: ConfigError if one does not exist or does not fit.
     """
-    described = found.described
+    described = trained.described
     own = {name: getattr(described, name).model_dump() for name in ("cache", "clip", "model", "train")}
-    test = found.evaluate.model_dump() | ({"num_clips": 1} if request.window_s is not None else {})
+    test = trained.evaluate.model_dump() | ({"num_clips": 1} if request.window_s is not None else {})
     return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
 
 
@@ -209,11 +212,11 @@ def find_videos(source: Path) -> list[tuple[str, Path]]:
     """
     if source.is_file():
         return [(source.name, source)]
-    found = sorted(file.path for file in listing.walk(source))
-    if not found and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
+    names = sorted(file.path for file in listing.walk(source))
+    if not names and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
         return [(source.name, source)]
-    if not found:
+    if not names:
         raise InputError(
             f"no videos in {source}: looked for {', '.join(listing.SUFFIXES)} and folders of pictures"
         )
-    return [(name, source / name) for name in found]
+    return [(name, source / name) for name in names]

@@ -1,4 +1,4 @@
-"""What is asked of a network, and what it says of videos: as text for a person, as parquet and as JSON."""
+"""A request for labels, and the labels that a network predicts: as text, as parquet and as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECTIONS = ("evaluate", "runtime")
 
 
 class Request(Frozen):
-    """What is to be predicted, and how."""
+    """What to predict, and how."""
 
     source: Path
     """a video, or a folder with videos anywhere below it"""
@@ -86,12 +86,12 @@ class Window(Frozen):
 
 
 class Prediction(Frozen):
-    """What the network says of one video, or why it says nothing."""
+    """The labels of one video, or why there are none."""
 
     video: str
     """path, relative to the folder that was asked for"""
     status: str
-    """ok, or why there is nothing: unreadable, empty, no_time, …"""
+    """ok, or why there are no labels: unreadable, empty, no_time, …"""
     reason: str = ""
     guesses: tuple[Guess, ...] = ()
     """the best labels of the whole video, the best first"""
@@ -102,25 +102,27 @@ class Prediction(Frozen):
 
 
 class Predictions(Frozen):
-    """What one network says of some videos."""
+    """The labels of some videos by one network."""
 
     entry: str
     protocol: str
     """clips and crops of what is averaged"""
     videos: tuple[Prediction, ...]
     out: str = ""
-    """the file that all of it was written to"""
+    """the file that the predictions were written to"""
 
     def __str__(self) -> str:
         """A table for a person."""
-        good = [one for one in self.videos if one.status == "ok"]
-        wide = max((len(one.video) for one in self.videos[:SHOWN_VIDEOS]), default=0)
+        good = [video for video in self.videos if video.status == "ok"]
+        wide = max((len(video.video) for video in self.videos[:SHOWN_VIDEOS]), default=0)
         lines = ["", f"  network   {self.entry}, {self.protocol}"]
         lines += [f"  videos    {len(good)} of {len(self.videos)} predicted", ""]
-        for one in self.videos[:SHOWN_VIDEOS]:
-            said = _in_words(one.guesses) if one.status == "ok" else f"{one.status}: {one.reason}"
-            lines.append(f"  {one.video:<{wide}}  {said}")
-            lines += [f"  {'':<{wide}}  {span}" for span in _spans(one.windows)]
+        for video in self.videos[:SHOWN_VIDEOS]:
+            text = "  ".join(f"{guess.label} {guess.score:.1%}" for guess in video.guesses)
+            if video.status != "ok":
+                text = f"{video.status}: {video.reason}"
+            lines.append(f"  {video.video:<{wide}}  {text}")
+            lines += [f"  {'':<{wide}}  {span}" for span in _spans(video.windows)]
         if len(self.videos) > SHOWN_VIDEOS:
             hint = "" if self.out else ": out=FILE.parquet or FILE.json keeps all of them"
             lines.append(f"  … and {len(self.videos) - SHOWN_VIDEOS} more{hint}")
@@ -156,12 +158,12 @@ def write(predictions: Predictions, path: Path) -> None:
 
 def _table(predictions: Predictions) -> pa.Table:
     rows: list[dict[str, object]] = []
-    for one in predictions.videos:
-        same = {"video": one.video, "status": one.status, "reason": one.reason}
-        rows.append({**same, **_columns(one.guesses)})
+    for video in predictions.videos:
+        same = {"video": video.video, "status": video.status, "reason": video.reason}
+        rows.append({**same, **_columns(video.guesses)})
         rows += [
             {**same, "start_s": window.start_s, "end_s": window.end_s, **_columns(window.guesses)}
-            for window in one.windows
+            for window in video.windows
         ]
     texts: list[tuple[str, pa.DataType]] = [(name, pa.string()) for name in ("video", "status", "reason")]
     times: list[tuple[str, pa.DataType]] = [(name, pa.float64()) for name in ("start_s", "end_s")]
@@ -171,20 +173,16 @@ def _table(predictions: Predictions) -> pa.Table:
 
 
 def _columns(guesses: tuple[Guess, ...]) -> dict[str, list[str] | list[float]]:
-    return {"labels": [one.label for one in guesses], "scores": [one.score for one in guesses]}
-
-
-def _in_words(guesses: tuple[Guess, ...]) -> str:
-    return "  ".join(f"{one.label} {one.score:.1%}" for one in guesses)
+    return {"labels": [guess.label for guess in guesses], "scores": [guess.score for guess in guesses]}
 
 
 def _spans(windows: tuple[Window, ...]) -> list[str]:
     """Stretches of windows with the same first label, as lines."""
-    found = []
+    spans = []
     for label, group in groupby(windows, key=lambda window: window.guesses[0].label):
         same = list(group)
         best = max(window.guesses[0].score for window in same)
-        found.append(f"{same[0].start_s:7.1f} … {same[-1].end_s:.1f} s  {label}, up to {best:.1%}")
-    if len(found) > SHOWN_SPANS:
-        return [*found[:SHOWN_SPANS], f"        … and {len(found) - SHOWN_SPANS} more stretches"]
-    return found
+        spans.append(f"{same[0].start_s:7.1f} … {same[-1].end_s:.1f} s  {label}, up to {best:.1%}")
+    if len(spans) > SHOWN_SPANS:
+        return [*spans[:SHOWN_SPANS], f"        … and {len(spans) - SHOWN_SPANS} more stretches"]
+    return spans

@@ -90,7 +90,7 @@ def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[C
         stdout=output,
         stderr=output,
         pass_fds=[child_end.fileno()],
-        start_new_session=True,  # what a terminal sends to all is the parent's to pass on
+        start_new_session=True,  # the parent passes on what a terminal sends to all
     )
     child_end.close()
     return connection, _Child(function, process, output)

@@ -26,7 +26,7 @@ def children(process_id: int) -> list[int]:
 
 
 def die_with(descriptor: int) -> None:
-    """Kill this process once the other end of a pipe or socket closes; nothing may be sent through it any more."""
+    """Kill this process once the other end of a pipe or socket closes; nothing else may be sent through it."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):

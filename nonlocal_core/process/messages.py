@@ -13,7 +13,7 @@ from nonlocal_core.errors import ChildError, all_errors, as_ours, is_worth_retry
 from nonlocal_core.process.progress import TICKS
 
 LOGGERS = ("nonlocal_core", TICKS)
-"""the loggers whose records are for a person"""
+"""the loggers whose records are passed on"""
 
 
 def answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
@@ -30,7 +30,7 @@ def answer(connection: Connection, function: Callable[..., Any], *arguments: Any
 
 
 def receive(connection: Connection) -> tuple[str, Any] | None:
-    """What another process says next; None if it is gone.  What it logs is logged here."""
+    """The next message of another process; None if it is gone.  A log record is also logged here."""
     try:
         kind, value = connection.recv()
     except (EOFError, OSError):

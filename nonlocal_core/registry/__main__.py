@@ -50,13 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     def subcommand(
         name: str, run: Callable[[Workspace, Any], Iterator[str]], *entries: str
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(
+        added = commands.add_parser(
             name, help=run.__doc__, description=run.__doc__, formatter_class=command.formatter
         )
-        made.set_defaults(run=run)
-        for one in entries:
-            made.add_argument(one.strip("[]").lower(), metavar=one.strip("[]"), nargs="?" if "[" in one else None)
-        return made
+        added.set_defaults(run=run)
+        for entry in entries:
+            metavar = entry.strip("[]")
+            added.add_argument(metavar.lower(), metavar=metavar, nargs="?" if "[" in entry else None)
+        return added
 
     subcommand("list", _list)
     subcommand("show", _show, "[ENTRY]")
@@ -67,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     alias.add_argument("--drop", action="store_true", help="forget the alias")
     subcommand("verify", _verify, "[ENTRY]")
     track = subcommand("track", _track)
-    track.add_argument("--uri", help="of MLflow; default: MLFLOW_TRACKING_URI")
+    track.add_argument("--uri", help="address of MLflow; default: MLFLOW_TRACKING_URI")
     track.add_argument(
-        "--name", default=mlflow_mirror.NAME, help="of its experiment and model; default: %(default)s"
+        "--name", default=mlflow_mirror.NAME, help="name of the experiment and of the model; default: %(default)s"
     )
     export = subcommand("export", _export, "ENTRY", "FOLDER")
     export.add_argument(
@@ -78,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _expecting(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    made.add_argument("--expect", metavar="VERSION", help="refuse if it points elsewhere by now (none: nowhere)")
-    return made
+def _expecting(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--expect", metavar="VERSION", help="refuse if it points elsewhere by now (none: nowhere)")
+    return parser
 
 
 def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
@@ -118,52 +119,51 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 def _settings(config: Settings) -> Iterator[tuple[str, object]]:
     from nonlocal_core.config.tree import Config
 
-    usual = Config().model_dump(mode="json")
+    defaults = Config().model_dump(mode="json")
     for section, leaves in config.items():
         for leaf, value in leaves.items():
-            if value != usual.get(section, {}).get(leaf):
+            if value != defaults.get(section, {}).get(leaf):
                 yield f"{section}.{leaf}", value
 
 
 def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Two entries on the videos that were scored for both, with McNemar's test."""
-    (first, its), (second, others) = (find_entry(workspace, name) for name in (given.first, given.second))
+    (first, first_facts), (second, second_facts) = (
+        find_entry(workspace, name) for name in (given.first, given.second)
+    )
     if first == second:
         raise InputError(f"both are {first}: name two entries")
-    found = decision.compared(workspace, first, second)
-    if apart := decision.differences(its, others):
-        yield f"not of one line: {'; '.join(apart)}"
-    scored = " and ".join(str(one.evaluation.num_scored) for one in (its, others))
-    if not found.num_videos:
+    paired = decision.compared(workspace, first, second)
+    if reasons := decision.differences(first_facts, second_facts):
+        yield f"not of one line: {'; '.join(reasons)}"
+    scored = f"{first_facts.evaluation.num_scored} and {second_facts.evaluation.num_scored}"
+    if not paired.num_videos:
         raise InputError(
             f"{first} and {second} have no video in common: there is nothing to compare ({scored} scored)"
         )
-    yield f"videos        {found.num_videos} in both, of {scored} scored"
-    yield f"top-1         {first} {found.first_top1:.2%}, {second} {found.second_top1:.2%}"
-    yield f"both right    {found.both}"
-    yield f"only {first}    {found.first_only}"
-    yield f"only {second}    {found.second_only}"
-    yield f"none right    {found.neither}"
-    yield f"McNemar       p = {found.p_value:.3g} (exact, two-sided)"
+    yield f"videos        {paired.num_videos} in both, of {scored} scored"
+    yield f"top-1         {first} {paired.first_top1:.2%}, {second} {paired.second_top1:.2%}"
+    yield f"both right    {paired.both}"
+    yield f"only {first}    {paired.first_only}"
+    yield f"only {second}    {paired.second_only}"
+    yield f"none right    {paired.neither}"
+    yield f"McNemar       p = {paired.p_value:.3g} (exact, two-sided)"
 
 
 def _promote(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Make an entry the champion, and the best of its line."""
-    before = read(workspace).champion
-    yield from _said(before, aliases.promote(workspace, given.entry, given.expect))
+    yield _champion_line(read(workspace), aliases.promote(workspace, given.entry, given.expect))
 
 
 def _rollback(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     """Make the previous champion the champion again."""
-    before = read(workspace).champion
-    yield from _said(before, aliases.rollback(workspace, given.expect))
+    yield _champion_line(read(workspace), aliases.rollback(workspace, given.expect))
 
 
-def _said(before: str | None, state: State) -> Iterator[str]:
-    if state.champion == before:
-        yield f"{before} is the champion already: nothing was changed"
-    else:
-        yield f"{CHAMPION} {state.champion}, {PREVIOUS} {state.aliases.get(PREVIOUS, 'none')}"
+def _champion_line(before: State, after: State) -> str:
+    if after.champion == before.champion:
+        return f"{before.champion} is the champion already: nothing was changed"
+    return f"{CHAMPION} {after.champion}, {PREVIOUS} {after.aliases.get(PREVIOUS, 'none')}"
 
 
 def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
@@ -183,14 +183,12 @@ def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
         if given.name and not steps:
             resolve(state, given.name)
         yield from (f"{name:12} {version}" for name, version in shown.items())
-        yield from (
-            f"  {step.moved_at}  {step.before or 'none'} -> {step.after or 'none'}: {step.reason}"
-            for step in steps
-        )
+        for step in steps:
+            yield f"  {step.moved_at}  {step.before or 'none'} -> {step.after or 'none'}: {step.reason}"
 
 
 def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
-    """Compute the digests of all files anew, of one entry or of every one."""
+    """Compare every file of one entry, or of all, with its digest."""
     state = read(workspace)
     known = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
     versions = [resolve(state, given.entry)] if given.entry else known
@@ -213,7 +211,7 @@ def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 
 def _track(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
-    """Tell MLflow of the entries and aliases that it does not know."""
+    """Send MLflow the entries and aliases that it does not know."""
     yield from mlflow_mirror.track(workspace, given.uri, given.name)
 
 

@@ -1,4 +1,4 @@
-"""Names that point to entries: moved under the lock, against what the caller believes, with a history."""
+"""Names that point to entries: moved under the lock, with a history, and only from where the caller expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nonlocal_core.registry.entries import check, entry, line_of
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write
 
 NOBODY = "none"
-"""what `expected` says of a name that points nowhere"""
+"""value of `expected` for a name that points nowhere"""
 _NAME = re.compile(r"(?!v\d+$)(?!none$)(?!latest$)(?!champion_if_any$)[a-z][a-z0-9_-]{0,63}")
 
 
@@ -31,11 +31,11 @@ def rollback(workspace: Workspace, expected: str | None = None) -> State:
 
 
 def move(workspace: Workspace, alias: str, name: str, expected: str | None = None) -> State:
-    """The state after a name of a person's own points to an entry.
+    """The state after a person's own alias was moved to an entry.
 
     `expected` is the version that it is believed to point to, or "none".
 
-    Raises: InputError if there is no such entry or the name cannot be had; WorkspaceError if it points elsewhere
+    Raises: InputError if there is no such entry or the alias is reserved; WorkspaceError if it points elsewhere
         than expected; DamagedError if the entry is not whole.
     """
     _check_name(alias)
@@ -43,7 +43,7 @@ def move(workspace: Workspace, alias: str, name: str, expected: str | None = Non
 
 
 def drop(workspace: Workspace, alias: str, expected: str | None = None) -> State:
-    """The state without a name of a person's own; raises as `move`."""
+    """The state without an alias of a person's own; raises as `move`."""
     _check_name(alias)
     with workspace.locked(FOLDER):
         state = read(workspace)
@@ -73,10 +73,10 @@ def _move(workspace: Workspace, alias: str, name: str, expected: str | None, rea
 
 
 def _check_expected(state: State, alias: str, expected: str | None) -> None:
-    found = state.aliases.get(alias, NOBODY)
-    if expected is not None and found != expected:
+    current = state.aliases.get(alias, NOBODY)
+    if expected is not None and current != expected:
         raise WorkspaceError(
-            f"{alias} points to {found}, not to {expected}: it was moved meanwhile, nothing was changed"
+            f"{alias} points to {current}, not to {expected}: it was moved meanwhile, nothing was changed"
         )
 
 

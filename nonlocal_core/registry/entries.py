@@ -30,29 +30,27 @@ def entries(workspace: Workspace) -> dict[str, Facts]:
 
     Raises: DamagedError if one cannot be read.
     """
-    files = sorted(
-        (workspace.root / FOLDER).glob(f"v*[0-9]/{ENTRY_FILE}"), key=lambda file: number(file.parent.name)
-    )
-    return {file.parent.name: _read(file) for file in files}
+    folders = [file.parent for file in (workspace.root / FOLDER).glob(f"v*[0-9]/{ENTRY_FILE}")]
+    return {folder.name: _read(folder) for folder in sorted(folders, key=lambda folder: number(folder.name))}
 
 
 def entry(workspace: Workspace, version: str) -> Facts:
-    """One entry.
+    """The content of one entry.
 
-    Raises: InputError if there is none of this version; DamagedError if it cannot be read.
+    Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
     """
-    file = workspace.root / FOLDER / version / ENTRY_FILE
-    if not file.exists():
-        known = ", ".join(sorted(folder.parent.name for folder in file.parents[1].glob(f"v*[0-9]/{ENTRY_FILE}")))
-        raise InputError(f"there is no entry {version}: there are {known or 'none yet'}")
-    return _read(file)
+    folder = workspace.root / FOLDER / version
+    if not (folder / ENTRY_FILE).exists():
+        known = sorted(file.parent.name for file in folder.parent.glob(f"v*[0-9]/{ENTRY_FILE}"))
+        raise InputError(f"there is no entry {version}: there are {', '.join(known) or 'none yet'}")
+    return _read(folder)
 
 
-def _read(file: Path) -> Facts:
+def _read(folder: Path) -> Facts:
     try:
-        return Facts.model_validate_json(file.read_bytes())
+        return Facts.model_validate_json((folder / ENTRY_FILE).read_bytes())
     except ValueError:
-        raise DamagedError(f"{file} is damaged: restore it, or delete {file.parent}") from None
+        raise DamagedError(f"{folder / ENTRY_FILE} is damaged: restore it, or delete {folder}") from None
 
 
 def number(version: str) -> int:
@@ -61,15 +59,15 @@ def number(version: str) -> int:
 
 
 def line_of(facts: Facts) -> str:
-    """The name of the line of an entry: same labels and ids, same videos, same protocol."""
+    """The name of an entry's line: the entries with the same labels and ids, videos and protocol."""
     labels = json.dumps(facts.labels, sort_keys=True)
     return digest_of(labels, facts.evaluation.split_digest, facts.evaluation.protocol)[:8]
 
 
 def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
-    """Make the folder of an entry, with the digests of its files; it is there whole or not at all.
+    """Write the folder of an entry, whole or not at all, with the digests of its files.
 
-    Raises: DamagedError if the weights are not there.
+    Raises: DamagedError if there is no file of weights.
     """
     from nonlocal_core.artifacts import tables  # pandas takes a second to import, and few commands need it
 
@@ -88,7 +86,7 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """The digest of a file's content."""
+    """The SHA-256 of a file's content, as hexadecimal digits."""
     content = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):
@@ -97,7 +95,7 @@ def sha256_of(file: Path) -> str:
 
 
 def verify(workspace: Workspace, version: str, state: State) -> list[str]:
-    """What differs between an entry's files and their digests, a line each; nothing if it is whole.
+    """What differs between an entry's files and their digests, a line each; empty if the entry is whole.
 
     Raises: InputError if there is no entry of this version.
     """
@@ -106,21 +104,18 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
         facts = entry(workspace, version)
     except DamagedError:
         return [f"{version}/{ENTRY_FILE} cannot be read"]
-    found = []
+    faults = []
     if state.decision(version) is None:
-        found.append(f"{version} is not decided on: its process was killed; the same command again decides")
+        faults.append(f"{version} is not decided on: its process was killed; the same command again decides")
     elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
-        found.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
+        faults.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
     for name, digest in sorted(facts.files.items()):
         if not (folder / name).is_file():
-            found.append(f"{version}/{name} is missing")
+            faults.append(f"{version}/{name} is missing")
         elif sha256_of(folder / name) != digest:
-            found.append(f"{version}/{name} differs from its digest")
-    known = {ENTRY_FILE, *facts.files}
-    found += [
-        f"{version}/{file.name} is no part of the entry" for file in folder.iterdir() if file.name not in known
-    ]
-    return found
+            faults.append(f"{version}/{name} differs from its digest")
+    extra = {file.name for file in folder.iterdir()} - {ENTRY_FILE, *facts.files}
+    return [*faults, *(f"{version}/{name} is no part of the entry" for name in sorted(extra))]
 
 
 def check(workspace: Workspace, version: str, state: State) -> None:
@@ -128,15 +123,14 @@ def check(workspace: Workspace, version: str, state: State) -> None:
 
     Raises: InputError if there is no entry of this version; DamagedError that names what differs.
     """
-    if found := verify(workspace, version, state):
-        raise DamagedError(f"{'; '.join(found)}: restore the folder registry/{version}, or take another entry")
+    if faults := verify(workspace, version, state):
+        raise DamagedError(f"{'; '.join(faults)}: restore the folder registry/{version}, or take another entry")
 
 
 def checkpoint_of(workspace: Workspace, version: str) -> Checkpoint:
-    """The checkpoint that lies in an entry, as a reference that stages take.
+    """The checkpoint in an entry's folder, as a reference for the stages.
 
     Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
     """
-    return entry(workspace, version).checkpoint.model_copy(
-        update={"path": f"{FOLDER}/{version}", "file": WEIGHTS_FILE}
-    )
+    own = {"path": f"{FOLDER}/{version}", "file": WEIGHTS_FILE}
+    return entry(workspace, version).checkpoint.model_copy(update=own)

@@ -1,10 +1,10 @@
-"""An entry as files for other programs, each run on a clip and compared with the entry before it counts.
+"""An entry as files for other programs; each is run on clips, and kept if its logits are the entry's.
 
     weights.ckpt               MindSpore's checkpoint, our names
     mmaction2.safetensors      the names and shapes of mmaction2, for PyTorch
     network.mindir             MindSpore's graph with the weights
     network.onnx               the same for onnxruntime
-    model_card.md              what it is, what it can do, how to load it
+    model_card.md              input, labels, accuracy, lineage, and how to load each file
 
 All take normalised clips (1, 3, T, H, W) and give logits (1, K).
 """
@@ -46,7 +46,7 @@ Array = NDArray[np.float32]
 
 
 class Original(NamedTuple):
-    """The network of an entry, and what it says of some clips."""
+    """The network of an entry, and its logits of some clips."""
 
     net: I3D
     described: checkpoint.Description
@@ -57,7 +57,7 @@ class Original(NamedTuple):
 
 
 def export(workspace: Workspace, version: str, folder: Path, formats: str | None) -> Iterator[str]:
-    """Write an entry to a new folder, line by line of what was made; without `formats`, all that can be made.
+    """Export an entry to a new folder, and yield a line for each file; without `formats`, all that can be made.
 
     Raises: InputError if the folder is there already, there is no such entry, or a format that was asked for
         cannot be made or differs from the entry; ConfigError if there is no such format; DamagedError if the entry
@@ -113,7 +113,7 @@ def _write(
 
 def _original(workspace: Workspace, version: str, facts: Facts) -> Original:
     net, described = checkpoint.load_network(workspace.root / FOLDER / version / WEIGHTS_FILE)
-    side = facts.evaluate.crop_size
+    side = facts.evaluate_config(version).crop_size
     # The same clips for every export of a network of this size: noise uses all of its input.
     drawn = np.random.default_rng(0).standard_normal((NUM_CLIPS, 3, described.clip.clip_len, side, side))
     clips = drawn.astype(np.float32)
@@ -121,7 +121,7 @@ def _original(workspace: Workspace, version: str, facts: Facts) -> Original:
 
 
 def _run(network: Callable[[Array], Any], clips: Array) -> Array:
-    """The logits of clips that go through one by one."""
+    """The logits of clips, computed one by one."""
     return np.concatenate([np.asarray(network(clip[None]), np.float32) for clip in clips])
 
 
@@ -142,7 +142,7 @@ def _apart(logits: Array, original: Original, name: str, tolerance: float) -> fl
 
 
 def _ckpt(original: Original, file: Path) -> Array:
-    """Write MindSpore's checkpoint; what comes back are the logits of a network that read it."""
+    """Write MindSpore's checkpoint; the logits of a network that has read it."""
     ms.save_checkpoint(original.net, str(file))
     net = I3D(original.net.model, len(original.described.labels))
     missing, _ = ms.load_param_into_net(net, ms.load_checkpoint(str(file)), strict_load=True)
@@ -153,12 +153,12 @@ def _ckpt(original: Original, file: Path) -> Array:
 
 
 def _safetensors(original: Original, file: Path) -> Array:
-    """Write mmaction2's tensors; what comes back are the logits of what is read from them as its file."""
+    """Write mmaction2's tensors; the logits of a network that has imported them."""
     model = original.net.model
     tensors = checkpoint.weights_of_network(original.net)
     named = {mmaction2_name(name, model): np.ascontiguousarray(array) for name, array in tensors.items()}
-    told = {"labels": json.dumps(original.described.labels), "model": model.model_dump_json()}
-    write_atomically(file, safetensors.numpy.save(named, metadata={"format": "pt", **told}))
+    texts = {"format": "pt", "labels": json.dumps(original.described.labels), "model": model.model_dump_json()}
+    write_atomically(file, safetensors.numpy.save(named, metadata=texts))
     switches = {
         name: getattr(model, name)
         for name in ("pairwise", "nl_scale", "input_mean", "input_std", "stem_stride_t", "pool1_stride_t")
@@ -171,7 +171,7 @@ def _safetensors(original: Original, file: Path) -> Array:
 
 
 def _mindir(original: Original, file: Path) -> Array:
-    """Write MindSpore's graph; what comes back are its logits."""
+    """Write MindSpore's graph; its logits."""
     use_operators(original.net)
     ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=str(file), file_format="MINDIR")
     graph = nn.GraphCell(ms.load(str(file)))
@@ -179,7 +179,7 @@ def _mindir(original: Original, file: Path) -> Array:
 
 
 def _onnx(original: Original, file: Path) -> Array:
-    """Write an ONNX graph; what comes back are its logits by onnxruntime."""
+    """Write an ONNX graph; its logits by onnxruntime."""
     try:
         import onnxruntime
 

@@ -1,17 +1,18 @@
-"""The content of entry.json: what is known of an entry."""
+"""The content of entry.json."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, Provenance, RecordCache
 from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.errors import InputError
 
 Settings = dict[str, dict[str, Any]]
-"""sections of the settings as they were asked for; a setting of today may be missing"""
+"""sections of the settings as an entry was made with them; they need not fit the sections of today"""
 
 
 class Parent(Frozen):
@@ -19,11 +20,11 @@ class Parent(Frozen):
 
     file: str
     digest: str
-    """empty: not known"""
+    """empty: unknown"""
     version: str | None = None
-    """the entry that they are of"""
+    """the entry that they lie in"""
     imported_from: str | None = None
-    """profile and digest of the published file that they are from"""
+    """profile and digest of the published file that they come from"""
 
 
 class Training(Provenance):
@@ -61,10 +62,17 @@ class Facts(Frozen):
         """The labels in the order of their ids."""
         return label_ids.in_order(self.labels)
 
-    @property
-    def evaluate(self) -> EvaluateConfig:
+    def evaluate_config(self, version: str) -> EvaluateConfig:
         """The settings of its evaluation.
 
-        Raises: ValueError if they are of an older version.
+        Raises: InputError that names this entry, `version`, if they do not fit the settings of today.
         """
-        return EvaluateConfig.model_validate(self.config["evaluate"])
+        try:
+            return EvaluateConfig.model_validate(self.config["evaluate"])
+        except (KeyError, ValidationError) as error:
+            where = error.errors()[0]["loc"] if isinstance(error, ValidationError) else ()
+            name = ".".join(map(str, ("evaluate", *where)))
+            raise InputError(
+                f"entry {version} was scored with other settings than those of today, {name} does not fit:"
+                f" use the code that registered it ({self.code}), or name its file checkpoint.safetensors"
+            ) from None

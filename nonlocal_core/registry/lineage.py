@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -23,7 +24,7 @@ PACKAGES = (
 
 
 class Step(NamedTuple):
-    """One thing that an entry was made from."""
+    """One step on the way from videos to an entry."""
 
     name: str
     facts: dict[str, object]
@@ -31,17 +32,15 @@ class Step(NamedTuple):
 
 def packages() -> dict[str, str]:
     """The versions of the packages that compute something."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def imported_from(file: Path) -> str:
-    """The profile and digest of the published file that a checkpoint's weights are from; empty if from none."""
+    """The profile and digest of the published file that a checkpoint's weights come from; empty without one."""
     try:
         texts, _ = tensors.read_header(file)
         return str(json.loads(texts["description"]).get("imported_from", ""))
@@ -54,22 +53,22 @@ def lineage(workspace: Workspace, version: str) -> list[Step]:
 
     Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
     """
-    found: list[Step] = []
+    steps: list[Step] = []
     seen: set[str] = set()
     following: str | None = version
     while following and following not in seen:
         seen.add(following)
         facts = entry(workspace, following)
-        found += _steps(workspace, following, facts)
+        steps += _steps(workspace, following, facts)
         following = facts.parent.version if facts.parent else None
         if following and not (workspace.root / FOLDER / following).is_dir():
             break
-    return found
+    return steps
 
 
 def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
     decision = read(workspace).decision(version)
-    scored, made, cache, training = facts.evaluation, facts.checkpoint, facts.cache, facts.training
+    scored, weights, cache, training = facts.evaluation, facts.checkpoint, facts.cache, facts.training
     random: dict[str, object] = {"from": "random weights"}
     parent = _chosen(facts.parent, *Parent.model_fields) if facts.parent else random
     steps = [
@@ -85,7 +84,7 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
         Step(
             "evaluation", _chosen(scored, "key", "digest", "protocol", "split_digest", "num_scored", "num_videos")
         ),
-        Step("checkpoint", _chosen(made, "key", "digest", "num_steps", "num_clips", "final_loss")),
+        Step("checkpoint", _chosen(weights, "key", "digest", "num_steps", "num_clips", "final_loss")),
         Step("training", _chosen(training, "created_at", "host", "device", "seconds", "code", "version")),
         Step("environment", {"python": facts.python, **(training.packages or facts.packages)}),
         Step("parent weights", parent),
@@ -99,7 +98,7 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
 
 
 def _chosen(record: BaseModel, *names: str) -> dict[str, object]:
-    """The fields of these names that a record was given."""
+    """The fields of these names that were set in a record."""
     kept = record.model_dump(mode="json", include=set(names), exclude_unset=True)
     return {name: kept[name] for name in names if name in kept}
 

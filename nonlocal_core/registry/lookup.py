@@ -1,4 +1,4 @@
-"""What a person names: an entry by its version or an alias, or a checkpoint's file."""
+"""What a person names: an entry by its version or an alias, or a checkpoint file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
 
+VERSION = 1
+DESCRIBED = ("cache", "clip", "model", "train")
+"""sections of the settings that a checkpoint has"""
+
 
 class Weights(NamedTuple):
     """A checkpoint that a person named."""
@@ -27,7 +31,7 @@ class Weights(NamedTuple):
 
 
 def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
-    """The version and the facts of an entry, named by its version or an alias.
+    """The version and the content of an entry, named by its version or an alias.
 
     Raises: InputError if there is no such entry; DamagedError if it cannot be read.
     """
@@ -36,7 +40,7 @@ def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
 
 
 def check_folder(folder: Path, name: str = CHAMPION) -> None:
-    """Check that a folder has a registry, unless the name is that of a file.
+    """Check that a folder has a registry, unless `name` is that of a file.
 
     Raises: InputError if there is no registry.
     """
@@ -68,44 +72,35 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
     return Weights(version, file, facts)
 
 
-VERSION = 1
-
-
-DESCRIBED = ("cache", "clip", "model", "train")
-"""sections of the settings that a checkpoint has"""
-
-
-class Given(NamedTuple):
-    """A checkpoint that a person named, and what it brings along."""
+class KeptCheckpoint(NamedTuple):
+    """A checkpoint that a person named, copied into the workspace."""
 
     checkpoint: Checkpoint
     labels_path: Path
     settings: dict[str, object]
-    """of `DESCRIBED`, with dotted keys"""
+    """the sections `DESCRIBED`, with dotted keys"""
 
 
-def take(name: str, workspace: Workspace) -> Given:
-    """The checkpoint that a person names: a file, a registry entry such as v0003, champion or another alias.
+def take(name: str, workspace: Workspace) -> KeptCheckpoint:
+    """The checkpoint that a person names (a file, v0003, champion or another alias), copied into the workspace.
 
-    It is kept in the workspace, with its labels beside it.
-
-    Raises: InputError if there is none, or it is not a checkpoint of ours.
+    Raises: InputError if there is none, or it is no checkpoint of this project.
     """
     from nonlocal_core.models import checkpoint
 
     file = find_weights(workspace, name, "checkpoint").path
     described, _ = checkpoint.read_user_file(file, "checkpoint")
-    asked = key_of("given", VERSION, [], [described.content_digest])
+    key = key_of("given", VERSION, [], [described.content_digest])
 
-    def make(folder: Path) -> Checkpoint:
+    def copy(folder: Path) -> Checkpoint:
         shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
         label_ids.write(folder / RecordCache.LABELS, described.labels)
-        return checkpoint.reference(asked, described, float("nan"))
+        return checkpoint.reference(key, described, float("nan"))
 
-    made = workspace.build(Checkpoint, asked, make, {"file": str(file)})
+    kept = workspace.build(Checkpoint, key, copy, {"file": str(file)})
     settings = {
         f"{section}.{leaf}": value
         for section in DESCRIBED
         for leaf, value in getattr(described, section).model_dump(mode="json").items()
     }
-    return Given(made, workspace.path(made) / RecordCache.LABELS, settings)
+    return KeptCheckpoint(kept, workspace.path(kept) / RecordCache.LABELS, settings)

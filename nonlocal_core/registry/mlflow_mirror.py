@@ -1,7 +1,7 @@
 """The registry in MLflow: a run and a version of a model for each entry, and the same aliases.
 
-The workspace decides; MLflow is told.  What it knows already is not sent again, so a call that was cut or a server
-that was away costs nothing but another call.
+The workspace is the source; MLflow is a copy of it.  Nothing is sent twice, so after a call that broke off or a
+server that did not answer, call it again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SETTINGS = {
 
 
 def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[str]:
-    """Tell MLflow of every entry that it does not know, and move its aliases, line by line of what changed.
+    """Send MLflow every entry that it does not know, move its aliases, and yield a line for each change.
 
     Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow refuses.
     """
@@ -56,7 +56,7 @@ def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[s
             versions = _versions(client, name)
             for version, facts in known.items():
                 if facts.key not in versions and state.decision(version):
-                    versions[facts.key] = _tell(client, experiment, name, workspace, version, facts, state)
+                    versions[facts.key] = _send(client, experiment, name, workspace, version, facts, state)
                     yield f"{version} is version {versions[facts.key]} of {name}"
             yield from _move(
                 client, name, {v: versions[f.key] for v, f in known.items() if f.key in versions}, state
@@ -66,24 +66,24 @@ def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[s
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name))
+    experiment = client.get_experiment_by_name(name)
+    return str(experiment.experiment_id if experiment else client.create_experiment(name))
 
 
 def _versions(client: MlflowClient, name: str) -> dict[str, str]:
     """The versions of the model by the keys of their entries; the model is made if there is none."""
     if not client.search_registered_models(filter_string=f"name='{name}'"):
         client.create_registered_model(name, description="Non-local I3D action recognisers")
-    found, token = [], None
+    models, token = [], None
     while True:
         page = client.search_model_versions(f"name='{name}'", page_token=token)
-        found += page
+        models += page
         token = page.token
         if not token:
-            return {one.tags[KEY_TAG]: str(one.version) for one in found if KEY_TAG in one.tags}
+            return {model.tags[KEY_TAG]: str(model.version) for model in models if KEY_TAG in model.tags}
 
 
-def _tell(
+def _send(
     client: MlflowClient,
     experiment: str,
     name: str,
@@ -92,7 +92,7 @@ def _tell(
     facts: Facts,
     state: State,
 ) -> str:
-    """The version of the model that an entry becomes; a run of a call that was cut is used again."""
+    """The version of the model that an entry becomes; the run of a call that broke off is used again."""
     decision, tags = state.decision(version), {KEY_TAG: facts.key, ENTRY_TAG: version, "line": line_of(facts)}
     runs = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{facts.key}'")
     run = runs[0] if runs else client.create_run(experiment, run_name=version, tags=tags)
@@ -105,14 +105,14 @@ def _tell(
         client.log_metric(run_id, "loss", loss, step=step)
     client.log_artifacts(run_id, str(workspace.root / FOLDER / version), "entry")
     client.set_terminated(run_id)
-    made = client.create_model_version(
+    model = client.create_model_version(
         name,
         source=f"{run.info.artifact_uri}/entry",
         run_id=run_id,
         tags=tags,
         description=decision.reason if decision else "",
     )
-    return str(made.version)
+    return str(model.version)
 
 
 def _parameters(facts: Facts) -> dict[str, str]:
@@ -123,17 +123,17 @@ def _parameters(facts: Facts) -> dict[str, str]:
 
 
 def _losses(log: Path) -> list[tuple[int, float]]:
-    """A loss every so many steps, at most a thousand, if the training is still there."""
+    """Steps and losses of the training, evenly thinned to at most a thousand; none if its log is gone."""
     lines = read_json_lines(log)
     return [(line["step"], line["loss"]) for line in lines[:: len(lines) // 1000 + 1]]
 
 
 def _move(client: MlflowClient, name: str, versions: dict[str, str], state: State) -> Iterator[str]:
-    theirs = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    sent = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
     for alias, version in sorted(state.aliases.items()):
-        if version in versions and theirs.get(alias) != versions[version]:
+        if version in versions and sent.get(alias) != versions[version]:
             client.set_registered_model_alias(name, alias, versions[version])
             yield f"{alias} is version {versions[version]} of {name}"
-    for alias in sorted(theirs.keys() - state.aliases.keys()):
+    for alias in sorted(sent.keys() - state.aliases.keys()):
         client.delete_registered_model_alias(name, alias)
         yield f"{alias} is forgotten"

@@ -1,4 +1,4 @@
-"""What goes with exported weights: what they are, what they can do, and how to load them."""
+"""The page beside exported weights: input, labels, accuracy, lineage, and how to load them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def text(
     places = {
         "model": model.model_dump_json(),
         "num_classes": len(labels),
-        "channels": model.width * (32 if model.block == "bottleneck" else 8),
+        "channels": model.num_features,
         "shape": shape,
         "backbone": _backbone(model),
     }
@@ -121,24 +121,20 @@ def _list(values: Sequence[float]) -> str:
 
 def _lineage(workspace: Workspace, version: str) -> str:
     hidden = ("videos_dir", "file", "host")  # of no use elsewhere
-    steps = [
-        (
-            step.name,
-            "; ".join(f"{name} {text_of(value)}" for name, value in step.facts.items() if name not in hidden),
-        )
+    return "\n".join(
+        f"- **{step.name}**: {'; '.join(shown)}"
         for step in lineage(workspace, version)
-    ]
-    return "\n".join(f"- **{name}**: {said}" for name, said in steps if said)
+        if (shown := [f"{name} {text_of(value)}" for name, value in step.facts.items() if name not in hidden])
+    )
 
 
 def _backbone(model: ModelConfig) -> str:
     """The arguments of mmaction2's ResNet3d, as Python text."""
     stages = list(zip((2, 3, 4, 5), model.stage_blocks, strict=True))
 
-    def each(wanted: Callable[[int, int], bool]) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(int(wanted(stage, block)) for block in range(blocks)) for stage, blocks in stages)
+    def each(is_set: Callable[[int, int], bool]) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(int(is_set(stage, block)) for block in range(blocks)) for stage, blocks in stages)
 
-    style = model.inflate
     arguments: dict[str, Any] = {
         "depth": 50 if model.block == "bottleneck" else 34,
         "stage_blocks": tuple(model.stage_blocks),
@@ -149,8 +145,8 @@ def _backbone(model: ModelConfig) -> str:
         "conv1_stride_t": model.stem_stride_t,
         "pool1_stride_t": model.pool1_stride_t,
         "inflate": each(lambda stage, block: looks_over_time(model, stage, block)),
-        "inflate_style": style if style != "none" else "3x3x3",
-        "non_local": each(lambda stage, block: block in getattr(model, f"nl_res{stage}")),
+        "inflate_style": model.inflate if model.inflate != "none" else "3x3x3",
+        "non_local": each(lambda stage, block: block in model.nl_blocks(stage)),
         "non_local_cfg": {
             "mode": model.pairwise,
             "use_scale": model.nl_scale,

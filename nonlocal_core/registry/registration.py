@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
-from nonlocal_core.registry.decision import judge, named
+from nonlocal_core.registry.decision import judge, rule_text
 from nonlocal_core.registry.entries import ENTRY_FILE, entries, keep, line_of, number, sha256_of
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, Decision, State, now, read, write
@@ -41,27 +41,19 @@ def add(workspace: Workspace, facts: Facts, ranks: pa.Table, rule: RegistryConfi
             known = entries(workspace)
         decision = state.decision(version)
         if decision is None:
-            decision = _decide(workspace, version, known, state, rule)
+            verdict = judge(workspace, version, known, state, rule)
+            decision = Decision(
+                **verdict._asdict(),
+                version=version,
+                line=line_of(known[version]),
+                champion_before=state.champion,
+                rule=rule_text(rule),
+                decided_at=now(),
+            )
             digest = sha256_of(workspace.root / FOLDER / version / ENTRY_FILE)
             state = _after(state, decision, digest)
             write(workspace, state)
         return _reference(version, known[version], decision, state)
-
-
-def _decide(
-    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
-) -> Decision:
-    verdict = judge(workspace, version, known, state, rule)
-    return Decision(
-        version=version,
-        line=line_of(known[version]),
-        leads=verdict.leads,
-        promoted=verdict.promoted,
-        reason=verdict.reason,
-        champion_before=state.champion,
-        rule=named(rule),
-        decided_at=now(),
-    )
 
 
 def _after(state: State, decision: Decision, digest: str) -> State:

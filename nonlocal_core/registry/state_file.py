@@ -1,4 +1,4 @@
-"""registry.json: which entry each name points to, the best of each line, and how it came to that."""
+"""registry.json: which entry each name points to, the best of each line, every decision and every move."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Decision(Frozen):
 
     version: str
     line: str
-    """the entries that it can be compared with"""
+    """name of the line, whose entries can be compared"""
     leads: bool
     """it became the best of its line"""
     promoted: bool
@@ -31,7 +31,7 @@ class Decision(Frozen):
     reason: str
     champion_before: str | None
     rule: str
-    """the settings that decided"""
+    """the rule of the decision, in words"""
     decided_at: str
 
 
@@ -85,7 +85,7 @@ class State(Frozen):
 
 
 def now() -> str:
-    """The time, for people."""
+    """The time as text, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -109,7 +109,7 @@ def read(workspace: Workspace) -> State:
 
 
 def write(workspace: Workspace, state: State) -> None:
-    """Put a state in place of the one before; only under the lock of the registry."""
+    """Replace registry.json; the caller holds the lock of the registry."""
     file = file_of(workspace)
     remove_unfinished(file.parent, REGISTRY_FILE)
     write_json(file, state.model_dump(mode="json"))

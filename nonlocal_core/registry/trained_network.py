@@ -1,4 +1,4 @@
-"""A network that was trained, named by its registry entry or its file, with what it needs to be used."""
+"""A trained network, named by its registry entry or its file, with what its use needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nonlocal_core.models.i3d import I3D
 
 
 class Trained(NamedTuple):
-    """Weights, and how they are used."""
+    """Weights, and the settings that they are used with."""
 
     name: str
     """v0001, or the name of a file"""
@@ -23,7 +23,7 @@ class Trained(NamedTuple):
     """the entry's; of a file: 10 clips and 3 crops as large as the shorter side of a cached frame"""
 
     def network(self) -> I3D:
-        """The network itself.
+        """The network with its weights.
 
         Raises: DamagedError if the checkpoint is not whole.
         """
@@ -31,14 +31,14 @@ class Trained(NamedTuple):
 
 
 def find(entry: str, workspace: Workspace) -> Trained:
-    """The network of an entry, named by its version or an alias, or of a checkpoint's file.
+    """The network of an entry, named by its version or an alias, or of a checkpoint file.
 
-    Raises: InputError if there is no such entry or file, or it is no checkpoint of ours; DamagedError if the
-            entry is not whole.
+    Raises: InputError if there is no such entry or file, it is no checkpoint of this project, or the entry's
+            settings do not fit those of today; DamagedError if the entry is not whole.
     """
     name, path, facts = registry.find_weights(workspace, entry, "entry")
     described, _ = checkpoint.read_user_file(path, "entry")
     if facts is None:
         return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
-    # What its protocol means stands in the other settings, and a prediction may change each.
-    return Trained(name, path, described, facts.evaluate.model_copy(update={"protocol": "own"}))
+    # A protocol only names the values of other settings, and a prediction may change each of them.
+    return Trained(name, path, described, facts.evaluate_config(name).model_copy(update={"protocol": "own"}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import pandas as pd
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.manifest import frozen_split
 from nonlocal_core.data.manifest.manifest_table import SCHEMA
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import InputError, few
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +90,14 @@ def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
         log.warning(
             "%d videos of the frozen val are gone or have another content, so its scores are not comparable with"
             " those of before: %s",
-            *(len(gone), _few(gone)),
+            *(len(gone), few(gone)),
         )
     ok = rows[rows["status"] == "ok"]
     if unknown := sorted(set(ok["label"]) - set(ok.loc[ok["split"] == "val", "label"])):
         log.warning(
             "%d labels have no video in the frozen val, which says nothing of them: %s; another name in"
             " index.frozen_val draws a new val",
-            *(len(unknown), _few(unknown)),
+            *(len(unknown), few(unknown)),
         )
 
 
@@ -109,7 +108,7 @@ def _warn_of_lonely(rows: pd.DataFrame) -> None:
     if lonely:
         log.warning(
             "%d labels have one video each, which goes to train, so that val says nothing of them: %s",
-            *(len(lonely), _few(lonely)),
+            *(len(lonely), few(lonely)),
         )
 
 
@@ -144,8 +143,3 @@ def _log_copies(copies: pd.DataFrame, is_selected: pd.Series[bool], column: str,
         pair = copies[copies["sha256"] == selected[0]].drop_duplicates(column).head(2)
         example = " and ".join(f"{row.path} ({row.split}, {row.label})" for row in pair.itertuples())
         log.warning("%d contents are %s; e.g. %s", len(selected), what, example)
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from nonlocal_core.config.model import ModelConfig
-from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.errors import ConfigError, InputError, few
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
 from nonlocal_core.models.published.file_configs import settings_and_clip
@@ -94,7 +94,7 @@ def check_labels(imported: Imported, profile: str, labels: Sequence[str]) -> Non
             f"the network has {num_classes} classes, and there are {len(labels)} labels: say head=new"
         )
     if imported.labels and imported.labels != tuple(labels):
-        raise InputError(f"the file's own labels are others ({_few(list(imported.labels))}): say head=new")
+        raise InputError(f"the file's own labels are others ({few(imported.labels)}): say head=new")
     if HEAD[0] in imported.stored_names:
         check_order(profile, labels)
 
@@ -193,7 +193,7 @@ def _named(file: files.Published, profile: Profile) -> Named:
         return Named({name: name for name in wanted}, {name: file.tensors[name] for name in wanted}, skipped, [])
     scheme = names.scheme_of(wanted)
     if scheme is None or scheme not in profile.schemes:
-        origin = f"those of {scheme}" if scheme else f"nobody's that is known here ({_few(wanted)})"
+        origin = f"those of {scheme}" if scheme else f"nobody's that is known here ({few(wanted)})"
         raise InputError(f"its names are {origin}, not those of {' or '.join(profile.schemes)}")
     stored_names, left = names.match(wanted, scheme)
     return Named(
@@ -281,7 +281,7 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
         ],
     }
     if any(differences.values()):
-        listed = "; ".join(f"{len(odd)} {how}: {_few(odd)}" for how, odd in differences.items() if odd)
+        listed = "; ".join(f"{len(odd)} {how}: {few(odd)}" for how, odd in differences.items() if odd)
         hint = " (split batch norms of a multigrid training: SlowFast joins them when it saves)"
         raise InputError(f"its tensors are not those of the network: {listed}{hint if 'split' in listed else ''}")
     for name, value in values.items():
@@ -294,7 +294,3 @@ def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str
         stored = json.loads(file.beside["description"])
         return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**stored["clip"])
     return (), settings_and_clip(file)[1] or profile.clip
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")

@@ -14,7 +14,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.__main__ import main
 from nonlocal_core.registry.entries import ENTRY_FILE, line_of, sha256_of
 
@@ -99,3 +99,22 @@ def test_without_a_part_it_is_damaged(workspace: Workspace, old: Path, part: str
     write_json(old, facts)
     with pytest.raises(DamagedError, match=r"v0001/entry.json is damaged"):
         registry.entries(workspace)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "name"), [({"gone": 1}, "evaluate.gone"), ({"num_clips": "many"}, "evaluate.num_clips")]
+)
+def test_settings_that_do_not_fit_any_more_are_one_line(
+    workspace: Workspace, old: Path, evaluate: dict[str, Any], name: str
+) -> None:
+    facts = json.loads(old.read_text())
+    facts["config"]["evaluate"] |= evaluate
+    write_json(old, facts)
+    with pytest.raises(InputError, match=rf"^entry v0001 was scored .* {name} does not fit: .*\(abc\)[^\n]*$"):
+        registry.entries(workspace)["v0001"].evaluate_config("v0001")
+
+
+def test_an_entry_without_the_section_is_one_line(workspace: Workspace, old: Path) -> None:
+    bare = registry.entries(workspace)["v0001"].model_copy(update={"config": {}})
+    with pytest.raises(InputError, match=r"^entry v0001 was scored .* evaluate does not fit: .*\(abc\)[^\n]*$"):
+        bare.evaluate_config("v0001")
