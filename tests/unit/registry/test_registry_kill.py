@@ -33,7 +33,7 @@ from pathlib import Path
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from registered import add
-import scipy.stats, nonlocal_core.artifacts.tables, nonlocal_core.evaluation.comparison  # once, not in each child
+import scipy.stats, nonlocal_core.artifacts.tables, nonlocal_core.evaluation.comparison
 root, what = Path(sys.argv[1]), sys.argv[2]
 kinds = ("open", "os.", "shutil.")
 number = 0
