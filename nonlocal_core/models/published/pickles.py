@@ -1,8 +1,9 @@
 """Pickles of PyTorch and Caffe2, read without these frameworks and without running code from them.
 
 A pickle is a program.  This reader knows only the instructions that plain data needs.  A name in the file becomes
-an inert marker, and a call of it calls one of the few functions below.  What is read is never larger than the
-file.
+an inert marker, and a call of it calls one of the few functions below.  Objects of other packages, such as the
+state of a training, become `Opaque`: they hold nothing, and nothing of them is run.  What is read is never larger
+than the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import math
 import pickle
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,6 +23,10 @@ from nonlocal_core.errors import InputError
 
 Array = NDArray[Any]
 
+BFLOAT16 = "bfloat16"
+"""a type that NumPy does not have: the upper half of a float32"""
+MOST_DIMS = 8
+"""of an array: networks need 5, and NumPy's own checks cannot be relied on beyond 32"""
 _DTYPES = {
     "HalfStorage": "<f2",
     "FloatStorage": "<f4",
@@ -31,19 +37,40 @@ _DTYPES = {
     "IntStorage": "<i4",
     "LongStorage": "<i8",
     "BoolStorage": "?",
+    "BFloat16Storage": BFLOAT16,
 }
 _PLAIN = """
     PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
     FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES
-    SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
+    SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
     GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
 """
+_OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "numpy", "torch"}
+"""packages whose names are refused unless they are listed here: they can do harm, or would be tensors"""
+_INERT = {
+    *("builtins.getattr", "__builtin__.getattr", "builtins.set", "__builtin__.set", "builtins.slice"),
+    *("collections.defaultdict", "collections.deque", "collections.Counter", "argparse.Namespace"),
+    *(
+        "pathlib.Path",
+        "pathlib.PosixPath",
+        "pathlib.PurePosixPath",
+        "pathlib.WindowsPath",
+        "pathlib.PureWindowsPath",
+    ),
+    *("datetime.datetime", "datetime.date", "datetime.timedelta", "uuid.UUID", "decimal.Decimal"),
+    *("torch.device", "torch.float32", "torch.float16", "torch.bfloat16", "torch.float64", "torch.int64"),
+}
+"""names of those packages that become markers, and whose calls are passed over"""
 
 
 class Name(NamedTuple):
     """The inert marker that a name in a file becomes."""
 
     name: str
+
+
+class Opaque:
+    """An object that is passed over."""
 
 
 class Storage(NamedTuple):
@@ -67,9 +94,9 @@ class Dtype:
     """A NumPy dtype in a file; only those of numbers."""
 
     def __init__(self, kind: object, *_: object) -> None:
-        if not re.fullmatch("[fiu][1248]|b1", str(kind)):
-            raise InputError(f"refused an array of {kind!r}: only numbers are read")
-        self.text = str(kind)
+        if not isinstance(kind, str) or not re.fullmatch("[fiu][1248]|b1", kind):
+            raise InputError(f"refused an array of {_short(kind)}: only numbers are read")
+        self.text = kind
 
     def build(self, state: Any) -> None:
         """Take the byte order, all that the state of a dtype of numbers holds."""
@@ -95,20 +122,36 @@ class NumpyArray:
             raise InputError("refused an array of objects: only numbers are read")
         content = data.encode("latin1") if isinstance(data, str) else data
         flat = np.frombuffer(content, dtype.text)
-        if min(shape, default=0) < 0 or math.prod(shape) != flat.size:
+        if not _are_sizes(shape) or math.prod(shape) != flat.size:
             raise InputError("refused an array whose shape is not that of its data")
         self.array = flat.reshape(shape, order=order)
         return self
 
 
+def _are_sizes(values: Any) -> bool:
+    """Whether these can be the sizes, or the strides, of an array."""
+    return (
+        isinstance(values, tuple)
+        and len(values) <= MOST_DIMS
+        and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
+    )
+
+
+def _short(value: object) -> str:
+    """A value in a message: a text as it is; of anything else the type, since writing it may take for ever."""
+    return f"{value!r:.80}" if isinstance(value, str) else type(value).__name__
+
+
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
-    if not isinstance(storage, Storage) or len(size) != len(stride):
+    if not isinstance(storage, Storage) or type(offset) is not int:
         raise InputError("refused a tensor without a storage")
+    if not _are_sizes(size) or not _are_sizes(stride) or len(size) != len(stride):
+        raise InputError(f"refused a tensor outside its storage, or of more than {MOST_DIMS} dimensions")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     numel = math.prod(size)
-    if min(offset, *size, *stride, 0) < 0 or numel > storage.numel or (numel and last >= storage.numel):
+    if offset < 0 or numel > storage.numel or (numel and last >= storage.numel):
         raise InputError("refused a tensor that reaches outside its storage")
-    return Tensor(storage, offset, tuple(size), tuple(stride))
+    return Tensor(storage, offset, size, stride)
 
 
 def _mapping(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
@@ -116,8 +159,8 @@ def _mapping(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
 
 
 def _bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise InputError(f"refused bytes encoded as {encoding!r}")
+    if not isinstance(text, str) or encoding != "latin1":
+        raise InputError(f"refused bytes encoded as {_short(encoding)}")
     return text.encode(encoding)
 
 
@@ -140,8 +183,12 @@ _NAMES = {"numpy.ndarray", *_FUNCTIONS, *(f"torch.{name}" for name in _DTYPES)}
 
 
 def _fill(items: Any, flat: list[Any]) -> Any:
-    """A dictionary with more entries; keys are text or whole numbers only, so that comparing them ends."""
-    if not isinstance(items, dict) or any(not isinstance(key, str | int) for key in flat[::2]):
+    """A dictionary with more entries; keys are text or small whole numbers only, so that comparing them ends."""
+    if isinstance(items, Opaque):
+        return items
+    if not isinstance(items, dict) or not all(
+        isinstance(key, str) or (isinstance(key, int) and abs(key) < 1 << 60) for key in flat[::2]
+    ):
         raise InputError("refused a dictionary whose keys are not text")
     items.update(zip(flat[::2], flat[1::2], strict=True))
     return items
@@ -161,9 +208,13 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Name:
-        """The marker of a name, if it is one of the few that files of weights need."""
+        """The marker of a name, if files of weights need it, or it is of no package that could do harm."""
         full = f"{module}.{name}"
-        if full not in _NAMES:
+        if (
+            module.split(".")[0] in _OF_PYTHON
+            and full not in _NAMES | _INERT
+            and not full.startswith("torch.optim.")
+        ):
             raise InputError(f"refused {full}: only tensors and plain data are read")
         return Name(full)
 
@@ -171,19 +222,33 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         """The storage that a persistent id names."""
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, Name) or view not in ([], [None]):
-            raise InputError(f"refused a persistent {kind!r}: only storages are read")
-        storage = Storage(_DTYPES[dtype.name.removeprefix("torch.")], str(key), int(numel))
+            raise InputError(f"refused a persistent {_short(kind)}: only storages are read")
+        if not isinstance(key, str | int) or not _are_sizes((numel,)):
+            raise InputError("refused a storage without a name and a size")
+        storage = Storage(_DTYPES[dtype.name.removeprefix("torch.")], str(key), numel)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise InputError(f"refused the storage {key}, which the file describes in two ways")
         return storage
 
     def reduce(self) -> None:
-        """Call one of the functions of this module, by its marker."""
+        """Call one of the functions of this module, by its marker; pass over other objects."""
         arguments, function = self.stack.pop(), self.stack.pop()
+        if _is_inert(function):
+            if isinstance(function, Name) and function.name.endswith(".getattr"):
+                _check_attribute(arguments)
+            self.stack.append(Opaque())
+            return
         if not isinstance(function, Name) or function.name not in _FUNCTIONS:
             raise InputError("refused to call what is no function of tensors")
         self._spend(arguments)
         self.stack.append(_FUNCTIONS[function.name](*arguments))
+
+    def new(self) -> None:
+        """Pass over a new object."""
+        _, kind = self.stack.pop(), self.stack.pop()
+        if not _is_inert(kind):
+            raise InputError("refused to make what is no tensor")
+        self.stack.append(Opaque())
 
     def build(self) -> None:
         """Set the state of a dtype or an array; that of an ordered dictionary is dropped."""
@@ -191,7 +256,7 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         if isinstance(target, Dtype | NumpyArray):
             self._spend(state)
             target.build(state)
-        elif type(target) is not dict:
+        elif type(target) not in (dict, Opaque):
             raise InputError("refused to alter what is no array")
 
     def fill(self) -> None:
@@ -209,11 +274,38 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         flat = self.pop_mark()
         self.append(_fill({}, flat))
 
+    def extend(self) -> None:
+        """Put the values on the stack into the list below them; those of another object are passed over."""
+        values = self.pop_mark()
+        self._extend(values)
+
+    def extend_by_one(self) -> None:
+        """Put one value into the list below it."""
+        self._extend([self.stack.pop()])
+
+    def _extend(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list | Opaque):
+            raise InputError("refused to alter what is no list")
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(values)
+
     def _spend(self, parts: Any) -> None:
         """Count what a call may copy, so that a short pickle cannot copy a long text again and again."""
         self.left -= sum(len(part) for part in parts if isinstance(part, str | tuple | list))
         if self.left < 0:
             raise InputError("refused to make more than the file holds")
+
+
+def _check_attribute(arguments: Any) -> None:
+    """Raise InputError unless an attribute is one of an object that is passed over."""
+    owner = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if not isinstance(owner, Name) or owner.name.split(".")[0] in _OF_PYTHON:
+        raise InputError("refused builtins.getattr: only tensors and plain data are read")
+
+
+def _is_inert(value: Any) -> bool:
+    """Whether a value stands for something that is passed over."""
+    return isinstance(value, Opaque) or (isinstance(value, Name) and value.name not in _NAMES)
 
 
 Reader.dispatch = {
@@ -224,4 +316,7 @@ Reader.dispatch = {
     pickle.SETITEMS[0]: Reader.fill,
     pickle.SETITEM[0]: Reader.fill_one,
     pickle.DICT[0]: Reader.make,
+    pickle.NEWOBJ[0]: Reader.new,
+    pickle.APPENDS[0]: Reader.extend,
+    pickle.APPEND[0]: Reader.extend_by_one,
 }
