@@ -21,7 +21,8 @@ import safetensors.numpy
 from nonlocal_core.artifacts import tensors
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.models.published import file_configs
-from nonlocal_core.models.published.pickles import BFLOAT16, Array, NumpyArray, Reader, Storage, Tensor
+from nonlocal_core.models.published.pickled import BFLOAT16, Array, NumpyArray, Storage, Tensor
+from nonlocal_core.models.published.pickles import Reader
 from nonlocal_core.models.published.profiles import Settings
 from nonlocal_core.process import confined
 

@@ -20,7 +20,7 @@ from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError, few
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
-from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import PROFILES, Profile, Settings, check_order, profile_of
 from nonlocal_core.models.published.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
