@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         switches.setdefault("num_classes", len(labels))
     imported = weights.import_file(given.file, given.profile, switches)
     if labels:
-        weights.check_labels(imported, given.profile, labels)
+        weights.check_labels(imported, given.profile, labels, given.own_order)
     yield from _summary(imported)
     if given.names:
         yield from (f"  {name:36} {stored}" for name, stored in imported.stored_names.items())
@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a setting of the section model that the file cannot tell; head=keep or head=new; num_classes",
     )
     parser.add_argument("--names", action="store_true", help="list which tensor became which parameter")
+    parser.add_argument(
+        "--own-order",
+        action="store_true",
+        help="the file is of a training of your own, whose classes had the order of --labels",
+    )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="what the classes are: labels.json of an index"
     )

@@ -11,7 +11,7 @@ from mindspore import nn
 
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.pickled import Array
 
 
 class Difference(NamedTuple):

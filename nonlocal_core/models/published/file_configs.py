@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from typing import Any
 
 import yaml
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.published.files import Published
 from nonlocal_core.models.published.profiles import Settings
 
 
-def settings_and_clip(file: Published) -> tuple[Settings, str]:
-    """The settings and the clips (LENxINTERVAL) of a file's config; both empty if it has none.
+def settings_and_clip(beside: dict[str, Any], kind: str) -> tuple[Settings, str]:
+    """The settings and the clips (LENxINTERVAL) of the config beside a file's tensors; both empty if it has none.
+
+    `kind` says whose config it may be: slowfast, mmaction2, or empty if nobody's.
 
     Raises: InputError if it cannot be read, or describes a network that cannot be imported.
     """
-    meta = file.beside.get("meta")
-    texts = [file.beside.get("cfg"), *(meta.get(name) if isinstance(meta, dict) else None for name in _MMACTION2)]
-    readers: list[Callable[[str], tuple[Settings, str]]] = [_slowfast, _mmaction2, _mmaction2]
-    for text, read in zip(texts, readers, strict=True):
-        if isinstance(text, str) and text:
-            try:
-                return read(text)
-            except InputError:
-                raise
-            except Exception as error:  # anything may be missing from it
-                raise InputError(f"the config inside it cannot be understood: {error!r:.200}") from None
-    return {}, ""
-
-
-_MMACTION2 = ("cfg", "config")
-"""keys in `meta` under which mmaction2 1.x and 0.x keep the text"""
+    meta = beside.get("meta")
+    if kind == "slowfast":
+        texts, read = [beside.get("cfg")], _slowfast
+    elif kind == "mmaction2" and isinstance(meta, dict):
+        texts, read = [meta.get("cfg"), meta.get("config")], _mmaction2  # those of mmaction2 1.x and 0.x
+    else:
+        return {}, ""
+    text = next((text for text in texts if isinstance(text, str) and text), "")
+    try:
+        return read(text) if text else ({}, "")
+    except InputError:
+        raise
+    except Exception as error:  # anything may be missing from it
+        raise InputError(f"the config inside it cannot be understood: {error!r:.200}") from None
 
 
 def _mmaction2(text: str) -> tuple[Settings, str]:
@@ -49,6 +47,8 @@ def _mmaction2(text: str) -> tuple[Settings, str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    if not assigned:
+        return {}, ""
     model = _plain(assigned["model"])
     backbone = model["backbone"]
     if backbone.get("type") != "ResNet3d":

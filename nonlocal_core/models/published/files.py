@@ -7,20 +7,28 @@ protobuf and safetensors.
 from __future__ import annotations
 
 import io
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mindspore.train.checkpoint_pb2 import Checkpoint
+import safetensors
+import safetensors.numpy
 
 from nonlocal_core.artifacts import tensors
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.models.published.pickles import Array, NumpyArray, Reader, Storage, Tensor
+from nonlocal_core.models.published import file_configs
+from nonlocal_core.models.published.pickled import BFLOAT16, Array, NumpyArray, Storage, Tensor
+from nonlocal_core.models.published.pickles import Reader
+from nonlocal_core.models.published.profiles import Settings
+from nonlocal_core.process import confined
 
 _LEGACY = 0x1950A86A20F9469CFC6C
 """the first number in a PyTorch file from before 1.6"""
+_TENSORS = "tensors.safetensors"
 _STATE_DICTS = ("state_dict", "model_state", "blobs")
 """keys under which mmaction2, SlowFast and video-nonlocal-net keep the tensors"""
 _CKPT_DTYPES = {
@@ -28,44 +36,109 @@ _CKPT_DTYPES = {
     for kind, sizes in {"Int": (1, 2, 4, 8), "UInt": (1, 2, 4, 8), "Float": (2, 4, 8)}.items()
     for size in sizes
 }
+_SAFETENSORS_DTYPES = {
+    **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    "BOOL": "?",
+}
 
 
 class Published(NamedTuple):
     """The content of a file of weights."""
 
     tensors: dict[str, Array]
+    """by their names in the file"""
+    description: str
+    """what a checkpoint of this project says of itself (JSON)"""
+    settings: Settings
+    """settings of the network that the config inside the file says"""
+    clip: str
+    """LENxINTERVAL by that config"""
+    labels: tuple[str, ...]
+    """the classes that a training with mmaction2 1.x noted; empty if the file names none"""
+
+
+class Parsed(NamedTuple):
+    """The content of a file of weights as it stands there."""
+
+    tensors: dict[str, Array]
     beside: dict[str, Any]
     """plain values next to the tensors, such as the text of a config"""
 
 
-def read(path: Path) -> Published:
-    """The tensors of a file by their names in it, and the plain values beside them.
+def read(path: Path, config: str = "") -> Published:
+    """The content of a file, read in a process of its own; `config` says whose config it may hold.
 
-    Raises: InputError if there is no file, it is damaged or of an unknown kind, or it holds anything but plain
-        data and tensors (the message names what was refused).
+    Raises: InputError if there is no file, it is damaged or of an unknown kind, reading it takes more memory or
+        time than its size allows, it holds anything but plain data and tensors (the message names what was
+        refused), or its config describes a network that cannot be imported.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file")
+    with tempfile.TemporaryDirectory() as folder:
+        said = confined.run(f"{__package__}.files", path, Path(folder), config)
+        _, arrays = tensors.read(Path(folder) / _TENSORS)
+    in_order = {name: arrays[name] for name in said["names"]}
+    settings = {key: _tupled(value) for key, value in said["settings"].items()}
+    return Published(in_order, said["description"], settings, said["clip"], tuple(said["labels"]))
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(part) for part in value) if isinstance(value, list) else value
+
+
+def _extract(path: Path, folder: Path, config: str) -> dict[str, Any]:
+    """Write the tensors of a file into a folder; give the rest."""
+    parsed = parse(path)
+    arrays = {name: array.copy("C") for name, array in parsed.tensors.items()}
+    safetensors.numpy.save_file(arrays, folder / _TENSORS)
+    description = parsed.beside.get("description", "")
+    settings, clip = file_configs.settings_and_clip(parsed.beside, config)
+    return {
+        "names": list(parsed.tensors),
+        "description": description if isinstance(description, str) else "",
+        "settings": settings,
+        "clip": clip,
+        "labels": _labels(parsed.beside),
+    }
+
+
+def _labels(beside: dict[str, Any]) -> list[str]:
+    """The classes beside the tensors, where mmaction2 1.x keeps them."""
+    classes: Any = beside
+    for name in ("meta", "dataset_meta", "classes"):
+        classes = classes.get(name) if isinstance(classes, dict) else None
+    named = isinstance(classes, list | tuple) and all(isinstance(label, str) for label in classes)
+    return list(classes) if named else []
+
+
+def parse(path: Path) -> Parsed:
+    """The tensors of a file by their names in it, and the plain values beside them, read in this process.
+
+    Raises: InputError if it is damaged or of an unknown kind, or holds anything but plain data and tensors.
     """
     try:
-        return _read(path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        return _parse(path)
+    except InputError:
+        raise
     except DamagedError as error:
         raise InputError(str(error)) from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder: name the file") from None
+    except MemoryError:
+        raise InputError("reading it takes more memory than a file of its size needs: it is refused") from None
     except Exception as error:  # a damaged file may raise anything
         raise InputError(
-            f"{path} is no file of weights, or is damaged ({type(error).__name__}: {error!s:.200})"
+            f"it is no file of weights, or is damaged ({type(error).__name__}: {error!s:.200})"
         ) from None
 
 
-def _read(path: Path) -> Published:
+def _parse(path: Path) -> Parsed:
     if path.suffix == ".ckpt":
-        return Published(_ckpt(path.read_bytes()), {})
+        return Parsed(_ckpt(path.read_bytes()), {})
     if path.suffix == ".safetensors":
-        texts, arrays = tensors.read(path)
-        return Published(arrays, dict(texts))
+        texts, _ = tensors.read_header(path)
+        return Parsed(_safetensors(path.read_bytes()), dict(texts))
     data = path.read_bytes()
     if data[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -77,7 +150,7 @@ def _read(path: Path) -> Published:
     return _published(first, _no_storage)
 
 
-def _published(content: Any, flat: Callable[[Storage], Array]) -> Published:
+def _published(content: Any, flat: Callable[[Storage], Array]) -> Parsed:
     """The tensors of a checkpoint, and the values beside them."""
     names = [name for name in _STATE_DICTS if isinstance(content, dict) and name in content]
     state = content[names[0]] if names else content
@@ -93,17 +166,28 @@ def _published(content: Any, flat: Callable[[Storage], Array]) -> Published:
     }
     if not arrays:
         raise InputError("it holds no tensors")
-    return Published(arrays, {k: v for k, v in content.items() if k not in names} if names else {})
+    return Parsed(arrays, {k: v for k, v in content.items() if k not in names} if names else {})
 
 
 def _view(tensor: Tensor, flat: Callable[[Storage], Array]) -> Array:
-    """A tensor as a view of its storage; `pickles` has checked that it lies inside."""
-    storage = flat(tensor.storage)[tensor.offset :]
-    steps = [step * storage.itemsize for step in tensor.stride]
-    return np.lib.stride_tricks.as_strided(storage, tensor.size, steps, writeable=False)
+    """A tensor of its storage; `pickles` has checked that it lies inside."""
+    storage, size, num = flat(tensor.storage), tensor.size, int(np.prod(tensor.size))
+    in_order = tuple(int(np.prod(size[axis + 1 :])) for axis in range(len(size)))
+    if all(n <= 1 or step == usual for n, step, usual in zip(size, tensor.stride, in_order, strict=True)):
+        array = storage[tensor.offset : tensor.offset + num].reshape(size)
+    else:
+        steps = [np.arange(n) * step for n, step in zip(size, tensor.stride, strict=True)]
+        array = storage[tensor.offset + sum(np.ix_(*steps), start=np.zeros((), int))]
+    if tensor.storage.dtype == BFLOAT16:
+        return _widened(array)
+    return array
 
 
-def _zip(archive: zipfile.ZipFile, size: int) -> Published:
+def _numbers(content: bytes, storage: Storage, offset: int = 0) -> Array:
+    return np.frombuffer(content, "<u2" if storage.dtype == BFLOAT16 else storage.dtype, storage.numel, offset)
+
+
+def _zip(archive: zipfile.ZipFile, size: int) -> Parsed:
     """A checkpoint of PyTorch 1.6 or later: a pickle and a file for each storage."""
     entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -120,14 +204,13 @@ def _zip(archive: zipfile.ZipFile, size: int) -> Published:
 
     def flat(storage: Storage) -> Array:
         if storage.key not in arrays:
-            content = archive.read(f"{root}data/{storage.key}")
-            arrays[storage.key] = np.frombuffer(content, storage.dtype, count=storage.numel)
+            arrays[storage.key] = _numbers(archive.read(f"{root}data/{storage.key}"), storage)
         return arrays[storage.key]
 
     return _published(Reader(io.BytesIO(archive.read(pickles[0]))).load(), flat)
 
 
-def _legacy(stream: io.BytesIO, data: bytes) -> Published:
+def _legacy(stream: io.BytesIO, data: bytes) -> Parsed:
     """A checkpoint from before PyTorch 1.6: pickles, then the storages in the order of the last pickle."""
     _, system = Reader(stream).load(), Reader(stream).load()
     if not system["little_endian"]:
@@ -142,8 +225,25 @@ def _legacy(stream: io.BytesIO, data: bytes) -> Published:
         if int.from_bytes(data[offset : offset + 8], "little") != storage.numel:
             raise InputError(f"the storage {key} is not as long as the file says")
         offsets[key] = offset + 8
-        offset += 8 + storage.numel * np.dtype(storage.dtype).itemsize
-    return _published(content, lambda s: np.frombuffer(data, s.dtype, count=s.numel, offset=offsets[s.key]))
+        offset += 8 + storage.numel * (2 if storage.dtype == BFLOAT16 else np.dtype(storage.dtype).itemsize)
+    return _published(content, lambda storage: _numbers(data, storage, offsets[storage.key]))
+
+
+def _safetensors(data: bytes) -> dict[str, Array]:
+    """The tensors of a safetensors file, those of bfloat16 as float32."""
+    arrays = {}
+    for name, entry in safetensors.deserialize(data):  # type: ignore[no-untyped-call]
+        if entry["dtype"] == "BF16":
+            flat = _widened(np.frombuffer(entry["data"], "<u2"))
+        else:
+            flat = np.frombuffer(entry["data"], _SAFETENSORS_DTYPES[entry["dtype"]])
+        arrays[name] = flat.reshape(entry["shape"])
+    return arrays
+
+
+def _widened(upper: Array) -> Array:
+    """The float32 numbers whose upper halves these are."""
+    return (upper.astype("<u4") << 16).view("<f4")
 
 
 def _no_storage(storage: Storage) -> Array:
@@ -152,6 +252,8 @@ def _no_storage(storage: Storage) -> Array:
 
 def _ckpt(data: bytes) -> dict[str, Array]:
     """The tensors of a MindSpore checkpoint, in which a large tensor is cut into slices."""
+    from mindspore.train.checkpoint_pb2 import Checkpoint  # the other kinds of files do without MindSpore
+
     if data[-17:-10] == b"crc_num":
         data = data[:-17]
     message = Checkpoint()
@@ -167,3 +269,8 @@ def _ckpt(data: bytes) -> dict[str, Array]:
     if not arrays:
         raise InputError("it holds no tensors")
     return arrays
+
+
+if __name__ == "__main__":
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    confined.answer(source, target, lambda: _extract(source, target, sys.argv[3]))

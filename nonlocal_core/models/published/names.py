@@ -126,8 +126,10 @@ def apply(rules: Rules, name: str) -> str:
 
 def our_name(name: str, scheme: str) -> str | None:
     """Our name of a parameter of another implementation; None if it has no such parameter."""
-    renamed = apply(SCHEMES[scheme], name.removeprefix("module."))  # left by data-parallel training
-    return renamed if renamed != name and _OURS.fullmatch(renamed) else None
+    # Data-parallel training leaves `module.`, and torch.compile `_orig_mod.`, also of a part.
+    plain = name.replace("_orig_mod.", "").removeprefix("module.")
+    renamed = apply(SCHEMES[scheme], plain)
+    return renamed if renamed != plain and _OURS.fullmatch(renamed) else None
 
 
 def scheme_of(names: Iterable[str]) -> str | None:

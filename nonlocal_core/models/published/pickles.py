@@ -1,150 +1,45 @@
 """Pickles of PyTorch and Caffe2, read without these frameworks and without running code from them.
 
 A pickle is a program.  This reader knows only the instructions that plain data needs.  A name in the file becomes
-an inert marker, and a call of it calls one of the few functions below.  What is read is never larger than the
-file.
+an inert marker, and a call of it calls one of the few functions below.  Objects of other packages, such as the
+state of a training, become `Opaque`: they hold nothing, and nothing of them is run.  What is read is never larger
+than the file.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import pickle
-import re
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from nonlocal_core.errors import InputError
+from nonlocal_core.models.published import pickled
+from nonlocal_core.models.published.pickled import Dtype, Name, NumpyArray, Opaque, Storage
 
-Array = NDArray[Any]
-
-_DTYPES = {
-    "HalfStorage": "<f2",
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "ByteStorage": "<u1",
-    "CharStorage": "<i1",
-    "ShortStorage": "<i2",
-    "IntStorage": "<i4",
-    "LongStorage": "<i8",
-    "BoolStorage": "?",
-}
 _PLAIN = """
     PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
     FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES
-    SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
+    SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
     GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
 """
-
-
-class Name(NamedTuple):
-    """The inert marker that a name in a file becomes."""
-
-    name: str
-
-
-class Storage(NamedTuple):
-    """A flat array of numbers somewhere in a PyTorch file."""
-
-    dtype: str
-    key: str
-    numel: int
-
-
-class Tensor(NamedTuple):
-    """A view of a storage; offset and stride in elements."""
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class Dtype:
-    """A NumPy dtype in a file; only those of numbers."""
-
-    def __init__(self, kind: object, *_: object) -> None:
-        if not re.fullmatch("[fiu][1248]|b1", str(kind)):
-            raise InputError(f"refused an array of {kind!r}: only numbers are read")
-        self.text = str(kind)
-
-    def build(self, state: Any) -> None:
-        """Take the byte order, all that the state of a dtype of numbers holds."""
-        if state[1] not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
-            raise InputError("refused an array of records: only numbers are read")
-        self.text = state[1] + self.text
-
-
-class NumpyArray:
-    """A NumPy array in a file."""
-
-    def __init__(self, *_: object) -> None:
-        self.array: Array = np.zeros(0)
-
-    def build(self, state: Any) -> None:
-        """Take shape and numbers from the state."""
-        _, shape, dtype, fortran, data = state
-        self.fill(data, dtype, shape, "F" if fortran else "C")
-
-    def fill(self, data: Any, dtype: Any, shape: Any, order: Any) -> NumpyArray:
-        """Put numbers into the array."""
-        if not isinstance(dtype, Dtype) or not isinstance(data, bytes | str):
-            raise InputError("refused an array of objects: only numbers are read")
-        content = data.encode("latin1") if isinstance(data, str) else data
-        flat = np.frombuffer(content, dtype.text)
-        if min(shape, default=0) < 0 or math.prod(shape) != flat.size:
-            raise InputError("refused an array whose shape is not that of its data")
-        self.array = flat.reshape(shape, order=order)
-        return self
-
-
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
-    if not isinstance(storage, Storage) or len(size) != len(stride):
-        raise InputError("refused a tensor without a storage")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    numel = math.prod(size)
-    if min(offset, *size, *stride, 0) < 0 or numel > storage.numel or (numel and last >= storage.numel):
-        raise InputError("refused a tensor that reaches outside its storage")
-    return Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _mapping(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
-    return _fill({}, [part for pair in pairs for part in pair])
-
-
-def _bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise InputError(f"refused bytes encoded as {encoding!r}")
-    return text.encode(encoding)
-
-
-_NUMPY = ("numpy.core", "numpy._core")
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _mapping,
-    "torch.Size": tuple,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-    "_codecs.encode": _bytes,
-    "numpy.dtype": Dtype,
-    **{f"{core}.multiarray._reconstruct": NumpyArray for core in _NUMPY},
-    **{
-        f"{core}.multiarray.scalar": lambda dtype, data: NumpyArray().fill(data, dtype, (), "C") for core in _NUMPY
-    },
-    **{f"{core}.numeric._frombuffer": lambda *arguments: NumpyArray().fill(*arguments) for core in _NUMPY},
+_OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "numpy", "torch"}
+"""packages whose names are refused unless they are listed here: they can do harm, or would be tensors"""
+_INERT = {
+    *("builtins.getattr", "__builtin__.getattr", "builtins.set", "__builtin__.set", "builtins.slice"),
+    *("collections.defaultdict", "collections.deque", "collections.Counter", "argparse.Namespace"),
+    *(
+        "pathlib.Path",
+        "pathlib.PosixPath",
+        "pathlib.PurePosixPath",
+        "pathlib.WindowsPath",
+        "pathlib.PureWindowsPath",
+    ),
+    *("datetime.datetime", "datetime.date", "datetime.timedelta", "uuid.UUID", "decimal.Decimal"),
+    *("torch.device", "torch.float32", "torch.float16", "torch.bfloat16", "torch.float64", "torch.int64"),
 }
-_NAMES = {"numpy.ndarray", *_FUNCTIONS, *(f"torch.{name}" for name in _DTYPES)}
-
-
-def _fill(items: Any, flat: list[Any]) -> Any:
-    """A dictionary with more entries; keys are text or whole numbers only, so that comparing them ends."""
-    if not isinstance(items, dict) or any(not isinstance(key, str | int) for key in flat[::2]):
-        raise InputError("refused a dictionary whose keys are not text")
-    items.update(zip(flat[::2], flat[1::2], strict=True))
-    return items
+"""names of those packages that become markers, and whose calls are passed over"""
 
 
 class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be chosen
@@ -161,9 +56,13 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Name:
-        """The marker of a name, if it is one of the few that files of weights need."""
+        """The marker of a name, if files of weights need it, or it is of no package that could do harm."""
         full = f"{module}.{name}"
-        if full not in _NAMES:
+        if (
+            module.split(".")[0] in _OF_PYTHON
+            and full not in pickled.NAMES | _INERT
+            and not full.startswith("torch.optim.")
+        ):
             raise InputError(f"refused {full}: only tensors and plain data are read")
         return Name(full)
 
@@ -171,19 +70,33 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         """The storage that a persistent id names."""
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, Name) or view not in ([], [None]):
-            raise InputError(f"refused a persistent {kind!r}: only storages are read")
-        storage = Storage(_DTYPES[dtype.name.removeprefix("torch.")], str(key), int(numel))
+            raise InputError(f"refused a persistent {pickled.short(kind)}: only storages are read")
+        if not isinstance(key, str | int) or not pickled.are_sizes((numel,)):
+            raise InputError("refused a storage without a name and a size")
+        storage = Storage(pickled.DTYPES[dtype.name.removeprefix("torch.")], str(key), numel)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise InputError(f"refused the storage {key}, which the file describes in two ways")
         return storage
 
     def reduce(self) -> None:
-        """Call one of the functions of this module, by its marker."""
+        """Call one of the functions of this module, by its marker; pass over other objects."""
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, Name) or function.name not in _FUNCTIONS:
+        if _is_inert(function):
+            if isinstance(function, Name) and function.name.endswith(".getattr"):
+                _check_attribute(arguments)
+            self.stack.append(Opaque())
+            return
+        if not isinstance(function, Name) or function.name not in pickled.FUNCTIONS:
             raise InputError("refused to call what is no function of tensors")
         self._spend(arguments)
-        self.stack.append(_FUNCTIONS[function.name](*arguments))
+        self.stack.append(pickled.FUNCTIONS[function.name](*arguments))
+
+    def new(self) -> None:
+        """Pass over a new object."""
+        _, kind = self.stack.pop(), self.stack.pop()
+        if not _is_inert(kind):
+            raise InputError("refused to make what is no tensor")
+        self.stack.append(Opaque())
 
     def build(self) -> None:
         """Set the state of a dtype or an array; that of an ordered dictionary is dropped."""
@@ -191,29 +104,56 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         if isinstance(target, Dtype | NumpyArray):
             self._spend(state)
             target.build(state)
-        elif type(target) is not dict:
+        elif type(target) not in (dict, Opaque):
             raise InputError("refused to alter what is no array")
 
     def fill(self) -> None:
         """Put the entries on the stack into the dictionary below them."""
         flat = self.pop_mark()
-        _fill(self.stack[-1], flat)
+        pickled.fill(self.stack[-1], flat)
 
     def fill_one(self) -> None:
         """Put one entry into the dictionary below it."""
         value, key = self.stack.pop(), self.stack.pop()
-        _fill(self.stack[-1], [key, value])
+        pickled.fill(self.stack[-1], [key, value])
 
     def make(self) -> None:
         """Make a dictionary of the entries on the stack."""
         flat = self.pop_mark()
-        self.append(_fill({}, flat))
+        self.append(pickled.fill({}, flat))
+
+    def extend(self) -> None:
+        """Put the values on the stack into the list below them; those of another object are passed over."""
+        values = self.pop_mark()
+        self._extend(values)
+
+    def extend_by_one(self) -> None:
+        """Put one value into the list below it."""
+        self._extend([self.stack.pop()])
+
+    def _extend(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list | Opaque):
+            raise InputError("refused to alter what is no list")
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(values)
 
     def _spend(self, parts: Any) -> None:
         """Count what a call may copy, so that a short pickle cannot copy a long text again and again."""
         self.left -= sum(len(part) for part in parts if isinstance(part, str | tuple | list))
         if self.left < 0:
             raise InputError("refused to make more than the file holds")
+
+
+def _check_attribute(arguments: Any) -> None:
+    """Raise InputError unless an attribute is one of an object that is passed over."""
+    owner = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if not isinstance(owner, Name) or owner.name.split(".")[0] in _OF_PYTHON:
+        raise InputError("refused builtins.getattr: only tensors and plain data are read")
+
+
+def _is_inert(value: Any) -> bool:
+    """Whether a value stands for something that is passed over."""
+    return isinstance(value, Opaque) or (isinstance(value, Name) and value.name not in pickled.NAMES)
 
 
 Reader.dispatch = {
@@ -224,4 +164,7 @@ Reader.dispatch = {
     pickle.SETITEMS[0]: Reader.fill,
     pickle.SETITEM[0]: Reader.fill_one,
     pickle.DICT[0]: Reader.make,
+    pickle.NEWOBJ[0]: Reader.new,
+    pickle.APPENDS[0]: Reader.extend,
+    pickle.APPEND[0]: Reader.extend_by_one,
 }

@@ -31,6 +31,8 @@ class Profile(NamedTuple):
     """whether kernels may be those of images, which are inflated"""
     clip: str = ""
     """LENxINTERVAL of the published files; empty if they differ"""
+    config: Literal["slowfast", "mmaction2", ""] = ""
+    """whose config a file may hold; another one is passed over"""
 
 
 _IMAGENET: Settings = {"input_mean": (123.675, 116.28, 103.53), "input_std": (58.395, 57.12, 57.375)}
@@ -53,12 +55,14 @@ PROFILES: dict[str, Profile] = {
         {**_POOL2, **_BATCH, "pool1_kernel_t": 1, "pool1_pad": 1, "nl_out_bias": False, "head": "pooled"},
         {**_IMAGENET, "stem_stride_t": 2, "pool1_stride_t": 2, "nl_scale": False},
         pairwise_choices=("dot_product", "embedded_gaussian"),
+        config="mmaction2",
     ),
     "pyslowfast": Profile(
         ("pyslowfast", "caffe2"),
         {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
         {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
         pairwise_choices=("dot_product", "embedded_gaussian"),
+        config="slowfast",
     ),
     "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),
     "caffe2_32x2": Profile(("caffe2",), {**_CAFFE2_32X2, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="32x2"),
@@ -109,14 +113,16 @@ def check_order(profile: str, labels: Sequence[str]) -> None:
 
     Raises: InputError that names the first label in another place.
     """
-    order, ordered = profile_of(profile).order, sorted(labels)
+    numbers = all(label.isdecimal() for label in labels)
+    order, ordered = profile_of(profile).order, sorted(labels, key=int if numbers else None)
     if order == "alphabet" and list(labels) != ordered:
         place = next(
             i for i, (label, expected) in enumerate(zip(labels, ordered, strict=True)) if label != expected
         )
         raise InputError(
             f"class {place} is {labels[place]!r} in these labels, but {profile} numbers classes by the alphabet,"
-            f" where it is {ordered[place]!r}: give labels in that order, or say head=new"
+            f" where it is {ordered[place]!r}: say --own-order (own_order=True) if your own training had these"
+            " labels in this order, give the published order if the file is a published one, or say head=new"
         )
     if order == "first appearance" and list(labels) == ordered and len(labels) > 3:
         raise InputError(

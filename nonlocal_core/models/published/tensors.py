@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from nonlocal_core.errors import InputError
-from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import Settings
 
 EPSILON = 1e-5

@@ -20,8 +20,7 @@ from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError, few
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
-from nonlocal_core.models.published.file_configs import settings_and_clip
-from nonlocal_core.models.published.pickles import Array
+from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import PROFILES, Profile, Settings, check_order, profile_of
 from nonlocal_core.models.published.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
 
@@ -67,11 +66,14 @@ class Named(NamedTuple):
     """names that stand for no parameter"""
 
 
-def load_published(path: Path | str, profile: str, labels: Sequence[str] = (), **switches: Any) -> I3D:
+def load_published(
+    path: Path | str, profile: str, labels: Sequence[str] = (), own_order: bool = False, **switches: Any
+) -> I3D:
     """The network of a published file in inference mode: normalised clips (N, 3, T, H, W) in, logits (N, K) out.
 
     `switches` are settings of the section `model`, and `head="new"` with `num_classes=K` for other classes.
-    `labels`, if there are any, must fit the classes.
+    `labels`, if there are any, must fit the classes; `own_order` says that they are in the order of a training of
+    one's own, which need not be that of the published files.
 
     Raises: ConfigError if a switch is missing, unknown or contradicts the file or the profile; InputError if the
         file cannot be read, its tensors are not those of the network, its classes are not `labels`, or two sources
@@ -79,11 +81,11 @@ def load_published(path: Path | str, profile: str, labels: Sequence[str] = (), *
     """
     imported = import_file(Path(path), profile, switches)
     if labels:
-        check_labels(imported, profile, labels)
+        check_labels(imported, profile, labels, own_order)
     return imported.net
 
 
-def check_labels(imported: Imported, profile: str, labels: Sequence[str]) -> None:
+def check_labels(imported: Imported, profile: str, labels: Sequence[str], own_order: bool = False) -> None:
     """Check that these labels can be the classes of an imported network.
 
     Raises: InputError if their number or their order is another one.
@@ -95,7 +97,7 @@ def check_labels(imported: Imported, profile: str, labels: Sequence[str]) -> Non
         )
     if imported.labels and imported.labels != tuple(labels):
         raise InputError(f"the file's own labels are others ({few(imported.labels)}): say head=new")
-    if HEAD[0] in imported.stored_names:
+    if HEAD[0] in imported.stored_names and not imported.labels and not own_order:
         check_order(profile, labels)
 
 
@@ -103,7 +105,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     """The network of a published file, and how it was put together; raises as `load_published`."""
     kind = profile_of(profile)
     choice = _choice(switches)
-    file = files.read(path)
+    file = files.read(path, kind.config)
     try:
         _check_name(path, kind)
         _check_pairwise(path, kind, choice)
@@ -131,9 +133,8 @@ def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported
     net.set_train(False)
     used = {name: stored for name, stored in named.stored_names.items() if name in arrays}
     labels, clip = _labels_and_clip(file, profile)
-    return Imported(
-        net, used, named.skipped, sources, labels if head == "keep" else (), clip, len(params) - len(new)
-    )
+    labels = labels if head == "keep" and len(labels) == num_classes else ()
+    return Imported(net, used, named.skipped, sources, labels, clip, len(params) - len(new))
 
 
 def _check_name(path: Path, profile: Profile) -> None:
@@ -188,7 +189,7 @@ def _named(file: files.Published, profile: Profile) -> Named:
     skipped = [name for name in file.tensors if names.is_skipped(name)]
     wanted = [name for name in file.tensors if not names.is_skipped(name)]
     if not profile.schemes:
-        if "description" not in file.beside:
+        if not file.description:
             raise InputError("it is no checkpoint of this project: it has no description")
         return Named({name: name for name in wanted}, {name: file.tensors[name] for name in wanted}, skipped, [])
     scheme = names.scheme_of(wanted)
@@ -212,9 +213,9 @@ def _settings(
     if profile.schemes:
         found_in["the file's tensors"] = settings_of(named.arrays, named.stored_names.values())
     else:
-        description = json.loads(file.beside["description"])
+        description = json.loads(file.description)
         found_in["the file's description"] = ModelConfig.model_validate(description["model"]).model_dump()
-    found_in["the file's config"], _ = settings_and_clip(file)
+    found_in["the file's config"] = file.settings
     values: Settings = {}
     sources: dict[str, str] = {}
     for source, settings in found_in.items():
@@ -291,6 +292,6 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
 def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
     """The labels in a file, and the clips (LENxINTERVAL) that the file or its profile names."""
     if not profile.schemes:
-        stored = json.loads(file.beside["description"])
+        stored = json.loads(file.description)
         return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**stored["clip"])
-    return (), settings_and_clip(file)[1] or profile.clip
+    return file.labels, file.clip or profile.clip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import mindspore as ms
@@ -88,6 +89,22 @@ def test_tensors_of_data_parallel_training(tmp_path, mmaction2):
         load_published(save_state(tmp_path / "a.pth", state), "mmaction2", pairwise="dot_product"),
         drawn(MMACTION2),
     )
+
+
+def test_tensors_of_a_compiled_network(tmp_path, mmaction2):
+    """torch.compile of the whole, or of a part, in a data-parallel training."""
+    whole = {f"module._orig_mod.{name}": value for name, value in mmaction2.items()}
+    part = {name.replace("backbone.", "backbone._orig_mod."): value for name, value in mmaction2.items()}
+    for state in (whole, part):
+        net = load_published(save_state(tmp_path / "a.pth", state), "mmaction2", pairwise="dot_product")
+        assert_same(net, drawn(MMACTION2))
+
+
+def test_a_config_of_somebody_else_is_not_looked_at(tmp_path):
+    state = state_of(drawn(CAFFE2), caffe2_name)
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"blobs": state, "cfg": "NONLOCAL: {CONV3_NONLOCAL: True}"}, 2))
+    load_published(path, "caffe2_8x8")
 
 
 def test_the_seed_fills_every_parameter(tmp_path):
@@ -321,13 +338,15 @@ LABELS = ["archery", "bowling", "curling", "diving", "eating"]
 
 def test_labels_are_in_the_order_of_the_profile(tmp_path, mmaction2):
     path = save_state(tmp_path / "a.pth", mmaction2)
-    given = {"pairwise": "dot_product"}
+    given: dict[str, Any] = {"pairwise": "dot_product"}
     load_published(path, "mmaction2", labels=LABELS, **given)
     swapped = [*LABELS[:2], "diving", "curling", "eating"]
     with pytest.raises(InputError, match=r"class 2 is 'diving' .* alphabet, where it is 'curling'"):
         load_published(path, "mmaction2", labels=swapped, **given)
     with pytest.raises(InputError, match="the network has 5 classes, and there are 4 labels"):
         load_published(path, "mmaction2", labels=LABELS[:4], **given)
+    load_published(path, "mmaction2", labels=swapped, own_order=True, **given)
+    load_published(path, "mmaction2", labels=["0", "1", "2", "10", "11"], **given)
     load_published(path, "mmaction2", labels=swapped[:4], head="new", num_classes=4, **given)
 
 
@@ -337,6 +356,17 @@ def test_the_seeds_labels_are_in_the_order_of_its_csv(tmp_path):
     load_published(tmp_path / "a.ckpt", "seed", labels=LABELS[::-1])
     with pytest.raises(InputError, match=r"alphabetical order, but seed .* cls2index\.json"):
         load_published(tmp_path / "a.ckpt", "seed", labels=LABELS)
+
+
+def test_the_labels_in_a_file_of_ones_own_training_are_believed(tmp_path, mmaction2):
+    own = ["walk", "run", "jump", "sit", "clap"]
+    classes = "(" + "".join(f"S'{label}'\n" for label in own) + "t"
+    meta = dictionary({"epoch": "I1\n", "dataset_meta": dictionary({"classes": classes})})
+    content = dictionary({"meta": meta, "state_dict": state_pickle(mmaction2)})
+    path = save(tmp_path / "epoch_1.pth", content, list(mmaction2.values()))
+    load_published(path, "mmaction2", labels=own, pairwise="dot_product")
+    with pytest.raises(InputError, match="the file's own labels are others"):
+        load_published(path, "mmaction2", labels=sorted(own), pairwise="dot_product")
 
 
 CONFIG = """
