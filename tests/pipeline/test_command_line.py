@@ -187,6 +187,7 @@ def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tm
     assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
 
 
+@pytest.mark.campaign
 def test_two_first_runs_at_once_make_the_toy_videos_once(environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "flows" / "prepare.py"), "tiny", f"workspace_dir={tmp_path / 'w'}"]
     runs = [
@@ -199,6 +200,7 @@ def test_two_first_runs_at_once_make_the_toy_videos_once(environment: dict[str, 
     assert len(list((tmp_path / "w").glob("cache/*/artifact.json"))) == 1
 
 
+@pytest.mark.campaign
 def test_sigterm_to_the_whole_group_is_one_stop(
     environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:
@@ -219,6 +221,7 @@ def test_sigterm_to_the_whole_group_is_one_stop(
     assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
 
 
+@pytest.mark.campaign
 def test_the_server_of_a_command_that_is_killed_ends_too(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}

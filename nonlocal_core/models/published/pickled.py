@@ -1,6 +1,6 @@
 """The few values that a pickle of weights may hold, and the functions that make them.
 
-What is checked here holds for any file: an array has few dimensions, its sizes and strides are whole numbers, and a
+What is checked here holds for any file: an array has few dimensions, sizes and strides are whole numbers, and a
 tensor lies inside its storage.
 """
 
