@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows import help_pages
 from flows.help_pages import Command, Parameter
+from flows.server import login
 from nonlocal_core.command import failed, show
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import resolve
@@ -247,9 +249,12 @@ def _start_server() -> None:
     """Start Prefect's local server, where no other is named, out of the reach of Ctrl-C.
 
     A terminal sends Ctrl-C to every process of the command.  Without its server, Prefect would try for minutes to
-    report that the run was stopped.   It ends
+    report that the run was stopped.  It ends
     with this command, also after `kill -9`.
     """
+    if PREFECT_API_URL.value() is None:  # whoever else is on this machine, or in a browser, cannot use it
+        os.environ |= login.environment("http://127.0.0.1", login.new())
+        refresh_global_settings_context()
     with console.deaf():
         problem = get_client(sync_client=True).api_healthcheck()
     if module := sys.modules.get("prefect.server.api.server"):  # imported only where one is started

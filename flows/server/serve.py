@@ -6,7 +6,9 @@ python -m flows.server.serve stop PORT     or this
 
 from __future__ import annotations
 
+import copy
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -15,11 +17,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.context import refresh_global_settings_context
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.workers.process import ProcessWorker
 
-from flows.server import dead_runs
+from flows.server import dead_runs, login
 from flows.server.dead_runs import POOLS
 from nonlocal_core import command
 from nonlocal_core.errors import ChildError, ConfigError
@@ -28,6 +32,7 @@ from nonlocal_core.process.lifeline import children, end_with_us
 HOME = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 START_S = 120.0
+LOGIN = "login"
 STOP_S = 60.0
 """seconds that the runs of a worker get to keep their work"""
 END_S = 15.0
@@ -51,6 +56,9 @@ def serve(port: int, folder: Path) -> None:
     """
     url = f"http://127.0.0.1:{port}"
     os.environ |= {"PREFECT_API_URL": f"{url}/api", "NONLOCAL_HOME": str(HOME), "DO_NOT_TRACK": "1"}
+    os.environ |= login.environment(url, login.kept_in(folder / LOGIN))
+    refresh_global_settings_context()
+    (folder / "pool.json").write_text(json.dumps(pool_template()))
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -63,27 +71,37 @@ def serve(port: int, folder: Path) -> None:
         services.append(_server(folder, port))
         _wait_for(url, services[0])
         for pool in POOLS:
-            _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+            template = ("--base-job-template", str(folder / "pool.json"))
+            _prefect("work-pool", "create", pool, "--type", "process", *template, "--overwrite")
         _prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         _prefect("--no-prompt", "deploy", "--all")
         services += [_worker(folder, pool) for pool in POOLS]
         print(_what_to_type(port, folder), flush=True)
         # A request that waits a minute for a dead server would keep it from being started again.
-        with temporary_settings({PREFECT_API_URL: f"{url}/api", PREFECT_CLIENT_MAX_RETRIES: 2}):
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}):
             _keep_running(services, port)
     finally:
         for service in reversed(services):  # the server last: it hears how the runs end
             _end(service)
 
 
+def pool_template() -> dict[str, Any]:
+    """The template of a work pool whose runs can name neither a command nor variables of the environment."""
+    template = copy.deepcopy(ProcessWorker.get_default_base_job_template())
+    for name in ("command", "env"):
+        del template["job_configuration"][name], template["variables"]["properties"][name]
+    return template
+
+
 def _what_to_type(port: int, folder: Path) -> str:
     prefect, url = os.path.relpath(PREFECT), f"http://127.0.0.1:{port}"
+    file = os.path.relpath(folder / LOGIN)
     return "\n".join(
         [
             "",
-            f"  UI        {url}",
+            f"  UI        {url}, which asks for the login in {file}",
             "  a night   in another terminal:",
-            f"              export PREFECT_API_URL={url}/api",
+            f"              export PREFECT_API_URL={url}/api PREFECT_API_AUTH_STRING=$(cat {file})",
             f"              {prefect} deployment run nightly-train    (everywhere: full/nightly-train)",
             f"  logs      {os.path.relpath(folder)}/*.log",
             f"  end       Ctrl-C here, or make stop PORT={port}",
@@ -225,7 +243,7 @@ def main(words: list[str]) -> int:
         if len(words) != 2 or words[0] not in ("start", "stop") or not words[1].isdigit():
             raise ConfigError("say `make serve` or `make stop`, or python -m flows.server.serve start|stop PORT")
         folder = HOME / ".serve" / words[1]
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if words[0] == "stop":
             stop(folder)
         else:

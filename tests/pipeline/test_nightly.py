@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -26,7 +27,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
 from flows.server import dead_runs
 from nonlocal_core import registry
@@ -76,7 +82,7 @@ class Served:
         done = subprocess.run(
             [PREFECT, *words],
             cwd=REPOSITORY,
-            env={**self.environment, "PREFECT_API_URL": self.api},
+            env=self.client_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -85,9 +91,23 @@ class Served:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def login(self) -> str:
+        return (REPOSITORY / ".serve" / str(self.port) / "login").read_text()
+
+    def client_environment(self) -> dict[str, str]:
+        return {**self.environment, "PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.login()}
+
+    def headers(self) -> dict[str, str]:
+        """What a client sends with each request, and a token against forged ones."""
+        sent = {"authorization": "Basic " + base64.b64encode(self.login().encode()).decode()}
+        client = str(uuid.uuid4())
+        with urlopen(Request(f"{self.api}/csrf-token?client={client}", headers=sent), timeout=30) as answer:
+            token = json.loads(answer.read())["token"]
+        return {**sent, "Prefect-Csrf-Client": client, "Prefect-Csrf-Token": token}
+
     def ask(self, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json"})
+        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json", **self.headers()})
         for _ in range(10):
             try:
                 with urlopen(asked, timeout=30) as answer:
@@ -191,7 +211,7 @@ def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
         subprocess.run(
             [sys.executable, "-m", "flows.server.alerts", url.format(port=server.server_address[1])],
             cwd=REPOSITORY,
-            env={**served.environment, "PREFECT_API_URL": served.api},
+            env=served.client_environment(),
             check=True,
         )
         yield
@@ -297,7 +317,8 @@ def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
     flow = served.ask(f"flow_runs/{silent}")["flow_id"]
     foreign = served.ask("flow_runs/", {"flow_id": flow, **running})["id"]
     watch, ended = dead_runs.Watch(silent_s=6), []
-    with temporary_settings({PREFECT_API_URL: served.api, PREFECT_CLIENT_MAX_RETRIES: 0}):
+    asked = {PREFECT_API_URL: served.api, PREFECT_API_AUTH_STRING: served.login(), PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(asked):
         started_s = time.monotonic()
         while not ended and time.monotonic() - started_s < 90:
             served.beat(alive)
@@ -315,13 +336,52 @@ def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
         wait_for(lambda: watch.look() == [served.ask(f"flow_runs/{alive}")["name"]], 60, served)
 
 
+def status(served: Served, path: str, headers: dict[str, str], method: str = "GET", body: str = "") -> int:
+    """The answer of the server to somebody."""
+    asked = Request(f"{served.api}/{path}", body.encode() or None, headers, method=method)
+    try:
+        with urlopen(asked, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return int(error.code)
+
+
+def test_other_pages_and_users_cannot_use_the_server(served: Served) -> None:
+    json_type = {"content-type": "application/json"}
+    assert status(served, "block_types/slug/secret", {}) == 401
+    assert status(served, "flow_runs/filter", json_type, "POST", "{}") in (401, 403)
+    authorized = {"authorization": served.headers()["authorization"]}
+    assert status(served, "block_types/slug/secret", authorized) == 200
+    assert status(served, "flow_runs/filter", {**json_type, **authorized}, "POST", "{}") == 403, "no token"
+    assert status(served, "flow_runs/filter", {**json_type, **served.headers()}, "POST", "{}") == 200
+    page = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    assert status(served, "flow_runs/", page, "OPTIONS") == 400
+    for origin in (f"http://127.0.0.1:{served.port}", f"http://localhost:{served.port}"):
+        asked = Request(f"{served.api}/flow_runs/", None, {**page, "origin": origin}, method="OPTIONS")
+        with urlopen(asked, timeout=30) as answer:
+            assert answer.headers["access-control-allow-origin"] == origin
+    folder = REPOSITORY / ".serve" / str(served.port)
+    assert (folder.stat().st_mode & 0o777, (folder / "login").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_run_names_neither_a_command_nor_variables_of_its_process(served: Served, tmp_path: Path) -> None:
+    touched, startup = tmp_path / "touched", tmp_path / "sitecustomize.py"
+    startup.write_text(f"open({str(touched)!r}, 'w')")
+    nowhere = {"videos_dir": str(tmp_path / "nowhere"), "workspace_dir": str(tmp_path / "w")}
+    variables = {"command": f"touch {touched}", "env": {"PYTHONPATH": str(tmp_path)}}
+    run = served.begin("full/nightly-train", parameters=nowhere, job_variables=variables)
+    wait_for(lambda: served.state(run) == "Failed", 60, served)  # the flow has run, which finds no videos
+    assert not touched.exists()
+
+
 def test_serve_is_idempotent_and_stop_leaves_no_process(served: Served) -> None:
     again = subprocess.run(
         served.command("start"), cwd=REPOSITORY, env=served.environment, capture_output=True, text=True, timeout=60
     )
     assert again.returncode == 0
     assert again.stdout.startswith("it runs already:")
-    assert f"export PREFECT_API_URL={served.api}" in again.stdout
+    login = f".serve/{served.port}/login"
+    assert f"export PREFECT_API_URL={served.api} PREFECT_API_AUTH_STRING=$(cat {login})" in again.stdout
     started = [served.process.pid, *children(served.process.pid)]
     assert len(started) > 3
     assert served.started(b"uvicorn") == [], "it asks the server that it has started, and no other one"

@@ -1,0 +1,32 @@
+"""The login of a Prefect server that runs on this machine, and what keeps other pages and users away from it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def new() -> str:
+    """A login, USER:PASSWORD."""
+    return f"nonlocal:{secrets.token_urlsafe(24)}"
+
+
+def kept_in(file: Path) -> str:
+    """The login in a file that only this user can read; it is made where there is none."""
+    if not file.exists():
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as writable:
+            writable.write(new())
+    file.chmod(0o600)
+    return file.read_text().strip()
+
+
+def environment(url: str, login: str) -> dict[str, str]:
+    """Variables of a server that answers only its own page and those who know the login, and of its clients."""
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},{url.replace('127.0.0.1', 'localhost')}",
+    }
