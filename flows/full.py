@@ -67,7 +67,7 @@ class Summary(Frozen):
                 f"  top-5     {scored.top5:.2%}",
                 f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
                 f"  report    {self.workspace}/reports/{self.entry.version}.html",
-                "  UI        prefect server start, then http://127.0.0.1:4200",
+                "  UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200",
                 "",
             ]
         )

@@ -2,10 +2,14 @@
 
 python -m flows.server.alerts https://...     they are posted there as {"text": ...}
 python -m flows.server.alerts mailtos://...   they are sent as e-mail
+python -m flows.server.alerts -               the address is asked for, or read from standard input
+
+With a password in it, an address is better asked for: other users see the arguments of a command.
 """
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -57,7 +61,7 @@ def _message(url: str) -> Callable[[str], CallWebhook | SendNotification]:
         return lambda text: SendNotification.model_validate(
             {"block_document_id": mail, "subject": "nonlocal-i3d", "body": f"{{{{ {text} }}}}"}
         )
-    raise ConfigError(f"{url!r} is no address: give one that begins with https://, or mailtos:// for e-mail")
+    raise ConfigError("this is no address: give one that begins with https://, or mailtos:// for e-mail")
 
 
 def _put(automation: AutomationCore) -> None:
@@ -70,14 +74,17 @@ def _put(automation: AutomationCore) -> None:
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
     parser = command.parser("flows.server.alerts", __doc__)
-    parser.add_argument("address", nargs="*", help="https://..., or mailtos://... for e-mail")
+    parser.add_argument("address", nargs="*", help="https://..., mailtos://... for e-mail, or - to be asked")
     return command.show(_lines(parser.parse_args(words).address))
 
 
 def _lines(words: list[str]) -> Iterator[str]:
     if len(words) != 1:
         raise ConfigError("name the address to tell, https://... or mailtos://...")
-    tell(words[0])
+    url = words[0]
+    if url == "-":
+        url = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    tell(url)
     yield "failed nights and new champions are told from now on"
 
 

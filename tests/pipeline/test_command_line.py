@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import pytest
@@ -221,26 +223,38 @@ def test_sigterm_to_the_whole_group_is_one_stop(
     assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
 
 
-@pytest.mark.campaign
-def test_the_server_of_a_command_that_is_killed_ends_too(tmp_path: Path) -> None:
+def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_killed(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PREFECT_HOME": str(tmp_path / "prefect")}
     code = (
         "import os, signal\nfrom flows import command_line\ncommand_line._start_server()\n"
         "from prefect.server.api.server import SubprocessASGIServer as server\n"
-        "(one,) = server._instances.values()\nprint(one.server_process.pid, flush=True)\n"
+        "from prefect.client.orchestration import get_client\n"
+        "(one,) = server._instances.values()\n"
+        "client = get_client(sync_client=True)\nclient.create_flow_from_name('ours')\n"
+        "print(one.server_process.pid, one.api_url, len(client.read_flows()), flush=True)\n"
+        "input()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=90,
     )
-    server = int(done.stdout)
+    assert process.stdout is not None
+    server, api, num_flows = process.stdout.readline().split()
+    assert num_flows == "1", "the command itself is answered"
+    for path, body in (("block_types/slug/secret", None), ("flows/filter", b"{}")):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(f"{api}/{path}", body, {"content-type": "application/json"}), timeout=30)
+        with refused.value:
+            assert refused.value.code in (401, 403)
+    process.communicate("\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
     started_s = time.monotonic()
     while Path(f"/proc/{server}").exists() and "zombie" not in Path(f"/proc/{server}/status").read_text():
         assert time.monotonic() - started_s < 60

@@ -343,7 +343,8 @@ def status(served: Served, path: str, headers: dict[str, str], method: str = "GE
         with urlopen(asked, timeout=30) as answer:
             return int(answer.status)
     except HTTPError as error:
-        return int(error.code)
+        with error:
+            return int(error.code)
 
 
 def test_other_pages_and_users_cannot_use_the_server(served: Served) -> None:
