@@ -13,12 +13,16 @@ def new() -> str:
 
 
 def kept_in(file: Path) -> str:
-    """The login in a file that only this user can read; it is made where there is none."""
-    if not file.exists():
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as writable:
-            writable.write(new())
-    file.chmod(0o600)
-    return file.read_text().strip()
+    """The login in a file that only this user can read; it is made if there is none."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)
+    with open(descriptor, "r+") as opened:
+        login = opened.read().strip()
+        if not login:  # an empty one, which a process leaves that is killed here, would let everybody in
+            login = new()
+            opened.seek(0)
+            opened.write(login)
+    return login
 
 
 def environment(url: str, login: str) -> dict[str, str]:

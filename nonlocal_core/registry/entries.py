@@ -95,10 +95,21 @@ def sha256_of(file: Path) -> str:
 
 
 def verify(workspace: Workspace, version: str, state: State) -> list[str]:
-    """What differs between an entry's files and their digests, a line each; empty if the entry is whole.
+    """The faults of an entry, and the files that are no part of it, a line each; empty if the entry is whole.
 
     Raises: InputError if there is no entry of this version.
     """
+    faults, folder = _faults(workspace, version, state), workspace.root / FOLDER / version
+    try:
+        own = {ENTRY_FILE, *entry(workspace, version).files}
+    except DamagedError:
+        return faults
+    extra = {file.name for file in folder.iterdir()} - own
+    return [*faults, *(f"{version}/{name} is no part of the entry" for name in sorted(extra))]
+
+
+def _faults(workspace: Workspace, version: str, state: State) -> list[str]:
+    """The differences between an entry's files and their digests, a line each."""
     folder = workspace.root / FOLDER / version
     try:
         facts = entry(workspace, version)
@@ -114,16 +125,15 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
             faults.append(f"{version}/{name} is missing")
         elif sha256_of(folder / name) != digest:
             faults.append(f"{version}/{name} differs from its digest")
-    extra = {file.name for file in folder.iterdir()} - {ENTRY_FILE, *facts.files}
-    return [*faults, *(f"{version}/{name} is no part of the entry" for name in sorted(extra))]
+    return faults
 
 
 def check(workspace: Workspace, version: str, state: State) -> None:
-    """Check that an entry is whole.
+    """Check that an entry is whole; other files beside it do no harm.
 
     Raises: InputError if there is no entry of this version; DamagedError that names what differs.
     """
-    if faults := verify(workspace, version, state):
+    if faults := _faults(workspace, version, state):
         raise DamagedError(f"{'; '.join(faults)}: restore the folder registry/{version}, or take another entry")
 
 

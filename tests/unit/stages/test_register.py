@@ -81,6 +81,8 @@ def test_an_entry_whose_weights_are_damaged_is_not_found(toy, tmp_path):
     workspace, config = toy.workspace(tmp_path), small_config()
     made = scored(toy, workspace, "a", 50)
     entry = stage.register(*made, config, workspace)
+    (workspace.path(entry) / ".DS_Store").touch()
+    assert stage.register(*made, config, workspace) == entry, "a file beside it does no harm"
     flip(workspace.path(entry) / "checkpoint.safetensors", -1)
     with pytest.raises(DamagedError, match=r"v0001/checkpoint\.safetensors differs from its digest"):
         stage.register(*made, config, workspace)
