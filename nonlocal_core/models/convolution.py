@@ -54,10 +54,7 @@ class Convolution(nn.Cell):
 
 
 def use_operators(net: nn.Cell) -> None:
-    """Make a network compute its convolutions with MindSpore's own operator.
-
-    A graph for other machines needs this.
-    """
+    """Make a network use MindSpore's own convolution operator, as a graph for other machines must."""
     for _, cell in net.cells_and_names():
         if isinstance(cell, Convolution):
             del cell.product
