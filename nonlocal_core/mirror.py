@@ -24,7 +24,7 @@ from typing import NamedTuple
 from pyarrow import fs
 
 from nonlocal_core import command, registry
-from nonlocal_core.artifacts.files import replacing
+from nonlocal_core.artifacts.files import checked_json, replacing
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.records import store
@@ -61,7 +61,7 @@ class Side(NamedTuple):
         if _REGISTRY not in self.sizes:
             return registry.State()
         try:
-            return registry.State.model_validate_json(self.read(_REGISTRY))
+            return registry.State.model_validate(checked_json(self.read(_REGISTRY)))
         except ValueError:
             raise InputError(f"{_REGISTRY} in {self.name} is damaged: restore it, or delete it") from None
 

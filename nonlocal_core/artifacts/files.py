@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nonlocal_core.artifacts.keys import digest_of
+
+CHECKSUM = "checksum"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -33,6 +37,41 @@ def write_atomically(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write indented JSON, whole or not at all."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
+
+
+def write_checked_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object with a checksum of itself, whole or not at all."""
+    plain = json.loads(json.dumps(value, default=str))
+    write_json(path, {**plain, CHECKSUM: _checksum(plain)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """A JSON object, without its checksum.
+
+    Raises: OSError if the file cannot be opened; as `checked_json`.
+    """
+    return checked_json(path.read_bytes())
+
+
+def checked_json(content: bytes) -> dict[str, Any]:
+    """The JSON object in some bytes, without its checksum; those that earlier versions wrote have none.
+
+    Raises: ValueError if it is no JSON object, or not what was written.
+    """
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("the JSON is no object")
+    checksum = value.pop(CHECKSUM, None)
+    if checksum not in (None, _checksum(value)):
+        raise ValueError("the JSON does not match its checksum")
+    return value
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return digest_of(json.dumps(value, sort_keys=True))
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ references, never files or tables.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import platform
@@ -28,7 +27,7 @@ from typing import Any, TypeVar
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts import locks
-from nonlocal_core.artifacts.files import publish, remove_unfinished, write_json
+from nonlocal_core.artifacts.files import publish, read_checked_json, remove_unfinished, write_checked_json
 from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
@@ -81,6 +80,8 @@ class Workspace:
         if not (folder / ARTIFACT_FILE).exists():
             return None
         reference, files = read_artifact(kind, folder)
+        if (reference.key, reference.path) != (key, f"{kind.stage}/{key}"):
+            raise DamagedError(f"{folder / ARTIFACT_FILE} is of another artifact: delete {folder} and run again")
         if lost := sorted(files.items() - _sizes(folder).items()):
             log.warning("%s in %s is missing or has lost bytes: it is made again", lost[0][0], folder)
             return None
@@ -118,7 +119,7 @@ class Workspace:
                     "seconds": round(time.time() - began, 1),
                 },
             }
-            write_json(folder / ARTIFACT_FILE, artifact)
+            write_checked_json(folder / ARTIFACT_FILE, artifact)
             final = self.root / kind.stage / key
             if final.exists():  # without artifact.json or with files missing, so it does not exist
                 shutil.rmtree(final)
@@ -127,7 +128,7 @@ class Workspace:
 
     def provenance(self, reference: Reference) -> dict[str, Any]:
         """How an artifact was made, from its artifact.json."""
-        provenance: dict[str, Any] = json.loads((self.path(reference) / ARTIFACT_FILE).read_text())["provenance"]
+        provenance: dict[str, Any] = read_checked_json(self.path(reference) / ARTIFACT_FILE)["provenance"]
         return provenance
 
     @contextlib.contextmanager
@@ -144,7 +145,7 @@ def read_artifact(kind: type[R], folder: Path) -> tuple[R, dict[str, int]]:
     """
     file = folder / ARTIFACT_FILE
     try:
-        artifact = json.loads(file.read_bytes())
+        artifact = read_checked_json(file)
         return kind.model_validate(artifact["reference"]), dict(artifact["files"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DamagedError(f"{file} is damaged: delete {folder} and run again") from None

@@ -8,7 +8,7 @@ from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.decision import judge, rule_text
-from nonlocal_core.registry.entries import ENTRY_FILE, entries, keep, line_of, number, sha256_of
+from nonlocal_core.registry.entries import ENTRY_FILE, check, entries, keep, line_of, number, sha256_of
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, Decision, State, now, read, write
 
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def find(workspace: Workspace, key: str) -> Entry | None:
-    """The decided entry of this key, if there is one."""
+    """The decided entry of this key, if there is one.
+
+    Raises: DamagedError if the registry cannot be read, or a file of the entry differs from its digest.
+    """
     state = read(workspace)
     for version, facts in entries(workspace).items():
         if facts.key == key and (decision := state.decision(version)):
+            check(workspace, version, state)
             return _reference(version, facts, decision, state)
     return None
 

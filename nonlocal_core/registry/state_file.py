@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nonlocal_core.artifacts.files import remove_unfinished, write_json
+from nonlocal_core.artifacts.files import read_checked_json, remove_unfinished, write_checked_json
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
@@ -101,7 +101,7 @@ def read(workspace: Workspace) -> State:
     """
     file = file_of(workspace)
     try:
-        return State.model_validate_json(file.read_bytes())
+        return State.model_validate(read_checked_json(file))
     except FileNotFoundError:
         return State()
     except ValueError:
@@ -112,7 +112,7 @@ def write(workspace: Workspace, state: State) -> None:
     """Replace registry.json; the caller holds the lock of the registry."""
     file = file_of(workspace)
     remove_unfinished(file.parent, REGISTRY_FILE)
-    write_json(file, state.model_dump(mode="json"))
+    write_checked_json(file, state.model_dump(mode="json"))
 
 
 def resolve(state: State, name: str) -> str:

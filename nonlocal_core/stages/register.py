@@ -14,6 +14,7 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace, code_version
 from nonlocal_core.config.tree import Config
+from nonlocal_core.errors import DamagedError
 from nonlocal_core.registry.lineage import imported_from, packages
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def register(
     key = key_of("register", VERSION, [], [checkpoint.digest, evaluation.digest, evaluation.protocol])
     if found := registry.find(workspace, key):
         return found
+    _check_weights(checkpoint, workspace)
     training, parent = _training(checkpoint, workspace)
     facts = registry.Facts(
         key=key,
@@ -50,6 +52,23 @@ def register(
         files={},
     )
     return registry.add(workspace, facts, _ranks(evaluation, workspace), config.registry)
+
+
+def _check_weights(checkpoint: Checkpoint, workspace: Workspace) -> None:
+    """Check that the weights are still those that were trained and scored.
+
+    Raises: DamagedError if they are not.
+    """
+    from nonlocal_core.models import checkpoint as checkpoints  # MindSpore takes seconds to import
+
+    file = workspace.path(checkpoint) / checkpoint.file
+    remedy = f"delete {file.parent} and run again, which trains anew"
+    try:
+        described, _ = checkpoints.read(file)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {remedy}") from None
+    if checkpoints.reference("", described, 0.0).digest != checkpoint.digest:
+        raise DamagedError(f"{file} holds other weights than those that were scored: {remedy}")
 
 
 def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:

@@ -65,7 +65,8 @@ def old(workspace: Workspace) -> Path:
     file = workspace.path(add(workspace, "a", 0.5)) / ENTRY_FILE
     write_json(file, old_facts(json.loads(file.read_text())["files"]))
     state = workspace.root / "registry/registry.json"
-    write_json(state, {**json.loads(state.read_text()), "digests": {"v0001": sha256_of(file)}})
+    kept = {name: value for name, value in json.loads(state.read_text()).items() if name != "checksum"}
+    write_json(state, {**kept, "digests": {"v0001": sha256_of(file)}})
     return file
 
 

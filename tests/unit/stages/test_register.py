@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCac
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import score_table
+from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage
 
@@ -22,19 +24,23 @@ def scored(
     toy: Toy, workspace: Workspace, name: str, right: int, **training: object
 ) -> tuple[Checkpoint, Evaluation, RecordCache]:
     """A finished checkpoint and its evaluation: 100 videos, `right` of them right."""
-    checkpoint = Checkpoint(
-        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
-    )
+    config = small_config()
+    described = checkpoints.Description(
+        step=1, labels=("falls", "grows", "rises", "shrinks"), model=config.model, clip=config.clip,
+        cache=config.cache, train=config.train, cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    weights: checkpoints.Tensors = {"w": np.frombuffer(name.encode(), np.uint8)}
+
+    def make(folder):
+        return checkpoints.reference(
+            name, checkpoints.save_weights(folder / Checkpoint.WEIGHTS, weights, described), 0.5
+        )
+
+    checkpoint = workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
     evaluation = Evaluation(
         key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
         top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
     )  # fmt: skip
-
-    def make(folder):
-        (folder / "w.safetensors").write_text(name)
-        return checkpoint
-
-    workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
     rows = pd.DataFrame({"video_id": [f"v/{number}" for number in range(100)], "label": "grows", "label_id": 1})
     rows["scores"] = pd.Series(
         [np.array([0.1, 0.6 if number < right else 0.05, 0.1, 0.2]) for number in range(100)]
@@ -42,6 +48,42 @@ def scored(
     workspace.path(evaluation).mkdir(parents=True, exist_ok=True)
     score_table.write(rows, workspace.path(evaluation) / "scores.parquet")
     return checkpoint, evaluation, toy.cache
+
+
+def weights_in(workspace, entry):
+    _, weights = checkpoints.read(workspace.path(entry) / "checkpoint.safetensors")
+    return weights["w"].tobytes().decode()
+
+
+def flip(path, place):
+    """Turn one bit round."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_weights_that_were_damaged_since_they_were_scored_are_not_registered(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
+    flip(workspace.path(checkpoint) / checkpoint.file, -1)
+    with pytest.raises(
+        DamagedError, match=r"does not match its digest: delete \S+ and run again, which trains anew"
+    ):
+        stage.register(checkpoint, evaluation, cache, config, workspace)
+    other, *_ = scored(toy, workspace, "b", 50)
+    shutil.copy(workspace.path(other) / other.file, workspace.path(checkpoint) / checkpoint.file)
+    with pytest.raises(DamagedError, match="holds other weights than those that were scored"):
+        stage.register(checkpoint, evaluation, cache, config, workspace)
+    assert registry.entries(workspace) == {}
+
+
+def test_an_entry_whose_weights_are_damaged_is_not_found(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    made = scored(toy, workspace, "a", 50)
+    entry = stage.register(*made, config, workspace)
+    flip(workspace.path(entry) / "checkpoint.safetensors", -1)
+    with pytest.raises(DamagedError, match=r"v0001/checkpoint\.safetensors differs from its digest"):
+        stage.register(*made, config, workspace)
 
 
 def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
@@ -52,8 +94,8 @@ def test_an_entry_has_all_that_a_person_may_ask_for(toy, tmp_path):
     assert kept["manifest_digest"] == toy.manifest.digest
     assert kept["config"] == json.loads(config.model_dump_json())
     assert kept["training"]["made"] == "by hand"
-    assert (kept["checkpoint"]["digest"], kept["evaluation"]["top1"]) == ("a", 0.5)
-    assert (workspace.path(entry) / "checkpoint.safetensors").read_text() == "a"
+    assert kept["evaluation"]["top1"] == 0.5
+    assert weights_in(workspace, entry) == "a"
 
 
 def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion(toy, tmp_path):
@@ -93,7 +135,7 @@ def test_the_lineage_leads_back_to_the_videos_and_the_environment(toy, tmp_path)
         "manifest", "videos",
     ]  # fmt: skip
     assert said["entry v0001"]["decision"] == "the first entry"
-    assert (said["checkpoint"]["digest"], said["evaluation"]["protocol"]) == ("a", "val")
+    assert said["evaluation"]["protocol"] == "val"
     assert said["cache"]["digest"] == toy.cache.digest
     assert said["manifest"] == {"digest": toy.manifest.digest, "splits": toy.cache.split_digests}
     assert said["videos"] == {"videos_dir": str(toy.videos_dir)}
@@ -128,14 +170,15 @@ def test_an_entry_that_is_scored_anew_keeps_its_training(toy, tmp_path):
     first = stage.register(*scored(toy, workspace, "a", 50), config, workspace)
     _, evaluation, cache = scored(toy, workspace, "again", 10)
     checkpoint = registry.checkpoint_of(workspace, first.version)
-    assert (workspace.path(checkpoint) / checkpoint.file).read_text() == "a"
+    _, weights = checkpoints.read(workspace.path(checkpoint) / checkpoint.file)
+    assert weights["w"].tobytes() == b"a"
     other = evaluation.model_copy(update={"protocol": "val, otherwise"})
     second = stage.register(checkpoint, other, cache, config, workspace)
     assert not second.is_champion
     assert second.reason.startswith("the weights of the champion v0001 in line ")
     kept = [json.loads((workspace.path(entry) / "entry.json").read_text()) for entry in (first, second)]
     assert kept[0]["training"] == kept[1]["training"]
-    assert (workspace.path(second) / "checkpoint.safetensors").read_text() == "a"
+    assert weights_in(workspace, second) == "a"
 
 
 @pytest.mark.parametrize(
