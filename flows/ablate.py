@@ -27,7 +27,7 @@ log = logging.getLogger("nonlocal_core.flows")
 
 
 class Compared(Frozen):
-    """The table, and where it lies."""
+    """The table of an ablation, and its workspace."""
 
     ablation: Ablation
     page: str
@@ -66,15 +66,16 @@ def ablate(
     cached = cache(manifest, first, workspace, runner)
     check_split(first.evaluate.split, cached)
     scored = []
-    for number, one in enumerate(chosen, 1):
-        log.info("variant %d of %d: %s", number, len(chosen), one.name)
-        checkpoint = train.with_options(task_run_name=f"train {one.name}")(cached, one.config, workspace)
-        named = evaluate.with_options(task_run_name=f"evaluate {one.name}")
-        evaluation = named(checkpoint, cached, one.config, workspace)
-        scored.append(Scored(variant=one, checkpoint=checkpoint, evaluation=evaluation))
-    made = compare(scored, workspace)
-    page = (workspace.path(made) / Ablation.PAGE).read_text()
-    return Compared(ablation=made, page=page, workspace=str(workspace.root))
+    for number, variant in enumerate(chosen, 1):
+        log.info("variant %d of %d: %s", number, len(chosen), variant.name)
+        named_train = train.with_options(task_run_name=f"train {variant.name}")
+        named_evaluate = evaluate.with_options(task_run_name=f"evaluate {variant.name}")
+        checkpoint = named_train(cached, variant.config, workspace)
+        evaluation = named_evaluate(checkpoint, cached, variant.config, workspace)
+        scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
+    ablation = compare(scored, workspace)
+    page = (workspace.path(ablation) / Ablation.PAGE).read_text()
+    return Compared(ablation=ablation, page=page, workspace=str(workspace.root))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A checkpoint that is there already, scored on a folder of labelled videos.
+"""An existing checkpoint, scored on a folder of labelled videos.
 
 python flows/evaluate.py [PRESET] checkpoint=FILE|v0001|champion videos_dir=DIR [key=value ...]
 """
@@ -22,7 +22,7 @@ from tasks.policy import check_runner
 
 
 class Scored(Frozen):
-    """How well a checkpoint knows the videos of a folder."""
+    """The scores of a checkpoint on the videos of a folder."""
 
     checkpoint: Checkpoint
     cache: RecordCache
@@ -31,18 +31,14 @@ class Scored(Frozen):
 
     def __str__(self) -> str:
         """A few lines for a person."""
-        made = self.evaluation
-        return "\n".join(
-            [
-                "",
-                f"  scored    {made.coverage} ({made.protocol})",
-                f"  top-1     {made.top1:.2%}",
-                f"  top-5     {made.top5:.2%}",
-                f"  report    {self.workspace}/{made.path}/{made.REPORT}",
-                f"  more      python -m nonlocal_core.scores {self.workspace}/{made.path}",
-                "",
-            ]
-        )
+        scored = self.evaluation
+        return f"""
+  scored    {scored.coverage} ({scored.protocol})
+  top-1     {scored.top1:.2%}
+  top-5     {scored.top5:.2%}
+  report    {self.workspace}/{scored.path}/{scored.REPORT}
+  more      python -m nonlocal_core.scores {self.workspace}/{scored.path}
+"""
 
 
 @flow(name="evaluate", flow_run_name="evaluate-{checkpoint}")
@@ -57,7 +53,7 @@ def evaluate_checkpoint(
 ) -> Scored:
     """Index, cache and evaluate.
 
-    Clips, frames and network are those of the checkpoint, unless `overrides` has others.  The preset says how to
+    Clips, frames and network are those of the checkpoint, unless `overrides` changes them.  The preset sets how to
     index and evaluate.
 
     Args:
@@ -69,24 +65,23 @@ def evaluate_checkpoint(
         labels_path: JSON file of label ids; those of the checkpoint if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
-    given_overrides = overrides or {}
-    resolve(preset, given_overrides)
+    resolve(preset, overrides or {})
     check_runner(runner)
     if videos_dir is None:
         raise InputError("evaluate needs videos: name their folder with videos_dir=DIR")
     workspace = Workspace(workspace_dir)
-    given = given_checkpoint(checkpoint, workspace)
-    config = resolve(preset, {**given.settings, **given_overrides})
+    kept = given_checkpoint(checkpoint, workspace)
+    config = resolve(preset, {**kept.settings, **(overrides or {})})
     if config.evaluate.crop_size < config.train.crop_size:
         raise ConfigError(
             f"evaluate.crop_size={config.evaluate.crop_size} is smaller than the crops of"
             f" {config.train.crop_size} that the network was trained on: name the preset of its training, or"
             " evaluate.protocol=10x3"
         )
-    manifest = index(videos_dir, config, workspace, labels_path or given.labels_path, runner)
+    manifest = index(videos_dir, config, workspace, labels_path or kept.labels_path, runner)
     cached = cache(manifest, config, workspace, runner)
-    evaluation = evaluate(given.checkpoint, cached, config, workspace)
-    return Scored(checkpoint=given.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))
+    evaluation = evaluate(kept.checkpoint, cached, config, workspace)
+    return Scored(checkpoint=kept.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))
 
 
 if __name__ == "__main__":

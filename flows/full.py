@@ -6,6 +6,7 @@ python flows/full.py [PRESET] [key=value ...]
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,22 +29,8 @@ from tasks.register import register
 from tasks.train import train
 
 
-class Clock:
-    """How long each stage took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time what is done while entered."""
-        started_s = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - started_s, 1)
-
-
 class Summary(Frozen):
-    """What a run made, and how long each stage took."""
+    """The results of a run, and the duration of each stage."""
 
     seconds: dict[str, float]
     manifest: Manifest
@@ -55,30 +42,26 @@ class Summary(Frozen):
 
     def __str__(self) -> str:
         """A dozen lines for a person."""
-        made, scored = self.cache, self.evaluation
-        took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        scored = self.evaluation
+        durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
         champion = "the champion" if self.entry.is_champion else "not the champion"
-        return "\n".join(
-            [
-                "",
-                f"  time      {took}",
-                f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
-                f"  top-1     {scored.top1:.2%}, {scored.coverage} ({scored.protocol})",
-                f"  top-5     {scored.top5:.2%}",
-                f"  registry  {self.entry.version}, {champion}: {self.entry.reason}",
-                f"  report    {self.workspace}/reports/{self.entry.version}.html",
-                "  UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200",
-                "",
-            ]
-        )
+        return f"""
+  time      {durations}
+  videos    {self.cache.num_ok} used, {self.cache.num_videos - self.cache.num_ok} quarantined
+  top-1     {scored.top1:.2%}, {scored.coverage} ({scored.protocol})
+  top-5     {scored.top5:.2%}
+  registry  {self.entry.version}, {champion}: {self.entry.reason}
+  report    {self.workspace}/reports/{self.entry.version}.html
+  UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200
+"""
 
 
 class NothingNew(Frozen):
-    """What was found by a run that had nothing to do."""
+    """The result of a run that had nothing to do."""
 
     cache: RecordCache
     version: str
-    """the entry that these videos and settings made"""
+    """entry that was made of these videos with these settings"""
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -109,7 +92,8 @@ def full(
     config = resolve(preset, overrides or {})
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
-    clock = Clock()
+    seconds: dict[str, float] = {}
+    clock = functools.partial(_clock, seconds)
     with clock("videos"):
         videos_dir = videos(videos_dir, preset, workspace)
     with clock("index"):
@@ -118,8 +102,8 @@ def full(
         cached = cache(manifest, config, workspace, runner)
     check_split(config.evaluate.split, cached)
     if only_new and (version := made_before(cached, config, workspace)):
-        found = NothingNew(cache=cached, version=version)
-        return cast(NothingNew, Completed(name="Nothing new", message=str(found), data=found))
+        nothing_new = NothingNew(cache=cached, version=version)
+        return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
     with clock("train"):
         checkpoint = train(cached, config, workspace)
     with clock("evaluate"):
@@ -127,7 +111,7 @@ def full(
     with clock("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(
-        seconds=clock.seconds,
+        seconds=seconds,
         manifest=manifest,
         cache=cached,
         checkpoint=checkpoint,
@@ -137,8 +121,18 @@ def full(
     )
 
 
+@contextlib.contextmanager
+def _clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started_s = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - started_s, 1)
+
+
 def check_split(split: str, cached: RecordCache) -> None:
-    """Check before the training, not after it, that the split to score exists."""
+    """Check that the split to score exists, before a training that would be in vain.
+
+    Raises: InputError if it does not.
+    """
     if split not in cached.split_digests:
         raise InputError(f"there is no split {split}: these videos have {', '.join(cached.split_digests)}")
 

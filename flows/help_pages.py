@@ -1,4 +1,4 @@
-"""What `--help` of a flow says: what a newcomer sets; by topic a section of the settings, the presets, or all."""
+"""The `--help` of the flows: first the settings that a newcomer needs; by topic a section, the presets, or all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ FIRST = (
     *("cache.short_side", "clip.clip_len", "clip.frame_interval", "train.init", "train.epochs"),
     *("train.batch_size", "train.base_lr", "evaluate.protocol", "runtime.device", "runtime.num_workers"),
 )
-"""settings that a newcomer changes"""
+"""settings on the first page"""
 SUFFIXES = """
 presets; the end of a name says whose code a network is built as: the paper's (_caffe2),
 PySlowFast's (_slowfast), gluon-cv's (_gluon), else mmaction2's:"""
 
-
 Parameter = tuple[Callable[[str], Any], str]
-"""of a flow: what makes its value of a text, and what it is"""
+"""parameter of a flow: the function that converts its text to a value, and its description"""
 
 
 class Command(NamedTuple):
@@ -38,10 +37,10 @@ class Command(NamedTuple):
     """what follows `python flows/NAME.py`"""
     purpose: str
     words: dict[str, str]
-    """what it takes beside parameters and settings"""
+    """arguments beside parameters and settings, with their descriptions"""
     parameters: dict[str, Parameter]
     sections: Sequence[str]
-    """sections of the settings that it reads"""
+    """sections of the settings that the flow uses"""
 
     @property
     def program(self) -> str:
@@ -50,7 +49,7 @@ class Command(NamedTuple):
 
     @property
     def has_presets(self) -> bool:
-        """Whether it takes a preset."""
+        """Whether the command has a preset."""
         return "PRESET" in self.usage
 
 
@@ -66,23 +65,19 @@ def page(command: Command, topic: str) -> Iterator[str]:
         yield from (f"usage: {command.program} {command.usage}", "", command.purpose, "", *_columns(words))
     if not topic:
         yield from ("", "settings to begin with, and their defaults (a preset may have others):")
-        yield from _settings(one for one in settings() if one.key in FIRST and one.section in command.sections)
-        yield from ("", *_columns(_topics(command)))
+        yield from _settings(s for s in settings() if s.key in FIRST and s.section in command.sections)
+        *sections, last = command.sections
+        topics = {"--help SECTION": f"every setting of {', '.join(sections)} or {last}"}
+        if command.has_presets:
+            topics["--help presets"] = f"the {len(PRESETS)} presets; --help PRESET says all of one"
+        yield from ("", *_columns(topics | {"--help all": "everything"}))
     if topic in PRESETS:
         yield from _preset(PRESETS[topic])
     if topic == "presets" or (topic == "all" and command.has_presets):
         yield from (SUFFIXES, *_columns({preset.name: preset.title for preset in PRESETS.values()}))
     for section in command.sections if topic == "all" else {topic}.intersection(SECTIONS):
         yield from ("", f"settings of {section}, and their defaults (a preset may have others):")
-        yield from _settings(one for one in settings() if one.section == section)
-
-
-def _topics(command: Command) -> dict[str, str]:
-    """What else the help can be asked for."""
-    topics = {"--help SECTION": f"every setting of {', '.join(command.sections[:-1])} or {command.sections[-1]}"}
-    if command.has_presets:
-        topics["--help presets"] = f"the {len(PRESETS)} presets; --help PRESET says all of one"
-    return topics | {"--help all": "everything"}
+        yield from _settings(s for s in settings() if s.section == section)
 
 
 def _preset(preset: Preset) -> Iterator[str]:
@@ -93,11 +88,11 @@ def _preset(preset: Preset) -> Iterator[str]:
 
 
 def _settings(chosen: Iterable[Setting]) -> Iterator[str]:
-    """Settings with their defaults, what they are, and what they may be."""
+    """Settings with their defaults, descriptions and choices."""
     rows = {}
-    for one in chosen:
-        choices = f" [{', '.join(map(str, one.choices))}]" if one.choices else ""
-        rows[f"{one.key}={key_value.text_of(one.default)}"] = one.text + choices
+    for setting in chosen:
+        choices = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
+        rows[f"{setting.key}={key_value.text_of(setting.default)}"] = setting.text + choices
     yield from _columns(rows)
 
 

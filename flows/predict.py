@@ -15,11 +15,11 @@ from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
 
 PARAMETERS: dict[str, help_pages.Parameter] = {
-    "workspace_dir": (Path, "folder of the workspace whose registry is used; default: workspace"),
+    "workspace_dir": (Path, "workspace whose registry is used; default: workspace"),
     "entry": (str, "champion (default), an entry such as v0001, or a .safetensors checkpoint"),
-    "out": (Path, "FILE.parquet or FILE.json that everything is written to"),
-    "draw": (Path, "folder that every video is written to with its labels on it (H.264), and its timeline"),
-    "window_s": (float, "length of a sliding window (seconds); default: a video is one"),
+    "out": (Path, "FILE.parquet or FILE.json for all results"),
+    "draw": (Path, "folder for a copy of every video with its labels drawn on it (H.264), and for its timeline"),
+    "window_s": (float, "length of a sliding window (seconds); default: the whole video is one window"),
     "hop_s": (float, "from one window to the next (seconds); default: half a window"),
 }
 
@@ -40,11 +40,11 @@ def predict(
     Args:
         source: a video, or a folder with videos anywhere below it
         overrides: settings of evaluate and runtime that differ from the entry's
-        workspace_dir: folder of the workspace whose registry is used
+        workspace_dir: workspace whose registry is used
         entry: champion, an entry such as v0001, or a .safetensors checkpoint
-        out: FILE.parquet or FILE.json that everything is written to
-        draw: folder that every video is written to with its labels on it
-        window_s: length of a sliding window (seconds); a video is one if there is none
+        out: FILE.parquet or FILE.json for all results
+        draw: folder for a copy of every video with its labels drawn on it
+        window_s: length of a sliding window (seconds); without it, the whole video is one window
         hop_s: from one window to the next (seconds); half a window if there is none
     """
     request = Request(

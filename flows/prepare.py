@@ -20,23 +20,18 @@ from tasks.index import index, videos
 
 
 class Prepared(Frozen):
-    """What was cached, and where."""
+    """The cache of a run, and its workspace."""
 
     cache: RecordCache
     workspace: str
 
     def __str__(self) -> str:
         """A few lines for a person."""
-        made = self.cache
-        return "\n".join(
-            [
-                "",
-                f"  videos    {made.num_ok} used, {made.num_videos - made.num_ok} quarantined",
-                f"  frames    {made.num_frames}, {made.num_bytes / 1e6:.1f} MB",
-                f"  cache     {self.workspace}/{made.path}",
-                "",
-            ]
-        )
+        return f"""
+  videos    {self.cache.num_ok} used, {self.cache.num_videos - self.cache.num_ok} quarantined
+  frames    {self.cache.num_frames}, {self.cache.num_bytes / 1e6:.1f} MB
+  cache     {self.workspace}/{self.cache.path}
+"""
 
 
 @flow(name="prepare", flow_run_name=policy.run_name)

@@ -14,6 +14,6 @@ from tasks import policy, report
 def compare(scored: list[Scored], workspace: Workspace) -> Ablation:
     """The table of some variants."""
     report.show_in_prefect()
-    made = ablation_table.compare(scored, workspace)
-    report.page("ablation", workspace.path(made) / Ablation.PAGE)
-    return made
+    ablation = ablation_table.compare(scored, workspace)
+    report.page("ablation", workspace.path(ablation) / Ablation.PAGE)
+    return ablation

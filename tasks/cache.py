@@ -1,6 +1,6 @@
 """cache as Prefect tasks: plan, one task a shard, seal.
 
-Videos are decoded in processes of their own (nonlocal_core/process/workers.py), so a task is an ordinary call.
+The stage itself decodes videos in other processes (nonlocal_core/process/workers.py), so a task is a plain call.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def _shard(shard: stage.CacheShard, manifest: Manifest, config: Config, workspac
 @task(name="cache", **policy.options("cache"))
 def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
     report.show_in_prefect()
-    made = stage.seal(planned, manifest, config, workspace)
-    report.table(made)
-    return made
+    sealed = stage.seal(planned, manifest, config, workspace)
+    report.table(sealed)
+    return sealed
 
 
 def cache(manifest: Manifest, config: Config, workspace: Workspace, runner: str) -> RecordCache:

@@ -1,7 +1,7 @@
-"""What shards log in other processes of this machine is shown by the command that started them.
+"""The log of shards in other processes of this machine, shown by the command that started them.
 
-The command listens on a socket that the environment names, and the processes that inherit it speak there.
-They end when the command does.
+The command listens on a socket, whose path is in the environment.  Processes that inherit the environment send
+their log there, and end when the command ends.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from nonlocal_core.process import lifeline, messages
 
 VARIABLE = "NONLOCAL_SHOWN_AT"
-"""PROCESS:SOCKET of the command that shows what is logged"""
+"""PROCESS:SOCKET of the command that shows the log"""
 
 
 def is_for_a_person(record: logging.LogRecord) -> bool:
-    """Whether Prefect's console shows a record: warnings and retries.
+    """Whether Prefect's console shows a record: only warnings and retries.
 
-    Failures end as one line at the end, and the library's log is shown by the command.  Prefect's workers say at
-    the end that they are still sending what the UI shows.
+    The command itself shows failures, as one line at the end, and the library's log.  Prefect's own workers only
+    log, at the end, that they are still sending data for the UI.
     """
     if record.name.startswith(("nonlocal_core", "EventsWorker", "APILogWorker")):
         return False
     if record.name in ("prefect.flow_runs", "prefect.task_runs"):
-        return "Retry" in record.getMessage()  # shown whole in the UI
+        return "Retry" in record.getMessage()  # the UI shows all of them
     return record.levelno >= logging.WARNING
 
 
 def quiet_console() -> None:
-    """Let Prefect print only what is for a person, in this process."""
+    """Let Prefect print only the records of `is_for_a_person` in this process."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(is_for_a_person)
@@ -47,7 +47,7 @@ def quiet_console() -> None:
 
 @contextlib.contextmanager
 def deaf() -> Iterator[None]:
-    """While entered, Ctrl-C waits; processes and threads that are started meanwhile never hear of it."""
+    """While entered, Ctrl-C is delayed; processes and threads that are started meanwhile never get it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -57,7 +57,7 @@ def deaf() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shown_by(handler: logging.Handler) -> Iterator[None]:
-    """While entered, a handler of this process gets what shards log in processes that are started now."""
+    """While entered, a handler of this process gets the log of shards in newly started processes."""
     with tempfile.TemporaryDirectory(prefix="shown-") as folder, Listener(f"{folder}/socket") as listener:
         os.environ[VARIABLE] = f"{os.getpid()}:{folder}/socket"
         threading.Thread(target=_listen, args=(listener, handler), daemon=True).start()
@@ -74,14 +74,14 @@ def _listen(listener: Listener, handler: logging.Handler) -> None:
 
 
 def _hear(connection: Connection, handler: logging.Handler) -> None:
-    """Hand on what is heard until the other process is gone; not to the loggers, which tell Prefect again."""
+    """Pass records to the handler until the other process ends; loggers would send them to Prefect again."""
     with connection, contextlib.suppress(EOFError, OSError):
         while True:
             handler.handle(logging.makeLogRecord(connection.recv()[1]))
 
 
 def speak() -> None:
-    """Send what is logged here to the command that shows it, if that is another process of this machine."""
+    """Send this process's log to the command that shows it, if that is another process of this machine."""
     process, _, place = os.environ.get(VARIABLE, "").partition(":")
     if not Path(place).is_socket() or int(process) == os.getpid():
         return

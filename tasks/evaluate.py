@@ -15,11 +15,11 @@ from tasks import policy, report
 
 @task(name="given-checkpoint", **policy.options("evaluate"))
 def given_checkpoint(name: str, workspace: Workspace) -> lookup.KeptCheckpoint:
-    """The checkpoint that a person names, with the settings that it has."""
+    """The checkpoint that a person names, with its settings."""
     report.show_in_prefect()
-    taken = child.call(lookup.take, name, workspace)
-    report.table(taken.checkpoint)
-    return taken
+    kept = child.call(lookup.take, name, workspace)
+    report.table(kept.checkpoint)
+    return kept
 
 
 @task(name="evaluate", **policy.options("evaluate"))
@@ -27,7 +27,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     """The scores of every video of a split."""
     report.show_in_prefect()
     arguments = (checkpoint, cache, config, workspace)
-    made = stage.find(*arguments) or child.call(stage.evaluate, *arguments)
-    report.table(made)
-    report.page("evaluation-report", workspace.path(made) / Evaluation.REPORT)
-    return made
+    evaluation = stage.find(*arguments) or child.call(stage.evaluate, *arguments)
+    report.table(evaluation)
+    report.page("evaluation-report", workspace.path(evaluation) / Evaluation.REPORT)
+    return evaluation

@@ -17,15 +17,15 @@ from tasks import policy, report
 
 @task(name="toy-videos", **policy.options("index"))
 def toy_videos(workspace: Workspace) -> Path:
-    """The folder of generated videos, made if it is not there."""
+    """The folder of generated videos, which are made now if they do not exist."""
     with workspace.locked("toy-videos"):
         return toy.make_toy_videos(workspace.root / "toy-videos")
 
 
 def videos(videos_dir: Path | str | None, preset: str, workspace: Workspace) -> Path | str:
-    """The folder of videos to use; called from a flow.
+    """The folder of the videos to use; called from a flow.
 
-    Raises: InputError if none is named, and the preset makes none.
+    Raises: InputError if none is named, and the preset does not generate videos.
     """
     if videos_dir is not None:
         return videos_dir
@@ -51,9 +51,9 @@ def _shard(shard: stage.IndexShard, config: Config, workspace: Workspace) -> Non
 @task(name="index", **policy.options("index"))
 def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     report.show_in_prefect()
-    made = stage.seal(planned, config, workspace)
-    report.table(made)
-    return made
+    manifest = stage.seal(planned, config, workspace)
+    report.table(manifest)
+    return manifest
 
 
 def index(

@@ -1,4 +1,4 @@
-"""Whether a night has anything to do, as a Prefect task."""
+"""The check for anything new to train on, as a Prefect task."""
 
 from __future__ import annotations
 
@@ -16,38 +16,33 @@ from nonlocal_core.stages import evaluate as evaluate_stage
 from nonlocal_core.stages import train as train_stage
 from tasks import policy, report
 
-NOT_ASKED = ("runtime", "registry")
-"""sections that change no weight and no score"""
+IGNORED = ("runtime", "registry")
+"""sections of the settings that change no weight and no score"""
 
 
 @task(name="made-before", **policy.options("register"))
 def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> str | None:
-    """The newest entry that was made of the same videos by the same settings, if there is one."""
-    report.show_in_prefect()
-    return find(cache, config, workspace)
-
-
-def find(cache: RecordCache, config: Config, workspace: Workspace) -> str | None:
     """The newest entry that was made of the same videos with the same settings, if there is one.
 
-    The key of today cannot tell: a training that starts from the champion is another one after each promotion.
-    An entry that an older version of a stage has made does not count.
+    The key of a training cannot tell: with the champion's weights at its start, it changes with each promotion.
+    Entries made by an older version of a stage do not count.
     """
+    report.show_in_prefect()
     state = registry.read(workspace)
-    asked = _asked(config.model_dump(mode="json"))
+    settings = _relevant(config.model_dump(mode="json"))
     for version, entry in reversed(registry.entries(workspace).items()):
-        same = entry.cache.digest == cache.digest and _asked(entry.config) == asked
-        if same and state.decision(version) and _by_these_stages(entry, cache, config):
+        is_same = entry.cache.digest == cache.digest and _relevant(entry.config) == settings
+        if is_same and state.decision(version) and _has_current_keys(entry, cache, config):
             return version
     return None
 
 
-def _asked(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: section for name, section in config.items() if name not in NOT_ASKED}
+def _relevant(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: section for name, section in config.items() if name not in IGNORED}
 
 
-def _by_these_stages(entry: registry.Facts, cache: RecordCache, config: Config) -> bool:
-    """Whether the stages of today would give an entry's results the keys that they have."""
+def _has_current_keys(entry: registry.Facts, cache: RecordCache, config: Config) -> bool:
+    """Whether an entry's results have the keys that the present versions of the stages give."""
     kept, training = entry.cache, entry.training
     try:
         trained = Config.model_validate({**entry.config, **training.config})

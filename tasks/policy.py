@@ -1,4 +1,4 @@
-"""How often each stage is tried again, after how long, and what is worth trying again."""
+"""The retries of each stage: how many, after how long, and after which errors; and where shards run."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray 
 
 
 class Retry(NamedTuple):
-    """Tries of a task after the first one."""
+    """The retries of a task."""
 
     tries: int
     first_delay_s: float
-    """each further one is `DELAY_FACTOR` times as long, give or take `JITTER`"""
+    """delay before the first; each later one is `DELAY_FACTOR` times as long, plus or minus `JITTER`"""
     timeout_s: float | None
-    """seconds after which a try is ended, whatever it waits for; nothing ends a shard that gets on"""
+    """seconds after which a try is ended, whatever it does; a shard has no such limit"""
 
     @property
     def delays_s(self) -> list[float]:
-        """The wait before each try."""
+        """The delay before each retry."""
         return [self.first_delay_s * DELAY_FACTOR**number for number in range(self.tries)]
 
 
@@ -46,7 +46,7 @@ HOUR_S = 3600.0
 RETRIES = {
     "index": Retry(3, 5, 6 * HOUR_S),
     "cache": Retry(3, 5, 24 * HOUR_S),
-    "train": Retry(2, 10, None),  # it may take weeks; a batch that is too large is halved by memory.py
+    "train": Retry(2, 10, None),  # it may take weeks; out_of_memory.py halves a batch that is too large
     "evaluate": Retry(2, 10, None),
     "register": Retry(3, 2, HOUR_S),
     "predict": Retry(2, 10, None),
@@ -54,7 +54,7 @@ RETRIES = {
 
 
 def may_end_better(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether to try a failed task again: not after a person's mistake, a diverged loss or a mistake of ours."""
+    """Whether to try a failed task again: not after a user's mistake, a diverged loss or a bug."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and is_worth_retrying(error)
 
@@ -66,20 +66,20 @@ def run_name() -> str:
 
 
 def num_shard_workers() -> int:
-    """Shards that are built at the same time: one on each core."""
+    """The number of shards that are built at the same time: one on each core."""
     return os.cpu_count() or 1
 
 
 def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same: Any) -> None:
-    """Run a task once for each shard, with the same further arguments, on a runner named as in `check_runner`.
+    """Run a task once for each shard, each with the arguments `same`, on a runner named as in `check_runner`.
 
-    Raises: what a shard raised that no retry could mend.
+    Raises: the error of a shard that failed after all retries.
     """
     with contextlib.ExitStack() as stack:
-        with console.deaf():  # what starts here is not for a terminal's Ctrl-C to end
+        with console.deaf():  # Ctrl-C in a terminal must not end the processes that start here
             pool = stack.enter_context(workers.interruptible(shard_runner(runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
-            # A mapping over nothing is an error in Prefect.
+            # Prefect raises an error for a mapping without items.
             futures = pool.map(task, arguments) if shards else None
         try:
             if futures:
@@ -90,10 +90,10 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
 
 
 def _expect_its_end(pool: Any) -> None:
-    """Let a pool take it without a word that its processes die.
+    """Keep a pool from reacting when its processes die.
 
-    Dask would warn of each one and start it again.  Prefect would wait for the rest of a message, or for the lock
-    of the pipe that a killed process held.
+    Dask would warn of each process and start it again.  Prefect would wait for the rest of a message, or for the
+    lock of the pipe that a killed process held.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if cluster := getattr(pool, "_cluster", None):
@@ -104,7 +104,7 @@ def _expect_its_end(pool: Any) -> None:
 
 
 def check_runner(name: str) -> None:
-    """Check that shards can run there: threads, processes, a new cluster on this machine, or a running one.
+    """Check that shards can run on a runner: threads, processes, a new cluster on this machine, or a running one.
 
     Raises: ConfigError if there is no such runner, its package is not installed, or no cluster answers.
     """
@@ -127,14 +127,14 @@ def check_runner(name: str) -> None:
 
 
 def _cluster(name: str) -> str | None:
-    """Whose cluster a runner is."""
+    """The kind of cluster that a runner names: dask, ray or none."""
     if name == "dask" or name.startswith(("tcp://", "tls://")):
         return "dask"
     return "ray" if name == "ray" or name.startswith("ray://") else None
 
 
 def shard_runner(name: str) -> Any:
-    """The task runner of a name that `check_runner` knows; one shard at a time on each core."""
+    """The task runner of a name that `check_runner` accepts; one shard at a time on each core."""
     cores = num_shard_workers()
     if name == "threads":
         return ThreadPoolTaskRunner(max_workers=cores)
@@ -149,9 +149,9 @@ def shard_runner(name: str) -> Any:
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":
-        # On a slow machine a worker of a stage that is done takes longer to end than Dask waits without a word.
+        # On a slow machine the workers of a finished stage take longer to end than Dask waits before it warns.
         logging.getLogger("distributed.nanny").addFilter(_ends_in_time)
-        # Any free port: there may be another cluster.
+        # Port 0 means any free port: another cluster may run here.
         cluster = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": ":0"}
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=name)
@@ -164,8 +164,8 @@ def _ends_in_time(record: logging.LogRecord) -> bool:
 def shard_options(stage: str) -> dict[str, Any]:
     """The arguments of the `@task` of a stage's shards.
 
-    Without a time limit: Prefect cannot end what waits in a thread, and would warn of it.  A shard waits for one
-    video at a time, and runtime.video_timeout_s ends that.
+    Shards have no time limit: Prefect cannot end a waiting thread, and would only warn.  A shard waits for one
+    video at a time, and runtime.video_timeout_s limits that wait.
     """
     return {**options(stage), "timeout_seconds": None}
 
@@ -173,8 +173,8 @@ def shard_options(stage: str) -> dict[str, Any]:
 def options(stage: str) -> dict[str, Any]:
     """The arguments of a stage's `@task`.
 
-    Prefect's own result cache is off: the workspace alone decides what is done.
-    No tags: Prefect asks for a slot of each tag, a write that often loses to others in SQLite (2 s each time).
+    Prefect's own result cache is off: the workspace alone decides what is finished.  Tasks have no tags: for each
+    tag Prefect writes to its database, and in SQLite such a write often waits 2 s for others.
     """
     retry = RETRIES[stage]
     return {

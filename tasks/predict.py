@@ -15,19 +15,20 @@ from tasks import policy, report
 
 @task(name="predict", **policy.options("predict"))
 def predict(request: Request, out: Path | None = None) -> Predictions:
-    """The best labels of every video, written to a file where one is named.
+    """The best labels of every video, also written to `out` if it is given.
 
-    Raises: InputError if no video could be read; the file says why.
+    Raises: InputError if no video could be read; `out` gives the reasons.
     """
     report.show_in_prefect()
     check(request)
     check_out(out)
-    made = child.call(predict_videos, request)
+    predictions = child.call(predict_videos, request)
     if out is not None:
-        write(made, out)
-        made = made.model_copy(update={"out": str(out)})
-    report.predictions(made)
-    if all(one.status != "ok" for one in made.videos):
-        first = made.videos[0]
-        raise InputError(f"none of {len(made.videos)} videos could be predicted: {first.video} {first.reason}")
-    return made
+        write(predictions, out)
+        predictions = predictions.model_copy(update={"out": str(out)})
+    report.predictions(predictions)
+    videos = predictions.videos
+    if all(video.status != "ok" for video in videos):
+        first = videos[0]
+        raise InputError(f"none of {len(videos)} videos could be predicted: {first.video} {first.reason}")
+    return predictions

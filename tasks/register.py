@@ -28,20 +28,19 @@ def register(
     """The registry entry of a scored checkpoint."""
     report.show_in_prefect()
     before = registry.read(workspace).champion
-    made = stage.register(checkpoint, evaluation, cache, config, workspace)
-    report.table(made)
-    report.page_of_entry(workspace, made.version, config.runtime)
+    entry = stage.register(checkpoint, evaluation, cache, config, workspace)
+    report.table(entry)
+    report.page_of_entry(workspace, entry.version, config.runtime)
     _track(workspace)
-    create_markdown_artifact(
-        markdown.decision(workspace, made.version), key="registry-decision", description=made.reason
-    )
-    if made.is_champion and made.version != before:
-        report.new_champion(made, workspace)
-    return made
+    text = markdown.decision(workspace, entry.version)
+    create_markdown_artifact(text, key="registry-decision", description=entry.reason)
+    if entry.is_champion and entry.version != before:
+        report.new_champion(entry, workspace)
+    return entry
 
 
 def _track(workspace: Workspace) -> None:
-    """Tell MLflow, where one is named; that it cannot be told is no failure of the entry."""
+    """Send the entries to MLflow if a server is named; a failure is only logged, since the entry is complete."""
     if os.environ.get(mlflow_mirror.VARIABLE):
         try:
             for line in mlflow_mirror.track(workspace, None):

@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a stage: tables, pages, how far it is; and the event of a new champion."""
+"""Tables, pages and progress of a stage in the Prefect UI; and the event of a new champion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UPDATE_EVERY_S = 5.0
 NEW_CHAMPION = "nonlocal.registry.new-champion"
 """event whose payload has `version` and `text`"""
 MOST_ROWS = 1000
-"""of a table in the UI"""
+"""greatest number of rows of a table in the UI"""
 
 
 def table(reference: Reference) -> None:
@@ -54,14 +54,14 @@ def picture(key: str, file: Path) -> None:
 
 
 def new_champion(entry: Entry, workspace: Workspace) -> None:
-    """Tell Prefect's automations of a new champion."""
+    """Send Prefect's automations the event of a new champion."""
     resource = {"prefect.resource.id": f"nonlocal.registry.{workspace.root}"}
     text = f"{entry.version} is the champion: {entry.reason}"
     emit_event(NEW_CHAMPION, resource, payload={"version": entry.version, "text": text})
 
 
 def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) -> None:
-    """Make the HTML report of an entry and link it; a report that cannot be made does not undo a registration."""
+    """Make the HTML report of an entry and link it in the UI; if that fails, the entry stays registered."""
     try:
         file = run_report.write_once(workspace, version, runtime)
     except Exception:
@@ -72,25 +72,25 @@ def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) ->
     create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=str(file))
 
 
-def predictions(made: Predictions) -> None:
-    """Show the first labels of the running task's videos as a table."""
+def predictions(results: Predictions) -> None:
+    """Show the best label of each video as a table of the running task."""
     rows = [
-        {"video": one.video, "label": guess.label, "score": f"{guess.score:.2%}", "status": one.status}
-        for one in made.videos[:MOST_ROWS]
-        for guess in one.guesses[:1] or [Guess(label=one.reason, score=0.0)]
+        {"video": video.video, "label": guess.label, "score": f"{guess.score:.2%}", "status": video.status}
+        for video in results.videos[:MOST_ROWS]
+        for guess in video.guesses[:1] or [Guess(label=video.reason, score=0.0)]
     ]
-    create_table_artifact(rows, key="predictions", description=f"{made.entry}, {made.protocol}")
+    create_table_artifact(rows, key="predictions", description=f"{results.entry}, {results.protocol}")
 
 
 class ProgressArtifacts(logging.Handler):
-    """Turns progress records into Prefect's progress bars, at most one update in `UPDATE_EVERY_S`."""
+    """Shows progress records as Prefect's progress bars, with at most one update in `UPDATE_EVERY_S`."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.shown: dict[tuple[UUID, str], tuple[UUID, float]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Create or update the bar of the running task; nothing outside of a task."""
+        """Create or update the progress bar of the running task; outside of a task, do nothing."""
         context = TaskRunContext.get()
         progress = getattr(record, "progress", None)
         if context is None or progress is None:
@@ -100,18 +100,18 @@ class ProgressArtifacts(logging.Handler):
         text = _how_far(progress)
         try:
             if name not in self.shown:
-                made = create_progress_artifact(percent, key=f"{progress['stage']}-progress", description=text)
-                assert isinstance(made, UUID), "called from a synchronous task"
-                self.shown[name] = (made, time.monotonic())
+                bar_id = create_progress_artifact(percent, key=f"{progress['stage']}-progress", description=text)
+                assert isinstance(bar_id, UUID), "called from a synchronous task"
+                self.shown[name] = (bar_id, time.monotonic())
             elif percent >= 100 or time.monotonic() - self.shown[name][1] >= UPDATE_EVERY_S:
                 update_progress_artifact(self.shown[name][0], percent, description=text)
                 self.shown[name] = (self.shown[name][0], time.monotonic())
         except Exception:
-            self.handleError(record)  # a bar that cannot be drawn must not stop the work
+            self.handleError(record)  # a bar that cannot be shown must not stop the work
 
 
 def _how_far(progress: dict[str, Any]) -> str:
-    """The counts, the time that is left, and the figures of a progress record."""
+    """The counts, the remaining time, and the figures of a progress record."""
     parts = [f"{progress['done']} of {progress['total']} {progress['unit']}"]
     if progress["done"] < progress["total"]:
         left_s = progress["eta_s"]
@@ -120,7 +120,7 @@ def _how_far(progress: dict[str, Any]) -> str:
 
 
 def show_in_prefect() -> None:
-    """Send the library's log and progress to the UI, and to the command; called by every task, works once."""
+    """Send the library's log and progress to the UI and the command; every task calls this, once is enough."""
     console.speak()
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     ticks = logging.getLogger(TICKS)

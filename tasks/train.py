@@ -18,11 +18,11 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     """The network trained on the train split of a cache."""
     report.show_in_prefect()
 
-    def attempt(asked: Config) -> Checkpoint:
-        return stage.find(cache, asked, workspace) or child.call(stage.train, cache, asked, workspace)
+    def attempt(settings: Config) -> Checkpoint:
+        return stage.find(cache, settings, workspace) or child.call(stage.train, cache, settings, workspace)
 
     note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
-    made = out_of_memory.retry_halved(attempt, config, note)
-    report.table(made)
-    report.picture("training-curves", workspace.path(made) / Checkpoint.CURVES)
-    return made
+    checkpoint = out_of_memory.retry_halved(attempt, config, note)
+    report.table(checkpoint)
+    report.picture("training-curves", workspace.path(checkpoint) / Checkpoint.CURVES)
+    return checkpoint

@@ -80,7 +80,7 @@ def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:
     manifest = index(videos_dir, CONFIG, workspace)
     cached = cache(manifest, CONFIG, workspace)
     steps, entry = 0, None
-    if nightly.find(cached, CONFIG, workspace) is None:
+    if nightly.made_before.fn(cached, CONFIG, workspace) is None:
         checkpoint: Checkpoint = train(cached, CONFIG, workspace)
         steps = checkpoint.num_steps
         entry = register(checkpoint, evaluate(checkpoint, cached, CONFIG, workspace), cached, CONFIG, workspace)

@@ -150,10 +150,9 @@ def check_flow(file: Path, given: list[str], monkeypatch: pytest.MonkeyPatch) ->
         assert {*names} <= {*TABLES, *PRESETS}
         presets = [name for name in names if name in PRESETS]
     else:
-        given = found.settings
-        presets = [] if file.stem == "predict" else [found.preset]
-        if presets and "=" in presets[0]:
-            given, presets = [*presets, *given], ["tiny"]
+        given, presets = [*found.words], []
+        if file.stem != "predict" and given and "=" not in given[0]:
+            presets = [given.pop(0)]
     own = (
         {"out", "draw", "window_s", "hop_s", "entry", "workspace_dir"} if file.stem == "predict" else {*parameters}
     )

@@ -1,1 +1,1 @@
-"""What runs beside a Prefect server: the server itself, alerts, and a watch over runs without a sign of life."""
+"""A Prefect server on this machine: the server itself, its alerts, its login, and a watch for dead runs."""

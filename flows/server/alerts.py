@@ -1,4 +1,4 @@
-"""What a Prefect server tells by itself: a night that failed, and a new champion.
+"""Alerts from a Prefect server: a failed night, and a new champion.
 
 python -m flows.server.alerts https://...     they are posted there as {"text": ...}
 python -m flows.server.alerts mailtos://...   they are sent as e-mail
@@ -29,7 +29,7 @@ NIGHTS = ResourceSpecification({"prefect.resource.id": ["prefect.tag.nightly"]})
 
 
 def tell(url: str) -> None:
-    """Have the server tell a URL (a webhook or a mailbox) of failed nights and new champions.
+    """Have the server send alerts of failed nights and new champions to a URL (a webhook or a mailbox).
 
     Raises: ConfigError if the URL is neither.
     """
@@ -48,7 +48,7 @@ def tell(url: str) -> None:
 
 
 def _message(url: str) -> Callable[[str], CallWebhook | SendNotification]:
-    """What makes an action of a Jinja expression, which posts or mails its text."""
+    """A function that makes, from a Jinja expression, an action that posts or mails its text."""
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
         hook = str(Webhook.model_validate({"url": url}).save("nonlocal-alerts", overwrite=True))

@@ -1,9 +1,9 @@
-"""Runs that Prefect takes for running although their process is gone.
+"""Dead runs: those that Prefect believes to be running although their process is gone.
 
 python -m flows.server.dead_runs    beside a server of your own; `make serve` does this itself
 
-An automation of the server does not do: it may end runs that went on while the server was away, it forgets
-runs that died while the server was away or before their first sign of life, and it tries once.
+An automation of the server is not enough: it may end runs that continued while the server was down, it misses
+runs that died while the server was down or before their first sign of life, and it tries only once.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ BEAT = "prefect.flow-run.heartbeat"
 
 
 class Watch:
-    """Which runs are silent.  It measures by its own clock, and only while the server answers."""
+    """A watch for silent runs.  It uses its own clock, and counts only the time in which the server answers."""
 
     def __init__(self, silent_s: float = SILENT_S) -> None:
         self.silent_s = silent_s
         self.heard: dict[UUID, tuple[object, float]] = {}
 
     def look(self) -> list[str]:
-        """The names of the runs that have been silent too long; they are crashed from now on."""
+        """The names of the runs that were silent too long; they are marked as crashed."""
         now_s = time.monotonic()
         try:
             with get_client(sync_client=True) as client:
@@ -55,44 +55,42 @@ class Watch:
                     self.heard[key] = (sign, since_s if sign == old else now_s)
                 silent = [run for run, _ in signs.values() if now_s - self.heard[run.id][1] > self.silent_s]
                 return _crash(client, silent, f"no sign of life for {self.silent_s:.0f} s")
-        except httpx.HTTPError:  # nobody is heard while the server is away: all begin anew
+        except httpx.HTTPError:  # no run is heard while the server is down: the silence of each begins anew
             self.heard = {}
             return []
 
 
 def mark(process_ids: Set[int]) -> list[str]:
-    """The names of the runs that these processes of this machine had, as far as they are gone.
+    """The names of the runs of those of these processes that are gone.
 
-    The runs are crashed from now on, so that they can be retried and block nothing.
+    The runs are marked as crashed, so that they can be retried and block nothing.
     """
     gone = {str(process) for process in process_ids if not Path(f"/proc/{process}/exe").exists()}
     try:
         with get_client(sync_client=True) as client:
-            found = [run for run in _not_ended(client) if run.infrastructure_pid in gone]
-            return _crash(client, found, "its process is gone")
+            dead = [run for run in _not_ended(client) if run.infrastructure_pid in gone]
+            return _crash(client, dead, "its process is gone")
     except httpx.HTTPError:  # a `Watch` finds them later
         return []
 
 
 def _not_ended(client: SyncPrefectClient) -> list[FlowRun]:
     types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
-    return client.read_flow_runs(flow_run_filter=asked)
+    by_type = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
+    return client.read_flow_runs(flow_run_filter=by_type)
 
 
 def _sign_of_life(client: SyncPrefectClient, run: FlowRun) -> object:
-    """What changes as long as a run lives; something new each time for a run that nobody promised to hear from."""
-    asked = EventFilter(
-        event=EventNameFilter(name=[BEAT]), resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"])
-    )
-    beats = client.read_events(asked, limit=1).events
+    """A value that changes while a run lives; for a run that sends no heartbeats, a new one each time."""
+    resource = EventResourceFilter(id=[f"prefect.flow-run.{run.id}"])
+    beats = client.read_events(EventFilter(event=EventNameFilter(name=[BEAT]), resource=resource), limit=1).events
     if not beats and run.work_pool_name not in POOLS:
         return object()
     return run.state_id, beats[0].id if beats else None
 
 
 def _crash(client: SyncPrefectClient, runs: Iterable[FlowRun], message: str) -> list[str]:
-    """The names of the runs that had not ended by themselves."""
+    """The names of the runs that are now marked as crashed; others have just ended by themselves."""
     state: State[None] = Crashed(message=message)
     answers = [(run.name, client.set_flow_run_state(run.id, state)) for run in runs]
     return [name for name, answer in answers if answer.status is SetStateStatus.ACCEPT]
@@ -105,7 +103,7 @@ def say(names: Iterable[str]) -> None:
 
 
 def main(words: list[str]) -> int:
-    """The exit code, once this process is told to end."""
+    """The exit code after Ctrl-C."""
     command.parser("flows.server.dead_runs", __doc__).parse_args(words)
     return command.show(_lines())
 

@@ -1,4 +1,4 @@
-"""Prefect's server, the work pools, the deployments and a worker for each pool, on this machine.
+"""Prefect's server, the work pools, the deployments and a worker for each pool, run on this machine.
 
 python -m flows.server.serve start PORT    until Ctrl-C
 python -m flows.server.serve stop PORT     or this
@@ -34,14 +34,14 @@ PREFECT = Path(sys.executable).with_name("prefect")
 START_S = 120.0
 LOGIN = "login"
 STOP_S = 60.0
-"""seconds that the runs of a worker get to keep their work"""
+"""seconds that the runs of a worker get to save their work"""
 END_S = 15.0
 TOO_SOON_S = 10.0
-"""a process that ends sooner after its start would end again"""
+"""a process that ends sooner after its start is not started again"""
 
 
 class Service(NamedTuple):
-    """A process that runs in the background, with a log of its own."""
+    """A background process with its own log."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -96,21 +96,17 @@ def pool_template() -> dict[str, Any]:
 def _what_to_type(port: int, folder: Path) -> str:
     prefect, url = os.path.relpath(PREFECT), f"http://127.0.0.1:{port}"
     file = os.path.relpath(folder / LOGIN)
-    return "\n".join(
-        [
-            "",
-            f"  UI        {url}, which asks for the login in {file}",
-            "  a night   in another terminal:",
-            f"              export PREFECT_API_URL={url}/api PREFECT_API_AUTH_STRING=$(cat {file})",
-            f"              {prefect} deployment run nightly-train    (everywhere: full/nightly-train)",
-            f"  logs      {os.path.relpath(folder)}/*.log",
-            f"  end       Ctrl-C here, or make stop PORT={port}",
-        ]
-    )
+    return f"""
+  UI        {url}, which asks for the login in {file}
+  a night   in another terminal:
+              export PREFECT_API_URL={url}/api PREFECT_API_AUTH_STRING=$(cat {file})
+              {prefect} deployment run nightly-train    (everywhere: full/nightly-train)
+  logs      {os.path.relpath(folder)}/*.log
+  end       Ctrl-C here, or make stop PORT={port}"""
 
 
 def _start(folder: Path, name: str, *words: str) -> Service:
-    # Plug-ins serve the command line alone.  Ctrl-C is for this process, which ends the others in order.
+    # Only the command line needs plug-ins.  Ctrl-C must reach this process alone, which ends the others in order.
     environment = {**os.environ, "PREFECT_PLUGINS_ENABLED": "false"}
     with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -154,7 +150,7 @@ def _wait_for(url: str, server: Service) -> None:
 
 
 def _keep_running(services: list[Service], port: int) -> None:
-    """Start what died again, and end the runs that it left."""
+    """Start again each service that has died, and mark the runs of a dead worker as crashed."""
     runs: dict[str, set[int]] = {}
     watch, looked_s = dead_runs.Watch(), 0.0
     while True:
@@ -178,7 +174,7 @@ def _keep_running(services: list[Service], port: int) -> None:
 
 
 def _end(service: Service) -> None:
-    """End a service; its runs first, which keep their work, because a worker would wait for them."""
+    """End a service, but first its runs, which save their work: a worker would wait for them."""
     runs = children(service.process.pid)
     for run in runs:
         os.kill(run, signal.SIGTERM)
@@ -194,7 +190,7 @@ def _end(service: Service) -> None:
 
 
 def stop(folder: Path) -> None:
-    """End what runs in the background, and wait for it."""
+    """End the server of a folder, and wait until it has ended."""
     with (folder / "pid").open("a+") as file:
         if _is_free(file.fileno()):
             print("nothing is running")

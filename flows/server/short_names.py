@@ -1,7 +1,7 @@
 """`prefect deployment run nightly-train`, without the name of the flow.
 
-Prefect's command line wants FLOW/DEPLOYMENT.  This start-up plug-in, which pyproject.toml names, lets it look a
-bare name up, in commands that begin with `prefect deployment` and nowhere else.
+Prefect's command line requires FLOW/DEPLOYMENT.  This start-up plug-in, registered in pyproject.toml, makes it
+accept a bare name too, but only in commands that begin with `prefect deployment`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def setup_environment(*, ctx: HookContext) -> None:
         if "/" in name:
             return await by_full_name(client, name)
         named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-        found = await client.read_deployments(deployment_filter=named)
-        if len(found) != 1:
-            many = f"{len(found)} flows have" if found else "no flow has"
+        deployments = await client.read_deployments(deployment_filter=named)
+        if len(deployments) != 1:
+            many = f"{len(deployments)} flows have" if deployments else "no flow has"
             raise SystemExit(f"error: {many} a deployment {name!r}: `prefect deployment ls` lists FLOW/DEPLOYMENT")
-        return found[0]
+        return deployments[0]
 
     PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign,assignment]

@@ -54,10 +54,7 @@ class Convolution(nn.Cell):
 
 
 def use_operators(net: nn.Cell) -> None:
-    """Make a network compute its convolutions with MindSpore's own operator.
-
-    A graph for other machines needs this.
-    """
+    """Make a network use MindSpore's own convolution operator, as a graph for other machines must."""
     for _, cell in net.cells_and_names():
         if isinstance(cell, Convolution):
             del cell.product
@@ -84,9 +81,8 @@ class TemporalProduct(nn.Cell):
         Shape: (N, D, T, H, W) of (N, C, T, H, W) and (D, C, F, 1, 1).
         """
         D, C, F = weight_DCF11.shape[:3]
-        weight_PF = ops.reshape(
-            ops.depend(weight_DCF11, x_NCTHW), (D * C, F)
-        )  # computed late, to save memory: see FrameProduct
+        late_weight = ops.depend(weight_DCF11, x_NCTHW)  # to save memory: see FrameProduct
+        weight_PF = ops.reshape(late_weight, (D * C, F))
         stacked = ops.reshape(self.transpose(self.identity, weight_PF), (F * D, C, 1, 1, 1))
         return self.shifted_sum(self.product(x_NCTHW, stacked))
 
@@ -170,12 +166,9 @@ class FrameProduct(nn.Cell):
         self.fold = ops.Col2Im(kernel, 1, pad, stride)
         self.product = ops.Conv3D(out_channels, 1)
         self.transposed_product = ops.Conv3DTranspose(self.D, self.K, 1)
+        pads = (0, 0, pad[0], pad[0], pad[1], pad[1])
         self.weight_gradient = Conv3DBackpropFilter(
-            out_channels,
-            (1, *kernel),
-            pad_mode="pad",
-            pad=(0, 0, pad[0], pad[0], pad[1], pad[1]),
-            stride=(1, *stride),
+            out_channels, (1, *kernel), pad_mode="pad", pad=pads, stride=(1, *stride)
         )
         self.weight_shape = (out_channels, in_channels, 1, *kernel)
         self.along_time, self.along_rows = ops.Concat(2), ops.Concat(3)

@@ -14,7 +14,6 @@ from nonlocal_core.models.i3d import I3D
 
 Shape = tuple[int, ...]
 
-
 PARTS = ("stem", "pool1", "res2", "pool2", "res3", "res4", "res5")
 
 

@@ -54,9 +54,8 @@ class Bottleneck(nn.Cell):
         frozen = model.norm == "frozen"
         out_channels = 4 * channels
         self.a = ConvNorm(in_channels, channels, (3 if inflate == "3x1x1" else 1, 1, 1), frozen=frozen)
-        self.b = ConvNorm(
-            channels, channels, (3 if inflate == "3x3x3" else 1, 3, 3), (1, stride, stride), frozen=frozen
-        )
+        kernel = (3 if inflate == "3x3x3" else 1, 3, 3)
+        self.b = ConvNorm(channels, channels, kernel, (1, stride, stride), frozen=frozen)
         self.c = ConvNorm(channels, out_channels, (1, 1, 1), frozen=frozen, zero_gamma=model.zero_gamma)
         self.proj = _projection(in_channels, out_channels, stride, frozen)
 
@@ -98,13 +97,8 @@ class I3D(nn.Cell):
     def __init__(self, model: ModelConfig, num_classes: int) -> None:
         super().__init__()
         self.model = model
-        self.stem = ConvNorm(
-            3,
-            model.width,
-            (model.stem_kernel_t, 7, 7),
-            (model.stem_stride_t, 2, 2),
-            frozen=model.norm == "frozen",
-        )
+        kernel, stride = (model.stem_kernel_t, 7, 7), (model.stem_stride_t, 2, 2)
+        self.stem = ConvNorm(3, model.width, kernel, stride, frozen=model.norm == "frozen")
         self.pool1 = _max_pool((model.pool1_kernel_t, 3, 3), (model.pool1_stride_t, 2, 2), model.pool1_pad)
         self.res2 = _stage(2, model)
         self.pool2 = _max_pool((model.pool2_kernel_t, 1, 1), (model.pool2_stride_t, 1, 1), 0)

@@ -35,19 +35,12 @@ class NonlocalBlock(nn.Cell):
         if pairwise == "concatenation":
             self.f = response.f
         self.insert_child_to_cell("response", response)  # unlike an assignment, leaves the name `f.weight`
+        initial = _initializer(model.nl_out_init)
         self.out = nn.Conv3d(
-            inner,
-            channels,
-            1,
-            has_bias=model.nl_out_bias,
-            weight_init=_initializer(model.nl_out_init),
-            bias_init="zeros",
+            inner, channels, 1, has_bias=model.nl_out_bias, weight_init=initial, bias_init="zeros"
         )
-        self.norm = (
-            batch_norm(channels, model.nl_norm == "frozen", model.nl_zero_gamma)
-            if model.nl_norm != "none"
-            else nn.Identity()
-        )
+        has_norm, frozen = model.nl_norm != "none", model.nl_norm == "frozen"
+        self.norm = batch_norm(channels, frozen, model.nl_zero_gamma) if has_norm else nn.Identity()
         before, after = model.nl_sub_sample == "before_conv", model.nl_sub_sample == "after_conv"
         self.pool_before = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if before else nn.Identity()
         self.pool_after = nn.MaxPool3d((1, 2, 2), (1, 2, 2)) if after else nn.Identity()
@@ -131,8 +124,5 @@ def _embedding(channels: int, inner: int, model: ModelConfig) -> nn.Conv3d:
 
 
 def _initializer(name: Literal["normal", "msra", "zeros"]) -> Initializer:
-    return {
-        "normal": Normal(0.01),
-        "msra": HeNormal(mode="fan_out", nonlinearity="relu"),
-        "zeros": Zero(),
-    }[name]
+    msra = HeNormal(mode="fan_out", nonlinearity="relu")
+    return {"normal": Normal(0.01), "msra": msra, "zeros": Zero()}[name]

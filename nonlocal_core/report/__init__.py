@@ -1,1 +1,1 @@
-"""Pages and pictures: the HTML report, Markdown, charts, attention and films."""
+"""Pages and pictures: the HTML report, Markdown, charts, attention and movies."""

@@ -1,4 +1,4 @@
-"""The table of an ablation: a row a variant, fractions 0…1 in parquet and per cent in Markdown."""
+"""The table of an ablation: one row a variant, fractions 0…1 in parquet and per cent in Markdown."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ NOTES = """\
 
 
 def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
-    """The table of some variants, with whose first one the others are compared."""
-    rows = [_row(one, workspace) for one in scored]
-    asked = key_of(Ablation.stage, VERSION, [], [json.dumps(row) for row in rows])
+    """The table of some variants, each compared with the first one."""
+    rows = [_row(row, workspace) for row in scored]
+    key = key_of(Ablation.stage, VERSION, [], [json.dumps(row) for row in rows])
 
     def make(folder: Path) -> Ablation:
-        files = [workspace.path(one.evaluation) / Evaluation.SCORES for one in scored]
-        ranks = [comparison.ranks_of(file).to_pandas(use_threads=False) for file in files]
-        for row, own in zip(rows[1:], ranks[1:], strict=True):
-            row["p_value"] = comparison.paired(ranks[0], own).p_value
+        files = [workspace.path(row.evaluation) / Evaluation.SCORES for row in scored]
+        first, *others = (comparison.ranks_of(file).to_pandas(use_threads=False) for file in files)
+        for row, ranks in zip(rows[1:], others, strict=True):
+            row["p_value"] = comparison.paired(first, ranks).p_value
         tables.write(pa.Table.from_pylist(rows), folder / Ablation.ROWS)
         write_atomically(folder / Ablation.PAGE, _page(rows).encode())
-        return Ablation(key=asked, digest=digest_of(json.dumps(rows)), path=f"{Ablation.stage}/{asked}")
+        return Ablation(key=key, digest=digest_of(json.dumps(rows)), path=f"{Ablation.stage}/{key}")
 
-    return workspace.build(Ablation, asked, make, {"variants": [one.model_dump(mode="json") for one in scored]})
+    return workspace.build(Ablation, key, make, {"variants": [row.model_dump(mode="json") for row in scored]})
 
 
-def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
-    top = json.loads((workspace.path(one.evaluation) / Evaluation.METRICS).read_text())["top"]
+def _row(scored: Scored, workspace: Workspace) -> dict[str, Any]:
+    top = json.loads((workspace.path(scored.evaluation) / Evaluation.METRICS).read_text())["top"]
     shares = {f"top{k}": top[str(k)]["value"] for k in figures.KS}
     ends = {
         f"top{k}_{end}": top[str(k)]["wilson"][side]
@@ -53,19 +53,19 @@ def _row(one: Scored, workspace: Workspace) -> dict[str, Any]:
         for side, end in enumerate(("low", "high"))
     }
     return {
-        **one.variant.model_dump(include={"name", "settings", "published"}),
-        "num_parameters": num_parameters(workspace.path(one.checkpoint) / one.checkpoint.file),
+        **scored.variant.model_dump(include={"name", "settings", "published"}),
+        "num_parameters": _num_parameters(workspace.path(scored.checkpoint) / scored.checkpoint.file),
         **shares,
         **ends,
-        **one.evaluation.model_dump(include={"protocol", "coverage", "path", "digest"}),
+        **scored.evaluation.model_dump(include={"protocol", "coverage", "path", "digest"}),
         "p_value": None,
     }
 
 
-def num_parameters(file: Path) -> int:
-    """Values of a checkpoint that learn: without BN's statistics and the state of the training."""
-    (_, shapes), others = tensors.read_header(file), ("moving_mean", "moving_variance")
-    return sum(math.prod(shape) for name, shape in shapes.items() if "/" not in name and not name.endswith(others))
+def _num_parameters(file: Path) -> int:
+    """The number of trainable values in a checkpoint: without BN statistics and the state of the training."""
+    (_, shapes), fixed = tensors.read_header(file), ("moving_mean", "moving_variance")
+    return sum(math.prod(shape) for name, shape in shapes.items() if "/" not in name and not name.endswith(fixed))
 
 
 def _page(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Attention as the paper's figure 3 shows it: arrows from one place of a clip to what it looks at."""
+"""Attention drawn as in the paper's figure 3: arrows from one place of a clip to those that it attends to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from nonlocal_core.report.fonts import letter
 
 ACROSS = 8
-"""frames in a row of the strip"""
+"""greatest number of frames in a row of the strip"""
 GAP = 0.04
-"""between two frames (of a frame's width)"""
+"""gap between two frames (as a share of a frame's width)"""
 WARM = LinearSegmentedColormap.from_list("warm", ["#ffe45c", "#ff9f1c", "#ff2d2d"])
 COLD = LinearSegmentedColormap.from_list("cold", ["#9fefff", "#38b6ff", "#1f6bff"])
 START = "#3dff6e"
@@ -29,7 +29,7 @@ Frames = NDArray[np.uint8]
 
 
 class Arrow(NamedTuple):
-    """One end of a connection: a step in time and a place (pixels) there."""
+    """One end of a connection: a step in time, a place in that frame (pixels), and the weight."""
 
     step: int
     x: float
@@ -38,18 +38,17 @@ class Arrow(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What there is to draw."""
+    """A clip and the connections to draw on it."""
 
     frames_THWC: Frames
-    """of the clip"""
     shown: list[int]
-    """the frame that each step of the map lies at"""
+    """for each step in time of the map, the frame in its middle"""
     start: Arrow
     arrows: list[Arrow]
-    """the strongest connections, the greatest first"""
+    """the strongest connections in descending order"""
     title: str
     share: float
-    """part of all the weight that they carry (0…1)"""
+    """their share of the total weight (0…1)"""
 
 
 def strip(scene: Scene, caption: str = "", frame_in: float = 2.3) -> Frames:
@@ -68,11 +67,8 @@ def strip(scene: Scene, caption: str = "", frame_in: float = 2.3) -> Frames:
     figure, axes = _canvas(wide_in, tall_in, head_in=0.62)
     corners = [(step % across * (width + gap), step // across * (height + label)) for step in range(steps)]
     for (left, top), frame in zip(corners, scene.shown, strict=True):
-        axes.imshow(
-            scene.frames_THWC[frame],
-            extent=(left, left + width, top + height, top),
-            interpolation="lanczos",
-        )
+        extent = (left, left + width, top + height, top)
+        axes.imshow(scene.frames_THWC[frame], extent=extent, interpolation="lanczos")
         is_start = frame == scene.shown[scene.start.step]
         axes.text(
             left + width / 2, top + height + label * 0.55, f"frame {frame}",
@@ -89,9 +85,9 @@ def strip(scene: Scene, caption: str = "", frame_in: float = 2.3) -> Frames:
 
 
 def animation(scene: Scene, side_in: float = 3.6) -> Iterator[Frames]:
-    """The clip frame by frame, each with the arrows that end in its step.
+    """The frames of the clip one by one, each with the arrows that end in its step in time.
 
-    Shape:  (H, W, 3), RGB, each of the same size.
+    Shape:  (H, W, 3), RGB, all of one size.
     """
     height, width = scene.frames_THWC.shape[1:3]
     for number, frame in enumerate(scene.frames_THWC):
@@ -137,7 +133,7 @@ def _shifted(arrow: Arrow, corners: list[tuple[float, float]]) -> tuple[float, f
 
 
 def _strength(arrow: Arrow, scene: Scene) -> float:
-    """How strong a connection is among those that are drawn, from the weakest to the strongest (0…1)."""
+    """The strength of a connection: 0 for the weakest that is drawn, 1 for the strongest."""
     greatest, least = (abs(scene.arrows[place].weight) for place in (0, -1))
     return (abs(arrow.weight) - least) / (greatest - least) if greatest > least else 1.0
 
@@ -165,5 +161,5 @@ def _draw_start(axes: Axes, at: tuple[float, float], width: float, alpha: float 
 def _pixels(figure: Figure) -> Frames:
     canvas: Any = figure.canvas
     canvas.draw()
-    drawn: Frames = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    return drawn
+    pixels: Frames = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels

@@ -1,7 +1,7 @@
-"""What one position of a non-local block looks at: the weights of one query, and the strongest of them.
+"""What one position of a non-local block attends to: the weights of one query, and the strongest of them.
 
-Only the query's own row is computed, with the block's own pairwise function.  So it costs the same for every form,
-also for those whose response never makes the P x Q weights.
+Only the row of this query is computed, with the block's own pairwise function.  The cost is the same for every
+pairwise form, even for those that never compute the whole P x Q weights.
 
 Shapes: N batch, C channels, T frames, H W places, P query positions, Q key positions.
 
@@ -27,15 +27,15 @@ from nonlocal_core.report import arrows
 Place = tuple[int, int, int]
 """step in time, row and column of a block's map"""
 STRONGEST = 20
-"""connections that are drawn, as in the paper"""
+"""number of connections that are drawn, as in the paper"""
 
 
 class Connection(NamedTuple):
-    """What a query takes from one key position."""
+    """The weight that a query gives to one key position."""
 
     key: Place
     weight: float
-    """f over its normaliser; below 0 only of a dot product"""
+    """the pairwise function over its normaliser; only a dot product can be negative"""
 
 
 class Attention(NamedTuple):
@@ -45,17 +45,17 @@ class Attention(NamedTuple):
     pairwise: str
     query: Place
     map_size: Place
-    """of the queries"""
+    """size of the map of queries"""
     weights_THW: NDArray[np.float32]
-    """of every key position; NaN where the query does not look"""
+    """of every key position; NaN where the query sees no key"""
     strongest: list[Connection]
-    """the greatest first"""
+    """in descending order"""
 
     @property
     def share(self) -> float:
-        """Part of all the weight, without signs, that the strongest connections carry (0…1)."""
+        """The share of the strongest connections in the sum of all absolute weights (0…1)."""
         total = float(np.nansum(np.abs(self.weights_THW)))
-        return sum(abs(one.weight) for one in self.strongest) / total if total else 0.0
+        return sum(abs(connection.weight) for connection in self.strongest) / total if total else 0.0
 
 
 def blocks(net: I3D) -> dict[str, NonlocalBlock]:
@@ -64,7 +64,7 @@ def blocks(net: I3D) -> dict[str, NonlocalBlock]:
 
 
 def find_block(net: I3D, name: str) -> str:
-    """The full name of a block; res4.5 means res4.nl5, and nothing the last block of the first stage with one.
+    """The full name of a block: res4.nl5 for res4.5; without a name, the last block of the first stage with one.
 
     Raises: ConfigError if the network has no such block.
     """
@@ -72,7 +72,7 @@ def find_block(net: I3D, name: str) -> str:
     if not names:
         raise ConfigError("this network has no non-local block, so there is no attention to draw")
     if not name:
-        return [one for one in names if one.split(".")[0] == names[0].split(".")[0]][-1]
+        return [block for block in names if block.split(".")[0] == names[0].split(".")[0]][-1]
     stage, _, number = name.partition(".")
     full = f"{stage}.nl{number.removeprefix('nl')}"
     if full not in names:
@@ -81,7 +81,7 @@ def find_block(net: I3D, name: str) -> str:
 
 
 def look(net: I3D, clip_CTHW: NDArray[np.uint8], block: str = "", query: Place | None = None) -> Attention:
-    """What a position of a block looks at in a clip; where no query is named, the place that moves most.
+    """The attention of one position of a block in a clip; by default, of the position with the most motion.
 
     Raises: ConfigError if there is no such block or position.
     """
@@ -99,14 +99,14 @@ def look(net: I3D, clip_CTHW: NDArray[np.uint8], block: str = "", query: Place |
 
 
 def block_input(net: I3D, name: str, clip_CTHW: NDArray[np.uint8]) -> ms.Tensor:
-    """What a block gets of one clip.
+    """The input of a block for one clip.
 
     Shape: (1, C, T, H, W) of (3, T, H, W).
     """
-    kept: list[ms.Tensor] = []
+    block_inputs: list[ms.Tensor] = []
 
     def keep(cell: ms.nn.Cell, inputs: Any, output: Any) -> None:
-        kept.append(inputs[0])
+        block_inputs.append(inputs[0])
 
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
@@ -116,13 +116,13 @@ def block_input(net: I3D, name: str, clip_CTHW: NDArray[np.uint8]) -> ms.Tensor:
     finally:
         handle.remove()
         ms.set_context(mode=mode)
-    return kept[0]
+    return block_inputs[0]
 
 
 def row(block: NonlocalBlock, x_NCTHW: ms.Tensor, query: Place) -> NDArray[np.float32]:
-    """The weights of one query: theta of that position alone, against phi of all keys that it sees.
+    """The weights of one query: theta of this position alone, with phi of all keys that it sees.
 
-    Shape: (T, H', W') of (1, C, T, H, W), H' and W' half of H and W with sub-sampling; NaN where it does not look.
+    Shape: (T, H', W') of (1, C, T, H, W), H' and W' half of H and W with sub-sampling; NaN where it sees no key.
     """
     T, H, W = x_NCTHW.shape[2:]
     is_whole = all(isinstance(pool, ms.nn.Identity) for pool in (block.pool_before, block.pool_after))
@@ -131,18 +131,17 @@ def row(block: NonlocalBlock, x_NCTHW: ms.Tensor, query: Place) -> NDArray[np.fl
     keys = _groups(block, (T, H // halved, W // halved))
     place = int(np.ravel_multi_index(query, (T, H, W)))
     group = int(queries[place])
-    own = int((queries[:place] == group).sum())  # the query's number among those of its group
+    index = int((queries[:place] == group).sum())  # of the query within its group
     theta_NCP, phi_NCQ, _ = block.embed(x_NCTHW)
-    weights_N1Q = block.response.weights(
-        theta_NCP[group : group + 1, :, own : own + 1], phi_NCQ[group : group + 1]
-    ).asnumpy()
+    theta_1C1, phi_1CQ = theta_NCP[group : group + 1, :, index : index + 1], phi_NCQ[group : group + 1]
+    weights_11Q = block.response.weights(theta_1C1, phi_1CQ).asnumpy()
     weights = np.full(keys.size, np.nan, np.float32)
-    weights[keys == group] = weights_N1Q[0, 0]
+    weights[keys == group] = weights_11Q[0, 0]
     return weights.reshape(T, H // halved, W // halved)
 
 
 def _groups(block: NonlocalBlock, size: Place) -> NDArray[np.int64]:
-    """The group of every position, flat; groups are numbered as `NonlocalBlock.embed` lines them up."""
+    """The group number of every position, flat, in the order of `NonlocalBlock.embed`."""
     T, H, W = size
     frames = block.group_frames or T
     step, place = np.divmod(np.arange(T * H * W), H * W)
@@ -151,37 +150,37 @@ def _groups(block: NonlocalBlock, size: Place) -> NDArray[np.int64]:
 
 
 def strongest(weights_THW: NDArray[np.float32], count: int = STRONGEST) -> list[Connection]:
-    """The connections with the greatest weights, whatever their sign; those of no weight are none."""
+    """The connections with the greatest absolute weights, without those of weight 0."""
     flat = weights_THW.ravel()
     order = np.argsort(-np.abs(np.nan_to_num(flat)), kind="stable")[:count]
-    found = []
+    connections = []
     for place in order[np.nan_to_num(flat[order]) != 0]:
         t, y, x = (int(number) for number in np.unravel_index(place, weights_THW.shape))
-        found.append(Connection((t, y, x), float(flat[place])))
-    return found
+        connections.append(Connection((t, y, x), float(flat[place])))
+    return connections
 
 
 class Grid(NamedTuple):
-    """Where the positions of a map lie in a clip: the centres of what they see of it."""
+    """The places of a map's positions in a clip: the centres of their receptive fields."""
 
     first_frame: float
     frames: int
-    """from one step to the next"""
+    """from one step in time to the next"""
     first_px: float
     px: int
     """from one row or column to the next"""
 
     def frame(self, step: int) -> float:
-        """Frame of the clip that a step lies at."""
+        """The frame of the clip at a step in time of the map."""
         return self.first_frame + self.frames * step
 
     def pixel(self, place: float) -> float:
-        """Row or column of the clip that one of the map lies at."""
+        """The pixel row or column of the clip at a row or column of the map."""
         return self.first_px + self.px * place
 
 
 def grid(model: ModelConfig, block: str) -> Grid:
-    """Where the positions of a block's map lie in a clip."""
+    """The places of a block's positions in a clip."""
     stage = int(block[3])
     time: list[tuple[int, int, int]] = [
         (model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2),
@@ -194,7 +193,7 @@ def grid(model: ModelConfig, block: str) -> Grid:
 
 
 def _centres(layers: list[tuple[int, int, int]]) -> tuple[float, int]:
-    """Where the first position lies and how far the next one is, after layers of (kernel, stride, padding)."""
+    """The place of the first position and the distance to the next, after layers of (kernel, stride, padding)."""
     first, step = 0.0, 1
     for kernel, stride, pad in layers:
         first += step * ((kernel - 1) / 2 - pad)
@@ -203,17 +202,17 @@ def _centres(layers: list[tuple[int, int, int]]) -> tuple[float, int]:
 
 
 def moving(clip_CTHW: NDArray[np.uint8], size: Place, model: ModelConfig, block: str) -> Place:
-    """The position at which the clip changes most around its step in time, away from all edges of the map.
+    """The position with the most motion, away from the edges of the map.
 
-    A change is the difference between the frames before and after, blurred to the size of a position.
+    Motion is the difference between the frames before and after, blurred to the size of a position.
     """
     T, H, W = size
     at = grid(model, block)
     grey_THW = clip_CTHW.astype(np.float32).mean(0)
     motion_THW = np.abs(np.gradient(grey_THW, axis=0)) if len(grey_THW) > 1 else np.zeros_like(grey_THW)
-    changes = np.stack([_seen(motion_THW, at, step, (H, W)) for step in range(T)])
+    motion_at = np.stack([_motion_at(motion_THW, at, step, (H, W)) for step in range(T)])
     edges = tuple(slice(1, -1) if count > 2 else slice(None) for count in size)
-    inner = changes[edges]
+    inner = motion_at[edges]
     t, y, x = (
         int(number) + int(count > 2)
         for number, count in zip(np.unravel_index(int(inner.argmax()), inner.shape), size, strict=True)
@@ -221,22 +220,21 @@ def moving(clip_CTHW: NDArray[np.uint8], size: Place, model: ModelConfig, block:
     return t, y, x
 
 
-def _seen(motion_THW: NDArray[np.float32], at: Grid, step: int, size: tuple[int, int]) -> NDArray[np.float32]:
+def _motion_at(motion_THW: NDArray[np.float32], at: Grid, step: int, size: tuple[int, int]) -> NDArray[np.float32]:
     frame = min(max(round(at.frame(step)), 0), len(motion_THW) - 1)
     blurred = cv2.GaussianBlur(motion_THW[frame], (0, 0), at.px * 0.75)
     rows, columns = (
         np.clip(np.rint([at.pixel(place) for place in range(count)]).astype(int), 0, side - 1)
         for count, side in zip(size, blurred.shape, strict=True)
     )
-    found: NDArray[np.float32] = blurred[np.ix_(rows, columns)]
-    return found
+    motion_HW: NDArray[np.float32] = blurred[np.ix_(rows, columns)]
+    return motion_HW
 
 
 def scene(attention: Attention, clip_CTHW: NDArray[np.uint8], model: ModelConfig) -> arrows.Scene:
-    """The attention as something to draw: frames, and where in them the arrows start and end."""
+    """The frames of a clip, and the places in them where the arrows of its attention start and end."""
     at = grid(model, attention.block)
-    frames_THWC = np.ascontiguousarray(clip_CTHW.transpose(1, 2, 3, 0))
-    shown = [round(at.frame(step)) for step in range(attention.map_size[0])]
+    last_frame, steps = clip_CTHW.shape[1] - 1, range(attention.map_size[0])
     wide = 1 if model.nl_sub_sample == "none" else 2  # a key is the greatest of 2 x 2 positions with sub-sampling
     middle = (wide - 1) / 2
     step, row_, column = attention.query
@@ -245,8 +243,8 @@ def scene(attention: Attention, clip_CTHW: NDArray[np.uint8], model: ModelConfig
         for (t, y, x), weight in attention.strongest
     ]
     return arrows.Scene(
-        frames_THWC=frames_THWC,
-        shown=[min(max(frame, 0), len(frames_THWC) - 1) for frame in shown],
+        frames_THWC=np.ascontiguousarray(clip_CTHW.transpose(1, 2, 3, 0)),
+        shown=[min(max(round(at.frame(step)), 0), last_frame) for step in steps],
         start=arrows.Arrow(step, at.pixel(column), at.pixel(row_), 1.0),
         arrows=arrows_to,
         title=f"{attention.block}, {attention.pairwise.replace('_', ' ')}",

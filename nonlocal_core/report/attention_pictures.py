@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.artifacts.references import Frozen, RecordCache
+from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.data import loader
@@ -19,55 +18,41 @@ from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import device
 from nonlocal_core.registry import trained_network
-from nonlocal_core.report import arrows, attention, video_files
+from nonlocal_core.report import arrows, attention, html, video_files
 
 
-class Drawn(Frozen):
-    """A picture of a cached video's attention."""
-
-    video_id: str
-    title: str
-    file: str
-    """name of a JPEG in the folder that was asked for"""
-
-
-def draw_cached(
-    workspace: Workspace, entry: str, cache: RecordCache, rows: list[int], folder: Path
-) -> list[Drawn]:
-    """One picture for each of these rows of a cache, in a folder; none if the network has no non-local block."""
+def draw_cached(workspace: Workspace, entry: str, cache: RecordCache, rows: list[int]) -> list[html.Attention]:
+    """A picture for each of these rows of a cache; none if the network has no non-local block."""
     device.use(RuntimeConfig(device="CPU"))
-    found = trained_network.find(entry, workspace)
-    net = found.network()
+    trained = trained_network.find(entry, workspace)
+    net = trained.network()
     if not attention.blocks(net):
         return []
     reader = RecordReader(workspace, cache)
-    protocol = found.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1})
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    views = loader.video_views(reader, rows, found.described.clip, protocol, 1)
-    for number, (row, view) in enumerate(zip(rows, views, strict=True)):
-        looked = attention.look(net, view[0])
-        scene = attention.scene(looked, view[0], net.model)
-        file = f"attention-{number}.jpg"
-        write_atomically(folder / file, video_files.jpeg(arrows.strip(scene)))
-        drawn.append(Drawn(video_id=str(reader.rows["video_id"].iloc[row]), title=scene.title, file=file))
-    return drawn
+    protocol = trained.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1})
+    pictures = []
+    views = loader.video_views(reader, rows, trained.described.clip, protocol, 1)
+    for row, view in zip(rows, views, strict=True):
+        scene = attention.scene(attention.look(net, view[0]), view[0], net.model)
+        video_id = str(reader.rows["video_id"].iloc[row])
+        pictures.append(html.Attention(video_id, scene.title, video_files.jpeg(arrows.strip(scene))))
+    return pictures
 
 
-def middle_clip(path: Path, found: trained_network.Trained) -> NDArray[np.uint8]:
-    """The clip in the middle of a video, as an evaluation sees its centre.
+def middle_clip(path: Path, trained: trained_network.Trained) -> NDArray[np.uint8]:
+    """The clip in the middle of a video, cropped at the centre.
 
     Shape:  (3, T, H, W).
     Raises: InputError if there is no such video or it cannot be read.
     """
     if not path.exists():
         raise InputError(f"there is no video {path}")
-    protocol = found.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1, "offsets": "spread"})
+    protocol = trained.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1, "offsets": "spread"})
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
-        spooled = frame_file.spool(frame_file.Job(path, file, found.described.cache))
+        spooled = frame_file.spool(frame_file.Job(path, file, trained.described.cache))
         if spooled.status != "ok":
             raise InputError(f"{path} cannot be read: {spooled.reason}")
         frames_at, part = partial(spooled.frames, file), (0, len(spooled.ends))
-        (clip_CTHW,) = loader.views_of(frames_at, part, path.name, found.described.clip, protocol)
+        (clip_CTHW,) = loader.views_of(frames_at, part, path.name, trained.described.clip, protocol)
     return np.asarray(clip_CTHW)

@@ -1,4 +1,4 @@
-"""Charts of a report: SVG and pictures without a word of script; colours are those of the page's style sheet."""
+"""Charts of a report as SVG and pictures, without scripts; the page's style sheet sets the colours."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nonlocal_core.training.curves import STYLES, Curve
 WIDTH, HEIGHT = 400, 190  # of a chart's own coordinates; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 8, 8, 24
 MOST_DOTS = 120
-"""of a curve whose points are seen one by one"""
+"""greatest number of points of a curve that are drawn as dots"""
 DEEP_RGB = (37, 99, 235)
-"""of a confusion matrix, on light and dark pages"""
+"""colour of a confusion matrix, on light and dark pages"""
 
 Counts = NDArray[np.int64]
 
 
 def lines(title: str, curves: Sequence[Curve], percent: bool = False) -> str:
-    """A chart of some curves over the steps, as SVG; their names are classes of the style sheet."""
+    """A chart of some curves over the steps, as SVG; the style sheet has a class of each curve's name."""
     if not curves:
         return ""
     last = max(max(curve.steps) for curve in curves)
@@ -52,10 +52,10 @@ def _polyline(curve: Curve, scale_x: float, scale_y: float, floor: float) -> str
         for step, value in zip(curve.steps, curve.values, strict=True)
     ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn = f'<polyline class="{curve.name}" points="{path}"/>'
+    svg = f'<polyline class="{curve.name}" points="{path}"/>'
     if "marker" in STYLES[curve.name] and len(places) <= MOST_DOTS:
-        drawn += "".join(f'<circle class="{curve.name}" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places)
-    return drawn
+        svg += "".join(f'<circle class="{curve.name}" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places)
+    return svg
 
 
 def _ticks(highest: float) -> list[float]:
@@ -68,13 +68,13 @@ def _ticks(highest: float) -> list[float]:
 
 
 def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
-    """A confusion matrix as a picture: a label's row, coloured by the share that was taken for each class.
+    """A confusion matrix as a PNG: in a label's row, each class is coloured by its share of the row's videos.
 
-    Classes without a video are transparent.  It is a PNG.
+    Cells without a video are transparent.
     """
     total_K1 = counts_KK.sum(axis=1, keepdims=True)
     share_KK = counts_KK / np.maximum(total_K1, 1)
-    alpha_KK = np.where(share_KK > 0, 30 + 225 * np.sqrt(share_KK), 0)  # a single mistake is seen too
+    alpha_KK = np.where(share_KK > 0, 30 + 225 * np.sqrt(share_KK), 0)  # even a single mistake can be seen
     picture = np.empty((*counts_KK.shape, 4), np.uint8)
     picture[..., :3] = DEEP_RGB
     picture[..., 3] = np.rint(alpha_KK)
@@ -83,7 +83,7 @@ def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
 
 
 def chances(bins: Sequence[tuple[float, float, int]]) -> str:
-    """A chart of how often a network is right where it is so sure, of (score, share right, videos)."""
+    """A calibration chart as SVG; each bin is (mean confidence, share of right videos, number of videos)."""
     side, edge = 240, 34
     inner = side - 2 * edge
     most = max((count for _, _, count in bins), default=1)

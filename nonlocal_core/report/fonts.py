@@ -1,4 +1,4 @@
-"""Which font can write a text: labels and paths are in any script, and most fonts know a few."""
+"""The choice of a font for a text: labels and paths may be in any script, and most fonts cover only a few."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from typing import NamedTuple
 from matplotlib import font_manager
 
 UNKNOWN = "□"
-"""for a character that no installed font has"""
+"""replacement of a character that the font lacks"""
 
 
 class Lettering(NamedTuple):
-    """A text as it can be written, and the file of the font that writes it."""
+    """A text in which characters that the font lacks are replaced, and the file of the font."""
 
     text: str
     font: str
 
     def properties(self, size: float, *, bold: bool = False) -> font_manager.FontProperties:
-        """The font for matplotlib, in points."""
-        usual = self.font == _usual()
+        """The font for matplotlib; the size is in points."""
+        is_default = self.font == _default()
         return font_manager.FontProperties(
-            family="DejaVu Sans" if usual else None,
-            fname=None if usual else self.font,
+            family="DejaVu Sans" if is_default else None,
+            fname=None if is_default else self.font,
             size=size,
             weight="bold" if bold else "normal",
         )
 
 
 def letter(text: str) -> Lettering:
-    """The text in DejaVu Sans where that has all of it, else in the installed font that has most of it."""
+    """The text in DejaVu Sans if that has all its characters, else in the installed font that has most of them."""
     font = _font(frozenset(text))
-    known = _characters(font)
-    return Lettering("".join(sign if ord(sign) in known else UNKNOWN for sign in text), font)
+    available = _characters(font)
+    return Lettering("".join(sign if ord(sign) in available else UNKNOWN for sign in text), font)
 
 
 @lru_cache(maxsize=1)
-def _usual() -> str:
+def _default() -> str:
     return font_manager.findfont("DejaVu Sans")
 
 
 @lru_cache(maxsize=256)
 def _font(signs: frozenset[str]) -> str:
     wanted = {ord(sign) for sign in signs}
-    if wanted <= _characters(_usual()):
-        return _usual()
+    if wanted <= _characters(_default()):
+        return _default()
     names = sorted({font.fname for font in font_manager.fontManager.ttflist})
-    return min([_usual(), *names], key=lambda name: len(wanted - _characters(name)))
+    return min([_default(), *names], key=lambda name: len(wanted - _characters(name)))
 
 
 @lru_cache(maxsize=512)

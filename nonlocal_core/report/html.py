@@ -1,12 +1,13 @@
 """The report of a registered run: one HTML file that needs no server and no network.
 
-It is made from what lies in the workspace and can be made again at any time.  Nothing in it is a script, and its
-policy forbids the browser to load anything.
+It is made from the files of the workspace and can be made again at any time.  It contains no script, and its
+content security policy forbids the browser to load anything.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,34 +15,41 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
+from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
-from nonlocal_core.report import charts, run_facts, sheets
+from nonlocal_core.report import charts, run_facts, video_files
 from nonlocal_core.report.run_facts import Run
 from nonlocal_core.training import curves
 
 FOLDER = "reports"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 FEW_LABELS = 24
-"""labels up to which the confusion matrix is a table, and every label has its bar at once"""
+"""most labels for which the confusion matrix is a table; with more it is a picture"""
 SHOWN_LABELS = 12
-"""of more labels: the worst and the best ones that are shown at once"""
+"""number of the worst labels, and of the best, that are shown at once if there are many"""
 SHOWN_VIDEOS = 6
-"""best and worst ones"""
+"""number of the best videos, and of the worst"""
 SHOWN_LEFT_OUT = 300
-
+SHEET_FRAMES = 6
+"""frames of a video side by side in one picture"""
+FRAME_PX = 120
+"""greatest shorter side of such a frame"""
+WIDEST = 16 / 9
+"""greatest ratio of its width to its height; a wider frame is cut"""
 
 Row = dict[str, Any]
-"""what the template shows of one thing"""
+"""values of one row or box of the page"""
 
 
 class Attention(NamedTuple):
@@ -52,24 +60,13 @@ class Attention(NamedTuple):
     jpeg: bytes
 
 
-class Figure(NamedTuple):
-    """A figure of the summary."""
-
-    key: str
-    name: str
-    value: float | None
-    """None: not measured"""
-    text: str
-    note: str = ""
-
-
 def path(workspace: Workspace, version: str) -> Path:
-    """Where the report of an entry lies."""
+    """The path of an entry's report."""
     return workspace.root / FOLDER / f"{version}.html"
 
 
 def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -> Path:
-    """Write the report of a run; an older one is replaced."""
+    """The path of a run's report, which is written now and replaces an older one."""
     file = path(workspace, run.version)
     file.parent.mkdir(exist_ok=True)
     write_atomically(file, render(workspace, run, attention).encode())
@@ -85,11 +82,11 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}%"
+    environment.filters["percent"] = "{:.1%}".format
     environment.filters["fact"] = text_of
     environment.globals["picture"] = _data_uri
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    by_label = _by_label(run)
+    by_label = sorted(run.metrics.get("by_label", []), key=lambda row: float(row["top1"]))
     best, worst = _best_and_worst(workspace, run)
     left_out = run.left_out
     return template.render(
@@ -117,25 +114,22 @@ def _data_uri(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _figures(run: Run) -> list[Figure]:
-    """The summary: top-k, which the registry has, and what metrics.json adds to it."""
+def _figures(run: Run) -> list[Row]:
+    """The summary: top-k from the registry, the other figures from metrics.json."""
     tops = run.metrics.get("top", {})
     few = " (of 5 labels or fewer)" if len(run.labels) <= 5 else ""
     return [
-        _share("top1", "top-1", run.evaluation.top1, _interval(tops.get("1"))),
-        _share("top5", "top-5", run.evaluation.top5, _interval(tops.get("5")) + few),
-        _share("mean_class_accuracy", "mean class accuracy", run.metrics.get("mean_class_accuracy")),
-        _number("loss", "loss", run.metrics.get("loss")),
-        _share("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
+        _figure("top1", "top-1", run.evaluation.top1, _interval(tops.get("1"))),
+        _figure("top5", "top-5", run.evaluation.top5, _interval(tops.get("5")) + few),
+        _figure("mean_class_accuracy", "mean class accuracy", run.metrics.get("mean_class_accuracy")),
+        _figure("loss", "loss", run.metrics.get("loss"), form=".3f"),
+        _figure("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
     ]
 
 
-def _share(key: str, name: str, value: float | None, note: str = "") -> Figure:
-    return Figure(key, name, value, "not measured" if value is None else f"{100 * value:.2f}%", note.strip())
-
-
-def _number(key: str, name: str, value: float | None, note: str = "") -> Figure:
-    return Figure(key, name, value, "not measured" if value is None else f"{value:.3f}", note)
+def _figure(key: str, name: str, value: float | None, note: str = "", form: str = ".2%") -> Row:
+    text = "not measured" if value is None else f"{value:{form}}"
+    return {"key": key, "name": name, "value": value, "text": text, "note": note.strip()}
 
 
 def _interval(share: Row | None) -> str:
@@ -145,13 +139,8 @@ def _interval(share: Row | None) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}%, 95% Wilson"
 
 
-def _by_label(run: Run) -> list[Row]:
-    """A row a label that has videos, the worst first."""
-    return sorted(run.metrics.get("by_label", []), key=lambda row: float(row["top1"]))
-
-
 def _confusion(run: Run) -> Row | None:
-    """The matrix as rows of cells where there are few labels, else as a picture."""
+    """The confusion matrix: rows of cells if there are few labels, else a picture."""
     if "confusion" not in run.metrics:
         return None
     counts_KK = np.zeros((len(run.labels), len(run.labels)), np.int64)
@@ -176,20 +165,19 @@ def _chances(run: Run) -> Markup | None:
     bins = run.metrics.get("calibration")
     if not bins:
         return None
-    return Markup(charts.chances([(one["confidence"], one["accuracy"], one["num"]) for one in bins]))
+    return Markup(charts.chances([(row["confidence"], row["accuracy"], row["num"]) for row in bins]))
 
 
 def _curves(run: Run) -> list[tuple[str, Markup]]:
-    """The charts of the training, by their titles."""
-    drawn = {
-        title: charts.lines(title, found, percent=title == "top-1")
-        for title, found in curves.of_training(run.steps, run.epochs).items()
-    }
-    return [(title, Markup(svg)) for title, svg in drawn.items() if svg]
+    """The charts of the training with their titles."""
+    charted = curves.of_training(run.steps, run.epochs).items()
+    return [
+        (title, Markup(charts.lines(title, lines, percent=title == "top-1"))) for title, lines in charted if lines
+    ]
 
 
 def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Row], list[Row]]:
-    """The videos whose own label got the highest scores and is first, and those whose got the lowest."""
+    """The rightly classified videos with the highest scores for their labels, and all with the lowest."""
     if run.scored is None:
         return [], []
     scores_NK, label_N = run.scores, run.label_ids
@@ -198,18 +186,11 @@ def _best_and_worst(workspace: Workspace, run: Run) -> tuple[list[Row], list[Row
     ascending = np.argsort(own_N, kind="stable")
     worst = ascending[:SHOWN_VIDEOS].tolist()
     best = [place for place in ascending[::-1].tolist() if is_right_N[place] and place not in worst][:SHOWN_VIDEOS]
-    reader = _reader(workspace, run)
-    return [_video(run, reader, place) for place in best], [_video(run, reader, place) for place in worst]
-
-
-def _reader(workspace: Workspace, run: Run) -> RecordReader | None:
-    """The frames of the cache, if they are still there."""
-    if run.videos is None:
-        return None
     try:
-        return RecordReader(workspace, run.entry.cache)
-    except DamagedError:
-        return None
+        reader = None if run.videos is None else RecordReader(workspace, run.entry.cache)
+    except DamagedError:  # the frames are gone
+        reader = None
+    return [_video(run, reader, place) for place in best], [_video(run, reader, place) for place in worst]
 
 
 def _video(run: Run, reader: RecordReader | None, place: int) -> Row:
@@ -219,7 +200,7 @@ def _video(run: Run, reader: RecordReader | None, place: int) -> Row:
         (run.labels[label_id], float(scores_K[label_id]))
         for label_id in np.argsort(-scores_K, kind="stable")[:3].tolist()
     ]
-    found: Row = {
+    video: Row = {
         "video_id": str(row["video_id"]),
         "path": str(row["video_id"]),
         "label": run.labels[int(row["label_id"])],
@@ -228,24 +209,34 @@ def _video(run: Run, reader: RecordReader | None, place: int) -> Row:
         "sheet": None,
     }
     if reader is not None:
-        (number,) = run_facts.row_numbers(run, [found["video_id"]])
-        found["path"] = str(reader.rows["path"].iloc[number])
-        try:
-            found["sheet"] = sheets.sheet(reader, number)
-        except (DamagedError, IndexError):
-            found["sheet"] = None
-    return found
+        (number,) = run_facts.row_numbers(run, [video["video_id"]])
+        video["path"] = str(reader.rows["path"].iloc[number])
+        with contextlib.suppress(DamagedError, IndexError):
+            video["sheet"] = _sheet(reader, number)
+    return video
+
+
+def _sheet(reader: RecordReader, row_number: int) -> bytes:
+    """A JPEG of evenly spread frames of a cached video, side by side."""
+    num_frames = int(reader.rows["num_frames"].iloc[row_number])
+    indices = np.linspace(0, num_frames - 1, SHEET_FRAMES).round().astype(np.int64)
+    frames = [_small(frame) for frame in reader.frames(row_number, indices)]
+    return video_files.jpeg(np.concatenate(frames, axis=1), quality=72)
+
+
+def _small(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = frame_HWC.shape[:2]
+    spare = max(0, width - round(height * WIDEST))
+    cut_HWC = frame_HWC[:, spare // 2 : width - (spare - spare // 2)]
+    return transforms.resize_short_side(cut_HWC, min(FRAME_PX, *cut_HWC.shape[:2]))
 
 
 def _settings(config: Settings) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
     """Each section of the settings with its rows: name, value, whether it differs from the default."""
     for section, values in config.items():
         field = Config.model_fields.get(section)
-        usual: dict[str, Any] = {}
+        default: dict[str, Any] = {}
         if field is not None and isinstance(field.default, BaseModel):
-            usual = field.default.model_dump(mode="json")
-        yield section, [(name, _value(value), usual.get(name) != value) for name, value in values.items()]
-
-
-def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            default = field.default.model_dump(mode="json")
+        texts = {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
+        yield section, [(name, texts[name], default.get(name) != value) for name, value in values.items()]

@@ -1,4 +1,4 @@
-"""What a person reads after an evaluation: one Markdown page beside the scores."""
+"""Markdown pages: the report of an evaluation, and the decision on a registry entry."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.state_file import read
 
+LAST_ENTRIES = 20
+"""number of entries that the page of a decision lists"""
+
 
 def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.DataFrame) -> None:
     """Write the page: figures with their denominators, labels, confusions, calibration, and what was left out."""
     left_out = split.loc[split["status"] != "ok", ["video_id", "label", "status", "reason"]]
-    confused = ((one["label"], one["taken_for"], one["num"]) for one in figures["confused"])
+    confused = ((pair["label"], pair["taken_for"], pair["num"]) for pair in figures["confused"])
     worst = (
-        (one["path"], one["label"], f"{one['score']:.3f}", one["taken_for"], f"{one['other_score']:.3f}")
-        for one in figures["worst"]
+        (video["path"], video["label"], f"{video['score']:.3f}", video["taken_for"], f"{video['other_score']:.3f}")
+        for video in figures["worst"]
     )
     bins = (
-        (f"{one['above']:.1%}", one["num"], f"{one['confidence']:.2%}", f"{one['accuracy']:.2%}")
-        for one in figures["calibration"]
+        (f"{row['above']:.1%}", row["num"], f"{row['confidence']:.2%}", f"{row['accuracy']:.2%}")
+        for row in figures["calibration"]
     )
     parts = [
         "# Evaluation",
@@ -51,7 +54,7 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
 
 
 def summary(figures: Figures) -> list[str]:
-    """The figures in one line each."""
+    """One line for each main figure."""
     num_labels = len(figures["by_label"])
     lines = []
     for k, share in figures["top"].items():
@@ -68,7 +71,7 @@ def summary(figures: Figures) -> list[str]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown, or that there is nothing to show."""
+    """A table in Markdown; "None." if it has no rows."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     if not cells:
         return "None."
@@ -77,7 +80,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def labels(rows: Sequence[Figures]) -> str:
-    """A row a label that has videos."""
+    """The table of the labels that have videos."""
     ks = [name for name in rows[0] if name.startswith("top")]
     return table(
         ["label", "videos", *(f"top-{name[3:]}" for name in ks), f"top-{ks[0][3:]} with 95 % confidence"],
@@ -89,23 +92,17 @@ def _range(ends: Sequence[float]) -> str:
     return f"{ends[0]:.2%} to {ends[1]:.2%}"
 
 
-LAST_ENTRIES = 20
-
-
-_HEAD = ("| entry | top-1 | videos scored | aliases | decision |", "| --- | --- | --- | --- | --- |")
-
-
 def decision(workspace: Workspace, version: str) -> str:
-    """What became of an entry and why, the entries of its line, and where it comes from, as Markdown."""
-    state, known = read(workspace), entries(workspace)
-    line = line_of(known[version])
+    """The decision on an entry with its reason, the other entries of its line, and its lineage, as Markdown."""
+    state, by_version = read(workspace), entries(workspace)
+    line = line_of(by_version[version])
     rows = [
-        f"| {one} | {facts.evaluation.top1:.2%} | {facts.evaluation.num_scored} of"
-        f" {facts.evaluation.num_videos} | {', '.join(state.names(one))} | {_cell(found.reason)} |"
-        for one, facts in known.items()
-        if line_of(facts) == line and (found := state.decision(one))
+        (other, f"{scored.top1:.2%}", f"{scored.num_scored} of {scored.num_videos}", ", ".join(names), made.reason)
+        for other, facts in by_version.items()
+        if line_of(facts) == line and (made := state.decision(other))
+        for scored, names in [(facts.evaluation, state.names(other))]
     ]
-    made = state.decision(version)
+    decided = state.decision(version)
     steps = [
         f"- **{step.name}**: {'; '.join(f'{name} {text_of(value)}' for name, value in step.facts.items())}"
         for step in lineage(workspace, version)
@@ -113,13 +110,9 @@ def decision(workspace: Workspace, version: str) -> str:
     outcome = "the champion" if state.champion == version else f"not the champion, which is {state.champion}"
     parts = [
         f"# {version}: {outcome}",
-        *([f"{made.reason}.", f"Rule: {made.rule}."] if made else []),
+        *([f"{decided.reason}.", f"Rule: {decided.rule}."] if decided else []),
         f"## Line {line}",
-        "\n".join([*_HEAD, *rows[-LAST_ENTRIES:]]),
+        table(["entry", "top-1", "videos scored", "aliases", "decision"], rows[-LAST_ENTRIES:]),
         "## Lineage\n\n" + "\n".join(steps),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")  # of a label

@@ -1,4 +1,4 @@
-"""Everything that is known of a registered run, read from its workspace; what is gone is left out."""
+"""The facts about a registered run, read from its workspace; files that are gone are left out."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Line = dict[str, Any]
 
 class _Made(Provenance):
     manifest: Manifest | None = None
-    """what a cache was made of"""
+    """manifest that a cache was made from"""
 
 
 class Timing(NamedTuple):
-    """How long a stage took, when, where and by which code."""
+    """The duration, date, host and code version of a stage."""
 
     name: str
     key: str
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     version: str
     entry: Facts
     decision: Decision | None
-    """None: the entry was not decided on"""
+    """None if the entry was not decided on"""
     evaluation: Evaluation
     labels: list[str]
     scored: pd.DataFrame | None
@@ -67,13 +67,13 @@ class Run(NamedTuple):
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Scores of the videos that were scored."""
+        """The scores of the scored videos."""
         assert self.scored is not None
         return np.asarray(np.stack(self.scored["scores"].to_list()), np.float64)
 
     @property
     def label_ids(self) -> NDArray[np.int64]:
-        """Their label ids."""
+        """The label ids of the scored videos."""
         assert self.scored is not None
         return np.asarray(self.scored["label_id"], np.int64)
 
@@ -86,7 +86,7 @@ class Run(NamedTuple):
 
 
 def gather(workspace: Workspace, name: str) -> Run:
-    """What is known of an entry, named by its version or an alias.
+    """The facts about an entry, named by its version or an alias.
 
     Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
     """
@@ -109,7 +109,7 @@ def gather(workspace: Workspace, name: str) -> Run:
 
 
 def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
-    """What was built when; nothing of stages whose folders are gone."""
+    """The timings of the stages whose folders are still there."""
     cached = _made(workspace, entry.cache.path)
     manifest = cached.manifest if cached else None
     rows: list[tuple[Reference | None, _Made | None]] = [
@@ -157,7 +157,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _found(read: Callable[[Path], T], file: Path, gone: T) -> T:
-    """What is read of a file, or `gone` if it is gone or damaged."""
+    """The content of a file, or `gone` if it is gone or damaged."""
     try:
         return read(file)
     except (OSError, ValueError, DamagedError):

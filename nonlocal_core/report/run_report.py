@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,19 +15,14 @@ from nonlocal_core.process import child
 from nonlocal_core.report import html, run_facts
 from nonlocal_core.report.run_facts import Run
 
-if TYPE_CHECKING:
-    from nonlocal_core.report.attention_pictures import Drawn
-
-
 log = logging.getLogger(__name__)
 
-
 VIDEOS = 3
-"""whose attention a report shows"""
+"""videos whose attention a report shows"""
 
 
 def write(workspace: Workspace, name: str, num_attention: int = VIDEOS) -> Path:
-    """The report of an entry, made now.
+    """The report of an entry, always written anew.
 
     Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
     """
@@ -38,32 +31,30 @@ def write(workspace: Workspace, name: str, num_attention: int = VIDEOS) -> Path:
 
 
 def write_once(workspace: Workspace, version: str, runtime: RuntimeConfig) -> Path:
-    """The report of an entry that was just registered; one that is there stays as it is."""
+    """The report of a newly registered entry; an existing report stays as it is."""
     file = html.path(workspace, version)
     return file if file.exists() else write(workspace, version, runtime.attention_videos)
 
 
 def _attention(workspace: Workspace, run: Run, num_videos: int) -> list[html.Attention]:
-    """Pictures of what the network looks at, for videos that are spread over those that were scored.
+    """Pictures of what the network looks at, for videos evenly chosen from those that were scored.
 
-    They are drawn in a process of their own: nothing else of a report needs MindSpore.
+    They are drawn in another process, because nothing else in a report needs MindSpore.
     """
     if not num_videos or run.scored is None or run.videos is None:
         return []
     chosen = np.unique(np.linspace(0, len(run.scored) - 1, num_videos).round().astype(int))
     video_ids = run.scored["video_id"].iloc[chosen].tolist()
     rows = run_facts.row_numbers(run, video_ids)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            drawn = child.call(draw, workspace, run.version, run.entry.cache, rows, Path(folder))
-        except NonlocalError as error:
-            log.warning("the report of %s shows no attention: %s", run.version, error)
-            return []
-        return [html.Attention(one.video_id, one.title, (Path(folder) / one.file).read_bytes()) for one in drawn]
+    try:
+        return child.call(draw, workspace, run.version, run.entry.cache, rows)
+    except NonlocalError as error:
+        log.warning("the report of %s shows no attention: %s", run.version, error)
+        return []
 
 
-def draw(workspace: Workspace, version: str, cache: RecordCache, rows: list[int], folder: Path) -> list[Drawn]:
-    """The pictures of some rows of a cache, in a folder; imports MindSpore."""
+def draw(workspace: Workspace, version: str, cache: RecordCache, rows: list[int]) -> list[html.Attention]:
+    """The pictures of some rows of a cache; imports MindSpore."""
     from nonlocal_core.report.attention_pictures import draw_cached
 
-    return draw_cached(workspace, version, cache, rows, folder)
+    return draw_cached(workspace, version, cache, rows)

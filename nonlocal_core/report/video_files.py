@@ -1,4 +1,4 @@
-"""Pictures and videos that are written, and texts on them; `data/video.py` reads them."""
+"""Writing pictures and videos, and captions on them; the room data/video reads them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ Font = ImageFont.FreeTypeFont
 
 def png(frame_HWC: Frames) -> bytes:
     """The PNG of a picture."""
-    content = io.BytesIO()
-    Image.fromarray(frame_HWC).save(content, "PNG", optimize=True)
-    return content.getvalue()
+    return _encoded(frame_HWC, "PNG")
 
 
 def jpeg(frame_HWC: Frames, quality: int = 82) -> bytes:
     """The JPEG of a picture."""
+    return _encoded(frame_HWC, "JPEG", quality=quality)
+
+
+def _encoded(frame_HWC: Frames, kind: str, **options: int) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(frame_HWC).save(content, "JPEG", quality=quality, optimize=True)
+    Image.fromarray(frame_HWC).save(content, kind, optimize=True, **options)
     return content.getvalue()
 
 
@@ -40,7 +42,7 @@ def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
 
 
 def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
-    """Write an H.264 video that every browser plays; a last odd row or column is left out."""
+    """Write an H.264 video that every browser plays; an odd last row or column is left out."""
     stream, options = None, {"movflags": "+faststart"}
     with replacing(path) as unfinished, av.open(unfinished, "w", "mp4", options=options) as container:
         for frame_HWC in frames:
@@ -57,7 +59,7 @@ def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
 
 
 def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:
-    """The picture with lines of text on a dark band at its lower edge, as large as it has room for."""
+    """The picture with lines of text on a dark band at its lower edge; long lines get a smaller font."""
     from nonlocal_core.report.fonts import letter  # loads matplotlib, which other pictures do not need
 
     height, width = frame_HWC.shape[:2]
@@ -65,13 +67,13 @@ def with_caption(frame_HWC: Frames, texts: list[str]) -> Frames:
     size = max(9, min(height // 12, width // 16))
     draw = ImageDraw.Draw(picture, "RGBA")
     lettered = [letter(text) for text in texts]
-    fonts = [_fitting(one.font, one.text, size, width - size) for one in lettered]
-    lines = [round(font.size * 1.35) for font in fonts]
-    top = height - sum(lines) - size // 3
+    fonts = [_fitting(line.font, line.text, size, width - size) for line in lettered]
+    line_heights = [round(font.size * 1.35) for font in fonts]
+    top = height - sum(line_heights) - size // 3
     draw.rectangle((0, top - size // 3, width, height), fill=(0, 0, 0, 150))
-    for one, font, line in zip(lettered, fonts, lines, strict=True):
-        draw.text((size // 2, top), one.text, font=font, fill="white")
-        top += line
+    for line, font, line_height in zip(lettered, fonts, line_heights, strict=True):
+        draw.text((size // 2, top), line.text, font=font, fill="white")
+        top += line_height
     return np.asarray(picture)
 
 

@@ -1,1 +1,1 @@
-"""The work of a stage, typed in and typed out; stages never import each other."""
+"""The work of each stage, from typed arguments to a typed result; stages never import each other."""

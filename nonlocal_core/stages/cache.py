@@ -1,9 +1,9 @@
 """cache: a manifest in, decoded and resized frames out.
 
-Frames lie in a store that knows contents, not videos: what an earlier run decoded with the same settings is never
-decoded again, whatever else of the manifest has changed.  The contents that the store lacks are cut into shards.
-Every source is decoded once, from its first frame to its last, in a process that it may crash or hang; a file that
-turns out to be broken becomes a record with its reason and no frames.
+Frames are stored by the content of a file.  A content that an earlier run decoded with the same settings is never
+decoded again, whatever has changed in the manifest.  The contents that the store lacks are cut into shards.
+Every file is decoded once, from the first frame to the last, in a process of its own, which it may crash or hang.
+A broken file becomes a record without frames that gives the reason.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 2
 SAMPLE_FILE = "sample.json"
-MARGIN = 1.1  # an estimate from few videos may be this much too low
+MARGIN = 1.1  # an estimate from a few videos may be too low by this factor
 
 
 class CacheShard(Frozen):
@@ -48,7 +48,7 @@ class CacheShard(Frozen):
 
 
 class CachePlan(Frozen):
-    """What there is to decode; no shards if there is nothing."""
+    """The contents to decode; without shards if all are decoded."""
 
     key: str
     shards: tuple[CacheShard, ...]
@@ -73,9 +73,9 @@ def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCac
 
 
 def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: int = 1) -> CachePlan:
-    """The contents to decode, cut into shards; says what that will take on so many cores.
+    """The contents to decode, cut into shards; logs the time that they take on so many cores, and the disk space.
 
-    A few videos are decoded here, to know.  They are the first shard.
+    The first shard, a few videos, is decoded here for this estimate.
 
     Raises: WorkspaceError if the disk is too small; InputError if frames would be read from object storage.
     """
@@ -85,51 +85,48 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
             " frames with cache.codec=jpeg, or copy them to a disk"
         )
     began = time.time()
-    asked = key(manifest, config)
-    folder = _store(config, workspace)
+    cache_key = key(manifest, config)
+    folder = _records_dir(config, workspace)
     with workspace.locked(f"records-{folder.name}"):
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
-        if found := workspace.find(RecordCache, asked):
-            if missing.empty and _digest(cache_table.join(rows, contents), workspace.path(found)) == found.digest:
-                return CachePlan(key=asked, shards=(), began=began)
+        if old := workspace.find(RecordCache, cache_key):
+            if missing.empty and _digest(cache_table.join(rows, contents), workspace.path(old)) == old.digest:
+                return CachePlan(key=cache_key, shards=(), began=began)
             if missing.empty:
-                log.warning("%s is not what it was: it is made again", found.path)
+                log.warning("%s has changed since it was made: it is made again", old.path)
             else:
-                log.warning("%s has lost %d of the videos of %s", folder, len(missing), found.path)
-            (workspace.path(found) / ARTIFACT_FILE).unlink()  # it is made again when they are back
-        partial = workspace.partial(RecordCache, asked)
+                log.warning("%s has lost %d of the videos of %s", folder, len(missing), old.path)
+            (workspace.path(old) / ARTIFACT_FILE).unlink()  # seal makes it again
+        partial = workspace.partial(RecordCache, cache_key)
         planned = cache_plan.resumed(partial / cache_plan.FILE, needed, missing)
         if planned is None:
-            there = needed[~needed["sha256"].isin(missing["sha256"])]
-            planned = pd.concat([cache_plan.cut(missing, config.runtime.cache_shard_videos), there])
+            stored = needed[~needed["sha256"].isin(missing["sha256"])]
+            planned = pd.concat([cache_plan.cut(missing, config.runtime.cache_shard_videos), stored])
             cache_plan.write(partial / cache_plan.FILE, planned)
     if config.cache.codec == "none" and (num_kept := int(needed["kept"].sum())):
-        log.info(
-            "%d of %d videos are stored as JPEG all the same: a jump in them goes wrong", num_kept, len(needed)
-        )
+        log.info("%d of %d videos are stored as JPEG, because seeking fails in them", num_kept, len(needed))
     todo = planned[planned["shard"].isin(planned.loc[planned["sha256"].isin(missing["sha256"]), "shard"])]
     names = {name: number for number, name in enumerate(planned["shard"].unique())}
-    shards = tuple(CacheShard(key=asked, number=names[name], name=name) for name in todo["shard"].unique())
+    shards = tuple(CacheShard(key=cache_key, number=names[name], name=name) for name in todo["shard"].unique())
     if shards and shards[0].number == 0:
         build_shard(shards[0], manifest, config, workspace)
         todo = todo[todo["shard"] != shards[0].name]
     if not todo.empty:
-        _say_what_it_takes(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
-    return CachePlan(key=asked, shards=shards, began=began)
+        _log_estimate(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
+    return CachePlan(key=cache_key, shards=shards, began=began)
 
 
-def _say_what_it_takes(
-    sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int
-) -> None:
-    takes = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_text())), todo, config.cache)
+def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int) -> None:
+    """Log the time and disk space for the videos to decode, and check that the disk has the space."""
+    estimate = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_text())), todo, config.cache)
     free = shutil.disk_usage(workspace.root).free
-    need, left = store.gigabytes(takes.num_bytes), store.gigabytes(free)
-    time = _duration(takes.seconds / num_cores)
+    need, left = store.gigabytes(estimate.num_bytes), store.gigabytes(free)
+    duration = _duration(estimate.seconds / num_cores)
     cores = "1 core" if num_cores == 1 else f"{num_cores} cores"
-    log.info("%s more videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", time, cores, need, left)
-    if takes.num_bytes * MARGIN > free:
+    log.info("%s more videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", duration, cores, need, left)
+    if estimate.num_bytes * MARGIN > free:
         raise WorkspaceError(
             f"the cache takes about {need} more and {left} are free on the disk of {workspace.root}: free some,"
             " lower cache.jpeg_quality or cache.short_side, keep no frames with cache.codec=none, or name another"
@@ -138,11 +135,11 @@ def _say_what_it_takes(
 
 
 def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace: Workspace) -> None:
-    """Decode the videos of one shard; does nothing if that is done.
+    """Decode the videos of one shard, unless it is finished.
 
-    Raises: InputError if a video is not there any more, or is another one; WorkspaceError if the disk is full.
+    Raises: InputError if a video is gone or has changed; WorkspaceError if the disk is full.
     """
-    folder = _store(config, workspace)
+    folder = _records_dir(config, workspace)
     with workspace.locked(f"records-{folder.name}-{shard.name}"):
         if store.is_complete(folder, shard.name):
             return
@@ -182,11 +179,11 @@ def _records(
             status = "unreadable"
         if outcome.reason:
             log.warning("%s is left out: %s", row["path"], outcome.reason)
-        made = outcome.num_frames, outcome.height, outcome.width
-        yield store.Record(row["sha256"], status, outcome.reason, *made, outcome.jpegs)
+        size = outcome.num_frames, outcome.height, outcome.width
+        yield store.Record(row["sha256"], status, outcome.reason, *size, outcome.jpegs)
         measured = measured.plus(outcome)
         progress.advance()
-    if sample:  # before the shard is there: what was decoded is never without what it took
+    if sample:  # before the shard is finished: a finished first shard always has its measurements
         write_json(sample, measured._asdict())
 
 
@@ -195,17 +192,17 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
     Raises: InputError if too many videos could not be decoded.
     """
-    folder = _store(config, workspace)
+    folder = _records_dir(config, workspace)
 
     def make(partial: Path) -> RecordCache:
         listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         _check_labels(listed, manifest, workspace)
         rows = cache_table.join(listed, store.contents(folder))
-        _check(rows, config.runtime.max_unreadable)
+        _check_readable(rows, config.runtime.max_unreadable)
         cache_table.write(rows, partial / RecordCache.VIDEOS)
         shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, partial / RecordCache.LABELS)
-        for done in (cache_plan.FILE, SAMPLE_FILE):
-            (partial / done).unlink(missing_ok=True)
+        for name in (cache_plan.FILE, SAMPLE_FILE):
+            (partial / name).unlink(missing_ok=True)
         return RecordCache(
             key=planned.key,
             digest=_digest(rows, partial),
@@ -215,7 +212,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
             videos_dir=manifest.videos_dir,
             manifest_digest=manifest.digest,
             split_digests={
-                split: manifests.split_digest(listed, split) for split in sorted(listed["split"].unique())
+                name: manifests.split_digest(listed, name) for name in sorted(listed["split"].unique())
             },
             num_videos=len(rows),
             num_ok=int((rows["status"] == "ok").sum()),
@@ -225,33 +222,33 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}
     with workspace.locked(f"records-{folder.name}"):
-        made = workspace.build(RecordCache, planned.key, make, provenance, planned.began)
-    return made.model_copy(update={"videos_dir": manifest.videos_dir})
+        built = workspace.build(RecordCache, planned.key, make, provenance, planned.began)
+    return built.model_copy(update={"videos_dir": manifest.videos_dir})
 
 
 def _check_labels(rows: pd.DataFrame, manifest: Manifest, workspace: Workspace) -> None:
-    """Check by the manifest's digest that its rows and labels.json are what index wrote: JSON has no checksum."""
+    """Check labels.json, which has no checksum, by the digest of the manifest."""
     file = workspace.path(manifest) / Manifest.LABELS
     try:
-        found = label_ids.read(file)
+        labels = label_ids.read(file)
     except InputError:
-        found = []
-    if digest_of(manifests.digest(rows), *found) != manifest.digest:
+        labels = []
+    if digest_of(manifests.digest(rows), *labels) != manifest.digest:
         raise DamagedError(f"{file} is damaged: delete its folder and run index again")
 
 
-def _check(rows: pd.DataFrame, max_unreadable: float) -> None:
-    there = rows[~rows["status"].isin(manifests.NOT_COUNTED)]
-    bad = there[there["status"] != "ok"]
-    if len(bad) > max_unreadable * len(there):
+def _check_readable(rows: pd.DataFrame, max_unreadable: float) -> None:
+    counted = rows[~rows["status"].isin(manifests.NOT_COUNTED)]
+    bad = counted[counted["status"] != "ok"]
+    if len(bad) > max_unreadable * len(counted):
         raise InputError(
-            f"{len(bad)} of {len(there)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
-            f" them, or allow more with runtime.max_unreadable={len(bad) / len(there) + 0.01:.2f}"
+            f"{len(bad)} of {len(counted)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
+            f" them, or allow more with runtime.max_unreadable={len(bad) / len(counted) + 0.01:.2f}"
         )
 
 
-def _store(config: Config, workspace: Workspace) -> Path:
-    """The folder of the records that these settings give."""
+def _records_dir(config: Config, workspace: Workspace) -> Path:
+    """The folder of the records that are decoded with these settings."""
     folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], [])
     folder.mkdir(parents=True, exist_ok=True)
     return folder

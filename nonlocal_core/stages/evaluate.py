@@ -1,8 +1,8 @@
 """evaluate: a checkpoint and a record cache in, the scores of a split and its report out.
 
-Videos are scored in chunks of a few; a finished chunk is a file, and a killed evaluation goes on with the others.
-Several devices share the chunks.  A chunk is scored in batches of its own, the last one filled up with views that
-no score is read from, so that its logits are the same whoever computes them and after whatever.
+Videos are scored in chunks of a few.  Each finished chunk is a file, so a killed evaluation resumes with the other
+chunks.  Several devices share the chunks.  No batch has views of two chunks, and the last batch of a chunk is
+padded, so a chunk's logits do not depend on the device or on what it computed before.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, score_table, view_table
+from nonlocal_core.evaluation.figures import Figures
 from nonlocal_core.process import child, cuda
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import markdown
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
 
 VERSION = 2
 CHUNK_VIEWS = 64
-"""fewest views of a chunk: a second of a GPU, half a minute of two cores"""
+"""least number of views of a chunk; they take a GPU a second, and two cores half a minute"""
 
 
 class Chunk(NamedTuple):
-    """Videos that are scored together, by their rows in the cache's table, and the file of their logits."""
+    """Videos that are scored together: the file of their logits, and their rows in the cache's table."""
 
     file: Path
     rows: list[int]
@@ -54,13 +55,13 @@ def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: 
 
 
 def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
-    """The key of an evaluation; what a protocol means counts, not its name."""
+    """The key of an evaluation; the views of a protocol count, not its name."""
     views = config.evaluate.model_copy(update={"protocol": "own"})
     return key_of("evaluate", VERSION, [config.clip, views], [checkpoint.digest, cache.digest])
 
 
 def protocol(config: Config) -> str:
-    """The views of an evaluation, as text that two evaluations must share to be compared."""
+    """The views of an evaluation as text; only evaluations with the same text can be compared."""
     test, clip = config.evaluate, config.clip
     text = (
         f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{sampling.step(clip)}, "
@@ -68,8 +69,8 @@ def protocol(config: Config) -> str:
     )
     offsets = f"random {test.seed}" if test.offsets == "random" else test.offsets
     ways = {"sampling": clip.sampling, "short videos": clip.short_videos, "offsets": offsets, "head": test.head}
-    usual = ("interval", "repeat_last", "spread", "trained")
-    return ", ".join([text, *(f"{name} {way}" for name, way in ways.items() if way not in usual)])
+    defaults = ("interval", "repeat_last", "spread", "trained")
+    return ", ".join([text, *(f"{name} {way}" for name, way in ways.items() if way not in defaults)])
 
 
 def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
@@ -78,7 +79,7 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
     Raises: InputError if no video of the split could be decoded, or the checkpoint knows other labels; ChildError
             if the process of a device dies.
     """
-    asked = key(checkpoint, cache, config)
+    evaluation_key = key(checkpoint, cache, config)
 
     def make(folder: Path) -> Evaluation:
         from nonlocal_core.data.records.reader import RecordReader
@@ -91,53 +92,45 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         if scored["video_id"].tolist() != split.loc[split["status"] == "ok", "video_id"].tolist():
             raise DamagedError(f"{folder} has the views of other videos: delete it and run again")
         paths = (locations.join(cache.videos_dir, path) for path in split["path"])
-        found = figures.figures(scored, labels)
-        found["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
-        evaluation = _evaluation(asked, cache, config, scored, found, split)
-        said = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "num_videos": len(split)}
-        write_json(folder / Evaluation.METRICS, {**said, "left_out": figures.left_out(split), **found})
-        markdown.write(folder, evaluation, found, split)
+        results = figures.figures(scored, labels)
+        results["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
+        evaluation = _evaluation(evaluation_key, cache, config, scored, results, split)
+        basis = {name: getattr(evaluation, name) for name in ("protocol", "coverage", "num_videos")}
+        write_json(folder / Evaluation.METRICS, {**basis, "left_out": figures.left_out(split), **results})
+        markdown.write(folder, evaluation, results, split)
         return evaluation
 
     provenance = {
         "checkpoint": checkpoint.model_dump(mode="json"),
         "cache": cache.model_dump(mode="json"),
-        "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "evaluate")},
+        "config": config.model_dump(mode="json", include={"clip", "evaluate"}),
     }
-    return workspace.build(Evaluation, asked, make, provenance)
+    return workspace.build(Evaluation, evaluation_key, make, provenance)
 
 
 def _evaluation(
-    asked: str,
-    cache: RecordCache,
-    config: Config,
-    scored: pd.DataFrame,
-    found: figures.Figures,
-    split: pd.DataFrame,
+    key: str, cache: RecordCache, config: Config, scored: pd.DataFrame, results: Figures, split: pd.DataFrame
 ) -> Evaluation:
+    name, by_split = config.evaluate.split, cache.split_digests
     return Evaluation(
-        key=asked,
+        key=key,
         digest=_digest(scored),
-        path=f"evaluate/{asked}",
-        split=config.evaluate.split,
+        path=f"evaluate/{key}",
+        split=name,
         protocol=protocol(config),
-        split_digest=_split_digest(cache, config.evaluate.split),
-        top1=found["top"]["1"]["value"],
-        top5=found["top"]["5"]["value"],
+        split_digest=digest_of(*sorted(by_split.items())) if name == "all" else by_split[name],
+        top1=results["top"]["1"]["value"],
+        top5=results["top"]["5"]["value"],
         num_scored=len(scored),
         num_videos=len(split),
         coverage=figures.coverage(len(scored), split),
-        loss=found["loss"],
-        mean_class_accuracy=found["mean_class_accuracy"],
+        loss=results["loss"],
+        mean_class_accuracy=results["mean_class_accuracy"],
     )
 
 
 def _split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows if split == "all" else rows[rows["split"] == split]
-
-
-def _split_digest(cache: RecordCache, split: str) -> str:
-    return digest_of(*sorted(cache.split_digests.items())) if split == "all" else cache.split_digests[split]
 
 
 def _digest(scored: pd.DataFrame) -> str:
@@ -153,29 +146,26 @@ def _score(
     workspace: Workspace,
     folder: Path,
 ) -> None:
-    """Leave the logits of every view in a folder; chunks that are finished already are taken as they are."""
+    """Write the logits of every view into a folder; finished chunks are not scored again."""
     if not (folder / Evaluation.VIEWS).exists():
         chunks = _chunks(reader.rows, config.evaluate, folder)
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
-        # Of several hosts, the one that this runs on.
+        # Only the devices of this host are used.
         num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(todo))
-        same = (checkpoint, cache, config, workspace)
+        score = partial(score_chunks, checkpoint, cache, config, workspace)
         if num_devices > 1:
-            shares = [
-                partial(score_chunks, *same, todo[rank::num_devices], rank, num_devices)
-                for rank in range(num_devices)
-            ]
-            child.call_all(shares, [_device_variables(rank) for rank in range(num_devices)])
+            ranks = range(num_devices)
+            calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
+            child.call_all(calls, [_device_variables(rank) for rank in ranks])
         elif todo:
-            num_videos, num_left = (sum(len(chunk.rows) for chunk in some) for some in (chunks, todo))
-            score_chunks(*same, todo, num_done=num_videos - num_left)
+            score(todo, num_done=sum(len(chunk.rows) for chunk in chunks if chunk.file.exists()))
         view_table.join([chunk.file for chunk in chunks], folder / Evaluation.VIEWS)
     for file in folder.glob("chunk-*"):
         file.unlink()
 
 
 def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[Chunk]:
-    """The chunks of a split, in order: whole batches, at least `CHUNK_VIEWS` views, but for the last one."""
+    """The chunks of a split, in order; all but the last have whole batches and at least `CHUNK_VIEWS` views."""
     split = _split(rows, evaluate.split)
     wanted = [int(row) for row in np.flatnonzero(rows.index.isin(split.index) & (rows["status"] == "ok"))]
     if not wanted:
@@ -183,11 +173,8 @@ def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[
     num_views = evaluate.num_clips * evaluate.num_crops
     step = evaluate.batch_clips // math.gcd(evaluate.batch_clips, num_views)
     size = step * math.ceil(CHUNK_VIEWS / (num_views * step))
-    starts = range(0, len(wanted), size)
-    return [
-        Chunk(folder / f"chunk-{number:06d}.parquet", wanted[start : start + size])
-        for number, start in enumerate(starts)
-    ]
+    files = (folder / f"chunk-{number:06d}.parquet" for number in itertools.count())
+    return [Chunk(next(files), wanted[start : start + size]) for start in range(0, len(wanted), size)]
 
 
 def score_chunks(
@@ -200,7 +187,7 @@ def score_chunks(
     num_ranks: int = 1,
     num_done: int = 0,
 ) -> None:
-    """Write the logits of all views of some chunks into their files; called in one process a device."""
+    """Write the logits of all views of some chunks into their files; each device's process calls it once."""
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
@@ -215,16 +202,16 @@ def score_chunks(
     progress = Progress("evaluate", what, num_done + len(rows), "videos", done=num_done)
     num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
     with contextlib.closing(loader.video_views(reader, rows, config.clip, test, num_workers)) as clips:
-        for file, own in chunks:
-            mine = itertools.islice(clips, len(own))
-            logits = inference.logits_by_video(network, mine, test.batch_clips, progress)
-            tables.write(view_table.table(reader.rows.iloc[own], logits, test.num_crops), file)
+        for file, chunk_rows in chunks:
+            chunk_clips = itertools.islice(clips, len(chunk_rows))
+            logits = inference.logits_by_video(network, chunk_clips, test.batch_clips, progress)
+            tables.write(view_table.table(reader.rows.iloc[chunk_rows], logits, test.num_crops), file)
 
 
 def _device_variables(rank: int) -> dict[str, str]:
-    """The environment of a process that sees one device alone: the one of its number among those that we see."""
+    """The environment of a process that uses one device: number `rank` of those that this process may use."""
     variables = {}
     for name in ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
-        seen = os.environ.get(name, "").split(",")
-        variables[name] = seen[rank] if rank < len(seen) and seen[rank] else str(rank)
+        visible = os.environ.get(name, "").split(",")
+        variables[name] = visible[rank] if rank < len(visible) and visible[rank] else str(rank)
     return variables

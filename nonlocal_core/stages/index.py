@@ -1,8 +1,9 @@
 """index: a folder of labelled videos in, a manifest out.
 
-`plan` lists the files and looks up which of them are known from earlier runs.  Only the others are cut into
-shards: `build_shard` probes some of them, in a process that they may crash or hang, and keeps what it finds out
-for all later runs.  `seal` joins the rows, gives them labels and splits, and checks that one can train on them.
+`plan` lists the files and looks up those that earlier runs have probed.  The others are cut into shards.
+`build_shard` probes the files of a shard in a process of its own, which they may crash or hang, and stores the
+results for all later runs.  `seal` joins the rows, gives them labels and splits, and checks that a network can be
+trained on them.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ KNOWN_FOLDER = "index/known"
 
 
 class IndexShard(Frozen):
-    """Some of the files that are not known."""
+    """Some of the files to probe."""
 
     key: str
     name: str
-    """of the plan's files and times of change, and of its number"""
+    """hash of the files to probe, so that two runs share a shard"""
     number: int
 
 
 class IndexPlan(Frozen):
-    """What there is to probe; no shards if the manifest is finished or all files are known."""
+    """The files to probe; without shards if the manifest is finished or all files are known."""
 
     key: str
     videos_dir: str
     labels: tuple[str, ...] | None
-    """in the order of their ids; None: the alphabet's"""
+    """in the order of their ids; None for alphabetical order"""
     kept: str
     """digest of the split that index.frozen_val keeps"""
     shards: tuple[IndexShard, ...]
@@ -60,9 +61,9 @@ class IndexPlan(Frozen):
 def index(
     videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None = None
 ) -> Manifest:
-    """The manifest of a folder of labelled videos, which a path or a URI names.
+    """The manifest of a folder of labelled videos, given by its path or URI.
 
-    Raises: InputError if there is nothing to train on, or too much of it cannot be read.
+    Raises: InputError if there is nothing to train on, or too many videos cannot be read.
     """
     planned = plan(videos_dir, config, workspace, labels_path)
     for shard in planned.shards:
@@ -86,14 +87,13 @@ def plan(
         )
     labels = label_ids.read(labels_path.expanduser()) if labels_path else None
     layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
-    found = detection.find_videos(folder, layout, labels)
+    sources = detection.find_videos(folder, layout, labels)
     if layout == "lists":
-        labels = labels or lists.numbers(found)
-    listed = _frame(found, str(folder))
-    listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, listed, [])
-    # A file that could not be looked at is tried again by every run, so each of these runs has a key of its own.
-    in_vain = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
-    inputs = [listing.listing_digest(found), digest_of(*labels or ()), *([json.dumps(in_vain)] if in_vain else [])]
+        labels = labels or lists.numbers(sources)
+    listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, str(folder)), [])
+    # Every run probes again the files that could not be probed, so each of these runs has a key of its own.
+    failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
+    inputs = [listing.listing_digest(sources), digest_of(*labels or ()), *([json.dumps(failed)] if failed else [])]
     kept = frozen_split.digest(frozen_split.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
     ids = tuple(labels) if labels else None
@@ -101,22 +101,22 @@ def plan(
     if workspace.find(Manifest, key):
         return planned
     partial = workspace.partial(Manifest, key)
-    write_atomically(partial / LISTING_FILE, json.dumps(found).encode())
+    write_atomically(partial / LISTING_FILE, json.dumps(sources).encode())
     todo = listed[~listed["is_settled"] & (listed["size_bytes"] >= 0)]
     shards = _cut(todo, planned.key, partial, config.runtime.index_shard_videos)
-    log.info("%d videos, %d of them to look at, shards: %d", len(found), len(todo), len(shards))
+    log.info("%d videos, %d of them to probe, shards: %d", len(sources), len(todo), len(shards))
     return planned.model_copy(update={"shards": shards})
 
 
-def _frame(found: list[listing.Source], videos_dir: str) -> pd.DataFrame:
-    listed = pd.DataFrame(found, columns=pd.Index(listing.Source._fields))
+def _frame(sources: list[listing.Source], videos_dir: str) -> pd.DataFrame:
+    listed = pd.DataFrame(sources, columns=pd.Index(listing.Source._fields))
     if locations.is_uri(videos_dir):
-        return listed.assign(place=[locations.join(videos_dir, source.path) for source in found])
+        return listed.assign(place=[locations.join(videos_dir, source.path) for source in sources])
     return listed.assign(place=f"{videos_dir}/" + listed["path"])
 
 
 def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexShard, ...]:
-    """Shards of files to look at; their names say which files, so that two runs share what they have in common."""
+    """The files to probe, cut into shards; a shard's name is a hash of its files, so that two runs share it."""
     rows = todo[[*probe_cache.IDENTITY, "tries"]].to_numpy(object).tolist()
     shards = []
     for number, first in enumerate(range(0, len(rows), size)):
@@ -136,24 +136,24 @@ def _todo_path(folder: Path, shard: IndexShard) -> Path:
 
 
 def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None:
-    """Look at the files of one shard and keep what is found out; does nothing if that is done."""
+    """Probe the files of one shard and store the results, unless it is finished."""
     store = workspace.root / KNOWN_FOLDER
     with workspace.locked(f"index-{shard.name}"):
         if probe_cache.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
         todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
         try:
-            probe_cache.add(store, shard.name, _look(todo, shard.number, store, config.runtime.video_timeout_s))
+            probe_cache.add(store, shard.name, _probe(todo, shard.number, store, config.runtime.video_timeout_s))
         finally:
             fetch.remove_orphans()
 
 
-def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
-    """What there is to know of some files; a content that is known is hashed, but not probed again."""
+def _probe(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
+    """The rows of some files; a file whose content is known is hashed, but not probed."""
     sizes = probe_cache.known_sizes(store)
-    maybe = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
-    hashes = dict(zip(maybe, workers.each(file_probe.hash_of, maybe, timeout_s), strict=True))
-    hashed = {place: found for place, found in hashes.items() if isinstance(found, str)}
+    candidates = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
+    hashes = zip(candidates, workers.each(file_probe.hash_of, candidates, timeout_s), strict=True)
+    hashed = {place: sha256 for place, sha256 in hashes if isinstance(sha256, str)}
     contents = probe_cache.look_up_contents(store, set(hashed.values()))
     listed = [dict(zip([*probe_cache.IDENTITY, "tries"], file, strict=True)) for file in todo]
     recognised = [row for row in listed if hashed.get(row["place"]) in contents]
@@ -176,7 +176,7 @@ def _look(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[d
 def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     """The manifest of a plan whose shards are all built.
 
-    Raises: InputError if there is nothing to train on, or too much of it cannot be read.
+    Raises: InputError if there is nothing to train on, or too many videos cannot be read.
     """
 
     def make(folder: Path) -> Manifest:
@@ -200,12 +200,12 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         )
 
     provenance = {"videos_dir": planned.videos_dir, "config": config.index.model_dump(mode="json")}
-    made = workspace.build(Manifest, planned.key, make, provenance, planned.began)
-    return made.model_copy(update={"videos_dir": planned.videos_dir})
+    manifest = workspace.build(Manifest, planned.key, make, provenance, planned.began)
+    return manifest.model_copy(update={"videos_dir": planned.videos_dir})
 
 
 def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspace: Workspace) -> pd.DataFrame:
-    """The rows of the manifest; with index.frozen_val, where they went is kept."""
+    """The rows of the manifest; with index.frozen_val, their splits are stored for later runs."""
     labels = list(planned.labels) if planned.labels else None
     is_drawn = bool((probed["split"] == "").any())
     if not config.index.frozen_val:
@@ -225,9 +225,9 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
-    """Each listed file with what is known of it."""
-    found = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
-    rows = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(found, videos_dir))
+    """The listed files with the results of their probes."""
+    sources = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    rows = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
         first = rows.loc[is_missing, "path"].iloc[0]
@@ -235,5 +235,5 @@ def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     rows.loc[is_missing, "status"] = "missing"
     rows.loc[is_missing, "reason"] = "listed but not on disk"
     if (rows["status"] == "").any():
-        raise WorkspaceError(f"{workspace.root / KNOWN_FOLDER} has lost what was found out about files: run again")
+        raise WorkspaceError(f"{workspace.root / KNOWN_FOLDER} has lost the probes of some files: run again")
     return rows

@@ -1,7 +1,7 @@
 """train: a record cache in, a checkpoint out.
 
-A killed training goes on after its last checkpoint and ends with the same weights.  MindSpore is imported only
-where the network really runs.
+A killed training resumes from its last checkpoint and ends with the same weights.  Only the functions that run the
+network import MindSpore.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint
 
 
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
-    """The key of a training; its first weights count by their content, and devices by the clips that BN sees.
+    """The key of a training: of its first weights the content counts, of its devices the micro batch of each.
 
     Raises: InputError if there is no such file or entry; ConfigError if devices cannot share a batch.
     """
@@ -47,7 +47,7 @@ def key_from(init: str, cache: RecordCache, config: Config) -> str:
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:
-    """The file that train.init names, if it names one.
+    """The file of the weights that train.init names; None for random weights.
 
     Raises: InputError if there is no such file or entry; DamagedError if the entry is not whole.
     """
@@ -63,7 +63,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     Raises: InputError if no train video could be decoded, or the first weights do not fit; DivergenceError if the
             loss is not finite or stays high.
     """
-    init, asked = first_weights(config, workspace), key(cache, config, workspace)
+    init, training_key = first_weights(config, workspace), key(cache, config, workspace)
 
     def make(folder: Path) -> Checkpoint:
         cuda.load(config.runtime)
@@ -74,35 +74,36 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
         lines = read_json_lines(folder / Checkpoint.LOG)
         losses = (line["loss"] for line in lines if line["step"] == described.step)
-        return checkpoint.reference(asked, described, next(losses, float("nan")))
+        return checkpoint.reference(training_key, described, next(losses, float("nan")))
 
     provenance: dict[str, Any] = {
         "cache": cache.model_dump(mode="json"),
-        "config": {name: getattr(config, name).model_dump(mode="json") for name in ("clip", "model", "train")},
+        "config": config.model_dump(mode="json", include={"clip", "model", "train"}),
         "init": {"file": str(init), "digest": digest_of(init.read_bytes())} if init else None,
         "packages": packages(),
     }
-    return workspace.build(Checkpoint, asked, make, provenance)
+    return workspace.build(Checkpoint, training_key, make, provenance)
 
 
 def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:
-    """Leave the weights to hand on in a folder."""
+    """Train, and write the resulting weights into a folder."""
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.training import loop, parallel
     from nonlocal_core.training.validation import Videos
 
-    reader, described = RecordReader(workspace, cache), _description(cache, config, workspace)
+    reader = RecordReader(workspace, cache)
     train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
     if not train_rows:
         raise InputError("no video of the train split could be decoded: there is nothing to learn from")
+    described = _description(cache, config, workspace)
     if config.runtime.num_devices == 1:
         loop.run(Videos(reader, train_rows, val_rows), described, config, folder, init)
-        return
-    root = workspace.root
-    parallel.train(
-        parallel.Job(root=root, cache=cache, described=described, config=config, folder=folder, init=init)
-    )
+    else:
+        root = workspace.root
+        parallel.train(
+            parallel.Job(root=root, cache=cache, described=described, config=config, folder=folder, init=init)
+        )
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

@@ -19,18 +19,8 @@ from nonlocal_core.models.i3d import I3D
 log = logging.getLogger(__name__)
 
 _FREE = {
-    *(
-        "dropout",
-        "zero_gamma",
-        "nl_zero_gamma",
-        "nl_init",
-        "nl_out_init",
-        "norm",
-        "nl_norm",
-        "head",
-        "head_window",
-    ),
-    *("nl_res2", "nl_res3", "nl_res4", "nl_res5"),
+    *("dropout", "zero_gamma", "nl_zero_gamma", "nl_init", "nl_out_init", "norm", "nl_norm", "head"),
+    *("head_window", "nl_res2", "nl_res3", "nl_res4", "nl_res5"),
 }
 """settings in which the checkpoint's network may differ: how it starts, learns and is tested, and its blocks"""
 

@@ -54,15 +54,10 @@ class Watch:
             stream.write(json.dumps(line) + "\n")
         self.shown.append(line)
         self._to_board(line["step"], {f"train/{name}": line[name] for name in ("loss", "lr", "top1")})
-        loss, top1, clips_per_s, waits = (
-            float(np.mean([shown[name] for shown in self.shown]))
-            for name in ("loss", "top1", "clips_per_s", "waits")
-        )
-        self.progress.advance(
-            1,
-            f"loss {loss:.3f}, top-1 {top1:.0%}, lr {line['lr']:.2g}, {clips_per_s:.1f} clips/s,"
-            f" {waits:.0%} of it waiting for clips",
-        )
+        names = ("loss", "top1", "clips_per_s", "waits")
+        loss, top1, clips_per_s, waits = (float(np.mean([shown[name] for shown in self.shown])) for name in names)
+        figures = f"loss {loss:.3f}, top-1 {top1:.0%}, lr {line['lr']:.2g}, {clips_per_s:.1f} clips/s"
+        self.progress.advance(1, f"{figures}, {waits:.0%} of it waiting for clips")
 
     def epoch(self, validations: Iterable[Validation]) -> None:
         """Log how an epoch went, and draw the curves if the last picture is more than `DRAW_EVERY_S` old."""

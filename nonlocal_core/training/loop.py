@@ -54,12 +54,7 @@ class Run(NamedTuple):
 
 
 def run(
-    videos: Videos,
-    described: Description,
-    config: Config,
-    folder: Path,
-    init: Path | None,
-    ranks: Ranks = ALONE,
+    videos: Videos, described: Description, config: Config, folder: Path, init: Path | None, ranks: Ranks = ALONE
 ) -> Description:
     """Train on cached videos and write the final weights into `folder`; gives their description.
 
@@ -95,18 +90,14 @@ def run(
                     raise DivergenceError(_divergence_text(problem, training, batch, step))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
+                rate = float(training.rates[step])
+                line = {"step": step + 1, "epoch": epoch, "loss": loss, "lr": rate, "top1": top1}
+                line |= {
+                    "clips_per_s": round(train.batch_size / seconds, 2),
+                    "waits": round(waited_s / seconds, 3),
+                }
                 if watch:
-                    watch.step(
-                        {
-                            "step": step + 1,
-                            "epoch": epoch,
-                            "loss": loss,
-                            "lr": float(training.rates[step]),
-                            "top1": top1,
-                            "clips_per_s": round(train.batch_size / seconds, 2),
-                            "waits": round(waited_s / seconds, 3),
-                        }
-                    )
+                    watch.step(line)
                 if _is_checkpoint_step(training, described.step) or stop.is_set():
                     _save_checkpoint(training, state, described)
                 if stop.is_set():
@@ -154,27 +145,18 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
         described = step_checkpoint.restore(path, state)
         log.info("going on after step %d of %d", described.step, len(training.rates))
     if training.ranks.num_ranks > 1:
-        training.ranks.check_same(
-            f"{described.step} {checkpoint.tensors_digest(step_checkpoint.weights_of(state))}"
-        )
+        digest = checkpoint.tensors_digest(step_checkpoint.weights_of(state))
+        training.ranks.check_same(f"{described.step} {digest}")
     return state, average.take, described
 
 
 def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, float, float]]:
     """The batches of an epoch after a step, each with the clock time of its request and the wait (seconds)."""
     skip = step - epoch * training.steps_per_epoch
-    videos, left = training.videos, len(training.rates) - step
-    batches = loader.train_batches(
-        videos.reader,
-        videos.train_rows,
-        training.config,
-        epoch,
-        skip,
-        training.ranks.rank,
-        training.ranks.num_ranks,
-    )
+    reader, rows, _ = training.videos
+    batches = loader.train_batches(reader, rows, training.config, epoch, skip, *training.ranks)
     started_s = time.monotonic()
-    for batch in islice(batches, left):
+    for batch in islice(batches, len(training.rates) - step):
         yield batch, started_s, time.monotonic() - started_s
         started_s = time.monotonic()
 
@@ -221,12 +203,9 @@ def _validate(
 
 
 def _out_of_patience(described: Description, patience: int) -> bool:
-    best = step_checkpoint.best(described.validations)
-    return (
-        bool(patience)
-        and best is not None
-        and len(described.validations) > patience + (described.validations.index(best))
-    )
+    validations = described.validations
+    best = step_checkpoint.best(validations)
+    return bool(patience) and best is not None and len(validations) > patience + validations.index(best)
 
 
 def _finish(training: Run, state: State, described: Description, validator: Validator) -> Description:

@@ -11,19 +11,8 @@ import mindspore as ms
 from mindspore import nn
 
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.models.checkpoint import (
-    AVERAGE,
-    SUFFIX,
-    Description,
-    Tensors,
-    Validation,
-    assign,
-    assign_arrays,
-    part,
-    read,
-    save_weights,
-    weights_of_network,
-)
+from nonlocal_core.models import checkpoint
+from nonlocal_core.models.checkpoint import AVERAGE, SUFFIX, Description, Tensors, Validation
 from nonlocal_core.models.i3d import I3D
 
 log = logging.getLogger(__name__)
@@ -56,7 +45,7 @@ def save(path: Path, state: State, description: Description) -> Description:
         **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
         **{AVERAGE + name: array for name, array in _average(state).items()},
     }
-    return save_weights(path, weights_of_network(state.net), description, others)
+    return checkpoint.save_weights(path, checkpoint.weights_of_network(state.net), description, others)
 
 
 def best(validations: Iterable[Validation]) -> Validation | None:
@@ -71,9 +60,9 @@ def latest(folder: Path) -> Path | None:
     """
     for path in sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True):
         try:
-            described, _ = read(path)
+            described, _ = checkpoint.read(path)
             if best_validation := best(described.validations):
-                read(best_path(folder, best_validation.step))
+                checkpoint.read(best_path(folder, best_validation.step))
         except DamagedError as error:
             log.warning("%s; taking the one before", error)
         else:
@@ -100,16 +89,17 @@ def _all_but_last(paths: Iterable[Path], count: int) -> list[Path]:
 
 def restore(path: Path, state: State) -> Description:
     """Put a checkpoint's state into the network, the optimizer and the average; gives its description."""
-    description, tensors = read(path)
-    assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
-    assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, part(tensors, OPTIMIZER), path)
-    assign_arrays({p.name.removeprefix("ema."): p for p in state.average}, part(tensors, AVERAGE), path)
+    description, tensors = checkpoint.read(path)
+    average, optimizer = (checkpoint.part(tensors, prefix) for prefix in (AVERAGE, OPTIMIZER))
+    checkpoint.assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
+    checkpoint.assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, optimizer, path)
+    checkpoint.assign_arrays({p.name.removeprefix("ema."): p for p in state.average}, average, path)
     return description
 
 
 def weights_of(state: State) -> Tensors:
     """The weights to use: the average, if one is kept."""
-    return {**weights_of_network(state.net), **_average(state)}
+    return {**checkpoint.weights_of_network(state.net), **_average(state)}
 
 
 def _average(state: State) -> Tensors:

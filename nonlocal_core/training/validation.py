@@ -66,9 +66,8 @@ class Validator:
 
         Raises: DamagedError if a record does not match its checksum.
         """
-        weights = self.ranks.first(
-            step_checkpoint.weights_of(state)
-        )  # the devices' BN statistics differ: each saw other batches
+        # The devices' BN statistics differ, because each saw other batches.
+        weights = self.ranks.first(step_checkpoint.weights_of(state))
         num_batches = self.config.train.precise_bn_batches
         if not num_batches:
             return weights

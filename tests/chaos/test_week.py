@@ -51,12 +51,12 @@ def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     assert sum(start is None for start in starts) == 1, "all but the first start from the champion"
 
     sunday_cache = nights[-1].cache
-    assert nightly.find(sunday_cache, CONFIG, workspace) == "v0005"
+    assert nightly.made_before.fn(sunday_cache, CONFIG, workspace) == "v0005"
     for stage in ("cache", "train", "evaluate"):  # an upgrade changes what it makes
         with monkeypatch.context() as upgrade:
             module = importlib.import_module(f"nonlocal_core.stages.{stage}")
             upgrade.setattr(module, "VERSION", module.VERSION + 1)
-            assert nightly.find(sunday_cache, CONFIG, workspace) is None, stage
+            assert nightly.made_before.fn(sunday_cache, CONFIG, workspace) is None, stage
 
     again, fresh, _ = week(tmp_path / "second", opened)
     assert decisions(fresh) == decisions(workspace)

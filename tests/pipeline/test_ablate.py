@@ -119,7 +119,7 @@ def test_what_cannot_be_compared_is_refused(names: list[str], overrides: dict[st
 
 def test_a_mistake_is_one_clear_line(warm: Warm) -> None:
     for words, said in (
-        (["2a", "checkpoint=v0001"], "error: ablate.py has no checkpoint=: --help lists what it has"),
+        (["2a", "checkpoint=v0001"], "error: ablate.py has no parameter checkpoint: see --help"),
         (["2a", "train.epoch=2"], "error: there is no setting 'train.epoch': did you mean train.epochs"),
     ):
         done = warm.run("ablate", *words)

@@ -33,9 +33,9 @@ def test_four_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = [workspace.provenance(made)["init"] for made in checkpoints(workspace)]
     assert sum(start is None for start in starts) == 1, "all but the first start from the champion"
 
-    assert nightly.find(nights[3].cache, CONFIG, workspace) == "v0002"
+    assert nightly.made_before.fn(nights[3].cache, CONFIG, workspace) == "v0002"
     for stage in ("cache", "train", "evaluate"):  # an upgrade changes what it makes
         with monkeypatch.context() as upgrade:
             module = importlib.import_module(f"nonlocal_core.stages.{stage}")
             upgrade.setattr(module, "VERSION", module.VERSION + 1)
-            assert nightly.find(nights[3].cache, CONFIG, workspace) is None, stage
+            assert nightly.made_before.fn(nights[3].cache, CONFIG, workspace) is None, stage

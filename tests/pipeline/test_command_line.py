@@ -262,7 +262,7 @@ def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_kil
 
 
 def test_no_empty_paths_and_no_workspace_among_the_videos(warm: Warm, videos_dir: Path) -> None:
-    assert "videos_dir= names nothing" in fails(warm, "videos_dir=")[1]
+    assert "videos_dir= has no value" in fails(warm, "videos_dir=")[1]
     assert "there is no runner 'thread'" in fails(warm, "runner=thread")[1]
     _, error = fails(warm, f"videos_dir={videos_dir}", f"workspace_dir={videos_dir / 'workspace'}")
     assert "lies inside" in error

@@ -94,7 +94,7 @@ def test_from_the_command_line_an_entry_is_found_scored(
 
 def test_a_flow_without_checkpoint_says_so(warm: Warm) -> None:
     done = warm.run("full", "checkpoint=champion")
-    assert (done.returncode, done.stderr) == (2, "error: full.py has no checkpoint=: --help lists what it has\n")
+    assert (done.returncode, done.stderr) == (2, "error: full.py has no parameter checkpoint: see --help\n")
 
 
 def test_what_cannot_be_scored(start: Start, tmp_path: Path) -> None:

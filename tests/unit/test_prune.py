@@ -158,7 +158,7 @@ def test_an_unfinished_run_keeps_its_records(toy, workspace):
     config = small_config(cache__jpeg_quality=50, **few)
     planned = stage.plan(toy.manifest, config, workspace)
     stage.build_shard(planned.shards[1], toy.manifest, config, workspace)
-    folder = stage._store(config, workspace)
+    folder = stage._records_dir(config, workspace)
     lost = store.scan(folder).query("shard == @planned.shards[1].name")["sha256"]
     reason = "hangs the decoder: no frame for 60 s"
     given_up = [store.Record(sha256, store.GIVEN_UP, reason, 0, 0, 0, []) for sha256 in lost]

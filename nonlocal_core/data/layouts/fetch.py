@@ -22,14 +22,8 @@ from nonlocal_core.errors import WorkspaceError
 from nonlocal_core.process import workers
 
 _PREFIX = "nonlocal-fetched-"
-
-
 _WHAT_TO_DO = "free some space there, or name another folder with the variable TMPDIR"
-
-
 _JUST_MADE_S = 60.0
-
-
 _MOST_CHARACTERS = 60  # of a file name: in object storage it may be longer than a file system allows
 
 

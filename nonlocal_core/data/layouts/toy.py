@@ -21,12 +21,7 @@ LABELS = ("falls", "grows", "rises", "shrinks")
 _BACKWARDS = {"rises": "falls", "shrinks": "grows"}
 _MARK = "toy.json"
 _SHORT_SIDES_PX = (64, 72, 80, 88)
-_EXCESS_PX = (
-    0,
-    8,
-    16,
-    24,
-)  # by which the longer side exceeds the shorter: a square crop always contains part of the shape
+_EXCESS_PX = (0, 8, 16, 24)  # of the longer side; so small that a square crop always has part of the shape
 _FPS = 15.0
 _CANVAS_PX = 96  # side of the picture of the shape, which is scaled into the frames
 

@@ -12,20 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_NAMES = {
-    b"ftyp",
-    b"moov",
-    b"mdat",
-    b"moof",
-    b"mfra",
-    b"free",
-    b"skip",
-    b"wide",
-    b"uuid",
-    b"sidx",
-    b"styp",
-    b"pnot",
-}
+_NAMES = set(b"ftyp moov mdat moof mfra free skip wide uuid sidx styp pnot".split())
 _TRACK_HEADER = re.compile(rb"tkhd([\0\1])", re.DOTALL)
 _MATRIX_AFTER = {b"\0": 39, b"\1": 51}  # bytes from the version of a track header to its display matrix
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))

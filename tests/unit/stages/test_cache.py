@@ -221,7 +221,7 @@ def test_damaged_label_ids_are_made_again_or_refused(toy, tmp_path, flip, caplog
         labels.write_bytes(content)
         if reference == toy.cache:
             assert stage.cache(toy.manifest, small_config(), workspace) == toy.cache
-            assert "is not what it was: it is made again" in caplog.text
+            assert "has changed since it was made: it is made again" in caplog.text
     with pytest.raises(DamagedError, match=r"labels\.json is damaged: delete its folder and run index again"):
         stage.cache(toy.manifest, small_config(cache__jpeg_quality=50), workspace)
 
