@@ -239,6 +239,7 @@ def _start_server() -> None:
         raise ConfigError(
             f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"
         )
+    login.check()
 
 
 def _quiet_prefect(watch: Watch) -> None:

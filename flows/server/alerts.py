@@ -20,6 +20,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook, SendNotification
 
+from flows.server import login
 from nonlocal_core import command
 from nonlocal_core.errors import ConfigError
 from tasks.report import NEW_CHAMPION
@@ -84,6 +85,7 @@ def _lines(words: list[str]) -> Iterator[str]:
     url = words[0]
     if url == "-":
         url = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    login.check()
     tell(url)
     yield "failed nights and new champions are told from now on"
 

@@ -24,6 +24,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
+from flows.server import login
 from nonlocal_core import command
 from nonlocal_core.errors import ConfigError
 
@@ -111,6 +112,8 @@ def main(words: list[str]) -> int:
 def _lines() -> Iterator[str]:
     if not PREFECT_API_URL.value():
         raise ConfigError("no server is named: export PREFECT_API_URL=http://HOST:4200/api")
+    with contextlib.suppress(httpx.HTTPError):  # it may come up later
+        login.check()
     watch = Watch()
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}), contextlib.suppress(KeyboardInterrupt):
         yield f"runs that give no sign of life for {SILENT_S:.0f} s are marked as crashed; Ctrl-C ends this"

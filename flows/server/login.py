@@ -6,6 +6,12 @@ import os
 import secrets
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
+
+from nonlocal_core.errors import ConfigError
+
 
 def new() -> str:
     """A login, USER:PASSWORD."""
@@ -34,3 +40,20 @@ def environment(url: str, login: str) -> dict[str, str]:
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},{url.replace('127.0.0.1', 'localhost')}",
     }
+
+
+def check() -> None:
+    """Check that the server which PREFECT_API_URL names takes our login.
+
+    Raises: ConfigError if it asks for another one.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            client.api_version()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 401:
+            raise
+        raise ConfigError(
+            f"the Prefect server at {PREFECT_API_URL.value()} asks for a login: export PREFECT_API_AUTH_STRING="
+            "USER:PASSWORD; that of make serve lies in .serve/PORT/login"
+        ) from None

@@ -361,6 +361,19 @@ def test_other_pages_and_users_cannot_use_the_server(served: Served) -> None:
         asked = Request(f"{served.api}/flow_runs/", None, {**page, "origin": origin}, method="OPTIONS")
         with urlopen(asked, timeout=30) as answer:
             assert answer.headers["access-control-allow-origin"] == origin
+    for program in ("flows.server.dead_runs", "flows.server.alerts", "flows.full"):
+        words = ["https://example.org"] if program == "flows.server.alerts" else []
+        environment = {**served.environment, "PREFECT_API_URL": served.api, "PREFECT_API_AUTH_STRING": "not:this"}
+        done = subprocess.run(
+            [sys.executable, "-m", program, *words],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            timeout=90,
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"error: the Prefect server at http://127.0.0.1:")
+        assert done.stderr.count(b"\n") == 1
     folder = REPOSITORY / ".serve" / str(served.port)
     assert (folder.stat().st_mode & 0o777, (folder / "login").stat().st_mode & 0o777) == (0o700, 0o600)
 
