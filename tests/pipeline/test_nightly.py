@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
@@ -18,7 +19,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email import message_from_bytes
-from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import StreamRequestHandler, TCPServer
@@ -97,8 +97,9 @@ class Served:
     def client_environment(self) -> dict[str, str]:
         return {**self.environment, "PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.login()}
 
+    @functools.cached_property
     def headers(self) -> dict[str, str]:
-        """What a client sends with each request, and a token against forged ones."""
+        """What a client sends with each request, and a token against forged ones, which the server writes down."""
         sent = {"authorization": "Basic " + base64.b64encode(self.login().encode()).decode()}
         client = str(uuid.uuid4())
         with urlopen(Request(f"{self.api}/csrf-token?client={client}", headers=sent), timeout=30) as answer:
@@ -107,7 +108,7 @@ class Served:
 
     def ask(self, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json", **self.headers()})
+        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json", **self.headers})
         for _ in range(10):
             try:
                 with urlopen(asked, timeout=30) as answer:
@@ -273,7 +274,7 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
     assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
     for task in ("train", "evaluate", "register"):
-        wait_for(partial(served.finished, run, task), 60, served)
+        wait_for(functools.partial(served.finished, run, task), 60, served)
         assert served.finished(run, task) == 1, task
     assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
@@ -351,10 +352,10 @@ def test_other_pages_and_users_cannot_use_the_server(served: Served) -> None:
     json_type = {"content-type": "application/json"}
     assert status(served, "block_types/slug/secret", {}) == 401
     assert status(served, "flow_runs/filter", json_type, "POST", "{}") in (401, 403)
-    authorized = {"authorization": served.headers()["authorization"]}
+    authorized = {"authorization": served.headers["authorization"]}
     assert status(served, "block_types/slug/secret", authorized) == 200
     assert status(served, "flow_runs/filter", {**json_type, **authorized}, "POST", "{}") == 403, "no token"
-    assert status(served, "flow_runs/filter", {**json_type, **served.headers()}, "POST", "{}") == 200
+    assert status(served, "flow_runs/filter", {**json_type, **served.headers}, "POST", "{}") == 200
     page = {"origin": "http://evil.example", "access-control-request-method": "POST"}
     assert status(served, "flow_runs/", page, "OPTIONS") == 400
     for origin in (f"http://127.0.0.1:{served.port}", f"http://localhost:{served.port}"):

@@ -15,19 +15,12 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import score_table
 from tasks.register import register
+from tests.weights import finished
 
 
 def references(workspace: Workspace, name: str, right: int) -> tuple[Checkpoint, Evaluation, RecordCache]:
     """A finished checkpoint, its evaluation of 10 videos, `right` of them right, and the cache of both."""
-    checkpoint = Checkpoint(
-        key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=2, final_loss=0.5
-    )
-
-    def make(folder):
-        (folder / "w.safetensors").write_text(name)
-        return checkpoint
-
-    workspace.build(Checkpoint, name, make, {"init": None})
+    checkpoint = finished(workspace, name, resolve("tiny", {}), {"init": None})
     evaluation = Evaluation(
         key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
         top1=right / 10, top5=1.0, num_scored=10, num_videos=10,

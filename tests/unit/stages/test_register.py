@@ -18,25 +18,14 @@ from nonlocal_core.evaluation import score_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import register as stage
+from tests.weights import finished
 
 
 def scored(
     toy: Toy, workspace: Workspace, name: str, right: int, **training: object
 ) -> tuple[Checkpoint, Evaluation, RecordCache]:
     """A finished checkpoint and its evaluation: 100 videos, `right` of them right."""
-    config = small_config()
-    described = checkpoints.Description(
-        step=1, labels=("falls", "grows", "rises", "shrinks"), model=config.model, clip=config.clip,
-        cache=config.cache, train=config.train, cache_digest="", manifest_digest="",
-    )  # fmt: skip
-    weights: checkpoints.Tensors = {"w": np.frombuffer(name.encode(), np.uint8)}
-
-    def make(folder):
-        return checkpoints.reference(
-            name, checkpoints.save_weights(folder / Checkpoint.WEIGHTS, weights, described), 0.5
-        )
-
-    checkpoint = workspace.build(Checkpoint, name, make, {"made": "by hand", **training})
+    checkpoint = finished(workspace, name, small_config(), {"made": "by hand", **training})
     evaluation = Evaluation(
         key=name, digest=name, path=f"evaluate/{name}", split="val", protocol="val", split_digest="s",
         top1=right / 100, top5=1.0, num_scored=100, num_videos=100,
