@@ -25,6 +25,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.escaping import one_line
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
@@ -77,6 +78,7 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
     """The page of a run."""
     environment = Environment(
         autoescape=True,
+        finalize=lambda value: one_line(value) if type(value) is str else value,  # Markup is ours
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -109,9 +111,9 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
     )
 
 
-def _data_uri(content: bytes) -> str:
+def _data_uri(content: bytes) -> Markup:
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _figures(run: Run) -> list[Row]:
