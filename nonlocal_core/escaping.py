@@ -20,7 +20,7 @@ _MARKUP = re.compile(
     r"[\\`*\[\]<|~]"
     r"|(?<!\w)_|_(?!\w)"  # between letters it is none
     r"|&(?=#|\w+;)"
-    r"|^(?:[#>=]|[-+](?!\d))|(?<=^\d)[.)]|(?<=^\d\d)[.)]"  # headings, quotes, lists
+    r"|^(?:[#>=]|[-+](?!\d))|(?:(?<=^\d)|(?<=^\d\d))[.)](?=\s|$)"  # headings, quotes, lists
     r"|:(?=//)|(?<=www)\."  # which some programs make links
 )
 
