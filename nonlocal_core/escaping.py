@@ -18,7 +18,7 @@ _INVISIBLE = re.compile(
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _MARKUP = re.compile(
     r"[\\`*\[\]<|~]"
-    r"|(?<!\w)_|_(?!\w)"  # between letters it is none
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it is none
     r"|&(?=#|\w+;)"
     r"|^(?:[#>=]|[-+](?!\d))|(?:(?<=^\d)|(?<=^\d\d))[.)](?=\s|$)"  # headings, quotes, lists
     r"|:(?=//)|(?<=www)\."  # which some programs make links
