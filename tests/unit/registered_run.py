@@ -24,11 +24,6 @@ LABELS = {
     "rises": "rises",
     "shrinks": f"it's **x** \x1b[31m\n\u202e|{'L' * 160}",
 }
-    "falls": 'a <b>"fall" & more',
-    "grows": "太极拳",
-    "rises": "rises",
-    "shrinks": f"it's **x** \x1b[31m\n\u202e|{'L' * 160}",
-}
 
 
 class Registered(NamedTuple):
