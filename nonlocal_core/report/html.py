@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from nonlocal_core import __version__
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import transforms
@@ -70,6 +70,7 @@ def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -
     """The path of a run's report, which is written now and replaces an older one."""
     file = path(workspace, run.version)
     file.parent.mkdir(exist_ok=True)
+    remove_unfinished(file.parent)
     write_atomically(file, render(workspace, run, attention).encode())
     return file
 
