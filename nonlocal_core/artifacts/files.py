@@ -101,7 +101,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left of one file or of all files in a folder, and nothing that is being written."""
+    """Remove what killed processes left of one file or of all in a folder, and nothing that is being written."""
     for file in folder.glob(f"{name}.tmp*"):
         with contextlib.suppress(OSError), file.open("r+b") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

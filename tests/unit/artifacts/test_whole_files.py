@@ -43,10 +43,9 @@ def test_what_killed_processes_left_of_a_file_is_removed(tmp_path: Path) -> None
 def test_what_a_running_process_writes_is_left_alone(tmp_path: Path) -> None:
     with files.replacing(tmp_path / "a") as unfinished:
         unfinished.write_text("half")  # by another descriptor than the one that holds the lock
-        code = (
-            "import sys; from nonlocal_core.artifacts import files; files.remove_unfinished(__import__('pathlib')"
-        )
-        subprocess.run([sys.executable, "-c", f"{code}.Path(sys.argv[1]))", str(tmp_path)], check=True)
+        code = "import sys, pathlib\nfrom nonlocal_core.artifacts import files\n"
+        code += "files.remove_unfinished(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
         files.remove_unfinished(tmp_path)
         assert unfinished.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
