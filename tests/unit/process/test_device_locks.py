@@ -88,8 +88,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of the locks in a temporary folder that every user can write, as /tmp."""
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the locks in a folder that every user can write as /tmp, which `tmp_path` is not."""
     with tempfile.TemporaryDirectory() as temporary:
         Path(temporary).chmod(0o1777)
         monkeypatch.setenv("TMPDIR", temporary)
