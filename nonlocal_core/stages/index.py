@@ -87,7 +87,7 @@ def plan(
         )
     labels = label_ids.read(labels_path.expanduser()) if labels_path else None
     layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
-    sources = detection.find_videos(folder, layout, labels)
+    sources = detection.find_videos(folder, layout, labels, config.runtime.follow_links)
     if layout == "lists":
         labels = labels or lists.numbers(sources)
     for shared in (KNOWN_FOLDER, frozen_split.FOLDER):
