@@ -27,6 +27,7 @@ from nonlocal_core.data.layouts.listing import (
     FollowLinks,
     Source,
     entries,
+    is_file,
     stat_file,
     walk,
 )
