@@ -5,8 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+import matplotlib
 from matplotlib import font_manager
 
+from nonlocal_core.escaping import one_line
+
+matplotlib.rcParams["text.parse_math"] = False  # a label with two dollar signs is no formula
 UNKNOWN = "□"
 """replacement of a character that the font lacks"""
 
@@ -29,7 +33,8 @@ class Lettering(NamedTuple):
 
 
 def letter(text: str) -> Lettering:
-    """The text in DejaVu Sans if that has all its characters, else in the installed font that has most of them."""
+    """The text, as one line, in DejaVu Sans if that has all its characters, else in the font that has most of them."""
+    text = one_line(text)
     font = _font(frozenset(text))
     available = _characters(font)
     return Lettering("".join(sign if ord(sign) in available else UNKNOWN for sign in text), font)

@@ -158,9 +158,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert sources == {"jump/a.mp4": 11, "run/b.mp4": 16, "run/gone.mp4": -1}
 
 
-def test_a_link_out_of_the_folder_is_only_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_link_out_of_the_folder_is_only_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A link to a file is the file, wherever it lies, and so is a link to a folder inside."""
     touch(tmp_path, "store/a.mp4", "store/b.mp4", "videos2/c.mp4", "videos/run/d.mp4", "videos/more/walk/e.mp4")
     videos = tmp_path / "videos"
