@@ -14,7 +14,7 @@ from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
-from nonlocal_core.data.video import decoding
+from nonlocal_core.data.video import decoding, jumps
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.process import workers
 
@@ -68,7 +68,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     num_frames = height = width = source_px = 0
     try:
         kept = job.kept and not (
-            job.settings.codec == "none" and job.settings.jump == "pyav" and decoding.can_jump(path)
+            job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path)
         )
         for frame in decoding.read_frames(path):
             workers.alive()

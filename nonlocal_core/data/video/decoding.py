@@ -6,7 +6,6 @@ where their time stamps prove that they are the right ones.  A folder of picture
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
@@ -18,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from nonlocal_core.data.video import decord_frames, pictures
+from nonlocal_core.data.video import decord_frames, jumps, pictures
 from nonlocal_core.data.video.containers import Contents, Stream, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
@@ -143,72 +142,16 @@ def frames_at(path: Path, num_frames: int, indices: NDArray[np.int64]) -> list[N
     return [found[place] for place in places]
 
 
-def can_jump(path: Path) -> bool:
-    """Whether the time stamps of a video are fit to find a frame by.
-
-    Raises: DecodeError if the file is damaged.
-    """
-    with open_video(path) as (container, stream):
-        return bool(_contents(container, stream).stamps()[0])
-
-
 def jump_to(path: Path, num_frames: int, wanted: list[int]) -> list[NDArray[np.uint8]]:
     """The frames with these numbers, which ascend, of a video with `num_frames`; none where jumping is not safe.
 
     Raises: DecodeError if the file is damaged.
     """
     reformatter = VideoReformatter()
-    with open_video(path) as (container, stream):
-        contents = _contents(container, stream)
-        if len(contents.stamps()[0]) != num_frames:
-            return []
-        try:
-            return [_pixels(frame, reformatter) for frame in _jumped(container, stream, contents, wanted)]
-        except (_UnknownFrameError, av.FFmpegError):
-            return []
-
-
-class _UnknownFrameError(Exception):
-    """Another frame came out than the container lists."""
-
-
-def _contents(container: Any, stream: Stream) -> Contents:
-    contents = Contents(container, stream)
-    deque(contents.demux(), maxlen=0)
-    return contents
-
-
-def _jumped(container: Any, stream: Stream, contents: Contents, wanted: list[int]) -> Iterator[av.VideoFrame]:
-    """The frames with these numbers.
-
-    From a key frame on, every frame that comes out must be the next that the container lists, by its time stamp.
-    """
-    times, landings = contents.stamps()
-    coming: Iterator[av.VideoFrame] = iter(())
-    at = len(times)  # number of the first frame that is still to come
-    for number in wanted:
-        landing = landings[bisect_right(landings, times[number]) - 1]
-        first = bisect_left(times, landing)
-        if not first <= at <= number:
-            container.seek(landing, stream=stream)
-            coming, at = _decoded_after_jump(container, stream), first
-        for place in range(at, number + 1):
-            # Those before the key frame may refer to frames that were jumped over.
-            frame = next((frame for frame in coming if not _is_before(contents.stamp(frame), landing)), None)
-            if frame is None or frame.is_corrupt or contents.stamp(frame) != times[place]:
-                raise _UnknownFrameError
-            if place == number:
-                yield frame
-        at = number + 1
-
-
-def _is_before(stamp: int | None, landing: int) -> bool:
-    return stamp is not None and stamp < landing
-
-
-def _decoded_after_jump(container: Any, stream: Stream) -> Iterator[av.VideoFrame]:
-    for packet in chain((packet for packet in container.demux(stream) if packet.size), [None]):
-        yield from stream.decode(packet)
+    try:
+        return [_pixels(frame, reformatter) for frame in jumps.frames_at(path, num_frames, wanted)]
+    except jumps.UnsafeError:
+        return []
 
 
 def _read(path: Path) -> Iterator[av.VideoFrame]:

@@ -15,7 +15,7 @@ from video_files import FAMILIES, REMAKES, ffmpeg, frames_by_ffmpeg, make_family
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video import decoding, decord_frames
+from nonlocal_core.data.video import decoding, decord_frames, jumps
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
@@ -108,7 +108,7 @@ def test_decord_is_right_where_it_is_called_safe(folder: Path, name: str) -> Non
 def test_jumps_lead_to_the_frames_that_reading_shows(folder: Path, name: str) -> None:
     path = make_family(folder, name)
     frames = list(decoding.read_frames(path))
-    assert decoding.can_jump(path) == (name not in NO_JUMPS)
+    assert jumps.can_jump(path) == (name not in NO_JUMPS)
     for numbers in places(len(frames)):
         assert bool(decoding.jump_to(path, len(frames), numbers)) == (name not in NO_JUMPS)
         found = decoding.frames_at(path, len(frames), np.array(numbers))
