@@ -53,8 +53,9 @@ audit: .venv/installed ## look up known holes in what is locked
 	@echo "installing into .venv (some 4 GB, a few minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
-		--requirement requirements-lock.txt
+		--no-deps --requirement requirements-lock.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check > .venv/check || { cat .venv/check; exit 1; }
 	@touch $@
 
 clean: ## remove what was installed, built and computed, the workspace too

@@ -17,7 +17,13 @@ HARMLESS: dict[str, str] = {}
 
 def main() -> None:
     """Print each hole, or why nothing could be looked up; words are passed on to pip-audit."""
-    words = ["--require-hashes", "--disable-pip", "--progress-spinner=off", "--vulnerability-service=osv", "--format=json"]
+    words = [
+        "--require-hashes",
+        "--disable-pip",
+        "--progress-spinner=off",
+        "--vulnerability-service=osv",
+        "--format=json",
+    ]
     words += [f"--ignore-vuln={name}" for name in HARMLESS]
     command = [sys.executable, "-m", "pip_audit", f"--requirement={LOCK}", *words, *sys.argv[1:]]
     ran = subprocess.run(command, capture_output=True, text=True)

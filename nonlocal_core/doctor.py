@@ -112,9 +112,7 @@ def _mindspore(report: Report, config: Config) -> None:
     try:
         ms = importlib.import_module("mindspore")
     except Exception as error:
-        report.lacks(
-            f"mindspore cannot be imported ({error}): install the project again, see constraints.txt", True
-        )
+        report.lacks(f"mindspore cannot be imported ({error}): install requirements-lock.txt again", True)
         return
     report.say("MindSpore", str(ms.__version__))
     for name in ("CPU", "GPU", "Ascend"):

@@ -141,6 +141,17 @@ def test_decord_does_not_jump_in_the_others(folder: Path, reader: RecordReader, 
         assert mean_difference(frame, frames[number]) < 6
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_key_frame_that_needs_those_before_it_is_not_trusted(folder: Path, tmp_path: Path, suffix: str) -> None:
+    """With intra refresh, what the file calls a key frame is whole only some frames later; decord shows it."""
+    path, params = tmp_path / f"refresh.{suffix}", "keyint=12:bframes=0:threads=1:intra-refresh=1"
+    ffmpeg("-i", make_family(folder, "gop1.mp4"), "-c:v", "libx264", "-x264-params", params, path)
+    frames = list(decoding.read_frames(path))
+    assert sum(bool(decoding.jump_to(path, 80, [number])) for number in range(80)) < 40
+    for number in range(80):
+        np.testing.assert_array_equal(decoding.frames_at(path, 80, np.array([number]))[0], frames[number])
+
+
 def test_a_frame_that_is_never_shown_is_not_counted(tmp_path: Path) -> None:
     """Two-pass VP8 has packets that only other frames refer to."""
     path = tmp_path / "hidden.webm"
