@@ -31,7 +31,7 @@ def main() -> None:
         packages = json.loads(ran.stdout)["dependencies"]
     except ValueError:
         why = (ran.stderr.strip().splitlines() or ["no answer"])[-1]
-        print(f"NOT AUDITED: OSV's database cannot be asked ({why[:200]})")
+        print(f"NOT AUDITED: OSV's database cannot be asked ({why.partition(':')[0]})")
         sys.exit(3)
     skipped = [package["name"] for package in packages if "skip_reason" in package]
     if skipped or not packages:
