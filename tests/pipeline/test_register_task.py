@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -97,7 +98,8 @@ def test_names_are_no_markdown_in_the_ui(prefect_server):
 
     showing()
     with get_client(sync_client=True) as client:
-        found = {artifact.key: artifact for artifact in client.read_artifacts()}
+        newest_first = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
+    found = {artifact.key: artifact for artifact in reversed(newest_first)}  # other tests' are older
     rows = json.loads(str(found["index-result"].data))
     assert {"field": "videos_dir", "value": shown} in rows
     (row,) = json.loads(str(found["predictions"].data))
