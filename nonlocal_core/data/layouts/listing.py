@@ -6,11 +6,13 @@ import errno
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.layouts.inventory import Seen, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError
@@ -18,8 +20,12 @@ from nonlocal_core.errors import InputError
 Folder = Path | RemotePath
 """a folder on a file system, or in object storage"""
 
-SPLITS = ("train", "val", "test")
-SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+SUFFIXES = (
+    ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".mpe", ".mp2v", ".m1v", ".m2v", ".ts", ".m2ts",
+    ".mts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3gpp", ".3g2", ".ogv", ".ogm", ".gif", ".vob", ".mxf",
+    ".dv", ".divx", ".rm", ".rmvb", ".y4m", ".h264", ".264", ".h265", ".hevc", ".mjpeg", ".mjpg", ".nut", ".wtv",
+)  # fmt: skip
+"""endings of files that FFmpeg opens as videos, in lower case"""
 
 _GONE = (errno.ENOENT, errno.ELOOP)
 
@@ -41,6 +47,8 @@ class Source(NamedTuple):
     """where the action begins (0…1 of the video)"""
     end_fraction: float = 1.0
     """where the action ends (0…1 of the video)"""
+    group: str = ""
+    """the recording that it was cut from, or whatever else belongs on one side of a split; "" if none is named"""
 
 
 class File(NamedTuple):
@@ -67,19 +75,21 @@ def entries(folder: Folder) -> list[Folder]:
     return sorted(children, key=str)
 
 
-def walk(videos_dir: Folder, below: str = "") -> Iterator[File]:
-    """Every video below a folder; links are followed, hidden names are not.
+def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Iterator[File]:
+    """Every video below a folder; links are followed, junk such as hidden names is not.
 
-    A folder with pictures is a video if there is neither a video file nor another folder in it.
+    A folder with pictures is a video if there is neither a video file nor another folder in it.  `seen` counts all
+    files that are met.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
+    seen = seen if seen is not None else Seen()
     if isinstance(videos_dir, RemotePath):
-        yield from _visit_remote(videos_dir / below)
+        yield from _visit_remote(videos_dir / below, seen)
         return
     try:
         top = os.path.realpath(videos_dir / below)
-        yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,))
+        yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,), seen)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
 
@@ -108,47 +118,77 @@ def stem(path: str) -> str:
     return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
 
 
+def composed(name: str) -> str:
+    """A name in the Unicode form NFC: macOS writes é as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def listing_digest(sources: list[Source]) -> str:
     """Hash of a listing: paths, labels, splits, sizes and times of change, without the contents."""
-    ordered = sorted(sources, key=lambda source: source.path)
+    ordered = [source if source.group else source[:-1] for source in sorted(sources, key=lambda source: source.path)]
     return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
 
 
-def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[File]:
+def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], seen: Seen) -> Iterator[File]:
     folders, videos, images = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if _is_folder(entry):
+            if is_junk(name):
+                seen.add_junk(entry.name)
+            elif _is_folder(entry):
                 folders.append(entry)
             elif name.endswith(SUFFIXES):
                 videos.append(entry)
             elif name.endswith(pictures.SUFFIXES):
                 images.append(entry)
+            else:
+                seen.pass_over(f"{prefix}{entry.name}")
     for entry in videos:
         yield _file(entry, f"{prefix}{entry.name}")
     for entry in folders:
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
         if real not in ancestors:  # else a link to a folder that contains the link
-            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
-    if images and prefix and not videos and not folders:
+            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), seen)
+    is_video = bool(images and prefix and not videos and not folders)
+    _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
+    if is_video:
         yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1])
 
 
-def _visit_remote(folder: RemotePath) -> Iterator[File]:
+def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
     """As `_visit`, in object storage, which has no links and only UTF-8 names."""
-    children = [child for child in folder.iterdir() if not child.name.startswith(".")]
+    children = []
+    for child in folder.iterdir():
+        if is_junk(child.name):
+            seen.add_junk(child.name)
+        else:
+            children.append(child)
     folders = [child for child in children if child.is_dir()]
     files = [(child.name.lower(), File(child.path, *child.info)) for child in children if child.is_file()]
     videos = [file for name, file in files if name.endswith(SUFFIXES)]
     images = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
+    for name, file in files:
+        if not name.endswith((*SUFFIXES, *pictures.SUFFIXES)):
+            seen.pass_over(file.path)
     yield from videos
     for child in folders:
-        yield from _visit_remote(child)
-    if images and folder.path and not videos and not folders:
+        yield from _visit_remote(child, seen)
+    is_video = bool(images and folder.path and not videos and not folders)
+    _count(seen, len(videos), [file.path for file in images], is_video)
+    if is_video:
         yield _folder_of_pictures(images, folder.path)
+
+
+def _count(seen: Seen, num_videos: int, images: list[str], is_video: bool) -> None:
+    """Count the videos of one folder, and its pictures, which may be a video together."""
+    seen.num_videos += num_videos + is_video
+    seen.num_files += num_videos
+    if is_video:
+        seen.num_files += len(images)
+    else:
+        for path in images:
+            seen.pass_over(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
