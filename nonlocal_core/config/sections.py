@@ -6,7 +6,7 @@ changes no result: it enters no key.  `model` and `train` have files of their ow
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,9 @@ from nonlocal_core.config.section import Fraction, Positive, Section
 class IndexConfig(Section):
     """What index reads."""
 
-    layout: Literal["auto", "class_folders", "kinetics", "lists"] = "auto"
+    LATER: ClassVar[tuple[str, ...]] = ("fold", "list_columns", "group_by")
+
+    layout: Literal["auto", "class_folders", "kinetics", "folds", "lists"] = "auto"
     """how the videos lie on disk; auto detects it"""
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """share of each label's videos that goes to val where the layout names no split (0…1)"""
@@ -28,6 +30,12 @@ class IndexConfig(Section):
     """length of the shortest video that is used (frames)"""
     duplicates: Literal["drop_from_train", "keep"] = "drop_from_train"
     """what happens to a train video whose content val or test has too; reports name it in both cases"""
+    fold: Positive = 1
+    """which of the official splits of UCF101 or HMDB51 is taken (index.layout=folds)"""
+    list_columns: Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"] = "auto"
+    """what the fields of a list's lines are, where they can be read in two ways"""
+    group_by: str = ""
+    """regular expression of paths: videos with the same match stay on one side of a drawn split (empty: UCF101's)"""
 
 
 class CacheConfig(Section):
@@ -91,7 +99,10 @@ class RegistryConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """What changes no result, so that it enters no key; of num_devices the key has the clips that BN sees."""
+    """What changes no result, so that it enters no key; of num_devices the key has the clips that BN sees.
+
+    Of follow_links the key of index has the videos that were found.
+    """
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
@@ -103,6 +114,8 @@ class RuntimeConfig(Section):
     """machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: this machine alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """threads that prepare clips (0: one for each core)"""
+    follow_links: Literal["inside", "all"] = "inside"
+    """links to folders that are followed: those that lead to a place inside of the folder of the videos, or all"""
     max_unreadable: Fraction = 0.1
     """share of unreadable videos above which index and cache stop (0…1)"""
     video_timeout_s: Annotated[float, Field(gt=0.0)] = 60.0

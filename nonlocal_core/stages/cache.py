@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from nonlocal_core.artifacts import label_ids
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import remove_unfinished, write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
@@ -87,6 +87,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     began = time.time()
     cache_key = key(manifest, config)
     folder = _records_dir(config, workspace)
+    remove_unfinished(folder)
     with workspace.locked(f"records-{folder.name}"):
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)

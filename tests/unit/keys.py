@@ -40,7 +40,7 @@ OTHER: dict[str, object] = {
     "evaluate.head": "fully_conv",
     "registry.rule": "mcnemar", "registry.min_gain": 0.1, "registry.max_p": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
-    "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots",
+    "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots", "runtime.follow_links": "all",
     "runtime.video_timeout_s": 9.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import folds, kinetics, lists
-from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
 from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, composed, walk
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError, few
@@ -43,23 +44,26 @@ class Found(NamedTuple):
     """what was seen, in lines for a person"""
 
 
-def find(videos_dir: Folder, index: IndexConfig, labels: Sequence[str] | None = None) -> Found:
-    """The videos of a folder; `labels` in the order of their ids replace numbers in lists.
+def find(
+    videos_dir: Folder, index: IndexConfig, names: Names | None = None, follow_links: FollowLinks = "inside"
+) -> Found:
+    """The videos of a folder; `names` of labels in the order of their ids replace numbers in lists.
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read, or one that can be read
             in two ways; folders that are splits as well as labels; one video in two splits.
     """
     layout, because = _layout(videos_dir, index)
-    seen, notes = Seen(), list[str]()
+    seen, notes, used = Seen(follow_links), list[str](), list[str]()
+    labels: Sequence[str] | None = names.names if names else None
     if layout == "kinetics":
         sources, used = kinetics.find_videos(videos_dir, seen)
     elif layout == "folds":
         sources, used, labels = folds.find_videos(videos_dir, index.fold, labels, seen)
     elif layout == "lists":
-        sources, used, notes = lists.find_videos(videos_dir, labels, index.list_columns, seen)
+        sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen)
         labels = labels or lists.numbers(sources)
     else:
-        sources, used = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto"), []
+        sources = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto")
     if not sources:
         kinds = "; ".join(seen.lines())
         raise InputError(

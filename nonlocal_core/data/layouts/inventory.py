@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from nonlocal_core.errors import few
+
+FollowLinks = Literal["inside", "all"]
 
 EXAMPLES = 3
 """names that are kept of each kind"""
@@ -29,8 +32,11 @@ def is_junk(name: str) -> bool:
 
 @dataclass
 class Seen:
-    """The files that a walk has met."""
+    """The files that a walk has met, and how far it follows links."""
 
+    follow_links: FollowLinks = "inside"
+    left_out: list[str] = field(default_factory=list)
+    """links that lead out of the folder and are not followed, each with where it leads"""
     num_videos: int = 0
     """video files and folders of pictures"""
     num_files: int = 0
@@ -64,6 +70,11 @@ class Seen:
             kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in left.most_common())
             names = few([name for ending in left for name in self.names[ending]], EXAMPLES)
             lines.append(f"{left.total()} files are no video by their name: {kinds}; e.g. {names}")
+        if self.left_out:
+            lines.append(
+                f"{len(self.left_out)} links lead out of the folder and are not followed: {few(self.left_out)};"
+                " runtime.follow_links=all follows them"
+            )
         if self.junk:
             kinds = few([f"{count} {name}" for name, count in self.junk.most_common()], 8)
             lines.append(f"hidden names and those of file systems, passed over: {kinds}")

@@ -76,10 +76,11 @@ def entries(folder: Folder) -> list[Folder]:
 
 
 def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Iterator[File]:
-    """Every video below a folder; links are followed, junk such as hidden names is not.
+    """Every video below a folder; junk such as hidden names is left out.
 
-    A folder with pictures is a video if there is neither a video file nor another folder in it.  `seen` counts all
-    files that are met.
+    A link to a file is a video, wherever the file lies.  A link to a folder is followed if the folder lies inside
+    of `videos_dir`, or if all links are.  A folder with pictures is a video if there is neither a video file nor
+    another folder in it.  `seen` counts all files and links that are met.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
@@ -87,20 +88,27 @@ def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Itera
     if isinstance(videos_dir, RemotePath):
         yield from _visit_remote(videos_dir / below, seen)
         return
+    bounds = _Bounds(os.path.realpath(videos_dir), seen)
+    start = os.path.realpath(videos_dir / below)
     try:
-        top = os.path.realpath(videos_dir / below)
-        yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,), seen)
+        if bounds.hold(str(videos_dir / below), start):
+            yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (start,), bounds)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
-def stat_file(videos_dir: Folder, path: str) -> File:
-    """A file that a list names, whatever its ending; size -1 if it is not there."""
+def stat_file(videos_dir: Folder, path: str, seen: Seen) -> File:
+    """What a list names, whatever its ending; size -1 if it is not there, or behind a link that is not followed.
+
+    As in `walk`, a link to a file is the file.
+    """
     if isinstance(videos_dir, RemotePath):
         return File(path, *(videos_dir / path).info)
     try:
         status = os.stat(videos_dir / path)
     except OSError:
+        return File(path, -1, 0)
+    if not _Bounds(os.path.realpath(videos_dir), seen).hold(path, os.path.realpath((videos_dir / path).parent)):
         return File(path, -1, 0)
     return File(path, status.st_size, status.st_mtime_ns)
 
@@ -129,8 +137,24 @@ def listing_digest(sources: list[Source]) -> str:
     return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
 
 
-def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], seen: Seen) -> Iterator[File]:
-    folders, videos, images = [], [], []
+class _Bounds(NamedTuple):
+    """How far links lead."""
+
+    top: str
+    """without links"""
+    seen: Seen
+
+    def hold(self, name: str, real: str) -> bool:
+        """Whether a folder, whose path without links is `real`, is to be looked into; else it is noted."""
+        if self.seen.follow_links == "all" or f"{real}/".startswith(f"{self.top.rstrip('/')}/"):
+            return True
+        if (link := f"{name} -> {real}") not in self.seen.left_out:
+            self.seen.left_out.append(link)
+        return False
+
+
+def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds) -> Iterator[File]:
+    seen, folders, videos, images = bounds.seen, [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name.lower()
@@ -148,8 +172,10 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], seen: Seen) -> 
         yield _file(entry, f"{prefix}{entry.name}")
     for entry in folders:
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
-        if real not in ancestors:  # else a link to a folder that contains the link
-            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), seen)
+        if real in ancestors:  # a link to a folder that contains the link
+            continue
+        if not entry.is_symlink() or bounds.hold(f"{prefix}{entry.name}", real):
+            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds)
     is_video = bool(images and prefix and not videos and not folders)
     _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
     if is_video:

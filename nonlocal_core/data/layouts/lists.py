@@ -49,6 +49,7 @@ class _Table(NamedTuple):
     videos_dir: Folder
     files: dict[str, File]
     """by their names in NFC"""
+    seen: Seen
     base: str = ""
     """folder that paths are relative to"""
 
@@ -80,7 +81,8 @@ def find_videos(
     lists = find_lists(videos_dir)
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
-    table = _Table(videos_dir, {composed(file.path): file for file in walk(videos_dir, seen=seen)})
+    seen = seen or Seen()
+    table = _Table(videos_dir, {composed(file.path): file for file in walk(videos_dir, seen=seen)}, seen)
     lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []
     places: list[str] = []
@@ -139,9 +141,14 @@ def _where(table: _Table, path: str) -> str:
     """The path, from the videos' folder, of a listed file that is there; "" if it is not. Windows' \\ is a /."""
     for written in dict.fromkeys((path, path.replace("\\", "/"))):
         inside = _inside(table, written)
-        if inside is not None and (inside in table.files or is_file(table.videos_dir, inside)):
+        if inside is not None and (inside in table.files or _is_behind_no_link(table, inside)):
             return inside
     return ""
+
+
+def _is_behind_no_link(table: _Table, path: str) -> bool:
+    """Whether a file of any ending is there, and not behind a link that is not followed."""
+    return is_file(table.videos_dir, path) and stat_file(table.videos_dir, path, table.seen).size_bytes >= 0
 
 
 def _refuse_labels_as_parts(lines: list[Line]) -> None:
@@ -185,7 +192,7 @@ def _source(table: _Table, line: Line) -> Source:
     if not 0 <= start < end <= 1:
         part = f"from {chosen.start or 0} to {chosen.end or 1}"
         raise InputError(f"{line.place}: {part} is no part of a video: 0 <= start < end <= 1")
-    file = table.files.get(path) or stat_file(table.videos_dir, path)
+    file = table.files.get(path) or stat_file(table.videos_dir, path, table.seen)
     label = re.sub(r"^(\d+)\.0*$", r"\1", chosen.label)  # pandas writes ids as 1.0 where one is missing
     return Source(path, file.path, label, "", file.size_bytes, file.stamp, start, end, chosen.group)
 
