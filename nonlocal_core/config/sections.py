@@ -39,10 +39,12 @@ class IndexConfig(Section):
 
 
 class CacheConfig(Section):
-    """What cache reads."""
+    """What cache reads.  `jump` came late: it is written only where it is not the default, so that keys stay."""
 
     codec: Literal["jpeg", "none"] = "jpeg"
     """format of cached frames; with none, nothing is stored and clips are decoded from the videos themselves"""
+    jump: Annotated[Literal["pyav", "decord"], Field(exclude_if=lambda jump: jump == "pyav")] = "pyav"
+    """library that jumps to the frames of a clip in a video (cache.codec=none)"""
     short_side: Annotated[int, Field(ge=16)] = 256
     """shorter side of a cached frame (pixels)"""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90

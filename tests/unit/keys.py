@@ -12,6 +12,7 @@ OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
     "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
+    "cache.jump": "decord",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
     "model.width": 4, "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",

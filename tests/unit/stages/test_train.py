@@ -15,7 +15,6 @@ from small import files_of, python, small_config
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
-from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.stages import train as stage
 
