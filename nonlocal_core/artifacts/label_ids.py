@@ -71,8 +71,9 @@ def parse(text: str, place: str) -> Names:
 
     Raises: InputError if it cannot be understood, a label or id occurs twice, or ids are left out.
     """
-    ids = _of_json(text, place) if place.lower().endswith(".json") else _of_lines(text, place)
-    first = 1 if min(ids.values()) == 1 else 0
+    is_json = place.lower().endswith(".json")
+    ids = _of_json(text, place) if is_json else _of_lines(text, place)
+    first = 1 if not is_json and min(ids.values()) == 1 else 0
     wanted = range(first, first + len(ids))
     if sorted(ids.values()) != list(wanted):
         gaps = sorted(set(range(first, max(ids.values()) + 1)) - set(ids.values()))

@@ -25,7 +25,9 @@ class Section(BaseModel):
     def in_key(self) -> dict[str, Any]:
         """The settings that a key holds."""
         kept = self.model_dump(mode="json")
-        return {name: value for name, value in kept.items() if name not in self.LATER or not self._is_default(name)}
+        return {
+            name: value for name, value in kept.items() if name not in self.LATER or not self._is_default(name)
+        }
 
     def _is_default(self, name: str) -> bool:
         return bool(getattr(self, name) == type(self).model_fields[name].default)

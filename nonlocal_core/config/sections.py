@@ -16,7 +16,7 @@ from nonlocal_core.config.section import Fraction, Positive, Section
 class IndexConfig(Section):
     """What index reads."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("fold", "list_columns", "group_by")
+    LATER: ClassVar[tuple[str, ...]] = ("fold", "list_columns", "group_by", "frame_name")
 
     layout: Literal["auto", "class_folders", "kinetics", "folds", "lists"] = "auto"
     """how the videos lie on disk; auto detects it"""
@@ -34,8 +34,10 @@ class IndexConfig(Section):
     """which of the official splits of UCF101 or HMDB51 is taken (index.layout=folds)"""
     list_columns: Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"] = "auto"
     """what the fields of a list's lines are, where they can be read in two ways"""
+    frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$")] = ""
+    """series of pictures that is a video, such as img_{:05d}, in folders that hold several (empty: all)"""
     group_by: str = ""
-    """regular expression of paths: videos with the same match stay on one side of a drawn split (empty: UCF101's)"""
+    """regular expression of paths: a drawn split keeps videos of one match together (empty: UCF101's names)"""
 
 
 class CacheConfig(Section):

@@ -34,8 +34,6 @@ class Found(NamedTuple):
     """The videos of a folder, and what was seen on the way to them."""
 
     layout: Layout
-    because: str
-    """why it has this layout"""
     sources: list[Source]
     """sorted by path"""
     labels: tuple[str, ...] | None
@@ -49,11 +47,11 @@ def find(
 ) -> Found:
     """The videos of a folder; `names` of labels in the order of their ids replace numbers in lists.
 
-    Raises: InputError if there is no folder, no video, a table or list that cannot be read, or one that can be read
-            in two ways; folders that are splits as well as labels; one video in two splits.
+    Raises: InputError if there is no folder, no video, a table or list that cannot be read or can be read in two
+            ways, folders that are splits as well as labels, or one video in two splits.
     """
     layout, because = _layout(videos_dir, index)
-    seen, notes, used = Seen(follow_links), list[str](), list[str]()
+    seen, notes, used = Seen(follow_links, index.frame_name), list[str](), list[str]()
     labels: Sequence[str] | None = names.names if names else None
     if layout == "kinetics":
         sources, used = kinetics.find_videos(videos_dir, seen)
@@ -73,7 +71,7 @@ def find(
         )
     sources, drawn = _with_open_train(sorted(sources, key=lambda source: source.path), index)
     inventory = [f"layout {layout}{because}", *seen.lines(used), *notes, *drawn, *_labels_of(sources, labels)]
-    return Found(layout, because, sources, tuple(labels) if labels else None, inventory)
+    return Found(layout, sources, tuple(labels) if labels else None, inventory)
 
 
 def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
@@ -145,8 +143,8 @@ def _refuse_what_is_no_label(videos_dir: Folder, files: list[tuple[File, list[st
         )
     if all(kind == kinds[0] for kind in kinds):
         raise InputError(
-            f"the folders {few(sorted(below), 3)} of {videos_dir} all hold {few(sorted(kinds[0]), 3)}, as splits do:"
-            f" name them train, val and test; {says_so}"
+            f"the folders {few(sorted(below), 3)} of {videos_dir} all hold {few(sorted(kinds[0]), 3)}, as splits"
+            f" do: name them train, val and test; {says_so}"
         )
 
 

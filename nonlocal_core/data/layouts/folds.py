@@ -106,6 +106,6 @@ def _base(videos_dir: Folder, listed: dict[str, tuple[str, str]], files: dict[st
         if any(f"{folder}{name}" in files for name in listed):
             return folder
     raise InputError(
-        f"none of the {len(listed)} videos of the official lists is in {videos_dir}, e.g. {few(listed, 1)}: give the"
-        " folder that the class folders lie in, with the lists beside them"
+        f"none of the {len(listed)} videos of the official lists is in {videos_dir}, e.g. {few(listed, 1)}: give"
+        " the folder that the class folders lie in, with the lists beside them"
     )

@@ -35,6 +35,8 @@ class Seen:
     """The files that a walk has met, and how far it follows links."""
 
     follow_links: FollowLinks = "inside"
+    frame_name: str = ""
+    """the series of pictures that is taken where a folder holds it, such as img_{:05d}; "" for all of them"""
     left_out: list[str] = field(default_factory=list)
     """links that lead out of the folder and are not followed, each with where it leads"""
     num_videos: int = 0
@@ -65,17 +67,22 @@ class Seen:
         """What was seen, for a person; `used` are files that were read for labels and splits."""
         used_endings = Counter(f".{name.rpartition('.')[2].lower()}" for name in used)
         left = +(self.passed_over - used_endings)
-        lines = [f"{self.num_files} files, {self.num_videos} of them videos (or folders of pictures)"]
+        lines = [f"files seen: {self.num_files}; videos, also as folders of pictures: {self.num_videos}"]
         if left:
-            kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in left.most_common())
-            names = few([name for ending in left for name in self.names[ending]], EXAMPLES)
-            lines.append(f"{left.total()} files are no video by their name: {kinds}; e.g. {names}")
+            kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in _most(left))
+            names = few([name for ending, _ in _most(left) for name in self.names[ending]], EXAMPLES)
+            lines.append(f"not taken, since they are no video by their name: {kinds}; e.g. {names}")
         if self.left_out:
             lines.append(
                 f"{len(self.left_out)} links lead out of the folder and are not followed: {few(self.left_out)};"
                 " runtime.follow_links=all follows them"
             )
         if self.junk:
-            kinds = few([f"{count} {name}" for name, count in self.junk.most_common()], 8)
+            kinds = few([f"{count} {name}" for name, count in _most(self.junk)], 8)
             lines.append(f"hidden names and those of file systems, passed over: {kinds}")
         return lines
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The names with their counts, the greatest first, in an order that does not depend on the walk."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -77,7 +77,7 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
             if listed != source:
                 raise InputError(
                     f"video {video_id} is listed as {listed.split} {listed.label!r} and as {split} {label!r}:"
-                    f" remove one of the lines from {next(tables[name].name for name in tables if split_of(name) == listed.split)} or {table.name}"
+                    f" remove one of the lines from {' or '.join(sorted(table.name for table in tables.values()))}"
                 )
         if unlisted := sorted(file.path for name, file in files.items() if name not in sources):
             log.warning("%d videos are not in %s and left out: %s, …", len(unlisted), table.name, unlisted[0])

@@ -1,8 +1,8 @@
 """The lines of a list file, and the ways in which each can be read.
 
-A line is `path label`, `path label start end` (a part of the video, 0…1) or `folder num_frames label`, with a space,
-a tab or a comma between; a path may have spaces and, in a CSV, quotes.  A first line of names of columns, as pandas
-writes it, says which is which.
+A line is `path label`, `path label start end` (a part of the video, 0…1) or `folder num_frames label`, with a
+space, a tab or a comma between; a path may have spaces and, in a CSV, quotes.  A first line of names of columns,
+as pandas writes it, says which is which.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from nonlocal_core.errors import InputError
 Columns = Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"]
 
 _SEPARATORS = ("\t", ",", " ")
-_PATHS = {"path", "file", "filename", "file_name", "filepath", "file_path", "video", "video_path", "video_name", "name"}
-_LABELS = {"label", "label_id", "labels", "class", "class_id", "class_name", "category", "action", "target", "y"}
+_PATHS = {
+    *("path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("video", "video_path", "video_name", "name", "clip", "frame_dir"),
+}
+_LABELS = {
+    *("label", "label_id", "labels", "class", "class_id", "class_name", "class_label"),
+    *("category", "action", "target", "y"),
+}
 _STARTS, _ENDS = {"start", "start_fraction"}, {"end", "end_fraction"}
 _GROUPS = {"group", "group_id", "recording"}
 FORMAT = "expected `path label`, `path label start end` or `folder num_frames label`"
@@ -113,7 +119,7 @@ def _readings(text: str) -> Iterator[Reading]:
                 if last[0].isdecimal() and not path.lower().endswith(SUFFIXES):
                     yield Reading(path, last[1], columns="path,num_frames,label")
             elif all(re.fullmatch(r"[-+.\dnaifNAIF]+", field) for field in last[1:]):
-                yield Reading(path, *last, columns="path,label,start,end")
+                yield Reading(path, last[0], last[1], last[2], columns="path,label,start,end")
 
 
 def _split(text: str, separator: str, after: int) -> list[str]:

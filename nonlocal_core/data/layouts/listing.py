@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -15,17 +16,34 @@ from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.layouts.inventory import Seen, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import InputError, few
 
 Folder = Path | RemotePath
 """a folder on a file system, or in object storage"""
 
 SUFFIXES = (
-    ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".mpe", ".mp2v", ".m1v", ".m2v", ".ts", ".m2ts",
-    ".mts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3gpp", ".3g2", ".ogv", ".ogm", ".gif", ".vob", ".mxf",
-    ".dv", ".divx", ".rm", ".rmvb", ".y4m", ".h264", ".264", ".h265", ".hevc", ".mjpeg", ".mjpg", ".nut", ".wtv",
-)  # fmt: skip
+    *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".mpe", ".mp2v", ".m1v", ".m2v", ".ts"),
+    *(".m2ts", ".mts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3gpp", ".3g2", ".ogv", ".ogm", ".gif"),
+    *(
+        ".vob",
+        ".mxf",
+        ".dv",
+        ".divx",
+        ".rm",
+        ".rmvb",
+        ".y4m",
+        ".h264",
+        ".264",
+        ".h265",
+        ".hevc",
+        ".mjpeg",
+        ".mjpg",
+    ),
+    *(".nut", ".wtv"),
+)
 """endings of files that FFmpeg opens as videos, in lower case"""
+
+log = logging.getLogger(__name__)
 
 _GONE = (errno.ENOENT, errno.ELOOP)
 
@@ -88,13 +106,18 @@ def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Itera
     if isinstance(videos_dir, RemotePath):
         yield from _visit_remote(videos_dir / below, seen)
         return
-    bounds = _Bounds(os.path.realpath(videos_dir), seen)
+    bounds, before = _Bounds(os.path.realpath(videos_dir), seen), len(seen.left_out)
     start = os.path.realpath(videos_dir / below)
     try:
         if bounds.hold(str(videos_dir / below), start):
             yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (start,), bounds)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+    if left_out := seen.left_out[before:]:
+        log.warning(
+            "%d links lead out of %s and are not followed: %s; runtime.follow_links=all follows them",
+            *(len(left_out), videos_dir, few(left_out)),
+        )
 
 
 def stat_file(videos_dir: Folder, path: str, seen: Seen) -> File:
@@ -133,8 +156,9 @@ def composed(name: str) -> str:
 
 def listing_digest(sources: list[Source]) -> str:
     """Hash of a listing: paths, labels, splits, sizes and times of change, without the contents."""
-    ordered = [source if source.group else source[:-1] for source in sorted(sources, key=lambda source: source.path)]
-    return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    ordered = sorted(sources, key=lambda source: (source.path, source.video_id))
+    rows = [source if source.group else source[:-1] for source in ordered]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 class _Bounds(NamedTuple):
@@ -179,7 +203,7 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds
     is_video = bool(images and prefix and not videos and not folders)
     _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
     if is_video:
-        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1])
+        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1], seen)
 
 
 def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
@@ -203,7 +227,7 @@ def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
     is_video = bool(images and folder.path and not videos and not folders)
     _count(seen, len(videos), [file.path for file in images], is_video)
     if is_video:
-        yield _folder_of_pictures(images, folder.path)
+        yield _folder_of_pictures(images, folder.path, seen)
 
 
 def _count(seen: Seen, num_videos: int, images: list[str], is_video: bool) -> None:
@@ -235,7 +259,11 @@ def _file(entry: os.DirEntry[str], path: str) -> File:
     return File(path, status.st_size, status.st_mtime_ns)
 
 
-def _folder_of_pictures(files: list[File], path: str) -> File:
+def _folder_of_pictures(files: list[File], path: str, seen: Seen) -> File:
+    if seen.frame_name:
+        name = pictures.numbered(seen.frame_name)
+        series = [file for file in files if name.fullmatch(file.path.rpartition("/")[2])]
+        files, path = (series, f"{path}/{seen.frame_name}") if series else (files, path)
     stamp = hashlib.blake2b(json.dumps(sorted(files)).encode(), digest_size=8).digest()
     return File(path, sum(max(0, file.size_bytes) for file in files), int.from_bytes(stamp, "big") >> 1)
 

@@ -75,14 +75,15 @@ def find_videos(
 
     `names` of labels, in the order of their ids, replace numbers.
 
-    Raises: InputError with file and line, if a line cannot be understood or can be in two ways, a path leads outside
-            of the folder, a video is listed twice, or labels are numbers in one place and names in another.
+    Raises: InputError with file and line, if a line cannot be understood or can be in two ways, a path leads
+            outside of the folder, a video is listed twice, or labels are numbers here and names there.
     """
     lists = find_lists(videos_dir)
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
-    table = _Table(videos_dir, {composed(file.path): file for file in walk(videos_dir, seen=seen)}, seen)
+    found = {file.path.removesuffix(f"/{seen.frame_name}"): file for file in walk(videos_dir, seen=seen)}
+    table = _Table(videos_dir, {composed(path): file for path, file in found.items()}, seen)
     lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []
     places: list[str] = []
@@ -90,15 +91,16 @@ def find_videos(
         based = table._replace(base=_base(table, listed, lists[path]))
         if based.base:
             log.info("%s: its paths are relative to %s", path, videos_dir / based.base)
-        _refuse_labels_as_parts(listed)
+        _refuse_labels_as_parts(based, listed)
         _refuse_unknown_header(based, listed)
         for line in listed:
             sources.append(_source(based, line)._replace(split=lists[path]))
             places.append(line.place)
     sources = _with_parts(sources, places)
-    if unlisted := sorted(file.path for file in table.files.values() if file.path not in {s.path for s in sources}):
+    if unlisted := sorted(
+        file.path for file in table.files.values() if file.path not in {s.path for s in sources}
+    ):
         notes.append(f"{len(unlisted)} videos are in no list and left out: {few(unlisted, 3)}")
-        log.warning("%s", notes[-1])
     sources = _with_label_names(sources, places, names)
     return sources, [path.name for path in lists], notes
 
@@ -120,7 +122,6 @@ def _without_copies(
         val = [other for other in lines if lists[other] == "val" and texts[other] == texts[path]]
         if lists[path] == "test" and val:
             notes.append(f"{path.name} is not used: it lists the same as {val[0].name}")
-            log.warning("%s", notes[-1])
         else:
             kept[path] = listed
     return kept, notes
@@ -151,15 +152,15 @@ def _is_behind_no_link(table: _Table, path: str) -> bool:
     return is_file(table.videos_dir, path) and stat_file(table.videos_dir, path, table.seen).size_bytes >= 0
 
 
-def _refuse_labels_as_parts(lines: list[Line]) -> None:
-    """Raise InputError if what looks like parts may be several labels: `path 2 0 1` in a list without a fraction."""
+def _refuse_labels_as_parts(table: _Table, lines: list[Line]) -> None:
+    """Raise InputError if parts may be labels: `path 2 0 1` in a list in which no part has a fraction."""
     parts = [reading for line in lines for reading in line.readings if reading.columns == "path,label,start,end"]
     if any("." in f"{reading.start}{reading.end}" for reading in parts):
         return
     for line in lines:
         for reading in line.readings:
             whole = (reading.label, reading.start, reading.end)
-            if reading.columns == "path,label,start,end" and reading.start and all(map(str.isdecimal, whole)):
+            if reading in parts and all(map(str.isdecimal, whole)) and _where(table, reading.path):
                 raise InputError(
                     f"{line.place}: {line.text!r} can be read as three labels or as {reading}: a video has one"
                     f" label; write a part as {reading.start}.0 {reading.end}.0"
@@ -174,9 +175,14 @@ def _refuse_unknown_header(table: _Table, lines: list[Line]) -> None:
     labels = {reading.label for line in others for reading in line.readings}
     looks_like_video = any(r.path.lower().endswith(SUFFIXES) or "/" in r.path for r in first.readings)
     is_label = any(reading.label in labels or reading.label.isdecimal() for reading in first.readings)
-    if not looks_like_video and not is_label and any(_where(table, r.path) for line in others for r in line.readings):
+    if (
+        not looks_like_video
+        and not is_label
+        and any(_where(table, r.path) for line in others for r in line.readings)
+    ):
         raise InputError(
-            f"{first.place}: {first.text!r} looks like names of columns: call them path and label, or remove the line"
+            f"{first.place}: {first.text!r} looks like names of columns: call them path and label, or remove the"
+            " line"
         )
 
 
@@ -184,7 +190,9 @@ def _source(table: _Table, line: Line) -> Source:
     chosen = _chosen(table, line)
     path = _where(table, chosen.path) or _inside(table, chosen.path.replace("\\", "/"))
     if path is None:
-        raise InputError(f"{line.place}: {chosen.path} is not inside of {table.videos_dir}: list paths relative to it")
+        raise InputError(
+            f"{line.place}: {chosen.path} is not inside of {table.videos_dir}: list paths relative to it"
+        )
     try:
         start, end = float(chosen.start or 0), float(chosen.end or 1)
     except ValueError:
@@ -206,8 +214,8 @@ def _chosen(table: _Table, line: Line) -> Reading:
     if len(existing) > 1:
         first, second, *_ = existing.values()
         raise InputError(
-            f"{line.place}: {line.text!r} can be read as {first}, or as {second}, and both are there: say which with"
-            f" index.list_columns={first.columns} or {second.columns}"
+            f"{line.place}: {line.text!r} can be read as {first}, or as {second}, and both are there: say which"
+            f" with index.list_columns={first.columns} or {second.columns}"
         )
     likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
     without_spaces = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
