@@ -6,11 +6,13 @@ changes no result: it enters no key.  `model` and `train` have files of their ow
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nonlocal_core.config.section import Fraction, Positive, Section
+from nonlocal_core.errors import ConfigError
 
 
 class IndexConfig(Section):
@@ -38,6 +40,14 @@ class IndexConfig(Section):
     """series of pictures that is a video, such as img_{:05d}, in folders that hold several (empty: all)"""
     group_by: str = ""
     """regular expression of paths: a drawn split keeps videos of one match together (empty: UCF101's names)"""
+
+    @model_validator(mode="after")
+    def _is_pattern(self) -> IndexConfig:
+        try:
+            re.compile(self.group_by)
+        except re.error as error:
+            raise ConfigError(f"index.group_by={self.group_by} is no regular expression: {error}") from None
+        return self
 
 
 class CacheConfig(Section):

@@ -102,13 +102,7 @@ def plan(
         inputs.append("groups of UCF101")
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
     planned = IndexPlan(
-        key=key,
-        videos_dir=str(folder),
-        labels=labels,
-        kept=kept,
-        inventory=tuple(inventory),
-        shards=(),
-        began=began,
+        key=key, videos_dir=str(folder), labels=labels, kept=kept, inventory=inventory, shards=(), began=began
     )
     if workspace.find(Manifest, key):
         return planned

@@ -38,7 +38,7 @@ class Found(NamedTuple):
     """sorted by path"""
     labels: tuple[str, ...] | None
     """in the order of their ids; None for alphabetical order"""
-    inventory: list[str]
+    inventory: tuple[str, ...]
     """what was seen, in lines for a person"""
 
 
@@ -70,7 +70,7 @@ def find(
             " kinetics-400_train.csv, …, and for lists such as train.txt"
         )
     sources, drawn = _with_open_train(sorted(sources, key=lambda source: source.path), index)
-    inventory = [f"layout {layout}{because}", *seen.lines(used), *notes, *drawn, *_labels_of(sources, labels)]
+    inventory = (f"layout {layout}{because}", *seen.lines(used), *notes, *drawn, *_labels_of(sources, labels))
     return Found(layout, sources, tuple(labels) if labels else None, inventory)
 
 
