@@ -39,7 +39,9 @@ def _plan(
     videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None
 ) -> stage.IndexPlan:
     report.show_in_prefect()
-    return stage.plan(videos_dir, config, workspace, labels_path)
+    planned = stage.plan(videos_dir, config, workspace, labels_path)
+    report.lines("inventory", planned.inventory, planned.videos_dir)
+    return planned
 
 
 @task(name="index-shard", task_run_name="index-shard-{shard.number}", **policy.shard_options("index"))

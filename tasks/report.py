@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,12 @@ def table(reference: Reference) -> None:
         {"field": name, "value": in_markdown(value)} for name, value in reference.model_dump(mode="json").items()
     ]
     create_table_artifact(rows, key=f"{reference.stage}-result", description=f"What {reference.stage} made")
+
+
+def lines(key: str, texts: Sequence[str], of_what: str) -> None:
+    """Show some lines as a list of the running task."""
+    markdown = "\n".join(f"- {in_markdown(text)}" for text in texts)
+    create_markdown_artifact(markdown, key=key, description=in_markdown(of_what))
 
 
 def page(key: str, file: Path) -> None:

@@ -6,17 +6,21 @@ changes no result: it enters no key.  `model` and `train` have files of their ow
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nonlocal_core.config.section import Fraction, Positive, Section
+from nonlocal_core.errors import ConfigError
 
 
 class IndexConfig(Section):
     """What index reads."""
 
-    layout: Literal["auto", "class_folders", "kinetics", "lists"] = "auto"
+    LATER: ClassVar[tuple[str, ...]] = ("fold", "list_columns", "group_by", "frame_name")
+
+    layout: Literal["auto", "class_folders", "kinetics", "folds", "lists"] = "auto"
     """how the videos lie on disk; auto detects it"""
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """share of each label's videos that goes to val where the layout names no split (0…1)"""
@@ -28,6 +32,22 @@ class IndexConfig(Section):
     """length of the shortest video that is used (frames)"""
     duplicates: Literal["drop_from_train", "keep"] = "drop_from_train"
     """what happens to a train video whose content val or test has too; reports name it in both cases"""
+    fold: Positive = 1
+    """which of the official splits of UCF101 or HMDB51 is taken (index.layout=folds)"""
+    list_columns: Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"] = "auto"
+    """what the fields of a list's lines are, where they can be read in two ways"""
+    frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$")] = ""
+    """series of pictures that is a video, such as img_{:05d}, in folders that hold several (empty: all)"""
+    group_by: str = ""
+    """regular expression of paths: a drawn split keeps videos of one match together (empty: UCF101's names)"""
+
+    @model_validator(mode="after")
+    def _is_pattern(self) -> IndexConfig:
+        try:
+            re.compile(self.group_by)
+        except re.error as error:
+            raise ConfigError(f"index.group_by={self.group_by} is no regular expression: {error}") from None
+        return self
 
 
 class CacheConfig(Section):

@@ -20,6 +20,8 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.layouts import listing
+from nonlocal_core.data.layouts.inventory import FollowLinks
+from nonlocal_core.data.layouts.inventory import Seen as Inventory
 from nonlocal_core.data.records import frame_file
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
@@ -205,14 +207,14 @@ def settings(trained: Trained, request: Request) -> Config:
     return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
 
 
-def find_videos(source: Path, follow_links: listing.FollowLinks = "inside") -> list[tuple[str, Path]]:
+def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tuple[str, Path]]:
     """The videos of a source, by their names relative to it.
 
     Raises: InputError if there is none.
     """
     if source.is_file():
         return [(source.name, source)]
-    names = sorted(file.path for file in listing.walk(source, follow_links=follow_links))
+    names = sorted(file.path for file in listing.walk(source, seen=Inventory(follow_links)))
     if not names and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
         return [(source.name, source)]
     if not names:

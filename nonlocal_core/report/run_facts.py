@@ -29,6 +29,8 @@ Line = dict[str, Any]
 class _Made(Provenance):
     manifest: Manifest | None = None
     """manifest that a cache was made from"""
+    inventory: tuple[str, ...] = ()
+    """what index saw in the folder of the videos"""
 
 
 class Timing(NamedTuple):
@@ -64,6 +66,8 @@ class Run(NamedTuple):
     epochs: list[Line]
     lineage: list[Step]
     timings: list[Timing]
+    inventory: tuple[str, ...]
+    """what index saw in the folder of the videos, in lines; empty if its manifest is gone"""
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -105,7 +109,14 @@ def gather(workspace: Workspace, name: str) -> Run:
         epochs=_found(read_json_lines, trained / Checkpoint.EPOCHS, []),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
+        inventory=_inventory(workspace, entry),
     )
+
+
+def _inventory(workspace: Workspace, entry: Facts) -> tuple[str, ...]:
+    cached = _made(workspace, entry.cache.path)
+    indexed = _made(workspace, cached.manifest.path) if cached and cached.manifest else None
+    return indexed.inventory if indexed else ()
 
 
 def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:

@@ -22,8 +22,8 @@ from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data.layouts import detection, fetch, listing, lists, locations
-from nonlocal_core.data.manifest import file_probe, frozen_split, manifest_table, probe_cache, splits
+from nonlocal_core.data.layouts import detection, fetch, listing, locations
+from nonlocal_core.data.manifest import file_probe, frozen_split, groups, manifest_table, probe_cache, splits
 from nonlocal_core.errors import InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
@@ -53,6 +53,8 @@ class IndexPlan(Frozen):
     """in the order of their ids; None for alphabetical order"""
     kept: str
     """digest of the split that index.frozen_val keeps"""
+    inventory: tuple[str, ...]
+    """what was seen in the folder, in lines for a person"""
     shards: tuple[IndexShard, ...]
     began: float
     """when the plan was begun (seconds since 1970)"""
@@ -85,11 +87,10 @@ def plan(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    labels = label_ids.read(labels_path.expanduser()) if labels_path else None
-    layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
-    sources = detection.find_videos(folder, layout, labels, config.runtime.follow_links)
-    if layout == "lists":
-        labels = labels or lists.numbers(sources)
+    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
+    _, sources, labels, inventory = detection.find(folder, config.index, names, config.runtime.follow_links)
+    for line in inventory:
+        log.info("%s: %s", folder, line)
     for shared in (KNOWN_FOLDER, frozen_split.FOLDER):
         remove_unfinished(workspace.root / shared)
     listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, str(folder)), [])
@@ -97,9 +98,12 @@ def plan(
     failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(sources), digest_of(*labels or ()), *([json.dumps(failed)] if failed else [])]
     kept = frozen_split.digest(frozen_split.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
+    if not config.index.group_by and groups.of_ucf(source.path for source in sources if not source.split):
+        inputs.append("groups of UCF101")
     key = key_of("index", VERSION, [config.index], [*inputs, kept])
-    ids = tuple(labels) if labels else None
-    planned = IndexPlan(key=key, videos_dir=str(folder), labels=ids, kept=kept, shards=(), began=began)
+    planned = IndexPlan(
+        key=key, videos_dir=str(folder), labels=labels, kept=kept, inventory=inventory, shards=(), began=began
+    )
     if workspace.find(Manifest, key):
         return planned
     partial = workspace.partial(Manifest, key)
@@ -201,7 +205,11 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
             num_labels=len(labels),
         )
 
-    provenance = {"videos_dir": planned.videos_dir, "config": config.index.model_dump(mode="json")}
+    provenance = {
+        "videos_dir": planned.videos_dir,
+        "config": config.index.model_dump(mode="json"),
+        "inventory": list(planned.inventory),
+    }
     manifest = workspace.build(Manifest, planned.key, make, provenance, planned.began)
     return manifest.model_copy(update={"videos_dir": planned.videos_dir})
 

@@ -67,7 +67,7 @@ def test_a_topic_has_all_of_it(monkeypatch: pytest.MonkeyPatch, capsys: ASKED) -
     assert [line.split()[0] for line in said.splitlines() if line[:2] == "  " and line[2] != " "] == [*PRESETS]
     _, said, _ = helped(monkeypatch, capsys, "full", "--help", "index")
     assert "  index.layout=auto  " in said
-    assert "[auto, class_folders, kinetics, lists]" in " ".join(said.split())
+    assert "[auto, class_folders, kinetics, folds, lists]" in " ".join(said.split())
 
 
 def test_a_preset_in_full_has_command_time_accuracy_and_settings(

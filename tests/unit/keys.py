@@ -10,7 +10,8 @@ from nonlocal_core.config.tree import Config, resolve
 
 OTHER: dict[str, object] = {
     "index.layout": "class_folders", "index.val_fraction": 0.3, "index.split_seed": 1,
-    "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep",
+    "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep", "index.fold": 2,
+    "index.list_columns": "path,label", "index.frame_name": "img_{:05d}", "index.group_by": "[a-z]+",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "cache.jump": "decord",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",

@@ -63,6 +63,7 @@ def _fetch(place: str, folder: Path) -> Path:
     from nonlocal_core.data.layouts import remote  # imports pyarrow, which a worker for local files does not need
 
     storage, path = remote.resolve(place)
+    path, _, series = path.rpartition("/") if "{" in posixpath.basename(path) else (path, "", "")
     target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]
     try:
         _write(remote.chunks(storage, path), target)
@@ -72,7 +73,7 @@ def _fetch(place: str, folder: Path) -> Path:
         for name in names:
             if name.lower().endswith(pictures.SUFFIXES):
                 _write(remote.chunks(storage, f"{path}/{name}"), target / name)
-    return target
+    return target / series
 
 
 def _write(content: Iterator[bytes], target: Path) -> None:

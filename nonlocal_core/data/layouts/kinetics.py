@@ -12,12 +12,14 @@ import logging
 import re
 from collections.abc import Iterator
 
-from nonlocal_core.data.layouts.listing import File, Folder, FollowLinks, Source, entries, stem, walk
+from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.listing import File, Folder, Source, composed, entries, stem, walk
+from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
-_NAME = re.compile(r"(kinetics-?\d+_)?(train|val|test)(_cleaned)?\.csv")
+_NAME = re.compile(r"(kinetics-?\d+_)?([a-z]+)(_cleaned)?\.csv", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,10 @@ log = logging.getLogger(__name__)
 def is_table(path: Folder) -> bool:
     """Whether a file is a table of Kinetics by its name or, for a mere train.csv, by its name and first line."""
     match = _NAME.fullmatch(path.name)
-    if match is None or match[1]:
-        return match is not None
+    if match is None or not split_of(match[2]):
+        return False
+    if match[1]:
+        return True
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             return set(COLUMNS) <= set(next(csv.reader(lines), []))
@@ -35,26 +39,27 @@ def is_table(path: Folder) -> bool:
 
 
 def find_tables(videos_dir: Folder) -> dict[str, Folder]:
-    """The table of each split that has a folder; if there are two, the cleaned one.
+    """The table of each folder that is named like a split; if there are two, the cleaned one.
 
     Raises: InputError if two tables list one split.
     """
     tables: dict[str, Folder] = {}
-    for path in entries(videos_dir):
+    children = entries(videos_dir)
+    folders = {split_of(path.name): path.name for path in children if path.is_dir()}
+    for path in children:
         match = _NAME.fullmatch(path.name)
-        if not match or not (videos_dir / match[2]).is_dir() or not is_table(path):
+        folder = folders.get(split_of(match[2])) if match and split_of(match[2]) else None
+        if not match or not folder or not is_table(path):
             continue
-        other = tables.get(match[2])
+        other = tables.get(folder)
         if other is not None and not (match[3] and other.name == path.name.replace("_cleaned", "")):
-            raise InputError(
-                f"{other.name} and {path.name} both list {match[2]}/: keep one of them in {videos_dir}"
-            )
-        tables[match[2]] = path
+            raise InputError(f"{other.name} and {path.name} both list {folder}/: keep one of them in {videos_dir}")
+        tables[folder] = path
     return tables
 
 
-def find_videos(videos_dir: Folder, follow_links: FollowLinks = "inside") -> list[Source]:
-    """Every video that a table lists, on disk or not.
+def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Source], list[str]]:
+    """Every video that a table lists, on disk or not; the names of the tables.
 
     Raises: InputError if there is no table, one cannot be read, or a video is listed under two labels or splits.
     """
@@ -62,20 +67,21 @@ def find_videos(videos_dir: Folder, follow_links: FollowLinks = "inside") -> lis
     if not tables:
         raise InputError(f"{videos_dir} has no kinetics-400_train.csv beside train/ (nor for val, test): add one")
     sources: dict[str, Source] = {}
-    for split, table in tables.items():
-        files = {stem(file.path): file for file in sorted(walk(videos_dir, split, follow_links), reverse=True)}
+    for folder, table in tables.items():
+        split = split_of(folder)
+        files = {stem(file.path): file for file in sorted(walk(videos_dir, folder, seen), reverse=True)}
         for video_id, label in _rows(table):
-            file = files.get(video_id) or File(f"{split}/{video_id}.mp4", -1, 0)
-            source = Source(video_id, file.path, label, split, file.size_bytes, file.stamp)
+            file = files.get(video_id) or File(f"{folder}/{video_id}.mp4", -1, 0)
+            source = Source(video_id, file.path, composed(label), split, file.size_bytes, file.stamp)
             listed = sources.setdefault(video_id, source)
             if listed != source:
                 raise InputError(
                     f"video {video_id} is listed as {listed.split} {listed.label!r} and as {split} {label!r}:"
-                    f" remove one of the lines from {tables[listed.split].name} or {table.name}"
+                    f" remove one of the lines from {' or '.join(sorted(table.name for table in tables.values()))}"
                 )
         if unlisted := sorted(file.path for name, file in files.items() if name not in sources):
             log.warning("%d videos are not in %s and left out: %s, …", len(unlisted), table.name, unlisted[0])
-    return list(sources.values())
+    return list(sources.values()), [table.name for table in tables.values()]
 
 
 def _rows(table: Folder) -> Iterator[tuple[str, str]]:

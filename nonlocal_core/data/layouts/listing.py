@@ -7,11 +7,13 @@ import hashlib
 import json
 import logging
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.layouts.inventory import Seen, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError, few
@@ -19,10 +21,27 @@ from nonlocal_core.errors import InputError, few
 Folder = Path | RemotePath
 """a folder on a file system, or in object storage"""
 
-FollowLinks = Literal["inside", "all"]
-
-SPLITS = ("train", "val", "test")
-SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".mpe", ".mp2v", ".m1v", ".m2v", ".ts"),
+    *(".m2ts", ".mts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3gpp", ".3g2", ".ogv", ".ogm", ".gif"),
+    *(
+        ".vob",
+        ".mxf",
+        ".dv",
+        ".divx",
+        ".rm",
+        ".rmvb",
+        ".y4m",
+        ".h264",
+        ".264",
+        ".h265",
+        ".hevc",
+        ".mjpeg",
+        ".mjpg",
+    ),
+    *(".nut", ".wtv"),
+)
+"""endings of files that FFmpeg opens as videos, in lower case"""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +65,8 @@ class Source(NamedTuple):
     """where the action begins (0…1 of the video)"""
     end_fraction: float = 1.0
     """where the action ends (0…1 of the video)"""
+    group: str = ""
+    """the recording that it was cut from, or whatever else belongs on one side of a split; "" if none is named"""
 
 
 class File(NamedTuple):
@@ -72,45 +93,45 @@ def entries(folder: Folder) -> list[Folder]:
     return sorted(children, key=str)
 
 
-def walk(videos_dir: Folder, below: str = "", follow_links: FollowLinks = "inside") -> Iterator[File]:
-    """Every video below a folder; hidden names are left out, and what links leave out is logged.
+def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Iterator[File]:
+    """Every video below a folder; junk such as hidden names is left out.
 
     A link to a file is a video, wherever the file lies.  A link to a folder is followed if the folder lies inside
     of `videos_dir`, or if all links are.  A folder with pictures is a video if there is neither a video file nor
-    another folder in it.
+    another folder in it.  `seen` counts all files and links that are met.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
+    seen = seen if seen is not None else Seen()
     if isinstance(videos_dir, RemotePath):
-        yield from _visit_remote(videos_dir / below)
+        yield from _visit_remote(videos_dir / below, seen)
         return
-    bounds = _Bounds(os.path.realpath(videos_dir), follow_links == "all", [])
+    bounds, before = _Bounds(os.path.realpath(videos_dir), seen), len(seen.left_out)
     start = os.path.realpath(videos_dir / below)
     try:
         if bounds.hold(str(videos_dir / below), start):
             yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (start,), bounds)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
-    if bounds.left_out:
+    if left_out := seen.left_out[before:]:
         log.warning(
             "%d links lead out of %s and are not followed: %s; runtime.follow_links=all follows them",
-            *(len(bounds.left_out), videos_dir, few(bounds.left_out)),
+            *(len(left_out), videos_dir, few(left_out)),
         )
 
 
-def stat_file(videos_dir: Folder, path: str, follow_links: FollowLinks) -> File:
+def stat_file(videos_dir: Folder, path: str, seen: Seen) -> File:
     """What a list names, whatever its ending; size -1 if it is not there, or behind a link that is not followed.
 
     As in `walk`, a link to a file is the file.
     """
     if isinstance(videos_dir, RemotePath):
         return File(path, *(videos_dir / path).info)
-    bounds = _Bounds(os.path.realpath(videos_dir), follow_links == "all", [])
     try:
         status = os.stat(videos_dir / path)
     except OSError:
         return File(path, -1, 0)
-    if not bounds.hold(path, os.path.realpath((videos_dir / path).parent)):
+    if not _Bounds(os.path.realpath(videos_dir), seen).hold(path, os.path.realpath((videos_dir / path).parent)):
         return File(path, -1, 0)
     return File(path, status.st_size, status.st_mtime_ns)
 
@@ -128,10 +149,16 @@ def stem(path: str) -> str:
     return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
 
 
+def composed(name: str) -> str:
+    """A name in the Unicode form NFC: macOS writes é as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def listing_digest(sources: list[Source]) -> str:
     """Hash of a listing: paths, labels, splits, sizes and times of change, without the contents."""
-    ordered = sorted(sources, key=lambda source: source.path)
-    return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    ordered = sorted(sources, key=lambda source: (source.path, source.video_id))
+    rows = [source if source.group else source[:-1] for source in ordered]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 class _Bounds(NamedTuple):
@@ -139,31 +166,32 @@ class _Bounds(NamedTuple):
 
     top: str
     """without links"""
-    are_open: bool
-    left_out: list[str]
-    """links that lead too far, each with where it leads"""
+    seen: Seen
 
     def hold(self, name: str, real: str) -> bool:
         """Whether a folder, whose path without links is `real`, is to be looked into; else it is noted."""
-        if self.are_open or f"{real}/".startswith(f"{self.top.rstrip('/')}/"):
+        if self.seen.follow_links == "all" or f"{real}/".startswith(f"{self.top.rstrip('/')}/"):
             return True
-        self.left_out.append(f"{name} -> {real}")
+        if (link := f"{name} -> {real}") not in self.seen.left_out:
+            self.seen.left_out.append(link)
         return False
 
 
 def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds) -> Iterator[File]:
-    folders, videos, images = [], [], []
+    seen, folders, videos, images = bounds.seen, [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if _is_folder(entry):
+            if is_junk(name):
+                seen.add_junk(entry.name)
+            elif _is_folder(entry):
                 folders.append(entry)
             elif name.endswith(SUFFIXES):
                 videos.append(entry)
             elif name.endswith(pictures.SUFFIXES):
                 images.append(entry)
+            else:
+                seen.pass_over(f"{prefix}{entry.name}")
     for entry in videos:
         yield _file(entry, f"{prefix}{entry.name}")
     for entry in folders:
@@ -172,22 +200,45 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds
             continue
         if not entry.is_symlink() or bounds.hold(f"{prefix}{entry.name}", real):
             yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds)
-    if images and prefix and not videos and not folders:
-        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1])
+    is_video = bool(images and prefix and not videos and not folders)
+    _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
+    if is_video:
+        yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1], seen)
 
 
-def _visit_remote(folder: RemotePath) -> Iterator[File]:
+def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
     """As `_visit`, in object storage, which has no links and only UTF-8 names."""
-    children = [child for child in folder.iterdir() if not child.name.startswith(".")]
+    children = []
+    for child in folder.iterdir():
+        if is_junk(child.name):
+            seen.add_junk(child.name)
+        else:
+            children.append(child)
     folders = [child for child in children if child.is_dir()]
     files = [(child.name.lower(), File(child.path, *child.info)) for child in children if child.is_file()]
     videos = [file for name, file in files if name.endswith(SUFFIXES)]
     images = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
+    for name, file in files:
+        if not name.endswith((*SUFFIXES, *pictures.SUFFIXES)):
+            seen.pass_over(file.path)
     yield from videos
     for child in folders:
-        yield from _visit_remote(child)
-    if images and folder.path and not videos and not folders:
-        yield _folder_of_pictures(images, folder.path)
+        yield from _visit_remote(child, seen)
+    is_video = bool(images and folder.path and not videos and not folders)
+    _count(seen, len(videos), [file.path for file in images], is_video)
+    if is_video:
+        yield _folder_of_pictures(images, folder.path, seen)
+
+
+def _count(seen: Seen, num_videos: int, images: list[str], is_video: bool) -> None:
+    """Count the videos of one folder, and its pictures, which may be a video together."""
+    seen.num_videos += num_videos + is_video
+    seen.num_files += num_videos
+    if is_video:
+        seen.num_files += len(images)
+    else:
+        for path in images:
+            seen.pass_over(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -208,7 +259,11 @@ def _file(entry: os.DirEntry[str], path: str) -> File:
     return File(path, status.st_size, status.st_mtime_ns)
 
 
-def _folder_of_pictures(files: list[File], path: str) -> File:
+def _folder_of_pictures(files: list[File], path: str, seen: Seen) -> File:
+    if seen.frame_name:
+        name = pictures.numbered(seen.frame_name)
+        series = [file for file in files if name.fullmatch(file.path.rpartition("/")[2])]
+        files, path = (series, f"{path}/{seen.frame_name}") if series else (files, path)
     stamp = hashlib.blake2b(json.dumps(sorted(files)).encode(), digest_size=8).digest()
     return File(path, sum(max(0, file.size_bytes) for file in files), int.from_bytes(stamp, "big") >> 1)
 

@@ -1,31 +1,32 @@
-"""The layout of list files: one line a video, as mmaction2 and PySlowFast write them.
+"""The layout of list files: one line a video, as mmaction2, PySlowFast and pandas write them.
 
-    DIR/*train*.txt|csv, *val*, *test*    lines `path label`, with a space, a tab or a comma between them
+    DIR/*train*.txt|csv, *val*, *test*    lines as `list_lines.py` reads them
 
 A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes; or it is
-absolute and inside DIR.  It may have spaces and, in a CSV, quotes.  A label is a number or a name.  Begin and end
-of the action may follow, as fractions of the video: `path label 0.25 0.5`.  A folder of pictures is a video too;
-the number of its frames may come before the label: `folder 250 label`.
+absolute and inside DIR.  A label is a number or a name.  A folder of pictures is a video too.  Parts of one video
+that are listed with begin and end are videos of their own.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from nonlocal_core.data.layouts import kinetics
+from nonlocal_core.artifacts.label_ids import Names
+from nonlocal_core.data.layouts import kinetics, list_lines
+from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
 from nonlocal_core.data.layouts.listing import (
-    SPLITS,
     SUFFIXES,
     File,
     Folder,
-    FollowLinks,
     Source,
+    composed,
     entries,
     is_file,
     stat_file,
@@ -33,44 +34,24 @@ from nonlocal_core.data.layouts.listing import (
 )
 from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.data.layouts.remote import RemotePath
-from nonlocal_core.errors import InputError
+from nonlocal_core.data.layouts.split_names import splits_in
+from nonlocal_core.errors import InputError, few
 
 _SUFFIXES = (".txt", ".csv")
-_SEPARATORS = ("\t", ",", " ")
-_HEADER = re.compile(r"path\W+label\b.*")
 _MOST_LABELS = 100_000
-_FORMAT = "expected `path label`, `path label start end` or `folder num_frames label`"
 
 log = logging.getLogger(__name__)
 
 
-class _Reading(NamedTuple):
-    """One way to understand a line: a path with spaces may look like more fields."""
+class _Table(NamedTuple):
+    """The lists' folder with the files in it."""
 
-    path: str
-    label: str
-    start_fraction: float = 0.0
-    end_fraction: float = 1.0
-
-
-class _Disk(NamedTuple):
-    """What is on disk."""
-
-    top: Folder
-    videos: dict[str, File]
-    """all that have the ending of a video, or are folders of pictures"""
-    follow_links: FollowLinks
-
-    def find(self, path: str) -> File:
-        """What a list names; size -1 if it is not there."""
-        return self.videos.get(path) or stat_file(self.top, path, self.follow_links)
-
-
-class _Line(NamedTuple):
-    place: str
-    """file:line"""
-    text: str
-    readings: list[_Reading]
+    videos_dir: Folder
+    files: dict[str, File]
+    """by their names in NFC"""
+    seen: Seen
+    base: str = ""
+    """folder that paths are relative to"""
 
 
 def find_lists(videos_dir: Folder) -> dict[Folder, str]:
@@ -79,7 +60,7 @@ def find_lists(videos_dir: Folder) -> dict[Folder, str]:
     for path in entries(videos_dir):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file() or kinetics.is_table(path):
             continue
-        splits = set(re.split(r"[^a-z]+", path.stem.lower())).intersection(SPLITS)
+        splits = splits_in(path.stem)
         if len(splits) == 1:
             lists[path] = splits.pop()
         elif splits:
@@ -88,34 +69,40 @@ def find_lists(videos_dir: Folder) -> dict[Folder, str]:
 
 
 def find_videos(
-    videos_dir: Folder, names: Sequence[str] | None = None, follow_links: FollowLinks = "inside"
-) -> list[Source]:
-    """Every video of the lists, on disk or not; `names` of labels, in the order of their ids, replace numbers.
+    videos_dir: Folder, names: Names | None = None, columns: Columns = "auto", seen: Seen | None = None
+) -> tuple[list[Source], list[str], list[str]]:
+    """Every video of the lists, on disk or not; the names of the lists; what is worth saying of them.
 
-    Raises: InputError with file and line, if a line cannot be understood, a path leads outside of the folder, a
-            video is listed twice, or labels are numbers in one place and names in another.
+    `names` of labels, in the order of their ids, replace numbers.
+
+    Raises: InputError with file and line, if a line cannot be understood or can be in two ways, a path leads
+            outside of the folder, a video is listed twice, or labels are numbers here and names there.
     """
     lists = find_lists(videos_dir)
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
-    files = {file.path: file for file in walk(videos_dir, follow_links=follow_links)}
-    disk = _Disk(videos_dir, files, follow_links)
+    seen = seen or Seen()
+    found = {file.path.removesuffix(f"/{seen.frame_name}"): file for file in walk(videos_dir, seen=seen)}
+    table = _Table(videos_dir, {composed(path): file for path, file in found.items()}, seen)
+    lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []
-    locations: dict[str, str] = {}
-    for table, split in lists.items():
-        lines = _read(table)
-        base = _base(disk, lines, split)
-        if base:
-            log.info("%s: its paths are relative to %s", table, videos_dir / base)
-        for line in lines:
-            source = _source(disk, base, line)._replace(split=split)
-            if earlier := locations.get(source.path):
-                raise InputError(f"{line.place}: {source.path} is listed in {earlier} already: remove one of them")
-            locations[source.path] = line.place
-            sources.append(source)
-    if unlisted := sorted(files.keys() - locations.keys()):
-        log.warning("%d videos are in no list and left out: %s, …", len(unlisted), unlisted[0])
-    return _with_label_names(sources, locations, names)
+    places: list[str] = []
+    for path, listed in lines.items():
+        based = table._replace(base=_base(table, listed, lists[path]))
+        if based.base:
+            log.info("%s: its paths are relative to %s", path, videos_dir / based.base)
+        _refuse_labels_as_parts(based, listed)
+        _refuse_unknown_header(based, listed)
+        for line in listed:
+            sources.append(_source(based, line)._replace(split=lists[path]))
+            places.append(line.place)
+    sources = _with_parts(sources, places)
+    if unlisted := sorted(
+        file.path for file in table.files.values() if file.path not in {s.path for s in sources}
+    ):
+        notes.append(f"{len(unlisted)} videos are in no list and left out: {few(unlisted, 3)}")
+    sources = _with_label_names(sources, places, names)
+    return sources, [path.name for path in lists], notes
 
 
 def numbers(sources: Sequence[Source]) -> list[str] | None:
@@ -125,94 +112,129 @@ def numbers(sources: Sequence[Source]) -> list[str] | None:
     return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
 
 
-def _read(table: Folder) -> list[_Line]:
-    try:
-        texts = table.read_text(encoding="utf-8-sig").splitlines()
-        if any("\0" in text for text in texts):
-            raise ValueError("it holds zero bytes, so it is no UTF-8 text")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{table} cannot be read: {error}") from None
-    first = 1 if texts and _HEADER.fullmatch(texts[0].strip().lower()) else 0
-    lines = [
-        _Line(f"{table}:{number}", text, list(_readings(text.strip())))
-        for number, text in enumerate(texts[first:], first + 1)
-        if text.strip()
-    ]
-    if not lines:
-        raise InputError(f"{table} lists no video: add lines `path label`, or remove the file")
-    return lines
+def _without_copies(
+    lines: dict[Folder, list[Line]], lists: dict[Folder, str]
+) -> tuple[dict[Folder, list[Line]], list[str]]:
+    """The lists without those of test that list the same as one of val: PySlowFast wants the same twice."""
+    texts = {path: sorted(line.text.strip() for line in listed) for path, listed in lines.items()}
+    kept, notes = {}, []
+    for path, listed in lines.items():
+        val = [other for other in lines if lists[other] == "val" and texts[other] == texts[path]]
+        if lists[path] == "test" and val:
+            notes.append(f"{path.name} is not used: it lists the same as {val[0].name}")
+        else:
+            kept[path] = listed
+    return kept, notes
 
 
-def _readings(text: str) -> Iterator[_Reading]:
-    for separator in _SEPARATORS:
-        for after in (1, 2, 3):  # fields that follow the path
-            fields = _split(text, separator, after)
-            if len(fields) != after + 1 or not all(fields):
-                continue
-            path, last = fields[0], fields[1:]
-            if after == 1:
-                yield _Reading(path, last[0])
-            elif after == 2:
-                if last[0].isdecimal() and not path.lower().endswith(SUFFIXES):
-                    yield _Reading(path, last[1])
-            else:
-                try:
-                    yield _Reading(path, last[0], float(last[1]), float(last[2]))
-                except ValueError:
-                    continue
-
-
-def _split(text: str, separator: str, after: int) -> list[str]:
-    """The path and the fields after it, split from the right: only a path may contain the separator."""
-    if '"' in text:
-        return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
-    return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]
-
-
-def _base(disk: _Disk, lines: list[_Line], split: str) -> str:
+def _base(table: _Table, lines: list[Line], split: str) -> str:
     """The folder that paths are relative to: the first in which there is a video of the list."""
     for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
-        if base and not (disk.top / base).is_dir():
+        if base and not (table.videos_dir / base).is_dir():
             continue
-        if any(_is_there(disk, base, reading.path) for line in lines for reading in line.readings):
+        based = table._replace(base=base)
+        if any(_where(based, reading.path) for line in lines for reading in line.readings):
             return base
     return ""
 
 
-def _is_there(disk: _Disk, base: str, path: str) -> bool:
-    inside = _inside(disk.top, base, path)
-    if inside is None:
-        return False
-    return inside in disk.videos or (is_file(disk.top, inside) and disk.find(inside).size_bytes >= 0)
+def _where(table: _Table, path: str) -> str:
+    """The path, from the videos' folder, of a listed file that is there; "" if it is not. Windows' \\ is a /."""
+    for written in dict.fromkeys((path, path.replace("\\", "/"))):
+        inside = _inside(table, written)
+        if inside is not None and (inside in table.files or _is_behind_no_link(table, inside)):
+            return inside
+    return ""
 
 
-def _source(disk: _Disk, base: str, line: _Line) -> Source:
-    existing = [reading for reading in line.readings if _is_there(disk, base, reading.path)]
+def _is_behind_no_link(table: _Table, path: str) -> bool:
+    """Whether a file of any ending is there, and not behind a link that is not followed."""
+    return is_file(table.videos_dir, path) and stat_file(table.videos_dir, path, table.seen).size_bytes >= 0
+
+
+def _refuse_labels_as_parts(table: _Table, lines: list[Line]) -> None:
+    """Raise InputError if parts may be labels: `path 2 0 1` in a list in which no part has a fraction."""
+    parts = [reading for line in lines for reading in line.readings if reading.columns == "path,label,start,end"]
+    if any("." in f"{reading.start}{reading.end}" for reading in parts):
+        return
+    for line in lines:
+        for reading in line.readings:
+            whole = (reading.label, reading.start, reading.end)
+            if reading in parts and all(map(str.isdecimal, whole)) and _where(table, reading.path):
+                raise InputError(
+                    f"{line.place}: {line.text!r} can be read as three labels or as {reading}: a video has one"
+                    f" label; write a part as {reading.start}.0 {reading.end}.0"
+                )
+
+
+def _refuse_unknown_header(table: _Table, lines: list[Line]) -> None:
+    """Raise InputError if the first line looks like names of columns: nothing in it is in any other line."""
+    first, others = lines[0], lines[1:]
+    if not others or any(_where(table, reading.path) for reading in first.readings):
+        return
+    labels = {reading.label for line in others for reading in line.readings}
+    looks_like_video = any(r.path.lower().endswith(SUFFIXES) or "/" in r.path for r in first.readings)
+    is_label = any(reading.label in labels or reading.label.isdecimal() for reading in first.readings)
+    if (
+        not looks_like_video
+        and not is_label
+        and any(_where(table, r.path) for line in others for r in line.readings)
+    ):
+        raise InputError(
+            f"{first.place}: {first.text!r} looks like names of columns: call them path and label, or remove the"
+            " line"
+        )
+
+
+def _source(table: _Table, line: Line) -> Source:
+    chosen = _chosen(table, line)
+    path = _where(table, chosen.path) or _inside(table, chosen.path.replace("\\", "/"))
+    if path is None:
+        raise InputError(
+            f"{line.place}: {chosen.path} is not inside of {table.videos_dir}: list paths relative to it"
+        )
+    try:
+        start, end = float(chosen.start or 0), float(chosen.end or 1)
+    except ValueError:
+        start, end = 0.0, 0.0
+    if not 0 <= start < end <= 1:
+        part = f"from {chosen.start or 0} to {chosen.end or 1}"
+        raise InputError(f"{line.place}: {part} is no part of a video: 0 <= start < end <= 1")
+    file = table.files.get(path) or stat_file(table.videos_dir, path, table.seen)
+    label = re.sub(r"^(\d+)\.0*$", r"\1", chosen.label)  # pandas writes ids as 1.0 where one is missing
+    return Source(path, file.path, label, "", file.size_bytes, file.stamp, start, end, chosen.group)
+
+
+def _chosen(table: _Table, line: Line) -> Reading:
+    """The reading of a line whose video is there; else the likeliest.
+
+    Raises: InputError if there is none, or the videos of two are there.
+    """
+    existing = {where: reading for reading in line.readings if (where := _where(table, reading.path))}
+    if len(existing) > 1:
+        first, second, *_ = existing.values()
+        raise InputError(
+            f"{line.place}: {line.text!r} can be read as {first}, or as {second}, and both are there: say which"
+            f" with index.list_columns={first.columns} or {second.columns}"
+        )
     likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
     without_spaces = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
-    chosen = next(iter([*existing, *likely, *without_spaces]), None)
+    chosen = next(iter([*existing.values(), *likely, *without_spaces]), None)
     if chosen is None:
         raise InputError(
-            f"{line.place}: {line.text!r} cannot be understood: {_FORMAT}, with a space, a tab or a comma between"
+            f"{line.place}: {line.text!r} cannot be understood: {FORMAT}, with a space, a tab or a comma between"
             " them; if this is no list, say how the videos lie with index.layout=class_folders"
         )
-    path = _inside(disk.top, base, chosen.path)
-    if path is None:
-        raise InputError(f"{line.place}: {chosen.path} is not inside of {disk.top}: list paths relative to it")
-    start, end = chosen.start_fraction, chosen.end_fraction
-    if not 0 <= start < end <= 1:
-        raise InputError(f"{line.place}: from {start:g} to {end:g} is no part of a video: 0 <= start < end <= 1")
-    file = disk.find(path)
-    return Source(path, path, chosen.label, "", file.size_bytes, file.stamp, start, end)
+    return chosen
 
 
-def _inside(videos_dir: Folder, base: str, path: str) -> str | None:
+def _inside(table: _Table, path: str) -> str | None:
     """A listed path, relative to the folder of the videos; None if it leads outside."""
     if not path.startswith("/") and not is_uri(path):
-        path = posixpath.normpath(posixpath.join(base, path))
+        path = posixpath.normpath(posixpath.join(table.base, path))
         return None if path.startswith("../") or path in ("..", ".") else path
     path = posixpath.normpath(path)
-    for folder in _names(videos_dir):
+    for folder in _names(table.videos_dir):
         if path.startswith(f"{folder}/"):
             return path[len(folder) + 1 :]
     return None
@@ -222,33 +244,49 @@ def _names(videos_dir: Folder) -> tuple[str, ...]:
     """The ways in which an absolute path into the folder may begin."""
     if isinstance(videos_dir, RemotePath):
         return (posixpath.normpath(str(videos_dir).partition("?")[0]),)
-    return str(videos_dir), os.path.realpath(videos_dir)
+    return composed(str(videos_dir)), composed(os.path.realpath(videos_dir))
 
 
-def _with_label_names(
-    sources: list[Source], locations: dict[str, str], names: Sequence[str] | None
-) -> list[Source]:
+def _with_parts(sources: list[Source], places: list[str]) -> list[Source]:
+    """The sources; the parts of a video that is listed more than once have their part in the name.
+
+    Raises: InputError if one part is listed twice.
+    """
+    counts = Counter(source.path for source in sources)
+    named, earlier = [], dict[str, str]()
+    for source, place in zip(sources, places, strict=True):
+        if counts[source.path] > 1 and (source.start_fraction, source.end_fraction) != (0.0, 1.0):
+            part = f"#{source.start_fraction:g}-{source.end_fraction:g}"
+            source = source._replace(video_id=f"{source.video_id}{part}")
+        if source.video_id in earlier:
+            raise InputError(
+                f"{place}: {source.path} is listed in {earlier[source.video_id]} already: remove one of them"
+            )
+        earlier[source.video_id] = place
+        named.append(source)
+    return named
+
+
+def _with_label_names(sources: list[Source], places: list[str], names: Names | None) -> list[Source]:
     """The sources, with names of labels in place of numbers if there are names."""
-    examples = {source.label.isdecimal(): source for source in reversed(sources)}
+    located = list(zip(sources, places, strict=True))
+    examples = {source.label.isdecimal(): (source.label, place) for source, place in reversed(located)}
     if len(examples) == 2:
-        name, number = examples[False], examples[True]
+        (name, place), (number, other) = examples[False], examples[True]
         raise InputError(
-            f"{locations[name.path]}: the label {name.label!r} is a name, but {number.label!r} in"
-            f" {locations[number.path]} is a number: use one kind"
+            f"{place}: the label {name!r} is a name, but {number!r} in {other} is a number: use one kind"
         )
     if False in examples:
         return sources
-    num_labels = len(names) if names else _MOST_LABELS
-    for source in sources:
-        if int(source.label) >= num_labels:
-            raise InputError(
-                f"{locations[source.path]}: there is no label {source.label}: "
-                + (
-                    f"labels_path has ids 0 to {num_labels - 1}"
-                    if names
-                    else f"numbers go from 0 to {num_labels - 1}"
-                )
-            )
+    ids = [int(source.label) for source in sources]
+    first = names.first_id if names and min(ids) > 0 else 0
+    num_labels = len(names.names) if names else _MOST_LABELS
+    for label_id, place in zip(ids, places, strict=True):
+        if label_id - first >= num_labels:
+            known = f"{'labels_path has ids' if names else 'numbers go from'} {first} to {first + num_labels - 1}"
+            raise InputError(f"{place}: there is no label {label_id}: {known}")
+    if not names:
+        return [source._replace(label=str(number)) for source, number in zip(sources, ids, strict=True)]
     return [
-        source._replace(label=names[int(source.label)] if names else str(int(source.label))) for source in sources
+        source._replace(label=names.names[number - first]) for source, number in zip(sources, ids, strict=True)
     ]

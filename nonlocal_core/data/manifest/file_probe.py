@@ -81,12 +81,12 @@ def content_hash(path: Path) -> str:
 
     Raises: DecodeError if it is empty, or neither file nor folder; OSError if it cannot be read.
     """
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
+    if pictures.is_sequence(path):
         content = hashlib.sha256()
         for picture in pictures.list_pictures(path):
             content.update(picture.name.encode() + b"\0" + _hash_of_file(picture))
         return content.hexdigest()
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
         raise DecodeError("not a file")
     if status.st_size == 0:

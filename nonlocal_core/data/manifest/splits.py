@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.manifest import frozen_split
+from nonlocal_core.data.manifest import frozen_split, groups
 from nonlocal_core.data.manifest.manifest_table import SCHEMA
 from nonlocal_core.errors import InputError, few
 
@@ -46,27 +47,38 @@ def complete(
     )
     completed.loc[is_short, "status"] = "too_short"
     is_open = completed["split"] == ""
+    group = groups.groups(completed, index.group_by)
     if frozen_rows is None:
-        completed.loc[is_open, "split"] = _draw_splits(completed[is_open], index)
+        completed.loc[is_open, "split"] = _draw_splits(completed[is_open].assign(group=group), index)
         if is_open.any():
-            _warn_of_lonely(completed[is_open])
+            _warn_of_lonely(completed[is_open].assign(group=group))
     else:
         completed.loc[is_open, "split"] = frozen_split.splits(completed[is_open], frozen_rows)
         _warn_of_val(completed, frozen_rows)
+    groups.warn_of_divided(completed, group)
     _handle_copies(completed, index)
     return completed[SCHEMA.names]
 
 
 def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
-    """A split for each row: per label a share of its contents goes to val, and copies follow their content."""
+    """A split for each row: per label a share of its contents goes to val; copies and groups stay together."""
     readable = rows[rows["status"] == "ok"]
     # A content under two labels counts for the first of them, so that it cannot be drawn twice.
     label_of = readable.sort_values("label").drop_duplicates("sha256").set_index("sha256")["label"]
+    # What is drawn together; the name of a group, not its contents, says when it is drawn.
+    unit_of = groups.components(readable)
+    together: dict[str, set[str]] = defaultdict(set)
+    for sha256, unit in unit_of.items():
+        together[unit].add(sha256)
     val: set[str] = set()
     for _, contents in label_of.groupby(label_of):
-        ordered = sorted(contents.index, key=lambda sha256: _rank(index.split_seed, sha256))
-        num_val = max(1, round(index.val_fraction * len(ordered)))
-        val.update(ordered[: min(num_val, len(ordered) - 1)])
+        names = set(contents.index)
+        free = {unit_of[sha256] for sha256 in names - val}
+        missing = max(1, round(index.val_fraction * len(names))) - len(names & val)
+        for unit in sorted(free, key=lambda unit: _rank(index.split_seed, unit))[: len(free) - 1]:
+            if missing > 0:
+                val |= together[unit]
+                missing -= len(together[unit] & names)
     # A broken video gets a split too, so that "x of N" has the same N whatever breaks.
     broken = rows[rows["status"] != "ok"]
     in_val = readable["sha256"].isin(val)
@@ -102,12 +114,13 @@ def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
 
 
 def _warn_of_lonely(rows: pd.DataFrame) -> None:
-    """Log which labels have a single content: it is in train, so val does not have them."""
-    num_contents = rows[rows["status"] == "ok"].groupby("label")["sha256"].nunique()
-    lonely = sorted(num_contents.index[num_contents == 1])
+    """Log which labels have a single content or group: it is in train, so val does not have them."""
+    ok = rows[rows["status"] == "ok"]
+    num_units = ok["group"].where(ok["group"] != "", ok["sha256"]).groupby(ok["label"]).nunique()
+    lonely = sorted(num_units.index[num_units == 1])
     if lonely:
         log.warning(
-            "%d labels have one video each, which goes to train, so that val says nothing of them: %s",
+            "%d labels have one video or group each, which goes to train, so that val says nothing of them: %s",
             *(len(lonely), few(lonely)),
         )
 
@@ -115,20 +128,22 @@ def _warn_of_lonely(rows: pd.DataFrame) -> None:
 def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
     """Log which contents occur twice, and take those of val and test out of train unless the settings keep them.
 
+    Other parts of one file are other contents.
     Otherwise the scores of val and test would reward memory.  Nothing is taken out of val or test: they stay the
     same for everybody who uses the same lists.
     """
-    ok = rows[rows["status"] == "ok"]
-    copies = ok[ok.duplicated("sha256", keep=False)]
-    held_out = copies[copies["split"] != "train"].drop_duplicates("sha256").set_index("sha256")
-    shared = copies[(copies["split"] == "train") & copies["sha256"].isin(held_out.index)]
+    part = rows["start_fraction"].map("#{:g}".format) + rows["end_fraction"].map("-{:g}".format)
+    ok = rows.assign(content=rows["sha256"] + part)[rows["status"] == "ok"]
+    copies = ok[ok.duplicated("content", keep=False)]
+    held_out = copies[copies["split"] != "train"].drop_duplicates("content").set_index("content")
+    shared = copies[(copies["split"] == "train") & copies["content"].isin(held_out.index)]
     what = "all are kept (index.duplicates=keep)"
     if index.duplicates == "drop_from_train":
         what = f"{len(shared)} files are left out of train"
         twins = "same content as " + held_out["path"] + " (" + held_out["split"] + ", " + held_out["label"] + ")"
         rows.loc[shared.index, "status"] = "duplicate"
-        rows.loc[shared.index, "reason"] = shared["sha256"].map(twins)
-    num = copies.groupby("sha256")[["split", "label"]].nunique()
+        rows.loc[shared.index, "reason"] = shared["content"].map(twins)
+    num = copies.groupby("content")[["split", "label"]].nunique()
     _log_copies(copies, num["split"] > 1, "split", f"in two splits: {what}")
     _log_copies(copies, num["label"] > 1, "label", "under two labels: correct one of them")
     _log_copies(
@@ -140,6 +155,6 @@ def _log_copies(copies: pd.DataFrame, is_selected: pd.Series[bool], column: str,
     """Log the number of the selected contents, and two files of the first that differ in a column."""
     selected = is_selected.index[is_selected]
     if len(selected):
-        pair = copies[copies["sha256"] == selected[0]].drop_duplicates(column).head(2)
+        pair = copies[copies["content"] == selected[0]].drop_duplicates(column).head(2)
         example = " and ".join(f"{row.path} ({row.split}, {row.label})" for row in pair.itertuples())
         log.warning("%d contents are %s; e.g. %s", len(selected), what, example)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import encoding
-from nonlocal_core.data.video import decord_frames
+from nonlocal_core.data.video import decord_frames, pictures
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
@@ -51,7 +51,7 @@ class Pool:
 
     def frames(self, path: Path, indices: NDArray[np.int64], settings: CacheConfig) -> list[NDArray[np.uint8]]:
         """The frames of a file at distinct `indices`, resized; none where decord fails, which is logged once."""
-        if path.is_dir() or path in self._failed:
+        if pictures.is_sequence(path) or path in self._failed:
             return []
         order = np.argsort(indices)
         try:

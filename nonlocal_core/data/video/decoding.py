@@ -71,7 +71,7 @@ def probe(path: Path) -> Probe:
 
     Raises: DecodeError with one short reason.
     """
-    if path.is_dir():
+    if pictures.is_sequence(path):
         return _probe_pictures(path)
     with open_video(path) as (container, stream):
         contents = Contents(container, stream)
@@ -111,7 +111,7 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     Shape:  (H, W, 3), RGB; every frame as large as the first.
     Raises: DecodeError with one short reason, after some or all of the frames before the fault.
     """
-    if path.is_dir():
+    if pictures.is_sequence(path):
         yield from pictures.read_pictures(pictures.list_pictures(path))
         return
     reformatter = VideoReformatter()  # one for all frames, because setting it up is slow
@@ -132,7 +132,7 @@ def frames_at(path: Path, num_frames: int, indices: NDArray[np.int64]) -> list[N
     for number in distinct[[0, -1]] if len(distinct) else ():
         if not 0 <= number < num_frames:
             raise DecodeError(f"there is no frame {number}: the video has {num_frames}")
-    if path.is_dir():
+    if pictures.is_sequence(path):
         paths = pictures.list_pictures(path)
         if len(paths) != num_frames:
             raise DecodeError(f"it has {len(paths)} pictures, not {num_frames}")

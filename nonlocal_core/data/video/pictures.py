@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,26 +14,73 @@ from numpy.typing import NDArray
 from nonlocal_core.errors import DecodeError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_UNNUMBERED = "without number"
+_NUMBER = re.compile(r"(.*?)(\d+)")
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
 _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of the numbers in their names: 2.jpg comes before 10.jpg.
+def is_sequence(path: Path) -> bool:
+    """Whether a path is a folder of pictures, or a series in one such as FOLDER/img_{:05d}.jpg."""
+    return "{" in path.name or path.is_dir()
 
-    Raises: DecodeError if there are none.
+
+def list_pictures(path: Path) -> list[Path]:
+    """The pictures of a folder, or of one series in it, in the order of their numbers: 2.jpg comes before 10.jpg.
+
+    Raises: DecodeError if there are none, several series, two of one number, or numbers that are left out.
     """
+    folder, wanted = (path.parent, numbered(path.name)) if "{" in path.name else (path, None)
     try:
         names = [
-            path.name
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            entry.name
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
         ]
     except OSError as error:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
+    if wanted:
+        names = [name for name in names if wanted.fullmatch(name)]
     if not names:
         raise DecodeError("a folder without pictures", status="empty")
+    _check_series(names)
     return [folder / name for name in sorted(names, key=_natural_order)]
+
+
+def numbered(frame_name: str) -> re.Pattern[str]:
+    """The names that `img_{:05d}.jpg` stands for; without an ending, those of all pictures."""
+    before, _, after = frame_name.partition("{")
+    digits = re.fullmatch(r"(?::0?(\d*)d)?}(.*)", after)
+    at_least = int(digits[1] or 1) if digits else 1
+    ending = re.escape(digits[2]) if digits and digits[2] else r"\.(?i:jpg|jpeg|png)"
+    return re.compile(rf"{re.escape(before)}\d{{{at_least},}}{ending}")
+
+
+def _check_series(names: list[str]) -> None:
+    """Raise DecodeError if pictures are no single series: frames of others, twice, or some of them missing."""
+    series: dict[str, dict[int, str]] = defaultdict(dict)
+    for name in sorted(names):
+        match = _NUMBER.fullmatch(Path(name).stem)
+        numbers = series[match[1] if match else _UNNUMBERED]
+        number = int(match[2]) if match else -len(numbers) - 1
+        if number in numbers:
+            raise DecodeError(f"frame {number} is there twice: {numbers[number]} and {name}")
+        numbers[number] = name
+    if len(series) > 1:
+        counts = ", ".join(
+            f"{prefix or 'numbers alone'} ({len(numbers)})" for prefix, numbers in sorted(series.items())
+        )
+        own = sorted(series.keys() - {_UNNUMBERED})
+        first = max(own, key=lambda prefix: (len(series[prefix]), "flow" not in prefix))
+        width = len(Path(next(iter(series[first].values()))).stem) - len(first)
+        name = f"{first}{{:0{width}d}}"
+        raise DecodeError(f"holds {len(series)} series of pictures: {counts}; index.frame_name={name} takes one")
+    ordered = sorted(next(iter(series.values())))
+    if ordered[0] >= 0 and len(ordered) > 2:
+        steps = np.diff(ordered)
+        if (steps != steps[0]).any():
+            place = int(np.flatnonzero(steps != np.median(steps))[0])
+            raise DecodeError(f"some frames between {ordered[place]} and {ordered[place + 1]} are missing")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

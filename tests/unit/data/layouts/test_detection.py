@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection
-from nonlocal_core.data.layouts.listing import FollowLinks, Source, listing_digest
+from nonlocal_core.data.layouts.inventory import FollowLinks
+from nonlocal_core.data.layouts.listing import SUFFIXES, Source, listing_digest
 from nonlocal_core.errors import InputError
 
 
@@ -18,8 +20,12 @@ def touch(folder: Path, *paths: str) -> Path:
     return folder
 
 
-def found(folder: Path, follow_links: FollowLinks = "inside") -> list[Source]:
-    return detection.find_videos(folder, detection.detect(folder), follow_links=follow_links)
+def find(folder: Path, follow_links: FollowLinks = "inside", **settings: Any) -> detection.Found:
+    return detection.find(folder, IndexConfig(**settings), follow_links=follow_links)
+
+
+def found(folder: Path, follow_links: FollowLinks = "inside", **settings: Any) -> list[Source]:
+    return find(folder, follow_links, **settings).sources
 
 
 def labels_and_splits(sources: list[Source]) -> dict[str, tuple[str, str]]:
@@ -32,7 +38,7 @@ HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 def test_class_folders_without_splits(tmp_path: Path) -> None:
     touch(tmp_path, "jump/a.mp4", "jump/2020/deep/b.AVI", "run fast/ü 視.MKV", "run fast/c.webm", "run fast/d.mov")
     touch(tmp_path, "jump/.hidden.mp4", ".cache/x.mp4", "jump/notes.txt", "empty/readme.md")
-    assert detection.detect(tmp_path) == "class_folders"
+    assert find(tmp_path).layout == "class_folders"
     sources = found(tmp_path)
     assert labels_and_splits(sources) == {
         "jump/2020/deep/b.AVI": ("jump", ""),
@@ -43,7 +49,7 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     }
     assert [source.path for source in sources] == sorted(source.path for source in sources)
     status = (tmp_path / "jump/a.mp4").stat()
-    assert sources[1][4:] == (status.st_size, status.st_mtime_ns, 0.0, 1.0)
+    assert sources[1][4:] == (status.st_size, status.st_mtime_ns, 0.0, 1.0, "")
 
 
 def test_class_folders_with_splits(tmp_path: Path) -> None:
@@ -76,35 +82,30 @@ def test_videos_outside_of_label_folders_are_named(tmp_path: Path, caplog: pytes
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "list.txt").touch()
     with pytest.raises(InputError, match=r"list\.txt is a file: give the folder"):
-        detection.detect(tmp_path / "list.txt")
+        find(tmp_path / "list.txt")
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
     for layout in ("class_folders", "kinetics", "lists"):
         with pytest.raises(InputError, match="there is no folder"):
-            detection.find_videos(tmp_path / "none", layout)
+            find(tmp_path / "none", layout=layout)
     with pytest.raises(InputError, match="there is no folder"):
-        detection.detect(tmp_path / "none")
+        find(tmp_path / "none")
     touch(tmp_path, "jump/notes.txt", "a.mp4")
     with pytest.raises(InputError, match=r"no videos in .*LABEL.*kinetics-400_train\.csv.*train\.txt"):
         found(tmp_path)
     with pytest.raises(InputError, match=r"has no list such as train\.txt"):
-        detection.find_videos(tmp_path, "lists")
+        find(tmp_path, layout="lists")
 
 
-def test_the_layout_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    touch(tmp_path, "jump/a.mp4", "notes.txt", "training.txt")
-    assert detection.detect(tmp_path) == "class_folders"
-    touch(tmp_path, "my_train_list.txt")
-    assert detection.detect(tmp_path) == "lists"
-    said = [record.message.partition("has the layout ")[2] for record in caplog.records]
-    assert said == ["class_folders", "lists (my_train_list.txt)"]
+def test_the_layout_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "jump/a.mp4", "notes.txt", "drainage.txt")
+    assert find(tmp_path).inventory[0] == "layout class_folders, because there are neither tables nor lists"
+    (tmp_path / "my_training.txt").write_text("jump/a.mp4 0\n")
+    assert find(tmp_path).inventory[0] == "layout lists, because of my_training.txt"
     kinetics(tmp_path)
-    with pytest.raises(
-        InputError, match=r"kinetics-400_train\.csv.*my_train_list\.txt.*index\.layout=kinetics or"
-    ):
-        detection.detect(tmp_path)
+    with pytest.raises(InputError, match=r"kinetics-400_train\.csv.*my_training\.txt.*index\.layout=kinetics or"):
+        find(tmp_path)
 
 
 def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def kinetics(folder: Path) -> Path:
 
 def test_kinetics_with_a_missing_file(tmp_path: Path) -> None:
     kinetics(tmp_path)
-    assert detection.detect(tmp_path) == "kinetics"
+    assert find(tmp_path).layout == "kinetics"
     sources = found(tmp_path)
     assert labels_and_splits(sources) == {
         "-abc_000010_000020": ("riding a bike", "train"),
@@ -231,7 +232,7 @@ def test_kinetics_tables_may_be_called_after_their_split_alone(tmp_path: Path) -
     touch(tmp_path, "train/lost_000005_000015/1.jpg", "train/lost_000005_000015/2.jpg")
     for split in ("train", "val"):
         (tmp_path / f"kinetics-400_{split}.csv").rename(tmp_path / f"{split}.csv")
-    assert detection.detect(tmp_path) == "kinetics"
+    assert find(tmp_path).layout == "kinetics"
     assert {source.path for source in found(tmp_path) if source.size_bytes >= 0} == {
         "train/-abc_000010_000020.mp4", "train/riding a bike/0012_000001_000011.mp4",
         "val/xyz_000000_000010.mp4", "train/lost_000005_000015",
@@ -270,7 +271,7 @@ def test_two_kinetics_tables_for_one_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="both list train/"):
         found(tmp_path)
     with pytest.raises(InputError, match=r"no kinetics-400_train\.csv"):
-        detection.find_videos(tmp_path / "val", "kinetics")
+        find(tmp_path / "val", layout="kinetics")
 
 
 def test_the_digest_of_a_listing_sees_every_change_but_not_the_order(tmp_path: Path) -> None:
@@ -287,3 +288,124 @@ def test_the_digest_of_a_listing_sees_every_change_but_not_the_order(tmp_path: P
     changes += [{"start_fraction": 0.1}, {"end_fraction": 0.9}]
     digests = {listing_digest([sources[0]._replace(**change), sources[1]]) for change in changes}
     assert len(digests | {digest}) == 8
+
+
+def test_every_ending_of_a_video_is_taken_and_junk_is_counted(tmp_path: Path) -> None:
+    touch(
+        tmp_path, *(f"run/{number}{ending}" for number, ending in enumerate(SUFFIXES)), "run/Z.MPEG", "jump/a.M4V"
+    )
+    touch(
+        tmp_path, "run/@eaDir/1.mp4/SYNOVIDEO.mp4", "run/._a.mp4", "#recycle/b.mp4", "__MACOSX/c.mp4", "Thumbs.db"
+    )
+    touch(tmp_path, "run/a.srt", "run/b.SRT", "run/notes", "jump/c.wav", ".DS_Store")
+    seen = find(tmp_path)
+    assert len(seen.sources) == len(SUFFIXES) + 2
+    assert "e.g. run/" in seen.inventory[2]
+    assert [line.partition(" e.g. ")[0] + " e.g." * ("e.g." in line) for line in seen.inventory] == [
+        "layout class_folders, because there are neither tables nor lists",
+        f"files seen: {len(SUFFIXES) + 6}; videos, also as folders of pictures: {len(SUFFIXES) + 2}",
+        "not taken, since they are no video by their name: 2 .srt, 1 without ending, 1 .wav; e.g.",
+        "hidden names and those of file systems, passed over: 1 #recycle, 1 .DS_Store, 1 ._*, 1 @eaDir,"
+        " 1 Thumbs.db, 1 __MACOSX",
+        f"{len(SUFFIXES) + 2} videos: to be drawn {len(SUFFIXES) + 2}",
+        f"2 labels: run {len(SUFFIXES) + 1}, jump 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("Train", "VALID", "Testing"), {"train", "val", "test"}),
+        (("training", "dev"), {"train", "val"}),
+        (("train", "evaluation"), {"train", "val"}),
+        (("Train", "Test"), {"", "test"}),  # val is drawn from train
+        (("train",), {""}),
+    ],
+)
+def test_splits_have_many_names(tmp_path: Path, folders: tuple[str, ...], splits: set[str]) -> None:
+    touch(tmp_path, *(f"{folder}/{label}/{folder}.mp4" for folder in folders for label in ("run", "jump")))
+    seen = find(tmp_path)
+    assert {source.split for source in seen.sources} == splits
+    assert {source.label for source in seen.sources} == {"run", "jump"}
+    assert any("there is no val: 0.2 of train is drawn for it" in line for line in seen.inventory) == (
+        "" in splits
+    )
+
+
+def test_folders_that_are_no_labels_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "UCF-101/run/a.mp4", "UCF-101/jump/b.mp4")
+    with pytest.raises(
+        InputError, match=rf"all videos .* folder UCF-101, .* give videos_dir={tmp_path}/UCF-101; if"
+    ):
+        find(tmp_path)
+    assert {source.label for source in found(tmp_path, layout="class_folders")} == {"UCF-101"}
+    touch(tmp_path, "part2/run/a.mp4", "part2/jump/b.mp4")
+    with pytest.raises(
+        InputError, match=r"UCF-101, part2 of .* all hold jump, run, as splits do: name them train, val"
+    ):
+        find(tmp_path)
+    touch(tmp_path, "part3/run/anna/a.mp4")
+    assert {source.label for source in found(tmp_path)} == {"UCF-101", "part2", "part3"}
+
+
+def test_labels_of_macos_are_those_of_other_systems(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cafe\u0301/a.mp4", "val/café/b.mp4")
+    assert {(source.label, source.video_id) for source in found(tmp_path)} == {
+        ("café", "train/café/a.mp4"), ("café", "val/café/b.mp4")
+    }  # fmt: skip
+    touch(tmp_path, "train/café/a.mp4")
+    with pytest.raises(InputError, match="one name in two spellings of Unicode: rename one"):
+        find(tmp_path)
+
+
+def ucf(folder: Path, base: str = "") -> Path:
+    touch(folder, *(f"{base}{label}/v_{label}_g0{g}_c01.avi" for label in ("Run", "Jump") for g in (1, 2, 3)))
+    lists = folder / "ucfTrainTestlist"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text(
+        "Run/v_Run_g02_c01.avi 2\nRun/v_Run_g03_c01.avi 2\nJump/v_Jump_g02_c01.avi 1\n"
+    )
+    (lists / "testlist01.txt").write_text("Run/v_Run_g01_c01.avi\nJump/v_Jump_g01_c01.avi\n")
+    (lists / "trainlist02.txt").write_text("Run/v_Run_g01_c01.avi 2\nJump/v_Jump_g01_c01.avi 1\n")
+    (lists / "testlist02.txt").write_text("Run/v_Run_g02_c01.avi\n")
+    (lists / "classInd.txt").write_text("2 Run\n1 Jump\n")
+    return folder
+
+
+@pytest.mark.parametrize("base", ["", "UCF-101/"])
+def test_the_official_lists_of_ucf101(tmp_path: Path, base: str) -> None:
+    seen = find(ucf(tmp_path, base))
+    assert seen.layout == "folds"
+    assert seen.labels == ("Jump", "Run")
+    assert labels_and_splits(seen.sources) == {
+        f"{base}Jump/v_Jump_g01_c01.avi": ("Jump", "test"),
+        f"{base}Jump/v_Jump_g02_c01.avi": ("Jump", ""),
+        f"{base}Run/v_Run_g01_c01.avi": ("Run", "test"),
+        f"{base}Run/v_Run_g02_c01.avi": ("Run", ""),
+        f"{base}Run/v_Run_g03_c01.avi": ("Run", ""),
+    }
+    assert {s.video_id for s in found(tmp_path, fold=2) if s.split == "test"} == {f"{base}Run/v_Run_g02_c01.avi"}
+    with pytest.raises(InputError, match=r"no official lists of index\.fold=3: it has 1, 2"):
+        find(tmp_path, fold=3)
+
+
+def test_the_official_lists_of_hmdb51(tmp_path: Path) -> None:
+    touch(tmp_path, "brush_hair/a b.avi", "brush_hair/c.avi", "wave/d.avi", "wave/e.avi")
+    (tmp_path / "brush_hair_test_split1.txt").write_text("a b.avi 1 \nc.avi 2 \n")
+    (tmp_path / "wave_test_split1.txt").write_text("d.avi 1 \ne.avi 0 \n")
+    assert labels_and_splits(found(tmp_path)) == {
+        "brush_hair/a b.avi": ("brush_hair", ""),
+        "brush_hair/c.avi": ("brush_hair", "test"),
+        "wave/d.avi": ("wave", ""),
+    }
+
+
+def test_one_series_of_pictures_is_taken(tmp_path: Path) -> None:
+    names = [f"{series}_{number:05d}.jpg" for series in ("img", "flow_x") for number in (1, 2)]
+    touch(tmp_path, *(f"run/a/{name}" for name in names), "run/b/1.jpg", "jump/c.mp4")
+    assert [source.path for source in found(tmp_path)] == ["jump/c.mp4", "run/a", "run/b"]
+    taken = {source.path: source for source in found(tmp_path, frame_name="img_{:05d}")}
+    assert sorted(taken) == ["jump/c.mp4", "run/a/img_{:05d}", "run/b"]
+    assert taken["run/a/img_{:05d}"].size_bytes == 2 * len("run/a/img_00001.jpg")
+    (tmp_path / "train.txt").write_text("run/a 2 0\nrun/b 1 1\n")
+    assert [source.path for source in found(tmp_path, frame_name="img_{:05d}")] == ["run/a/img_{:05d}", "run/b"]

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from nonlocal_core.artifacts.label_ids import Names
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection, lists
+from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
 
@@ -16,8 +21,12 @@ def touch(folder: Path, *paths: str) -> Path:
     return folder
 
 
+def find(folder: Path, names: list[str] | None = None, **settings: Any) -> detection.Found:
+    return detection.find(folder, IndexConfig(**settings), Names(names) if names else None)
+
+
 def rows(folder: Path, names: list[str] | None = None) -> list[tuple[str, str, str]]:
-    found = detection.find_videos(folder, detection.detect(folder), names)
+    found = find(folder, names).sources
     assert all(source.video_id == source.path and source.size_bytes >= 0 for source in found)
     return [(source.path, source.label, source.split) for source in found]
 
@@ -30,8 +39,8 @@ def test_a_list_leads_through_no_link_that_is_not_followed(tmp_path: Path, caplo
     (videos / "a.mp4").symlink_to(tmp_path / "store/a.mp4")
     (videos / "train.txt").write_text("out/a.mp4 0\nout/b.bin 0\na.mp4 1\nc.mp4 1\n")
     sizes = {
-        follow: [source.size_bytes for source in detection.find_videos(videos, "lists", None, follow)]
-        for follow in ("inside", "all")
+        follow: [source.size_bytes for source in detection.find(videos, IndexConfig(), None, follow).sources]
+        for follow in get_args(FollowLinks)
     }
     assert sizes == {"inside": [11, 12, -1, -1], "all": [11, 12, 11, 11]}
     assert caplog.text.count(f"out -> {tmp_path}/store") == 1
@@ -111,8 +120,8 @@ def test_what_a_line_says(
         "other.flv",
         "x.mp4,run/1.jpg",
     )
-    (tmp_path / "train.txt").write_text(f"path,label\n{line}\n")
-    (source,) = lists.find_videos(tmp_path)
+    (tmp_path / "train.txt").write_text(f"{line}\n")
+    ((source,), _, _) = lists.find_videos(tmp_path)
     assert (source.path, source.label, source.split) == (path, label, "train")
     assert (source.start_fraction, source.end_fraction) == fractions
     assert (source.size_bytes < 0) == path.startswith("gone")
@@ -155,12 +164,12 @@ def test_a_list_that_is_no_text(tmp_path: Path) -> None:
 def test_names_of_the_labels_replace_numbers(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "train.txt").write_text("a.mp4 1\nb.mp4 00\n")
-    assert rows(tmp_path, ["run", "jump"]) == [("a.mp4", "jump", "train"), ("b.mp4", "run", "train")]
-    assert rows(tmp_path) == [("a.mp4", "1", "train"), ("b.mp4", "0", "train")]
+    assert rows(tmp_path, ["run", "jump"]) == [("a.mp4", "jump", ""), ("b.mp4", "run", "")]
+    assert rows(tmp_path) == [("a.mp4", "1", ""), ("b.mp4", "0", "")]
     with pytest.raises(InputError, match=r"train\.txt:1: there is no label 1: labels_path has ids 0 to 0"):
         rows(tmp_path, ["run"])
     (tmp_path / "train.txt").write_text("a.mp4 jump\nb.mp4 run\n")
-    assert rows(tmp_path, ["run", "jump"]) == [("a.mp4", "jump", "train"), ("b.mp4", "run", "train")]
+    assert rows(tmp_path, ["run", "jump"]) == [("a.mp4", "jump", ""), ("b.mp4", "run", "")]
 
 
 def test_numbers_are_their_own_ids() -> None:
@@ -172,20 +181,25 @@ def test_numbers_are_their_own_ids() -> None:
 
 
 def test_which_files_are_lists(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    names = ["train.txt", "hmdb51_val_split_1_videos.txt", "test-01.CSV", "train_val.txt"]
-    for name in [*names, "training.txt", "kinetics-400_train.csv", "train.json", "notes.txt"]:
+    names = ["train.txt", "hmdb51_val_split_1_videos.txt", "test-01.CSV", "train_val.txt", "Validate.txt"]
+    for name in [*names, "strainer.txt", "kinetics-400_train.csv", "train.json", "notes.txt"]:
         (tmp_path / name).write_text("a.mp4 0\n")
     (tmp_path / "val.csv").write_text("label,youtube_id,time_start,time_end,split\n")
     found = {path.name: split for path, split in lists.find_lists(tmp_path).items()}
-    assert found == {"train.txt": "train", "hmdb51_val_split_1_videos.txt": "val", "test-01.CSV": "test"}
+    assert found == {
+        "train.txt": "train",
+        "hmdb51_val_split_1_videos.txt": "val",
+        "test-01.CSV": "test",
+        "Validate.txt": "val",
+    }
     assert "train_val.txt is not taken for a list: it names the splits train, val" in caplog.text
 
 
-def test_videos_in_no_list_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_videos_in_no_list_are_said(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.mp4", "x/b.mp4")
     (tmp_path / "train.txt").write_text("x/a.mp4 0\n")
-    assert rows(tmp_path) == [("x/a.mp4", "0", "train")]
-    assert "1 videos are in no list and left out: x/b.mp4" in caplog.text
+    assert rows(tmp_path) == [("x/a.mp4", "0", "")]
+    assert "1 videos are in no list and left out: x/b.mp4" in find(tmp_path).inventory
 
 
 def test_zero_bytes_in_a_list_are_one_line(tmp_path: Path) -> None:
@@ -193,3 +207,121 @@ def test_zero_bytes_in_a_list_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("x/a\0.mp4 0\n")
     with pytest.raises(InputError, match=r"train\.txt cannot be read: it holds zero bytes"):
         rows(tmp_path)
+
+
+def listed(folder: Path, **lists_by_name: str) -> Path:
+    """Six videos and lists such as train.csv, named train_csv."""
+    touch(folder, *(f"videos/{label}_{number}.mp4" for label in ("run", "jump") for number in (1, 2, 3)))
+    for name, text in lists_by_name.items():
+        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename,label\nvideos/run_1.mp4,run\nvideos/jump_1.mp4,jump\n",
+        ",video_path,class\n0,videos/run_1.mp4,run\n1,videos/jump_1.mp4,jump\n",  # pandas, with its index
+        "label,split,path\nrun,train,videos/run_1.mp4\njump,train,videos/jump_1.mp4\n",
+        "path label\nvideos/run_1.mp4 run\nvideos/jump_1.mp4 jump\n",
+    ],
+)
+def test_a_line_of_names_says_which_column_is_which(tmp_path: Path, text: str) -> None:
+    """Also if the other list has none."""
+    listed(tmp_path, train_csv=text, val_csv="videos/run_2.mp4,run\n")
+    assert rows(tmp_path) == [
+        ("videos/jump_1.mp4", "jump", "train"),
+        ("videos/run_1.mp4", "run", "train"),
+        ("videos/run_2.mp4", "run", "val"),
+    ]
+
+
+def test_a_line_of_names_that_nobody_knows_is_no_video(tmp_path: Path) -> None:
+    listed(tmp_path, train_csv="clip_id,activity\nvideos/run_1.mp4,run\nvideos/jump_1.mp4,jump\n")
+    with pytest.raises(InputError, match=r"train\.csv:1: 'clip_id,activity' looks like names of columns"):
+        find(tmp_path)
+
+
+def test_numbers_that_pandas_has_written_as_fractions_stay_numbers(tmp_path: Path) -> None:
+    """They keep their order: 2 comes before 10."""
+    listed(tmp_path, train_csv="path,label\nvideos/run_1.mp4,2.0\nvideos/jump_1.mp4,10.0\nvideos/run_3.mp4,1.0\n")
+    found = find(tmp_path)
+    assert [source.label for source in found.sources] == ["10", "2", "1"]
+    assert found.labels == tuple(str(number) for number in range(11))
+    assert "8 of 11 labels have no video: 0, 3, 4, 5, 6 and 3 more" in found.inventory
+
+
+def test_the_same_list_for_val_and_test_is_val(tmp_path: Path) -> None:
+    val = "videos/run_2.mp4 0\nvideos/jump_2.mp4 1\n"
+    listed(tmp_path, train_csv="videos/run_1.mp4 0\n", val_csv=val, test_csv=val)
+    assert {split for _, _, split in rows(tmp_path)} == {"train", "val"}
+    assert "test.csv is not used: it lists the same as val.csv" in find(tmp_path).inventory
+    (tmp_path / "test.csv").write_text("videos/run_2.mp4 0\n")
+    with pytest.raises(InputError, match=r"val\.csv:1: videos/run_2\.mp4 is listed in .*test\.csv:1 already"):
+        find(tmp_path)
+
+
+def test_paths_of_windows_are_read(tmp_path: Path) -> None:
+    listed(tmp_path, train_txt="videos\\run_1.mp4 0\n.\\videos\\jump_1.mp4 1\n", val_txt="videos\\run_2.mp4 0\n")
+    assert [path for path, *_ in rows(tmp_path)] == ["videos/jump_1.mp4", "videos/run_1.mp4", "videos/run_2.mp4"]
+
+
+def test_parts_of_a_video_are_videos_of_their_own(tmp_path: Path) -> None:
+    text = "videos/run_1.mp4 0 0 0.5\nvideos/run_1.mp4 1 0.5 1\nvideos/jump_1.mp4 1 0.25 1\n"
+    listed(tmp_path, train_txt=text)
+    found = find(tmp_path).sources
+    assert [(source.video_id, source.label, source.start_fraction, source.end_fraction) for source in found] == [
+        ("videos/jump_1.mp4", "1", 0.25, 1.0),
+        ("videos/run_1.mp4#0-0.5", "0", 0.0, 0.5),
+        ("videos/run_1.mp4#0.5-1", "1", 0.5, 1.0),
+    ]
+    (tmp_path / "train.txt").write_text(text + "videos/run_1.mp4 1 0.5 1\n")
+    with pytest.raises(InputError, match=r"train\.txt:4: videos/run_1\.mp4 is listed in .*train\.txt:2 already"):
+        find(tmp_path)
+
+
+def test_several_labels_are_no_part(tmp_path: Path) -> None:
+    listed(tmp_path, train_txt="videos/run_1.mp4 2 0 1\n")
+    with pytest.raises(
+        InputError, match=r"train\.txt:1: .* can be read as three labels or as path .* part 0 to 1"
+    ):
+        find(tmp_path)
+    listed(tmp_path, train_txt="videos/run_1.mp4 2 0.0 1.0\n")
+    assert rows(tmp_path) == [("videos/run_1.mp4", "2", "")]
+
+
+def test_a_line_that_can_be_read_in_two_ways_is_asked_about(tmp_path: Path) -> None:
+    touch(tmp_path, "clip/1.jpg", "clip 7/1.jpg")
+    (tmp_path / "train.txt").write_text("clip 7 3\n")
+    both = (
+        r"as path 'clip 7', label '3', or as path 'clip', label '3'.*index\.list_columns=path,label or path,num_fr"
+    )
+    with pytest.raises(InputError, match=both):
+        find(tmp_path)
+    assert [source.path for source in find(tmp_path, list_columns="path,label").sources] == ["clip 7"]
+    assert [source.path for source in find(tmp_path, list_columns="path,num_frames,label").sources] == ["clip"]
+
+
+def test_names_of_macos_are_those_of_a_list(tmp_path: Path) -> None:
+    """Which may have them composed, whatever the disk has."""
+    decomposed = unicodedata.normalize("NFD", "videos/café.mp4")
+    touch(tmp_path, decomposed, "videos/b.mp4")
+    (tmp_path / "train.csv").write_text("videos/café.mp4,übung\nvideos/b.mp4,u\u0308bung\n", encoding="utf-8")
+    found = find(tmp_path).sources
+    assert {(source.video_id, source.label, source.size_bytes > 0) for source in found} == {
+        ("videos/café.mp4", "übung", True), ("videos/b.mp4", "übung", True)
+    }  # fmt: skip
+    assert (tmp_path / found[-1].path).exists()
+
+
+@pytest.mark.parametrize(("ids", "labels"), [((1, 3), ("run", "wave")), ((0, 2), ("run", "wave"))])
+def test_a_list_counts_as_the_file_of_labels_or_from_0(tmp_path: Path, ids: tuple[int, int], labels) -> None:
+    listed(tmp_path, train_txt=f"videos/run_1.mp4 {ids[0]}\nvideos/run_2.mp4 {ids[1]}\n")
+    found = detection.find(tmp_path, IndexConfig(), Names(["run", "jump", "wave"], 1))
+    assert tuple(source.label for source in found.sources) == labels
+    assert found.labels == ("run", "jump", "wave")
+
+
+def test_a_column_names_the_group(tmp_path: Path) -> None:
+    listed(tmp_path, train_csv="path,label,group\nvideos/run_1.mp4,run,anna\nvideos/run_2.mp4,run,\n")
+    assert [source.group for source in find(tmp_path).sources] == ["anna", ""]

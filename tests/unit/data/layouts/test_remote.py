@@ -13,6 +13,7 @@ from s3_server import S3, Door
 from small import python
 from video_files import painted
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection, fetch, listing, locations, remote
 from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.errors import InputError, NonlocalError, RemoteError, WorkspaceError
@@ -56,27 +57,29 @@ def test_a_listing_says_what_the_same_folder_on_disk_says(s3: S3, tmp_path, layo
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content, encoding="utf-8")
         s3.write(f"{layout}/{path}", content.encode())
-    assert detection.detect(tmp_path) == layout
-    on_disk = detection.find_videos(tmp_path, layout)
-    assert len(on_disk) > 1
+    on_disk = detection.find(tmp_path, IndexConfig())
+    assert on_disk.layout == layout
+    assert len(on_disk.sources) > 1
     with s3.asked() as requests:
         folder = listing.open_folder(s3.uri(layout))
-        assert detection.detect(folder) == layout
-        found = detection.find_videos(folder, layout)
-    assert [source._replace(stamp=0) for source in found] == [source._replace(stamp=0) for source in on_disk]
+        found = detection.find(folder, IndexConfig())
+    assert found._replace(sources=[]) == on_disk._replace(sources=[])
+    assert [source._replace(stamp=0) for source in found.sources] == [
+        source._replace(stamp=0) for source in on_disk.sources
+    ]
     assert all(request.endswith((".csv", ".txt")) for request in requests)
 
 
 def test_a_list_may_hold_uris(s3: S3):
     s3.write("uris/train.txt", b"s3://bucket/uris/a/x.mp4 falls\n")
     s3.write("uris/a/x.mp4", b"x")
-    (found,) = detection.find_videos(listing.open_folder(s3.uri("uris/")), "lists")
+    (found,) = detection.find(listing.open_folder(s3.uri("uris/")), IndexConfig()).sources
     assert (found.path, found.size_bytes) == ("a/x.mp4", 1)
     s3.write("uris/train.txt", b"s3://other/a/x.mp4 falls\n")
     with pytest.raises(
         InputError, match=r"train\.txt\S*:1: s3://other/a/x\.mp4 is not inside of s3://bucket/uris"
     ):
-        detection.find_videos(listing.open_folder(s3.uri("uris")), "lists")
+        detection.find(listing.open_folder(s3.uri("uris")), IndexConfig())
 
 
 def test_what_changes_changes_the_stamp(s3: S3, tmp_path):

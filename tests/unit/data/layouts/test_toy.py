@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection, toy
 from nonlocal_core.data.sampling import generator
 from nonlocal_core.data.video import decoding
@@ -39,7 +40,7 @@ def test_the_motion_of_a_clip_says_the_label(seed: int) -> None:
 
 def test_videos_are_written_and_read(tmp_path: Path) -> None:
     assert toy.make_toy_videos(tmp_path / "toy", num_videos=9, seed=3) == tmp_path / "toy"
-    sources = detection.find_videos(tmp_path / "toy", "class_folders")
+    sources = detection.find(tmp_path / "toy", IndexConfig()).sources
     assert [source.label for source in sources] == ["falls"] * 3 + ["grows"] * 2 + ["rises"] * 2 + ["shrinks"] * 2
     for source in sources:
         frames = list(decoding.read_frames(tmp_path / "toy" / source.path))

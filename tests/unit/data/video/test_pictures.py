@@ -37,9 +37,41 @@ def test_a_folder_of_pictures_is_a_video(tmp_path: Path, suffix: str) -> None:
 
 
 def test_numbers_in_names_are_counted_with_or_without_zeros(tmp_path: Path) -> None:
-    names = ["a.png", "a1.png", "a2b9.png", "a2b10.png", "a10.png", "a010b.png", "b1.png"]
+    names = ["a8.png", "a009.png", "a10.png", "a0011.png"]
     folder = make_folder(tmp_path / "frames", names)
-    assert [number_of(frame) for frame in decoding.read_frames(folder)] == list(range(7))
+    assert [number_of(frame) for frame in decoding.read_frames(folder)] == list(range(4))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["img_1.jpg", "img_2.jpg", "flow_x_1.jpg", "flow_x_2.jpg", "flow_y_1.jpg", "flow_y_2.jpg"],
+            r"3 series of pictures: flow_x_ \(2\), flow_y_ \(2\), img_ \(2\); index.frame_name=img_{:01d} takes",
+        ),
+        (
+            ["1.jpg", "2.jpg", "cover.jpg"],
+            r"2 series of pictures: numbers alone \(2\), without number \(1\); index.frame_name={:01d}",
+        ),
+        (["1.jpg", "2.jpg", "2.png"], "frame 2 is there twice: 2.jpg and 2.png"),
+        (["1.jpg", "01.jpg"], "frame 1 is there twice: 01.jpg and 1.jpg"),
+        (["1.jpg", "2.jpg", "3.jpg", "5.jpg"], "some frames between 3 and 5 are missing"),
+    ],
+)
+def test_what_is_no_single_series_is_refused(tmp_path: Path, names: list[str], said: str) -> None:
+    with pytest.raises(DecodeError, match=said):
+        decoding.probe(make_folder(tmp_path / "frames", names))
+
+
+def test_every_tenth_frame_is_a_series(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "frames", ["0.jpg", "10.jpg", "20.jpg"])
+    assert decoding.probe(folder).num_frames == 3
+
+
+def test_one_series_of_several(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "frames", ["img_01.jpg", "img_02.jpg", "flow_01.jpg", "img_03.jpg"])
+    assert decoding.probe(folder / "img_{:02d}").num_frames == 3
+    assert [number_of(frame) for frame in decoding.read_frames(folder / "img_{:02d}.jpg")] == [0, 1, 3]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

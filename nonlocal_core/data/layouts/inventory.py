@@ -1,0 +1,88 @@
+"""What lies below a folder of videos: what is taken, and what is not and why.
+
+Every file that a walk meets is counted once, so that nothing is left out without a word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nonlocal_core.errors import few
+
+FollowLinks = Literal["inside", "all"]
+
+EXAMPLES = 3
+"""names that are kept of each kind"""
+
+JUNK_FOLDERS = frozenset({
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "lost+found",
+    "system volume information",
+})  # fmt: skip
+"""folders of file systems and network storage, in lower case; their thumbnails are named like videos"""
+JUNK_FILES = frozenset({"thumbs.db", "desktop.ini"})
+
+
+def is_junk(name: str) -> bool:
+    """Whether a name is hidden, or belongs to a file system or to network storage."""
+    return name.startswith(".") or name.lower() in JUNK_FOLDERS or name.lower() in JUNK_FILES
+
+
+@dataclass
+class Seen:
+    """The files that a walk has met, and how far it follows links."""
+
+    follow_links: FollowLinks = "inside"
+    frame_name: str = ""
+    """the series of pictures that is taken where a folder holds it, such as img_{:05d}; "" for all of them"""
+    left_out: list[str] = field(default_factory=list)
+    """links that lead out of the folder and are not followed, each with where it leads"""
+    num_videos: int = 0
+    """video files and folders of pictures"""
+    num_files: int = 0
+    """files that are not junk; each picture of a folder counts"""
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """files that are no video by their name, by ending; "" for names without one"""
+    names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """a few names of each ending"""
+    junk: Counter[str] = field(default_factory=Counter)
+    """hidden names and those of file systems, by name; all of `._*` together"""
+
+    def pass_over(self, path: str) -> None:
+        """Count a file that is no video by its name."""
+        name = path.rpartition("/")[2]
+        ending = f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+        self.num_files += 1
+        self.passed_over[ending] += 1
+        if len(self.names[ending]) < EXAMPLES:
+            self.names[ending].append(path)
+
+    def add_junk(self, name: str) -> None:
+        """Count a hidden file or folder, or one of a file system."""
+        self.junk["._*" if name.startswith("._") else name] += 1
+
+    def lines(self, used: Iterable[str] = ()) -> list[str]:
+        """What was seen, for a person; `used` are files that were read for labels and splits."""
+        used_endings = Counter(f".{name.rpartition('.')[2].lower()}" for name in used)
+        left = +(self.passed_over - used_endings)
+        lines = [f"files seen: {self.num_files}; videos, also as folders of pictures: {self.num_videos}"]
+        if left:
+            kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in _most(left))
+            names = few([name for ending, _ in _most(left) for name in self.names[ending]], EXAMPLES)
+            lines.append(f"not taken, since they are no video by their name: {kinds}; e.g. {names}")
+        if self.left_out:
+            lines.append(
+                f"{len(self.left_out)} links lead out of the folder and are not followed: {few(self.left_out)};"
+                " runtime.follow_links=all follows them"
+            )
+        if self.junk:
+            kinds = few([f"{count} {name}" for name, count in _most(self.junk)], 8)
+            lines.append(f"hidden names and those of file systems, passed over: {kinds}")
+        return lines
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The names with their counts, the greatest first, in an order that does not depend on the walk."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,129 @@
+"""The lines of a list file, and the ways in which each can be read.
+
+A line is `path label`, `path label start end` (a part of the video, 0…1) or `folder num_frames label`, with a
+space, a tab or a comma between; a path may have spaces and, in a CSV, quotes.  A first line of names of columns,
+as pandas writes it, says which is which.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from nonlocal_core.data.layouts.listing import SUFFIXES, Folder, composed
+from nonlocal_core.errors import InputError
+
+Columns = Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"]
+
+_SEPARATORS = ("\t", ",", " ")
+_PATHS = {
+    *("path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("video", "video_path", "video_name", "name", "clip", "frame_dir"),
+}
+_LABELS = {
+    *("label", "label_id", "labels", "class", "class_id", "class_name", "class_label"),
+    *("category", "action", "target", "y"),
+}
+_STARTS, _ENDS = {"start", "start_fraction"}, {"end", "end_fraction"}
+_GROUPS = {"group", "group_id", "recording"}
+FORMAT = "expected `path label`, `path label start end` or `folder num_frames label`"
+
+
+class Reading(NamedTuple):
+    """One way to understand a line: a path with spaces may look like more fields."""
+
+    path: str
+    label: str
+    start: str = ""
+    """where the action begins, as it is written; "" for the begin of the video"""
+    end: str = ""
+    group: str = ""
+    columns: Columns = "path,label"
+
+    def __str__(self) -> str:
+        """The reading, for a person who has to choose."""
+        part = f", part {self.start} to {self.end}" if self.start else ""
+        return f"path {self.path!r}, label {self.label!r}{part}"
+
+
+class Line(NamedTuple):
+    """One line of a list."""
+
+    place: str
+    """file:line"""
+    text: str
+    readings: list[Reading]
+
+
+def read(table: Folder, columns: Columns = "auto") -> list[Line]:
+    """The lines of a list that are not empty, without a line of names.
+
+    Raises: InputError if it is no text, or it lists nothing.
+    """
+    try:
+        texts = table.read_text(encoding="utf-8-sig").splitlines()
+        if any("\0" in text for text in texts):
+            raise ValueError("it holds zero bytes, so it is no UTF-8 text")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{table} cannot be read: {error}") from None
+    names = _header(texts[0]) if texts else None
+    lines = []
+    for number, text in enumerate(texts[1:] if names else texts, 2 if names else 1):
+        if text.strip():
+            readings = _of_columns(text, *names) if names else _readings(composed(text.strip()))
+            allowed = [reading for reading in readings if columns in ("auto", reading.columns)]
+            lines.append(Line(f"{table}:{number}", text, allowed))
+    if not lines:
+        raise InputError(f"{table} lists no video: add lines `path label`, or remove the file")
+    return lines
+
+
+def _header(text: str) -> tuple[str, dict[str, int]] | None:
+    """The separator of a line of names, and the column of each that is known; None if it is none."""
+    for separator in _SEPARATORS:
+        fields = [field.strip().strip('"').lower() for field in text.strip().split(separator)]
+        places = {
+            kind: next((number for number, field in enumerate(fields) if field in known), -1)
+            for kind, known in zip(
+                ("path", "label", "start", "end", "group"), (_PATHS, _LABELS, _STARTS, _ENDS, _GROUPS), strict=True
+            )
+        }
+        if places["path"] >= 0 and places["label"] >= 0:
+            return separator, places
+    return None
+
+
+def _of_columns(text: str, separator: str, places: dict[str, int]) -> list[Reading]:
+    """The one reading of a line under a line of names; none if it has too few fields."""
+    fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    if max(places.values()) >= len(fields):
+        return []
+    path, label, start, end, group = (fields[place] if place >= 0 else "" for place in places.values())
+    if not path or not label or bool(start) != bool(end):
+        return []
+    return [Reading(composed(path), composed(label), start, end, group, "path,label,start,end")]
+
+
+def _readings(text: str) -> Iterator[Reading]:
+    for separator in _SEPARATORS:
+        for after in (1, 2, 3):  # fields that follow the path
+            fields = _split(text, separator, after)
+            if len(fields) != after + 1 or not all(fields):
+                continue
+            path, last = fields[0], fields[1:]
+            if after == 1:
+                yield Reading(path, last[0])
+            elif after == 2:
+                if last[0].isdecimal() and not path.lower().endswith(SUFFIXES):
+                    yield Reading(path, last[1], columns="path,num_frames,label")
+            elif all(re.fullmatch(r"[-+.\dnaifNAIF]+", field) for field in last[1:]):
+                yield Reading(path, last[0], last[1], last[2], columns="path,label,start,end")
+
+
+def _split(text: str, separator: str, after: int) -> list[str]:
+    """The path and the fields after it, split from the right: only a path may contain the separator."""
+    if '"' in text:
+        return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]

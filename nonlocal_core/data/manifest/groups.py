@@ -1,0 +1,70 @@
+"""Groups of videos that belong on one side of a split: clips of one recording are nearly copies of each other."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from nonlocal_core.errors import few
+
+log = logging.getLogger(__name__)
+
+_UCF = re.compile(r"(v_[^/]+_g\d+)_c\d+\.[^./]+$")
+"""UCF101: v_LABEL_gNN_cMM, where gNN is one recording"""
+
+
+def of_ucf(paths: Iterable[str]) -> bool:
+    """Whether some videos are named as those of UCF101 are."""
+    return any(_UCF.search(path) for path in paths)
+
+
+def groups(rows: pd.DataFrame, group_by: str) -> pd.Series[str]:
+    """The group of each row: as its list names it, else what `group_by` matches in its path; "" for none.
+
+    Without `group_by`, videos that are named as UCF101's are grouped by recording.
+    """
+    pattern = re.compile(group_by) if group_by else _UCF
+
+    def matched(path: str) -> str:
+        match = pattern.search(path)
+        return "\0".join(part or "" for part in match.groups() or (match[0],)) if match else ""
+
+    named = rows["group"] if "group" in rows else pd.Series("", index=rows.index)
+    found: pd.Series[str] = named.where(named != "", rows["path"].map(matched))
+    return found
+
+
+def warn_of_divided(rows: pd.DataFrame, group: pd.Series[str]) -> None:
+    """Log which groups are in train as well as in val or test: a score then rewards memory."""
+    ok = rows.assign(group=group)[(rows["status"] == "ok") & (group != "")]
+    in_train = set(ok.loc[ok["split"] == "train", "group"])
+    divided = ok[(ok["split"] != "train") & ok["group"].isin(in_train)]
+    if len(divided):
+        log.warning(
+            "%d groups are in train as well as in val or test, so that scores reward memory; %d videos of val and"
+            " test, e.g. %s",
+            *(divided["group"].nunique(), len(divided), few(divided["path"], 3)),
+        )
+
+
+def components(contents: pd.DataFrame) -> dict[str, str]:
+    """The name of what each content is drawn with: its group, or itself; groups that share a content are one.
+
+    `contents` has the columns sha256 and group, one row a file.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for sha256, group in contents[["sha256", "group"]].to_numpy():
+        for other in [f"group {group}"] if group else []:
+            own, others = sorted((root(str(sha256)), root(other)))
+            parent[own] = others  # "group …" comes after every hash, so a group keeps its name with other contents
+    return {str(sha256): root(str(sha256)) for sha256 in contents["sha256"]}
