@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_files import FAMILIES, ffmpeg, make_family
+from video_files import make_family
 
-from nonlocal_core.artifacts import label_ids
-from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.data.layouts import detection
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records import cache_table
-from nonlocal_core.errors import NonlocalError
 from nonlocal_core.process import workers
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index

@@ -349,6 +349,15 @@ def test_damage_that_ffmpeg_only_speaks_of_is_found(tmp_path: Path, name: str, l
     assert len(list(decoding.read_frames(whole))) == FAMILIES[name].num_frames
 
 
+def test_bytes_between_two_fragments_are_found(tmp_path: Path) -> None:
+    content = make_family(tmp_path, "fragments.mp4").read_bytes()
+    place = content.index(b"moof", len(content) // 2) - 4  # where a fragment begins
+    path = tmp_path / "broken_off.mp4"
+    path.write_bytes(content[:place] + bytes(8) + content[place:])
+    with pytest.raises(DecodeError, match="damaged: cut short"):
+        decoding.probe(path)
+
+
 def test_a_hole_in_an_avi_file_is_found(tmp_path: Path) -> None:
     path = encode_video(tmp_path / "hole.avi", num_frames=100, codec="mpeg4", gop=1)
     content = bytearray(path.read_bytes())
