@@ -27,7 +27,13 @@ from typing import Any, TypeVar
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts import locks
-from nonlocal_core.artifacts.files import publish, read_checked_json, remove_unfinished, write_checked_json
+from nonlocal_core.artifacts.files import (
+    publish,
+    read_checked_json,
+    remove_unfinished,
+    sha256_of,
+    write_checked_json,
+)
 from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
@@ -113,6 +119,7 @@ class Workspace:
             artifact = {
                 "reference": reference.model_dump(mode="json"),
                 "files": _sizes(folder),
+                "digests": {name: sha256_of(folder / name) for name in sorted(_sizes(folder))},
                 "provenance": {
                     **provenance,
                     **_circumstances(),
@@ -130,6 +137,25 @@ class Workspace:
         """How an artifact was made, from its artifact.json."""
         provenance: dict[str, Any] = read_checked_json(self.path(reference) / ARTIFACT_FILE)["provenance"]
         return provenance
+
+    def faults(self) -> list[str]:
+        """The differences between finished artifacts and what was made, a line each.
+
+        Records and the cache of probes are no artifacts: what reads them compares their checksums.
+        """
+        found = []
+        for file in sorted(self.root.glob(f"*/*[0-9a-f]/{ARTIFACT_FILE}")):
+            try:
+                digests = read_checked_json(file).get("digests", {})  # earlier versions wrote none
+            except (OSError, ValueError):
+                found.append(f"{file.relative_to(self.root)} cannot be read")
+                continue
+            for path, digest in ((file.parent / name, digest) for name, digest in digests.items()):
+                if not path.is_file():
+                    found.append(f"{path.relative_to(self.root)} is missing")
+                elif sha256_of(path) != digest:
+                    found.append(f"{path.relative_to(self.root)} differs from its digest")
+        return found
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
