@@ -5,6 +5,7 @@ CHAOS_CALLS  the calls that count, such as ",rename,fsync,"
 CHAOS_COUNT  a file of 8 bytes, in which all processes count together
 CHAOS_AT     the number of the call that something happens to, from 1; 0: only count
 CHAOS_DO     0: the process is killed before the call; else the errno that the call fails with
+CHAOS_CLOCK  seconds that the clock is behind
 CHAOS_ON     the call after which, counted from CHAOS_AT, calls succeed again; 0: never
 */
 #define _GNU_SOURCE
@@ -20,6 +21,7 @@ CHAOS_ON     the call after which, counted from CHAOS_AT, calls succeed again; 0
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static long number(const char *name) {
@@ -86,6 +88,13 @@ ssize_t pwrite64(int f, const void *b, size_t n, off64_t o) {
 }
 ssize_t read(int f, void *b, size_t n) {
     return counted_file("read", f) ? -1 : REAL(ssize_t, read, int, void *, size_t)(f, b, n);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = REAL(int, clock_gettime, clockid_t, struct timespec *)(clock, now);
+    if (clock == CLOCK_REALTIME)
+        now->tv_sec -= number("CHAOS_CLOCK");
+    return failed;
 }
 
 #define OPEN(name)                                                                                                   \

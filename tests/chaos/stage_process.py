@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -15,8 +16,8 @@ from typing import Any
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.command import failed
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.errors import as_ours
 
 KINDS = {"index": Manifest, "cache": RecordCache, "train": Checkpoint, "evaluate": Evaluation}
 UNKNOWN = 70
@@ -56,12 +57,20 @@ def become(
         signal.signal(number, _interrupt)
     for descriptor, path in ((1, os.devnull), (2, f"{answer}.errors")):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    if "CHAOS_MEMORY" in variables:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + int(variables["CHAOS_MEMORY"])
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
         made = run(stages, folders, settings)
     except Exception as error:
-        ours = as_ours(error)
-        said, code = (str(ours), ours.exit_code) if ours else (traceback.format_exc(), UNKNOWN)
-        os.write(2, said.encode(errors="replace"))
+        os.environ.pop("CHAOS_ROOT", None)
+        try:
+            code = failed(error)
+        except Exception:
+            traceback.print_exc()
+            code = UNKNOWN
         os._exit(code)
     except BaseException:
         os._exit(130)

@@ -19,7 +19,7 @@ from tests.chaos.chain import STAGES, Stages, figures, left_over, make_videos
 
 KILLS = {"index": 26, "cache": 26, "train": 9, "evaluate": 12, "register": 32}
 IN_A_ROW = 3
-MOST_S = 420.0
+MOST_S = 330.0
 """seconds for the kills in single stages; the kills of the real flow get as much"""
 
 
