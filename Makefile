@@ -22,7 +22,7 @@ test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: .venv/installed ## run the campaigns, an hour, and write docs/reliability.md; ONLY=kill for one kind, SEED=7 for its seed
-	@$(BIN)/python -m pytest -m campaign --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
+	@$(BIN)/python -m pytest -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
 
 check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .

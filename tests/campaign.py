@@ -44,8 +44,8 @@ def configure(config: pytest.Config) -> None:
 
 
 def kind_of(item: pytest.Item) -> str | None:
-    """The kind of a campaign; None for a test of every change."""
-    marker = item.get_closest_marker("campaign")
+    """The kind of a campaign; None for a test of every change that is no campaign as well."""
+    marker = item.get_closest_marker("campaign") or item.get_closest_marker("short_campaign")
     if marker is None:
         return None
     name = item.path.stem.removeprefix("test_")

@@ -34,10 +34,12 @@ def read(path: Path) -> list[str]:
         ids = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"labels {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"labels {path} cannot be read as JSON: {error}") from None
     if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()) or not ids:
         raise InputError(f'labels {path} must hold one object {{"label": id, …}} with whole numbers')
+    if any(0xD800 <= ord(character) <= 0xDFFF for label in ids for character in label):
+        raise InputError(f"labels {path}: a label has half of a character (a lone surrogate)")
     if sorted(ids.values()) != list(range(len(ids))):
         raise InputError(f"labels {path}: the {len(ids)} ids must be 0 to {len(ids) - 1}, each once")
     return in_order(ids)

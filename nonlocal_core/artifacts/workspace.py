@@ -146,14 +146,14 @@ class Workspace:
         found = []
         for file in sorted(self.root.glob(f"*/*[0-9a-f]/{ARTIFACT_FILE}")):
             try:
-                digests = read_checked_json(file).get("digests", {})  # earlier versions wrote none
+                names = _digests(file.parent)
             except (OSError, ValueError):
                 found.append(f"{file.relative_to(self.root)} cannot be read")
                 continue
-            for path, digest in ((file.parent / name, digest) for name, digest in digests.items()):
+            for path in (file.parent / name for name in names):
                 if not path.is_file():
                     found.append(f"{path.relative_to(self.root)} is missing")
-                elif sha256_of(path) != digest:
+                elif sha256_of(path) != names[path.name]:
                     found.append(f"{path.relative_to(self.root)} differs from its digest")
         return found
 
@@ -175,6 +175,20 @@ def read_artifact(kind: type[R], folder: Path) -> tuple[R, dict[str, int]]:
         return kind.model_validate(artifact["reference"]), dict(artifact["files"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DamagedError(f"{file} is damaged: delete {folder} and run again") from None
+
+
+def check_file(path: Path) -> None:
+    """Check that a file of an artifact is as it was made.
+
+    Raises: DamagedError if it is not; OSError or ValueError if it or artifact.json cannot be read.
+    """
+    if _digests(path.parent).get(path.name) not in (None, sha256_of(path)):
+        raise DamagedError(f"{path} differs from its digest: delete {path.parent} and run again")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of an artifact's files; empty if an earlier version made it."""
+    return dict(read_checked_json(folder / ARTIFACT_FILE).get("digests", {}))
 
 
 def _sizes(folder: Path) -> dict[str, int]:
