@@ -78,15 +78,16 @@ def test_playlists_are_no_videos(connections: list[str], tally: Tally, tmp_path:
     names = {}
     for number, (what, text) in enumerate(playlists(connections[0], secret).items()):
         for suffix in listing.SUFFIXES:
-            path = videos_dir / "falls" / f"{number}{suffix}"
-            path.write_text(f"{text}{'#' * number}{suffix}")  # no two are alike
-            names[f"falls/{path.name}"] = what
+            file = videos_dir / "falls" / f"{number}{suffix}"
+            file.write_text(f"{text}{'#' * number}{suffix}")  # no two are alike
+            names[f"falls/{file.name}"] = what
     workspace = Workspace(tmp_path / "w")
     cached = cache(index(videos_dir, CONFIG, workspace), CONFIG, workspace)
-    for row in cache_table.read(workspace.path(cached) / "videos.parquet").itertuples():
-        if what := names.get(row.path):
-            refused = row.status in ("unreadable", "duplicate") and row.reason
-            tally.add(what, NAMED if refused else WRONG, f"{row.path}: {row.status}")
+    rows = cache_table.read(workspace.path(cached) / "videos.parquet").set_index("path")
+    for path, what in names.items():
+        status, reason = rows.loc[path, "status"], rows.loc[path, "reason"]
+        refused = status in ("unreadable", "duplicate") and reason
+        tally.add(what, NAMED if refused else WRONG, f"{path}: {status}")
     assert connections[1:] == []
     tally.check()
 
