@@ -23,8 +23,9 @@ def answer(connection: Connection, function: Callable[..., Any], *arguments: Any
     except Exception as error:
         reported = as_ours(error)
         if reported is None:
-            text = disk_fault(error) or "\n" + "".join(traceback.format_exception(error))
-            reported = ChildError(f"{function.__name__} failed: {text}", is_worth_retrying(error))
+            fault = disk_fault(error)
+            text = f" {fault}" if fault else "\n" + "".join(traceback.format_exception(error))
+            reported = ChildError(f"{function.__name__} failed:{text}", is_worth_retrying(error))
         extra = (reported.worth_retrying,) if isinstance(reported, ChildError) else ()
         connection.send(("error", (type(reported).__name__, str(reported), *extra)))
 

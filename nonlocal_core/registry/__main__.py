@@ -188,7 +188,7 @@ def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 
 def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
-    """Compare every file of one entry with its digest; or of all entries, and of what the stages have made."""
+    """Compare every file with its digest: of one entry, or of all and of the stages."""
     state = read(workspace)
     known = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
     versions = [resolve(state, given.entry)] if given.entry else known
