@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.process import child
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.evaluate import evaluate
 from nonlocal_core.stages.index import index
@@ -32,7 +33,7 @@ def held() -> dict[str, float]:
 
 
 def main(what: str, videos_dir: str, workspace_dir: str, count: int) -> None:
-    """Repeat everything from index to register, or evaluations with other clips."""
+    """Repeat everything from index to register, or evaluations with other clips, each in a process as the task has it."""
     workspace, config = Workspace(workspace_dir), resolve("tiny", SETTINGS)
     for number in range(count):
         if what == "evaluations":
@@ -45,7 +46,7 @@ def main(what: str, videos_dir: str, workspace_dir: str, count: int) -> None:
             config = resolve("tiny", {**SETTINGS, **own})
         cached = cache(index(videos_dir, config, workspace), config, workspace)
         trained = train(cached, config, workspace)
-        scored = evaluate(trained, cached, config, workspace)
+        scored = child.call(evaluate, trained, cached, config, workspace)
         if what == "reruns":
             register(trained, scored, cached, config, workspace)
         print(json.dumps(held()), flush=True)

@@ -100,7 +100,7 @@ def test_reruns_hold_nothing(folder: Path, tally: Tally) -> None:
 @pytest.mark.campaign
 def test_evaluations_hold_nothing(folder: Path, tally: Tally) -> None:
     samples = repeated("evaluations", folder, 200, MOST_EVALUATIONS_S)
-    judge("evaluations in one process", samples, len(samples), tally)
+    judge("evaluations", samples, len(samples), tally)
     tally.check()
 
 
