@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 PORT ?= 4200
 
-.PHONY: help run serve stop test chaos check format docs clean
+.PHONY: help run serve stop test chaos check format docs lock audit clean
 
 help: ## say what there is, and install nothing (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -34,21 +34,28 @@ format: .venv/installed ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: .venv/installed-docs ## build the docs as a site in site/
+docs: .venv/installed ## build the docs as a site in site/
 	@$(BIN)/python docs/generate.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "python -m http.server --directory site 8000 shows it: http://127.0.0.1:8000"
 
-.venv/installed: pyproject.toml constraints.txt
+lock: .venv/installed ## renew the versions and hashes in requirements-lock.txt; ONLY=NAME for one package
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --extra lock --universal --python-version 3.10 \
+		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		$(if $(ONLY),--upgrade-package $(ONLY),--upgrade) --quiet --output-file requirements-lock.txt
+
+audit: .venv/installed ## look up known holes in what is locked
+	@$(BIN)/python .ci/audit.py
+
+.venv/installed: pyproject.toml requirements-lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
 		|| { echo "error: $$($(PYTHON) --version) does not do: name one of 3.10 to 3.12, PYTHON=python3.11 make ..."; exit 1; }
 	@echo "installing into .venv (some 4 GB, a few minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
-
-.venv/installed-docs: .venv/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--no-deps --requirement requirements-lock.txt
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
 	@touch $@
 
 clean: ## remove what was installed, built and computed, the workspace too

@@ -78,7 +78,7 @@ def main() -> None:
             watch("videos inspected", opens(paths, decoding.probe), words.opens),
             watch(
                 "videos opened for one frame",
-                opens(paths, lambda p: decoding.frames_at(p, np.array([0]))),
+                opens(paths, lambda p: decoding.frames_at(p, videos.NUM_FRAMES, np.array([0]))),
                 words.opens,
             ),
             watch("clips of 8 frames, 224 px", clips(videos_dir, Path(folder) / "workspace"), words.clips),

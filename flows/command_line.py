@@ -29,6 +29,7 @@ from nonlocal_core.command import failed, show
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.escaping import several_lines
 from nonlocal_core.process.lifeline import end_with_us
 from nonlocal_core.process.messages import LOGGERS
 from tasks import console
@@ -57,7 +58,7 @@ class Watch(logging.Handler):
         super().__init__()
         self.console = Console(stderr=True, highlight=False)
         columns = (
-            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+            *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
             *(TextColumn("{task.fields[unit]}"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}")),
         )
         self.bars = Progress(*columns, console=self.console, transient=True)
@@ -205,7 +206,7 @@ def _run_to_the_end(begin: Callable[[Watch], object], stopped: str) -> None:
     try:
         with contextlib.closing(watch), console.shown_by(watch):
             summary = begin(watch)
-        print(summary, flush=True)
+        print(several_lines(summary), flush=True)
         code = 0
     except (Exception, KeyboardInterrupt) as error:
         code = failed(error, stopped)

@@ -21,9 +21,11 @@ FIRST = (
     *("train.batch_size", "train.base_lr", "evaluate.protocol", "runtime.device", "runtime.num_workers"),
 )
 """settings on the first page"""
-SUFFIXES = """
-presets; the end of a name says whose code a network is built as: the paper's (_caffe2),
-PySlowFast's (_slowfast), gluon-cv's (_gluon), else mmaction2's:"""
+SUFFIXES = (
+    "",
+    "presets; the end of a name says whose code a network is built as: the paper's (_caffe2),",
+    "PySlowFast's (_slowfast), gluon-cv's (_gluon), else mmaction2's:",
+)
 
 Parameter = tuple[Callable[[str], Any], str]
 """parameter of a flow: the function that converts its text to a value, and its description"""
@@ -62,7 +64,8 @@ def page(command: Command, topic: str) -> Iterator[str]:
         raise ConfigError(f"--help {topic}: name all, presets, a preset, or one of {', '.join(SECTIONS)}")
     if topic in ("", "all"):
         words = command.words | {f"{key}=…": text for key, (_, text) in command.parameters.items()}
-        yield from (f"usage: {command.program} {command.usage}", "", command.purpose, "", *_columns(words))
+        yield from (f"usage: {command.program} {command.usage}", "", *command.purpose.split("\n"), "")
+        yield from _columns(words)
     if not topic:
         yield from ("", "settings to begin with, and their defaults (a preset may have others):")
         yield from _settings(s for s in settings() if s.key in FIRST and s.section in command.sections)
@@ -74,7 +77,7 @@ def page(command: Command, topic: str) -> Iterator[str]:
     if topic in PRESETS:
         yield from _preset(PRESETS[topic])
     if topic == "presets" or (topic == "all" and command.has_presets):
-        yield from (SUFFIXES, *_columns({preset.name: preset.title for preset in PRESETS.values()}))
+        yield from (*SUFFIXES, *_columns({preset.name: preset.title for preset in PRESETS.values()}))
     for section in command.sections if topic == "all" else {topic}.intersection(SECTIONS):
         yield from ("", f"settings of {section}, and their defaults (a preset may have others):")
         yield from _settings(s for s in settings() if s.section == section)

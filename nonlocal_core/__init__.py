@@ -1,8 +1,32 @@
 """Train, evaluate and keep running a Non-local I3D action recogniser; works with and without Prefect."""
 
+import logging
 import os
+from numbers import Number
+from typing import Any
+
+from nonlocal_core.errors import NonlocalError
+from nonlocal_core.escaping import one_line
 
 __version__ = "0.1.0"
 
 # Before anything imports mindspore: it logs every missing GPU library as a warning.
 os.environ.setdefault("GLOG_v", "3")
+
+OURS = ("nonlocal_core", "tasks", "flows")
+"""packages that log what others have named: wherever it is shown, a message is one line"""
+
+_make_record = logging.getLogRecordFactory()
+
+
+def _make_escaped_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    record = _make_record(*args, **kwargs)
+    if str(record.name).startswith(OURS) and isinstance(record.args, tuple):
+        # Errors of ours are escaped already, and may have more than one line on purpose.
+        record.args = tuple(
+            one if isinstance(one, Number | NonlocalError) else one_line(one) for one in record.args
+        )
+    return record
+
+
+logging.setLogRecordFactory(_make_escaped_record)

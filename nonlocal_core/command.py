@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable
 
 from nonlocal_core.errors import WorkspaceError, as_ours, disk_fault
+from nonlocal_core.escaping import escaped
 
 WIDTH = 100
 """characters of the longest line of help"""
@@ -38,10 +39,10 @@ def _filled(paragraph: str) -> str:
 
 
 def show(lines: Iterable[str]) -> int:
-    """The exit status of a command whose lines are printed as they come; a mistake is one line."""
+    """The exit status of a command whose lines are printed as they come, each as one; a mistake is one too."""
     try:
         for line in lines:
-            print(line, flush=True)
+            print(escaped(line), flush=True)
     except BrokenPipeError:  # of `| head`: what Python still holds goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Exception, KeyboardInterrupt) as error:

@@ -117,7 +117,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
     overrides = key_value.pairs(given.settings, "; a preset comes first")
     if given.classes < 1:
         raise ConfigError(f"--classes {given.classes}: a network has at least one class")
-    yield table(given.preset, resolve(given.preset, overrides), given.classes)
+    yield from table(given.preset, resolve(given.preset, overrides), given.classes).split("\n")
 
 
 if __name__ == "__main__":

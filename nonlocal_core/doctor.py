@@ -77,16 +77,20 @@ def _machine(report: Report, workspace_dir: Path) -> None:
 
 def _decoders(report: Report) -> None:
     for name, module in DECODERS.items():
+        needed = name != "decord"
         try:
             version = metadata.version(PACKAGES[name])
         except metadata.PackageNotFoundError:
-            report.lacks(f"{name} is not installed: pip install {PACKAGES[name]}", True)
+            if needed:
+                report.lacks(f"{name} is not installed: pip install {PACKAGES[name]}", True)
+            else:
+                report.say(name, "not installed: PyAV jumps, cache.jump=decord cannot")
             continue
         # In a process of its own: decord aborts some of those that import mindspore after it.
         tried = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True)
         if tried.returncode:
             why = (tried.stderr.strip().splitlines() or [f"code {tried.returncode}"])[-1]
-            report.lacks(f"{name} {version} cannot be imported ({why}): install {PACKAGES[name]} again", True)
+            report.lacks(f"{name} {version} cannot be imported ({why}): install {PACKAGES[name]} again", needed)
         else:
             report.say(name, version)
 
@@ -108,9 +112,7 @@ def _mindspore(report: Report, config: Config) -> None:
     try:
         ms = importlib.import_module("mindspore")
     except Exception as error:
-        report.lacks(
-            f"mindspore cannot be imported ({error}): install the project again, see constraints.txt", True
-        )
+        report.lacks(f"mindspore cannot be imported ({error}): install requirements-lock.txt again", True)
         return
     report.say("MindSpore", str(ms.__version__))
     for name in ("CPU", "GPU", "Ascend"):

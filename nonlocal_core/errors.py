@@ -19,6 +19,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
+from nonlocal_core.escaping import one_line, several_lines
+
 FULL_DISK = "the disk is full: free some space and run again"
 
 
@@ -27,6 +29,9 @@ class NonlocalError(Exception):
 
     exit_code = 1
     worth_retrying = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(NonlocalError):
@@ -78,7 +83,7 @@ class ChildError(NonlocalError):
     exit_code = 6
 
     def __init__(self, message: str, worth_retrying: bool = True) -> None:
-        super().__init__(message)
+        Exception.__init__(self, several_lines(message))  # with what the process said last
         self.worth_retrying = worth_retrying
 
 
@@ -118,5 +123,5 @@ def all_errors() -> dict[str, type[NonlocalError]]:
 
 def few(names: Iterable[str], most: int = 5) -> str:
     """The first of some names and how many more there are, as part of a message."""
-    listed = list(names)
+    listed = [one_line(name, 200) for name in names]
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

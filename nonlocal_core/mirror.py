@@ -24,7 +24,7 @@ from typing import NamedTuple
 from pyarrow import fs
 
 from nonlocal_core import command, registry
-from nonlocal_core.artifacts.files import checked_json, replacing
+from nonlocal_core.artifacts.files import checked_json, remove_unfinished, replacing
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.records import store
@@ -218,6 +218,7 @@ def _written(target: Side, path: str) -> Iterator[str]:
         return
     file = Path(target.storage.base_path, path)
     file.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(file.parent)
     with replacing(file) as unfinished:
         yield posixpath.join(posixpath.dirname(path), unfinished.name)
 

@@ -45,15 +45,16 @@ def run(given: argparse.Namespace) -> Iterator[str]:
             )
     if given.json:
         whole = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "views": by_views}
-        yield json.dumps(whole, indent=2, ensure_ascii=False)
+        yield from json.dumps(whole, indent=2, ensure_ascii=False).split("\n")
         return
     yield f"protocol: {evaluation.protocol}"
     yield f"{evaluation.coverage}; in brackets: 95 % confidence"
     for views, figures_of_views in by_views.items():
-        yield f"\n{views}"
+        yield ""
+        yield views
         yield from (f"  {line}" for line in markdown.summary(figures_of_views))
         if given.labels:
-            yield "\n" + markdown.labels(figures_of_views["by_label"])
+            yield from ("", *markdown.labels(figures_of_views["by_label"]).split("\n"))
 
 
 def _read(folder: Path) -> tuple[Evaluation, list[str]]:

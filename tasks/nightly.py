@@ -7,7 +7,6 @@ from typing import Any
 from prefect import task
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
@@ -50,7 +49,7 @@ def _has_current_keys(entry: registry.Facts, cache: RecordCache, config: Config)
         return False
     init = training.init.digest if training.init else ""
     return (
-        kept.key == key_of("cache", cache_stage.VERSION, [config.cache], [kept.manifest_digest])
+        kept.key == cache_stage.key_from(kept.manifest_digest, config)
         and entry.checkpoint.key == train_stage.key_from(init, cache, trained)
         and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
     )

@@ -13,6 +13,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Re
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import NonlocalError
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.registry import mlflow_mirror
 from nonlocal_core.report import markdown
 from nonlocal_core.stages import register as stage
@@ -33,7 +34,7 @@ def register(
     report.page_of_entry(workspace, entry.version, config.runtime)
     _track(workspace)
     text = markdown.decision(workspace, entry.version)
-    create_markdown_artifact(text, key="registry-decision", description=entry.reason)
+    create_markdown_artifact(text, key="registry-decision", description=in_markdown(entry.reason))
     if entry.is_champion and entry.version != before:
         report.new_champion(entry, workspace)
     return entry

@@ -1,4 +1,7 @@
-"""Tables, pages and progress of a stage in the Prefect UI; and the event of a new champion."""
+"""Tables, pages and progress of a stage in the Prefect UI; and the event of a new champion.
+
+The UI takes cells and descriptions for Markdown, and loads the pictures in it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from prefect.events import emit_event
 from nonlocal_core.artifacts.references import Entry, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.prediction.results import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
 from nonlocal_core.report import run_report
@@ -38,19 +42,21 @@ MOST_ROWS = 1000
 
 def table(reference: Reference) -> None:
     """Show a reference's fields as a table of the running task."""
-    rows = [{"field": name, "value": str(value)} for name, value in reference.model_dump(mode="json").items()]
+    rows = [
+        {"field": name, "value": in_markdown(value)} for name, value in reference.model_dump(mode="json").items()
+    ]
     create_table_artifact(rows, key=f"{reference.stage}-result", description=f"What {reference.stage} made")
 
 
 def page(key: str, file: Path) -> None:
     """Show a Markdown file as a page of the running task."""
-    create_markdown_artifact(file.read_text(), key=key, description=str(file))
+    create_markdown_artifact(file.read_text(), key=key, description=in_markdown(file))
 
 
 def picture(key: str, file: Path) -> None:
     """Show a PNG file as a page of the running task."""
     data = base64.b64encode(file.read_bytes()).decode()
-    create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=str(file))
+    create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=in_markdown(file))
 
 
 def new_champion(entry: Entry, workspace: Workspace) -> None:
@@ -69,17 +75,22 @@ def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) ->
             "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True
         )
         return
-    create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=str(file))
+    create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=in_markdown(file))
 
 
 def predictions(results: Predictions) -> None:
     """Show the best label of each video as a table of the running task."""
     rows = [
-        {"video": video.video, "label": guess.label, "score": f"{guess.score:.2%}", "status": video.status}
+        {
+            "video": in_markdown(video.video),
+            "label": in_markdown(guess.label),
+            "score": f"{guess.score:.2%}",
+            "status": video.status,
+        }
         for video in results.videos[:MOST_ROWS]
         for guess in video.guesses[:1] or [Guess(label=video.reason, score=0.0)]
     ]
-    create_table_artifact(rows, key="predictions", description=f"{results.entry}, {results.protocol}")
+    create_table_artifact(rows, key="predictions", description=in_markdown(f"{results.entry}, {results.protocol}"))
 
 
 class ProgressArtifacts(logging.Handler):

@@ -4,7 +4,7 @@ python -m flows.server.alerts https://...     they are posted there as {"text": 
 python -m flows.server.alerts mailtos://...   they are sent as e-mail
 python -m flows.server.alerts -               the address is asked for, or read from standard input
 
-With a password in it, an address is better asked for: other users see the arguments of a command.
+An address with a password in it is asked for alone: other users see the arguments of a command.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _lines(words: list[str]) -> Iterator[str]:
     if len(words) != 1:
         raise ConfigError("name the address to tell, https://... or mailtos://...")
     url = words[0]
+    if urlsplit(url).password is not None:
+        raise ConfigError("other users see a password among the arguments of a command: give - to be asked for it")
     if url == "-":
         url = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
     login.check()

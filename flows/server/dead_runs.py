@@ -27,6 +27,7 @@ from prefect.states import Crashed
 from flows.server import login
 from nonlocal_core import command
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.escaping import one_line
 
 POOLS = ("cpu", "gpu")
 """work pools whose runs give a sign of life every flows.heartbeat_frequency"""
@@ -100,7 +101,7 @@ def _crash(client: SyncPrefectClient, runs: Iterable[FlowRun], message: str) -> 
 def say(names: Iterable[str]) -> None:
     """Print which runs are dead."""
     for name in names:
-        print(f"{name}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
+        print(f"{one_line(name)}: its process is gone; `prefect flow-run retry` goes on with it", flush=True)
 
 
 def main(words: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -18,8 +19,12 @@ BLOCK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to: its file replaces `path` at the end, or is removed after an error."""
+    """A temporary path to write to: its file replaces `path` at the end, or is removed after an error.
+
+    The file is locked meanwhile, so that `remove_unfinished` leaves it alone.
+    """
     unfinished = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    descriptor = _created_and_locked(unfinished)
     try:
         yield unfinished
         _sync(unfinished)
@@ -27,7 +32,20 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
     _sync(path.parent)
+
+
+def _created_and_locked(file: Path) -> int:
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        with contextlib.suppress(OSError):  # of a file system without locks, where nothing unfinished is removed
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # removed before it was locked
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -94,9 +112,11 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left of one file or of all files in a folder; nobody may be writing them."""
+    """Remove what killed processes left of one file or of all in a folder, and nothing that is being written."""
     for file in folder.glob(f"{name}.tmp*"):
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), file.open("r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink(missing_ok=True)
 
 
 def publish(unfinished: Path, folder: Path) -> None:

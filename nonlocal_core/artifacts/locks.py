@@ -18,28 +18,42 @@ SAY_EVERY_S = 30
 
 @contextlib.contextmanager
 def hold(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a name in a folder; while another process holds it, wait and log which one."""
-    lock = FileLock(folder / f"{name}.lock", mode=0o666)
-    holder = folder / f"{name}.holder"
+    """Hold the lock of a name in a folder; while another process holds it, wait and log which one.
+
+    The lock is a file, which is kept and says who holds it.  Other users may hold it too.
+    """
+    file = folder / f"{name}.lock"
+    lock = FileLock(file, mode=0o666)  # it follows no link
     waits = False
     while True:
         try:
             lock.acquire(timeout=SAY_EVERY_S if waits else 0)
             break
         except Timeout:
-            log.info("waiting for %s, which holds %s", _read(holder), name)
+            log.info("waiting for %s, which holds %s", _holder(file), name)
             waits = True
     try:
-        holder.unlink(missing_ok=True)  # left by a killed process, maybe of another user
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        _write(file, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder is gone
+            _write(file, "")
         lock.release()
 
 
-def _read(holder: Path) -> str:
+def _write(file: Path, holder: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        return holder.read_text()
-    except OSError:  # it has not written the file yet, or has just removed it
-        return "another process"
+        if os.fstat(descriptor).st_nlink == 1:  # else it is a file of somebody's under a second name
+            os.truncate(descriptor, 0)
+            os.write(descriptor, holder.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _holder(file: Path) -> str:
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, 200).decode(errors="replace") or "another process"  # it has not said so yet
+    finally:
+        os.close(descriptor)

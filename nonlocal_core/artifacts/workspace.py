@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import platform
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -58,9 +58,7 @@ class Workspace:
         self.root = Path(root).expanduser().absolute()
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
-            probe = self.root / ".locks" / f"probe{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=self.root / ".locks").close()
         except OSError as error:
             raise WorkspaceError(
                 f"the workspace {self.root} cannot be written ({error.strerror}): "

@@ -31,10 +31,12 @@ class IndexConfig(Section):
 
 
 class CacheConfig(Section):
-    """What cache reads."""
+    """What cache reads.  `jump` came late: it is written only where it is not the default, so that keys stay."""
 
     codec: Literal["jpeg", "none"] = "jpeg"
     """format of cached frames; with none, nothing is stored and clips are decoded from the videos themselves"""
+    jump: Annotated[Literal["pyav", "decord"], Field(exclude_if=lambda jump: jump == "pyav")] = "pyav"
+    """library that jumps to the frames of a clip in a video (cache.codec=none)"""
     short_side: Annotated[int, Field(ge=16)] = 256
     """shorter side of a cached frame (pixels)"""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
@@ -91,7 +93,10 @@ class RegistryConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """What changes no result, so that it enters no key; of num_devices the key has the clips that BN sees."""
+    """What changes no result, so that it enters no key; of num_devices the key has the clips that BN sees.
+
+    Of follow_links the key of index has the videos that were found.
+    """
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
@@ -103,6 +108,8 @@ class RuntimeConfig(Section):
     """machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: this machine alone)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """threads that prepare clips (0: one for each core)"""
+    follow_links: Literal["inside", "all"] = "inside"
+    """links to folders that are followed: those that lead to a place inside of the folder of the videos, or all"""
     max_unreadable: Fraction = 0.1
     """share of unreadable videos above which index and cache stop (0…1)"""
     video_timeout_s: Annotated[float, Field(gt=0.0)] = 60.0

@@ -56,7 +56,7 @@ def predict(request: Request) -> Predictions:
 
     trained = trained_network.find(request.entry, Workspace(request.workspace_dir))
     config = settings(trained, request)
-    videos = find_videos(request.source)
+    videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
     network = inference.load(trained.path, labels, config.clip, config.evaluate, config.runtime)
     seen: list[Seen] = []
@@ -205,14 +205,14 @@ def settings(trained: Trained, request: Request) -> Config:
     return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
 
 
-def find_videos(source: Path) -> list[tuple[str, Path]]:
+def find_videos(source: Path, follow_links: listing.FollowLinks = "inside") -> list[tuple[str, Path]]:
     """The videos of a source, by their names relative to it.
 
     Raises: InputError if there is none.
     """
     if source.is_file():
         return [(source.name, source)]
-    names = sorted(file.path for file in listing.walk(source))
+    names = sorted(file.path for file in listing.walk(source, follow_links=follow_links))
     if not names and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
         return [(source.name, source)]
     if not names:

@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.escaping import one_line
 
 TOP = 5
 """labels of a video"""
@@ -127,7 +128,7 @@ class Predictions(Frozen):
             hint = "" if self.out else ": out=FILE.parquet or FILE.json keeps all of them"
             lines.append(f"  … and {len(self.videos) - SHOWN_VIDEOS} more{hint}")
         lines += ["", f"  written   {self.out}"] if self.out else []
-        return "\n".join([*lines, ""])
+        return "\n".join(map(one_line, [*lines, ""]))
 
 
 def check_out(path: Path | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from nonlocal_core.errors import ConfigError
 
 VISIBLE = {"GPU": "CUDA_VISIBLE_DEVICES", "Ascend": "ASCEND_RT_VISIBLE_DEVICES"}
 
+SHARED = 0o1777
+"""mode of a folder in which everybody writes, and changes only files of their own"""
+
 _held: dict[Path, contextlib.ExitStack] = {}
 
 
@@ -25,15 +29,15 @@ def reserve(target: str, count: int, runtime: RuntimeConfig) -> None:
 
     The CPU is shared by all processes, unless runtime.slots_dir is set.
 
-    Raises: ConfigError if the folder of the locks cannot be written.
+    Raises: ConfigError if the folder of the locks cannot be written, or is another user's own.
     """
     if target == "CPU" and not runtime.slots_dir:
         return
     folder = Path(runtime.slots_dir or Path(tempfile.gettempdir()) / "nonlocal-devices").absolute()
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o777)  # all users of the host queue for its devices
+        if not runtime.slots_dir:
+            _share(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in _names(target, count):  # all runs take them in this order, so none waits for another in turn
             if folder / name not in _held:
                 stack = contextlib.ExitStack()
@@ -43,6 +47,24 @@ def reserve(target: str, count: int, runtime: RuntimeConfig) -> None:
         raise ConfigError(
             f"{error.filename or folder} cannot be written: name a folder with runtime.slots_dir=DIR"
         ) from None
+
+
+def _share(folder: Path) -> None:
+    """Make a folder in which all users of the host queue for its devices, and remove nothing of each other.
+
+    Raises: ConfigError if there is something else of another user, maybe to lead us elsewhere.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    found = folder.lstat()
+    is_folder, is_shared = stat.S_ISDIR(found.st_mode), stat.S_IMODE(found.st_mode) == SHARED
+    if is_folder and not is_shared and found.st_uid == os.getuid():
+        folder.chmod(SHARED)
+    elif not is_folder or not is_shared:
+        raise ConfigError(
+            f"{folder} of user {found.st_uid} is no folder that all users share (chmod 1777): have it removed, or"
+            " name another one with runtime.slots_dir=DIR, the same for all users of these devices"
+        )
 
 
 def _names(target: str, count: int) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import time
 
+from nonlocal_core.escaping import one_line
+
 TICKS = "nonlocal_core.ticks"
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class Progress:
     """A count towards a total, which is reported now and then."""
 
     def __init__(self, stage: str, what: str, total: int, unit: str, done: int = 0):
-        self.stage, self.what, self.total, self.unit = stage, what, total, unit
+        self.stage, self.what, self.total, self.unit = stage, one_line(what), total, unit
         self.done = self.first = done
         self.started_s = self.line_s = time.monotonic()
         self.tick_s = 0.0

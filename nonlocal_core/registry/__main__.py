@@ -23,7 +23,7 @@ from typing import Any
 
 from nonlocal_core import command
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.errors import DamagedError, InputError, few
 from nonlocal_core.registry import aliases, decision, mlflow_mirror
 from nonlocal_core.registry.entries import entries, line_of, verify
 from nonlocal_core.registry.facts import Settings
@@ -106,7 +106,7 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
     yield f"  top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}"
     yield f"  {scored.coverage} ({scored.protocol})"
-    yield f"  {len(labels)} labels: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
+    yield f"  {len(labels)} labels: {few(labels, 8)}"
     for step in lineage(workspace, version):
         yield step.name
         for name, value in step.facts.items():

@@ -101,7 +101,7 @@ def _write(
             file.unlink(missing_ok=True)
             if asked:
                 raise
-            yield f"{name:12} not made: {error}"
+            yield from f"{name:12} not made: {error}".split("\n")
             continue
         file.chmod(0o644)  # MindSpore lets the owner alone read what it writes
         made[name] = file.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.registry.entries import entry, line_of
 from nonlocal_core.registry.facts import Facts, Parent
 from nonlocal_core.registry.state_file import FOLDER, read
@@ -101,6 +103,16 @@ def _chosen(record: BaseModel, *names: str) -> dict[str, object]:
     """The fields of these names that were set in a record."""
     kept = record.model_dump(mode="json", include=set(names), exclude_unset=True)
     return {name: kept[name] for name in names if name in kept}
+
+
+def in_words(steps: Iterable[Step], hidden: Collection[str] = ()) -> str:
+    """Steps as a list in Markdown, without the hidden facts."""
+    lines = []
+    for step in steps:
+        facts = {name: in_markdown(text_of(value)) for name, value in step.facts.items() if name not in hidden}
+        shown = [f"{name} {text}" for name, text in facts.items()]
+        lines += [f"- **{step.name}**: {'; '.join(shown)}"] if shown else []
+    return "\n".join(lines)
 
 
 def text_of(value: object) -> str:

@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, WorkspaceError
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, State, read
@@ -110,7 +111,7 @@ def _send(
         source=f"{run.info.artifact_uri}/entry",
         run_id=run_id,
         tags=tags,
-        description=decision.reason if decision else "",
+        description=in_markdown(decision.reason if decision else ""),
     )
     return str(model.version)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig, looks_over_time
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.registry.facts import Facts
-from nonlocal_core.registry.lineage import lineage, text_of
+from nonlocal_core.registry.lineage import in_words, lineage
 
 _MINDSPORE = """\
 ```python
@@ -84,14 +85,14 @@ def text(
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
         f"- top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}\n"
-        f"- split {scored.split}: {scored.coverage}\n"
-        f"- protocol: {scored.protocol}",
+        f"- split {scored.split}: {in_markdown(scored.coverage)}\n"
+        f"- protocol: {in_markdown(scored.protocol)}",
         "## Input",
         _input(described, shape),
         f"## Labels ({len(labels)})",
-        "\n".join(f"{number}. {label}" for number, label in enumerate(labels)),
+        "\n".join(f"{number}. {in_markdown(label)}" for number, label in enumerate(labels)),
         "## Training data and lineage",
-        _lineage(workspace, version),
+        in_words(lineage(workspace, version), hidden=("videos_dir", "file", "host")),  # of no use elsewhere
         "## Licence",
         "TO BE FILLED IN by who publishes these weights. The licences of the training videos, and of the weights"
         " that the training started from, bind you too.",
@@ -117,15 +118,6 @@ def _input(described: Description, shape: str) -> str:
 
 def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def _lineage(workspace: Workspace, version: str) -> str:
-    hidden = ("videos_dir", "file", "host")  # of no use elsewhere
-    return "\n".join(
-        f"- **{step.name}**: {'; '.join(shown)}"
-        for step in lineage(workspace, version)
-        if (shown := [f"{name} {text_of(value)}" for name, value in step.facts.items() if name not in hidden])
-    )
 
 
 def _backbone(model: ModelConfig) -> str:

@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.evaluation import comparison, figures
 from nonlocal_core.evaluation.ablations import Ablation, Scored
 from nonlocal_core.report import markdown
@@ -78,6 +79,6 @@ def _page(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     table = markdown.table(["variant", "parameters", "top-1", "top-5", "paper", "p"], cells)
-    scored = dict.fromkeys(f"- {row['coverage']} ({row['protocol']})" for row in rows)
+    scored = dict.fromkeys(f"- {in_markdown(row['coverage'])} ({in_markdown(row['protocol'])})" for row in rows)
     settings = rows[0]["settings"] or "as the presets have them"
-    return "\n".join([table, "", *scored, f"- settings of all rows: {settings}", NOTES])
+    return "\n".join([table, "", *scored, f"- settings of all rows: {in_markdown(settings)}", NOTES])

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from nonlocal_core import __version__
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.escaping import one_line
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
@@ -69,6 +70,7 @@ def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -
     """The path of a run's report, which is written now and replaces an older one."""
     file = path(workspace, run.version)
     file.parent.mkdir(exist_ok=True)
+    remove_unfinished(file.parent)
     write_atomically(file, render(workspace, run, attention).encode())
     return file
 
@@ -77,6 +79,7 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
     """The page of a run."""
     environment = Environment(
         autoescape=True,
+        finalize=lambda value: one_line(value) if type(value) is str else value,  # Markup is ours
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -109,9 +112,9 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
     )
 
 
-def _data_uri(content: bytes) -> str:
+def _data_uri(content: bytes) -> Markup:
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _figures(run: Run) -> list[Row]:

@@ -10,9 +10,10 @@ import pandas as pd
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.evaluation.figures import Figures
 from nonlocal_core.registry.entries import entries, line_of
-from nonlocal_core.registry.lineage import lineage, text_of
+from nonlocal_core.registry.lineage import in_words, lineage
 from nonlocal_core.registry.state_file import read
 
 LAST_ENTRIES = 20
@@ -33,8 +34,8 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
     )
     parts = [
         "# Evaluation",
-        f"- Protocol: {evaluation.protocol}",
-        f"- {evaluation.coverage}",
+        f"- Protocol: {in_markdown(evaluation.protocol)}",
+        f"- {in_markdown(evaluation.coverage)}",
         *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",
         f"Every figure is of these {evaluation.num_scored} videos. In brackets: 95 % confidence, by Wilson's"
@@ -71,8 +72,8 @@ def summary(figures: Figures) -> list[str]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; "None." if it has no rows."""
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    """A table in Markdown, whose cells are shown as they are; "None." if it has no rows."""
+    cells = [[in_markdown(cell) for cell in row] for row in rows]
     if not cells:
         return "None."
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
@@ -103,16 +104,13 @@ def decision(workspace: Workspace, version: str) -> str:
         for scored, names in [(facts.evaluation, state.names(other))]
     ]
     decided = state.decision(version)
-    steps = [
-        f"- **{step.name}**: {'; '.join(f'{name} {text_of(value)}' for name, value in step.facts.items())}"
-        for step in lineage(workspace, version)
-    ]
     outcome = "the champion" if state.champion == version else f"not the champion, which is {state.champion}"
     parts = [
         f"# {version}: {outcome}",
-        *([f"{decided.reason}.", f"Rule: {decided.rule}."] if decided else []),
+        *([f"{in_markdown(decided.reason)}.", f"Rule: {in_markdown(decided.rule)}."] if decided else []),
         f"## Line {line}",
         table(["entry", "top-1", "videos scored", "aliases", "decision"], rows[-LAST_ENTRIES:]),
-        "## Lineage\n\n" + "\n".join(steps),
+        "## Lineage",
+        in_words(lineage(workspace, version)),
     ]
     return "\n\n".join(parts) + "\n"

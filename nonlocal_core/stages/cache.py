@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from nonlocal_core.artifacts import label_ids
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import remove_unfinished, write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
@@ -28,7 +28,8 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
-from nonlocal_core.errors import DamagedError, InputError, WorkspaceError, as_ours
+from nonlocal_core.data.video import decord_frames
+from nonlocal_core.errors import ConfigError, DamagedError, InputError, WorkspaceError, as_ours
 from nonlocal_core.process import workers
 from nonlocal_core.process.progress import Progress
 
@@ -58,7 +59,17 @@ class CachePlan(Frozen):
 
 def key(manifest: Manifest, config: Config) -> str:
     """The key of a cache."""
-    return key_of("cache", VERSION, [config.cache], [manifest.digest])
+    return key_from(manifest.digest, config)
+
+
+def key_from(manifest_digest: str, config: Config) -> str:
+    """The key of a cache of a manifest with this digest."""
+    return key_of("cache", VERSION, [config.cache], [manifest_digest, *_reader_of(config)])
+
+
+def _reader_of(config: Config) -> list[str]:
+    """What reads clips from video files, which decides their last bits; nothing where frames are kept."""
+    return [config.cache.jump] if config.cache.codec == "none" else []
 
 
 def cache(manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
@@ -77,8 +88,11 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
 
     The first shard, a few videos, is decoded here for this estimate.
 
-    Raises: WorkspaceError if the disk is too small; InputError if frames would be read from object storage.
+    Raises: WorkspaceError if the disk is too small; InputError if frames would be read from object storage;
+            ConfigError if decord would jump and is not there.
     """
+    if config.cache.codec == "none" and config.cache.jump == "decord" and not decord_frames.is_installed():
+        raise ConfigError("cache.jump=decord, and decord is not installed: leave it out, and PyAV jumps")
     if config.cache.codec == "none" and locations.is_uri(manifest.videos_dir):
         raise InputError(
             f"cache.codec=none reads each clip from its file, and these lie in {manifest.videos_dir}: keep their"
@@ -87,6 +101,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     began = time.time()
     cache_key = key(manifest, config)
     folder = _records_dir(config, workspace)
+    remove_unfinished(folder)
     with workspace.locked(f"records-{folder.name}"):
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
@@ -105,8 +120,6 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
             stored = needed[~needed["sha256"].isin(missing["sha256"])]
             planned = pd.concat([cache_plan.cut(missing, config.runtime.cache_shard_videos), stored])
             cache_plan.write(partial / cache_plan.FILE, planned)
-    if config.cache.codec == "none" and (num_kept := int(needed["kept"].sum())):
-        log.info("%d of %d videos are stored as JPEG, because seeking fails in them", num_kept, len(needed))
     todo = planned[planned["shard"].isin(planned.loc[planned["sha256"].isin(missing["sha256"]), "shard"])]
     names = {name: number for number, name in enumerate(planned["shard"].unique())}
     shards = tuple(CacheShard(key=cache_key, number=names[name], name=name) for name in todo["shard"].unique())
@@ -200,6 +213,8 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
         rows = cache_table.join(listed, store.contents(folder))
         _check_readable(rows, config.runtime.max_unreadable)
         cache_table.write(rows, partial / RecordCache.VIDEOS)
+        if config.cache.codec == "none" and (num_kept := int((rows["num_bytes"] > 0).sum())):
+            log.info("%d of %d videos are stored as JPEG, because jumps fail in them", num_kept, len(rows))
         shutil.copyfile(workspace.path(manifest) / Manifest.LABELS, partial / RecordCache.LABELS)
         for name in (cache_plan.FILE, SAMPLE_FILE):
             (partial / name).unlink(missing_ok=True)
@@ -249,7 +264,7 @@ def _check_readable(rows: pd.DataFrame, max_unreadable: float) -> None:
 
 def _records_dir(config: Config, workspace: Workspace) -> Path:
     """The folder of the records that are decoded with these settings."""
-    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], [])
+    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], _reader_of(config))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

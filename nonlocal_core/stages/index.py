@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from nonlocal_core.artifacts import label_ids
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
@@ -87,9 +87,11 @@ def plan(
         )
     labels = label_ids.read(labels_path.expanduser()) if labels_path else None
     layout = detection.detect(folder) if config.index.layout == "auto" else config.index.layout
-    sources = detection.find_videos(folder, layout, labels)
+    sources = detection.find_videos(folder, layout, labels, config.runtime.follow_links)
     if layout == "lists":
         labels = labels or lists.numbers(sources)
+    for shared in (KNOWN_FOLDER, frozen_split.FOLDER):
+        remove_unfinished(workspace.root / shared)
     listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, str(folder)), [])
     # Every run probes again the files that could not be probed, so each of these runs has a key of its own.
     failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from nonlocal_core.artifacts.files import write_atomically
+from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError
 
@@ -34,6 +34,7 @@ def retry_halved(attempt: Callable[[Config], T], config: Config, note: Path) -> 
 
     Raises: ChildError, which is not worth another try, if half is too much as well.
     """
+    remove_unfinished(note.parent, note.name)
     smaller = halved(config)
     if not note.exists() or smaller is None:
         kills = _num_kills()

@@ -33,7 +33,7 @@ def held() -> dict[str, float]:
 
 
 def main(what: str, videos_dir: str, workspace_dir: str, count: int) -> None:
-    """Repeat everything from index to register, or evaluations with other clips, each in a process as the task has it."""
+    """Repeat everything from index to register, or evaluations with other clips, as a task does."""
     workspace, config = Workspace(workspace_dir), resolve("tiny", SETTINGS)
     for number in range(count):
         if what == "evaluations":

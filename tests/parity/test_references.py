@@ -100,8 +100,3 @@ def test_a_map_smaller_than_the_window_is_one_window():
     net = load_published(FIXTURES / "caffe2_8x8.pkl", "caffe2_8x8")
     assert net.model.head_window == (4, 7, 7)
     assert apart(net(clip).asnumpy(), made["logits"]) <= TOLERANCE
-
-    def compiled(x):
-        return net(x)
-
-    assert apart(ms.jit(compiled)(clip).asnumpy(), made["logits"]) <= TOLERANCE

@@ -19,6 +19,7 @@ import pytest
 from flows.prepare import prepare
 from nonlocal_core.artifacts import Manifest
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.escaping import one_line
 from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,10 +81,10 @@ def test_a_prefect_server_that_does_not_answer(environment: dict[str, str], tmp_
 
 def test_no_videos(warm: Warm, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for folder in ("empty", "missing"):
+    for folder in ("empty", "missing", "a\x1b[31m\nb"):
         code, error = fails(warm, f"videos_dir={tmp_path / folder}", f"workspace_dir={tmp_path / 'w'}")
         assert code == 3
-        assert folder in error
+        assert one_line(folder) in error
 
 
 def test_one_class(warm: Warm, videos_dir: Path) -> None:

@@ -311,6 +311,25 @@ def test_a_mailbox_is_told_of_a_failed_night(served: Served, tmp_path: Path) -> 
     assert "there is no folder" in Mailbox.told[0]
 
 
+def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Served) -> None:
+    url = "mailtos://night:opensesame@mail.invalid?from=night@example.org&to=me@example.org"
+    command = [sys.executable, "-m", "flows.server.alerts"]
+    how: dict[str, Any] = {"cwd": REPOSITORY, "env": served.client_environment()}
+    refused = subprocess.run([*command, url], capture_output=True, text=True, **how)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: other users see a password among the arguments of a command")
+    in_terminal = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *command, "-"]
+    with subprocess.Popen(in_terminal, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **how) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.read(len("address: ")) == b"address: "
+        process.stdin.write(f"{url}\n".encode())
+        process.stdin.flush()
+        said = process.stdout.read()
+        process.stdin.close()
+    assert said.split() == b"failed nights and new champions are told from now on".split()
+
+
 def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
     """Its clock begins anew when the server was away; a run that nobody promised to hear from is left alone."""
     running = {"state": {"type": "RUNNING"}}

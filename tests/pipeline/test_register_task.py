@@ -7,13 +7,15 @@ import logging
 
 import pandas as pd
 import pytest
-from prefect import flow
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 
-from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import score_table
+from nonlocal_core.prediction.results import Guess, Prediction, Predictions
+from tasks import report
 from tasks.register import register
 from tests.weights import finished
 
@@ -76,3 +78,27 @@ def test_a_tracker_that_cannot_be_told_stops_nothing(prefect_server, tmp_path, m
     assert registering().is_champion
     assert "registry " in caplog.text
     assert "track` does it later" in caplog.text
+
+
+def test_names_are_no_markdown_in_the_ui(prefect_server):
+    name = "![x](http://e.x)\n<b>.mp4"
+    shown = "!\\[x\\](http\\://e.x)\\\\n\\<b>.mp4"
+    manifest = Manifest(key="k", digest="d", path="p", videos_dir=name, num_videos=1, num_ok=1, num_labels=1)
+    predicted = Prediction(video=name, status="ok", guesses=(Guess(label=name, score=1.0),))
+
+    @flow
+    def showing() -> None:
+        shows()
+
+    @task
+    def shows() -> None:
+        report.table(manifest)
+        report.predictions(Predictions(entry=name, protocol="p", videos=(predicted,)))
+
+    showing()
+    with get_client(sync_client=True) as client:
+        found = {artifact.key: artifact for artifact in client.read_artifacts()}
+    rows = json.loads(str(found["index-result"].data))
+    assert {"field": "videos_dir", "value": shown} in rows
+    (row,) = json.loads(str(found["predictions"].data))
+    assert (row["video"], row["label"], found["predictions"].description) == (shown, shown, f"{shown}, p")

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from registered_run import Registered, make_registered
@@ -14,11 +19,23 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
+T = TypeVar("T")
 
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """12 toy videos, indexed and cached; whoever writes takes `toy.workspace(tmp_path)`."""
-    folder = tmp_path_factory.mktemp("toy")
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What is made in a folder by the first process of the tests that asks for it."""
+    processes = os.environ.get("PYTEST_XDIST_WORKER")
+    top = factory.getbasetemp().parent if processes else factory.getbasetemp()
+    with (top / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = top / f"{name}.pickle"
+        if not result.exists():
+            result.write_bytes(pickle.dumps(make(top / name)))
+        made: T = pickle.loads(result.read_bytes())
+    return made
+
+
+def make_toy(folder: Path) -> Toy:
     videos_dir = make_toy_videos(folder / "videos", 12)
     workspace, config = Workspace(folder / "workspace"), small_config()
     manifest = index(videos_dir, config, workspace)
@@ -26,8 +43,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 @pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """12 toy videos, indexed and cached; whoever writes takes `toy.workspace(tmp_path)`."""
+    return once(tmp_path_factory, "toy", make_toy)
+
+
+@pytest.fixture(scope="session")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Registered:
-    return make_registered(tmp_path_factory.mktemp("registered"))
+    made = once(tmp_path_factory, "registered", make_registered)
+    own = tmp_path_factory.mktemp("own") / "workspace"
+    shutil.copytree(made.workspace.root, own)
+    return made._replace(workspace=Workspace(own))
 
 
 @pytest.fixture

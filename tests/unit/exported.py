@@ -20,7 +20,7 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 
 QUARANTINED = ["empty", "unreadable", "unreadable"]
-LABELS = ("falls", "grows", "rises", "shrinks")
+LABELS = ("falls", "grows", "rises", "![shrinks](http://e.x)\n# <b>")
 
 
 def add_network(workspace: Workspace, name: str, **settings: object) -> Entry:

@@ -1,4 +1,4 @@
-"""One registered run that tests share, with labels that look like HTML."""
+"""One registered run that tests share, with labels that nobody should have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from nonlocal_core.stages.index import index
 from nonlocal_core.stages.register import register
 from nonlocal_core.stages.train import train
 
-LABELS = {"falls": 'a <b>"fall" & more', "grows": "太极拳", "rises": "rises", "shrinks": "it's shrinking"}
+LABELS = {
+    "falls": 'a <b>"fall" & more',
+    "grows": "太极拳",
+    "rises": "rises",
+    "shrinks": f"it's **x** \x1b[31m\n\u202e|{'L' * 160}",
+}
 
 
 class Registered(NamedTuple):

@@ -93,9 +93,12 @@ def run(config, frames, side, classes=400):
     ],
 )
 def test_multiply_adds_are_the_published_ones_at_256_pixels(preset, published, of_a_norm):
-    """Published counts have the batch norms in them; the thinnest network that there is counts their values."""
-    thin = run(resolve(preset, {"model.width": 1}), resolve(preset, {}).clip.clip_len, 256)
-    plain = totals(preset)[1] + of_a_norm * 64 * thin.normalised
+    """Published counts have the batch norms in them: those of the thinnest network on a clip of 64 pixels.
+
+    Every map of 256 pixels has 16 times as many positions.
+    """
+    thin = run(resolve(preset, {"model.width": 1}), resolve(preset, {}).clip.clip_len, 64)
+    plain = totals(preset)[1] + of_a_norm * 64 * 16 * thin.normalised
     decimals = len(str(published).partition(".")[2])
     assert round(plain / 1e9, decimals) == pytest.approx(published, abs=0.6 * 10**-decimals)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from small import python
@@ -49,12 +50,25 @@ def test_a_gpu_that_is_not_there_is_one_line_and_an_exit_code():
     assert "a training cannot run here" in said.stderr
 
 
-def test_a_decoder_that_aborts_is_one_line(tmp_path):
-    (tmp_path / "decord.py").write_text("import os\nos.abort()\n")
+@pytest.mark.parametrize(("name", "is_needed"), [("av", True), ("decord", False)])
+def test_a_decoder_that_aborts_is_one_line(tmp_path, name, is_needed):
+    (tmp_path / f"{name}.py").write_text("import os\nos.abort()\n")
     said = doctor("runtime.device=CPU", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
-    assert said.returncode == 1
-    (problem,) = (line for line in said.stdout.splitlines() if "decord" in line)
-    assert problem.startswith("! decord 0.6.0 cannot be imported (code -6): install decord again")
+    assert said.returncode == is_needed
+    (problem,) = (line for line in said.stdout.splitlines() if f" {name} " in line)
+    assert problem.startswith(
+        f"! {name} {metadata.version(name)} cannot be imported (code -6): install {name} again"
+    )
+
+
+def test_without_decord_a_training_can_run(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "from importlib import metadata\nfound = metadata.version\n"
+        "def version(name):\n    return found('no-' * (name == 'decord') + name)\nmetadata.version = version\n"
+    )
+    said = doctor("runtime.device=CPU", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert said.returncode == 0
+    assert "  decord                    not installed: PyAV jumps, cache.jump=decord cannot\n" in said.stdout
 
 
 def test_a_mistyped_setting_is_one_line():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from nonlocal_core.data.layouts import kinetics, lists
-from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, Folder, Source, walk
+from nonlocal_core.data.layouts.listing import SPLITS, SUFFIXES, Folder, FollowLinks, Source, walk
 from nonlocal_core.errors import InputError
 
 Layout = Literal["class_folders", "kinetics", "lists"]
@@ -42,7 +42,9 @@ def detect(videos_dir: Folder) -> Layout:
     return layout
 
 
-def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None = None) -> list[Source]:
+def find_videos(
+    videos_dir: Folder, layout: Layout, labels: Sequence[str] | None = None, follow_links: FollowLinks = "inside"
+) -> list[Source]:
     """Every video of a dataset, sorted by path; in lists, `labels` in the order of their ids replace numbers.
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read, split folders beside
@@ -50,11 +52,11 @@ def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None
     """
     _require_folder(videos_dir)
     if layout == "kinetics":
-        sources = kinetics.find_videos(videos_dir)
+        sources = kinetics.find_videos(videos_dir, follow_links)
     elif layout == "lists":
-        sources = lists.find_videos(videos_dir, labels)
+        sources = lists.find_videos(videos_dir, labels, follow_links)
     else:
-        sources = _find_class_folders(videos_dir)
+        sources = _find_class_folders(videos_dir, follow_links)
     if not sources:
         raise InputError(
             f"no videos in {videos_dir}: looked for [train|val|test/]LABEL/*.mp4 ({', '.join(SUFFIXES)}), for"
@@ -64,8 +66,8 @@ def find_videos(videos_dir: Folder, layout: Layout, labels: Sequence[str] | None
     return sorted(sources, key=lambda source: source.path)
 
 
-def _find_class_folders(videos_dir: Folder) -> list[Source]:
-    files = [(file, file.path.split("/")) for file in walk(videos_dir)]
+def _find_class_folders(videos_dir: Folder, follow_links: FollowLinks) -> list[Source]:
+    files = [(file, file.path.split("/")) for file in walk(videos_dir, follow_links=follow_links)]
     # train/clip.mp4 makes "train" a label; train/LABEL/clip.mp4 makes it a split.
     splits = {parts[0] for _, parts in files if len(parts) >= 3}.intersection(SPLITS)
     others = sorted({parts[0] for _, parts in files if len(parts) >= 2} - splits)

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterator
 
-from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
+from nonlocal_core.data.layouts.listing import File, Folder, FollowLinks, Source, entries, stem, walk
 from nonlocal_core.errors import InputError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -53,7 +53,7 @@ def find_tables(videos_dir: Folder) -> dict[str, Folder]:
     return tables
 
 
-def find_videos(videos_dir: Folder) -> list[Source]:
+def find_videos(videos_dir: Folder, follow_links: FollowLinks = "inside") -> list[Source]:
     """Every video that a table lists, on disk or not.
 
     Raises: InputError if there is no table, one cannot be read, or a video is listed under two labels or splits.
@@ -63,7 +63,7 @@ def find_videos(videos_dir: Folder) -> list[Source]:
         raise InputError(f"{videos_dir} has no kinetics-400_train.csv beside train/ (nor for val, test): add one")
     sources: dict[str, Source] = {}
     for split, table in tables.items():
-        files = {stem(file.path): file for file in sorted(walk(videos_dir, split), reverse=True)}
+        files = {stem(file.path): file for file in sorted(walk(videos_dir, split, follow_links), reverse=True)}
         for video_id, label in _rows(table):
             file = files.get(video_id) or File(f"{split}/{video_id}.mp4", -1, 0)
             source = Source(video_id, file.path, label, split, file.size_bytes, file.stamp)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nonlocal_core.data.layouts import locations, remote
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import InputError, few
 
 Folder = Path | RemotePath
 """a folder on a file system, or in object storage"""
 
+FollowLinks = Literal["inside", "all"]
+
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+
+log = logging.getLogger(__name__)
 
 _GONE = (errno.ENOENT, errno.ELOOP)
 
@@ -67,30 +72,45 @@ def entries(folder: Folder) -> list[Folder]:
     return sorted(children, key=str)
 
 
-def walk(videos_dir: Folder, below: str = "") -> Iterator[File]:
-    """Every video below a folder; links are followed, hidden names are not.
+def walk(videos_dir: Folder, below: str = "", follow_links: FollowLinks = "inside") -> Iterator[File]:
+    """Every video below a folder; hidden names are left out, and what links leave out is logged.
 
-    A folder with pictures is a video if there is neither a video file nor another folder in it.
+    A link to a file is a video, wherever the file lies.  A link to a folder is followed if the folder lies inside
+    of `videos_dir`, or if all links are.  A folder with pictures is a video if there is neither a video file nor
+    another folder in it.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
     if isinstance(videos_dir, RemotePath):
         yield from _visit_remote(videos_dir / below)
         return
+    bounds = _Bounds(os.path.realpath(videos_dir), follow_links == "all", [])
+    start = os.path.realpath(videos_dir / below)
     try:
-        top = os.path.realpath(videos_dir / below)
-        yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (top,))
+        if bounds.hold(str(videos_dir / below), start):
+            yield from _visit(str(videos_dir / below), f"{below}/" if below else "", (start,), bounds)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+    if bounds.left_out:
+        log.warning(
+            "%d links lead out of %s and are not followed: %s; runtime.follow_links=all follows them",
+            *(len(bounds.left_out), videos_dir, few(bounds.left_out)),
+        )
 
 
-def stat_file(videos_dir: Folder, path: str) -> File:
-    """A file that a list names, whatever its ending; size -1 if it is not there."""
+def stat_file(videos_dir: Folder, path: str, follow_links: FollowLinks) -> File:
+    """What a list names, whatever its ending; size -1 if it is not there, or behind a link that is not followed.
+
+    As in `walk`, a link to a file is the file.
+    """
     if isinstance(videos_dir, RemotePath):
         return File(path, *(videos_dir / path).info)
+    bounds = _Bounds(os.path.realpath(videos_dir), follow_links == "all", [])
     try:
         status = os.stat(videos_dir / path)
     except OSError:
+        return File(path, -1, 0)
+    if not bounds.hold(path, os.path.realpath((videos_dir / path).parent)):
         return File(path, -1, 0)
     return File(path, status.st_size, status.st_mtime_ns)
 
@@ -114,7 +134,24 @@ def listing_digest(sources: list[Source]) -> str:
     return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
 
 
-def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[File]:
+class _Bounds(NamedTuple):
+    """How far links lead."""
+
+    top: str
+    """without links"""
+    are_open: bool
+    left_out: list[str]
+    """links that lead too far, each with where it leads"""
+
+    def hold(self, name: str, real: str) -> bool:
+        """Whether a folder, whose path without links is `real`, is to be looked into; else it is noted."""
+        if self.are_open or f"{real}/".startswith(f"{self.top.rstrip('/')}/"):
+            return True
+        self.left_out.append(f"{name} -> {real}")
+        return False
+
+
+def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds) -> Iterator[File]:
     folders, videos, images = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -131,8 +168,10 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[Fil
         yield _file(entry, f"{prefix}{entry.name}")
     for entry in folders:
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
-        if real not in ancestors:  # else a link to a folder that contains the link
-            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
+        if real in ancestors:  # a link to a folder that contains the link
+            continue
+        if not entry.is_symlink() or bounds.hold(f"{prefix}{entry.name}", real):
+            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds)
     if images and prefix and not videos and not folders:
         yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1])
 

@@ -24,6 +24,7 @@ from nonlocal_core.data.layouts.listing import (
     SUFFIXES,
     File,
     Folder,
+    FollowLinks,
     Source,
     entries,
     is_file,
@@ -52,6 +53,19 @@ class _Reading(NamedTuple):
     end_fraction: float = 1.0
 
 
+class _Disk(NamedTuple):
+    """What is on disk."""
+
+    top: Folder
+    videos: dict[str, File]
+    """all that have the ending of a video, or are folders of pictures"""
+    follow_links: FollowLinks
+
+    def find(self, path: str) -> File:
+        """What a list names; size -1 if it is not there."""
+        return self.videos.get(path) or stat_file(self.top, path, self.follow_links)
+
+
 class _Line(NamedTuple):
     place: str
     """file:line"""
@@ -73,7 +87,9 @@ def find_lists(videos_dir: Folder) -> dict[Folder, str]:
     return lists
 
 
-def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[Source]:
+def find_videos(
+    videos_dir: Folder, names: Sequence[str] | None = None, follow_links: FollowLinks = "inside"
+) -> list[Source]:
     """Every video of the lists, on disk or not; `names` of labels, in the order of their ids, replace numbers.
 
     Raises: InputError with file and line, if a line cannot be understood, a path leads outside of the folder, a
@@ -82,16 +98,17 @@ def find_videos(videos_dir: Folder, names: Sequence[str] | None = None) -> list[
     lists = find_lists(videos_dir)
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
-    files = {file.path: file for file in walk(videos_dir)}
+    files = {file.path: file for file in walk(videos_dir, follow_links=follow_links)}
+    disk = _Disk(videos_dir, files, follow_links)
     sources: list[Source] = []
     locations: dict[str, str] = {}
     for table, split in lists.items():
         lines = _read(table)
-        base = _base(videos_dir, lines, split, files)
+        base = _base(disk, lines, split)
         if base:
             log.info("%s: its paths are relative to %s", table, videos_dir / base)
         for line in lines:
-            source = _source(videos_dir, base, line, files)._replace(split=split)
+            source = _source(disk, base, line)._replace(split=split)
             if earlier := locations.get(source.path):
                 raise InputError(f"{line.place}: {source.path} is listed in {earlier} already: remove one of them")
             locations[source.path] = line.place
@@ -152,23 +169,25 @@ def _split(text: str, separator: str, after: int) -> list[str]:
     return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]
 
 
-def _base(videos_dir: Folder, lines: list[_Line], split: str, files: dict[str, File]) -> str:
+def _base(disk: _Disk, lines: list[_Line], split: str) -> str:
     """The folder that paths are relative to: the first in which there is a video of the list."""
     for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
-        if base and not (videos_dir / base).is_dir():
+        if base and not (disk.top / base).is_dir():
             continue
-        if any(_is_there(videos_dir, base, reading.path, files) for line in lines for reading in line.readings):
+        if any(_is_there(disk, base, reading.path) for line in lines for reading in line.readings):
             return base
     return ""
 
 
-def _is_there(videos_dir: Folder, base: str, path: str, files: dict[str, File]) -> bool:
-    inside = _inside(videos_dir, base, path)
-    return inside is not None and (inside in files or is_file(videos_dir, inside))
+def _is_there(disk: _Disk, base: str, path: str) -> bool:
+    inside = _inside(disk.top, base, path)
+    if inside is None:
+        return False
+    return inside in disk.videos or (is_file(disk.top, inside) and disk.find(inside).size_bytes >= 0)
 
 
-def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) -> Source:
-    existing = [reading for reading in line.readings if _is_there(videos_dir, base, reading.path, files)]
+def _source(disk: _Disk, base: str, line: _Line) -> Source:
+    existing = [reading for reading in line.readings if _is_there(disk, base, reading.path)]
     likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
     without_spaces = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
     chosen = next(iter([*existing, *likely, *without_spaces]), None)
@@ -177,13 +196,13 @@ def _source(videos_dir: Folder, base: str, line: _Line, files: dict[str, File]) 
             f"{line.place}: {line.text!r} cannot be understood: {_FORMAT}, with a space, a tab or a comma between"
             " them; if this is no list, say how the videos lie with index.layout=class_folders"
         )
-    path = _inside(videos_dir, base, chosen.path)
+    path = _inside(disk.top, base, chosen.path)
     if path is None:
-        raise InputError(f"{line.place}: {chosen.path} is not inside of {videos_dir}: list paths relative to it")
+        raise InputError(f"{line.place}: {chosen.path} is not inside of {disk.top}: list paths relative to it")
     start, end = chosen.start_fraction, chosen.end_fraction
     if not 0 <= start < end <= 1:
         raise InputError(f"{line.place}: from {start:g} to {end:g} is no part of a video: 0 <= start < end <= 1")
-    file = files.get(path) or stat_file(videos_dir, path)
+    file = disk.find(path)
     return Source(path, path, chosen.label, "", file.size_bytes, file.stamp, start, end)
 
 

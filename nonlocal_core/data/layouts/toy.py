@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import sync_all, write_atomically
+from nonlocal_core.artifacts.files import remove_unfinished, sync_all, write_atomically
 from nonlocal_core.data.sampling import generator
 
 LABELS = ("falls", "grows", "rises", "shrinks")
@@ -39,6 +39,7 @@ def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
     if finished_mark.is_file() and finished_mark.read_text(encoding="utf-8") == content:
         return folder
     finished_mark.unlink(missing_ok=True)
+    remove_unfinished(folder)
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
         for leftover in (folder / label).glob("toy-*.mp4"):

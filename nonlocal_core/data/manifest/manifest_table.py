@@ -17,7 +17,7 @@ num_keyframes     frames that can be decoded by themselves
 longest_gap       greatest number of frames from one key frame to the next
 first_pts_s       seconds; time stamp of the first frame that is shown
 container_frames  number of frames in the header; 0 if it has none
-seek_safe         whether single frames can be jumped to
+seek_safe         whether decord may jump in it
 start_fraction    begin of the action (0…1 of the video); end_fraction: its end
 size_bytes        -1 if it is listed but not on disk
 sha256            of the content; "" where there is none

@@ -14,7 +14,7 @@ from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
-from nonlocal_core.data.video import decoding
+from nonlocal_core.data.video import decoding, jumps
 from nonlocal_core.errors import DamagedError, DecodeError, InputError
 from nonlocal_core.process import workers
 
@@ -27,7 +27,8 @@ class Job(NamedTuple):
     sha256: str
     """hash of its content when it was indexed"""
     kept: bool
-    """whether its frames are kept; if not, it is only decoded, to see whether that works"""
+    """whether its frames are kept; those of a video are not in which clips can be read by jumping, and nothing is
+    to be stored.  Such a video is only decoded, to see whether that works"""
     settings: CacheConfig
 
 
@@ -66,12 +67,15 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     jpegs: list[bytes] = []
     num_frames = height = width = source_px = 0
     try:
+        kept = job.kept and not (
+            job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path)
+        )
         for frame in decoding.read_frames(path):
             workers.alive()
-            if job.kept or not num_frames:
+            if kept or not num_frames:
                 small = resize(frame, job.settings)
                 height, width = small.shape[:2]
-            if job.kept:
+            if kept:
                 jpegs.append(encode(small, job.settings.jpeg_quality))
             num_frames += 1
             source_px += frame.shape[0] * frame.shape[1]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.records import cache_table, encoding, store
+from nonlocal_core.data.records import cache_table, decord_clips, encoding, store
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, DecodeError
 
@@ -37,6 +37,7 @@ class RecordReader:
         self._size_of = self.rows[["height", "width"]].to_numpy()
         self._readable = (self.rows["status"] == "ok").to_numpy()
         self._in_file = self._readable & (self.rows["num_bytes"] == 0).to_numpy()
+        self._decord = decord_clips.Pool() if cache.settings.jump == "decord" else None
         self._shards: dict[str, store.Shard] = {}
         self._opening = threading.Lock()
         self._shard_of, self._row_of = self._locate()
@@ -80,7 +81,10 @@ class RecordReader:
         try:
             if path.is_file() and path.stat().st_size != size_bytes:
                 raise DecodeError("it is not the file that was indexed")
-            decoded = decoding.frames_at(path, indices)
+            if self._decord and (jumped := self._decord.frames(path, indices, self._cache.settings)):
+                yield from jumped
+                return
+            decoded = decoding.frames_at(path, num_frames, indices)
         except DecodeError as error:
             raise DamagedError(f"{path}: {error}: run again from index") from None
         for frame in decoded:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
-import numpy as np
 from av.stream import Disposition
 
 from nonlocal_core.data.video import file_headers
@@ -23,13 +22,6 @@ from nonlocal_core.errors import DecodeError
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
-# Where decord was seen to jump to the right frame (AVI: if frames are not reordered); else it raises or is wrong.
-_JUMPS_RIGHT = {
-    "mov": {"h264", "hevc", "mpeg4", "mjpeg", "vp9", "h263", "prores", "png", "qtrle"},
-    "matroska": {"h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9", "ffv1"},
-    "flv": {"h264", "flv1"},
-    "avi": {"mpeg4", "mjpeg", "msmpeg4v3"},
-}
 _HEADER_SAYS_DURATION = {"matroska", "avi", "flv"}
 _PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the list
 _INDEXED = {"mov", "avi"}  # the index lists every packet
@@ -165,33 +157,41 @@ class Contents:
                 return sorted(present)
         return []
 
-    def keys(self) -> list[int]:
+    def key_numbers(self) -> list[int]:
         """The numbers of the packets of key frames."""
         return [number for number, packet in enumerate(self.packets) if packet.is_key]
 
-    def jumps_right(self) -> bool:
-        """Whether decord finds the frames of this file by their number.
+    def stamp(self, item: Any) -> int | None:
+        """What tells a packet or frame from all others; in an AVI file, its place in the file."""
+        stamp: int | None = item.dts if self.family == "avi" else item.pts
+        return stamp
 
-        decord counts packets in the order of the file and frames in the order of showing.  Both orders must agree
-        at every key frame, and every packet must be one frame that is shown.
+    def stamps(self) -> tuple[list[int], list[int]]:
+        """The stamps of the frames that are shown and those of the key frames, in order.
+
+        Both are empty where no jump is safe: stamps do not tell frames apart, or the first frame is no key frame.
         """
-        if self.codec not in _JUMPS_RIGHT.get(self.family, ()) or any(packet.is_hidden for packet in self.packets):
-            return False
-        if self.family == "avi" and self._stream.codec_context.reorder_depth:
-            return False
-        if self.family == "matroska" and not self._container.duration:
-            return False  # streamed without an index
-        if sum(_is_video(stream) for stream in self._container.streams) > 1:
-            return False  # decord may choose another one
-        stamps = [packet.pts for packet in self.packets if packet.pts is not None]
-        if len(set(stamps)) < len(self.packets) or not self.packets[0].is_key:
-            return False
-        pts = np.array(stamps)
-        latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
-        return all(
-            pts[key] == earliest_after[key] and (key == 0 or latest_before[key - 1] < pts[key])
-            for key in self.keys()
+        stamps = {stamp for packet in self.packets if (stamp := self.stamp(packet)) is not None}
+        is_out_of_order = self.family == "avi" and (self.is_reordered() or any(p.is_hidden for p in self.packets))
+        if self.family in _STARTS_ANYWHERE or is_out_of_order or len(stamps) < len(self.packets):
+            return [], []
+        times = sorted(stamp for packet in self.shown() if (stamp := self.stamp(packet)) is not None)
+        keys = sorted(
+            stamp for packet in self.packets if packet.is_key and (stamp := self.stamp(packet)) is not None
         )
+        return (times, keys) if times and keys and keys[0] <= times[0] else ([], [])
+
+    def has_one_video(self) -> bool:
+        """Whether no other stream of the file is a video too."""
+        return sum(_is_video(stream) for stream in self._container.streams) == 1
+
+    def has_duration(self) -> bool:
+        """Whether the header says how long the video is; one that was streamed has no index either."""
+        return bool(self._container.duration)
+
+    def is_reordered(self) -> bool:
+        """Whether frames are shown in another order than that of the file."""
+        return bool(self._stream.codec_context.reorder_depth)
 
 
 @contextmanager

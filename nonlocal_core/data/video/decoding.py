@@ -1,13 +1,12 @@
 """Decoding of videos: the only functions of this project that read the content of video files.
 
-PyAV describes a file without decoding it, and reads it from the first frame to the last.  decord jumps to single
-frames.  It gives wrong frames in whole families of files, so only files that `probe` calls `seek_safe` may be read
-that way.  A folder of pictures is a video too.
+PyAV describes a file without decoding it, reads it from the first frame to the last, and jumps to single frames
+where their time stamps prove that they are the right ones.  A folder of pictures is a video too.
 """
 
 from __future__ import annotations
 
-import ctypes
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -18,35 +17,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from nonlocal_core.data.video import pictures
-from nonlocal_core.data.video.containers import Contents, Stream, check_file, may_be_turned, open_video
+from nonlocal_core.data.video import decord_frames, jumps, pictures
+from nonlocal_core.data.video.containers import Contents, Stream, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
-_NARROW_PX = 256  # FFmpeg pads a row by 64 px at most, less than a third of this
 _UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
 _SAME_RATE = 0.01  # share by which the rates of the header and of the time stamps may differ
-
-
-def _load_decord() -> Any:
-    """The decord module, loaded so that MindSpore works beside it, whichever is imported first.
-
-    decord opens its library RTLD_GLOBAL.  Its C++ symbols then replace those of every library that is loaded
-    later, and `import mindspore` aborts the process.  Nothing needs them there, so RTLD_LOCAL keeps them apart.
-    """
-    loader: Any = ctypes
-    global_mode = loader.RTLD_GLOBAL
-    loader.RTLD_GLOBAL = loader.RTLD_LOCAL
-    try:
-        import decord
-    finally:
-        loader.RTLD_GLOBAL = global_mode
-    # FFmpeg writes warnings about bad files to stderr that do not name the file; DecodeError says what is wrong.
-    decord.logging.set_level(decord.logging.QUIET)
-    return decord
-
-
-_decord = _load_decord()
 
 
 class Probe(NamedTuple):
@@ -77,7 +54,7 @@ class Probe(NamedTuple):
     container_frames: int
     """number of frames in the header, shown or not; 0 if it has none"""
     seek_safe: bool
-    """whether `frames_at` gives the right frames"""
+    """whether decord may jump in it"""
 
 
 class _Turn(NamedTuple):
@@ -103,7 +80,7 @@ def probe(path: Path) -> Probe:
             turn = _turn_of_first(stream, packet) if turn is None else turn
         turn = turn or _turn_of_first(stream, None) or _Turn()
         contents.check_whole()
-        num_frames, times, keys = len(contents.shown()), contents.times(), contents.keys()
+        num_frames, times, keys = len(contents.shown()), contents.times(), contents.key_numbers()
         if num_frames < 1 or not stream.width:
             raise DecodeError("no frames")
         gaps = np.diff([*keys, len(contents.packets)]) if keys else np.array([num_frames])
@@ -124,7 +101,7 @@ def probe(path: Path) -> Probe:
             longest_gap=int(gaps.max()),
             first_pts_s=float(times[0] * stream.time_base) if times else 0.0,
             container_frames=stream.frames,
-            seek_safe=contents.jumps_right() and _decord_turns(turn, contents.family),
+            seek_safe=decord_frames.is_safe(contents) and _decord_turns(turn, contents.family),
         )
 
 
@@ -137,15 +114,59 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     if path.is_dir():
         yield from pictures.read_pictures(pictures.list_pictures(path))
         return
+    reformatter = VideoReformatter()  # one for all frames, because setting it up is slow
+    for frame in _read(path):
+        yield _pixels(frame, reformatter)
+
+
+def frames_at(path: Path, num_frames: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    """The frames with these numbers, which may be in any order and may repeat, of a video with `num_frames`.
+
+    They are those that `read_frames` yields.  Where jumping to them is not safe, they are read from the start.
+    Every call opens the file, so that threads do not disturb each other.
+
+    Shape:  (H, W, 3), RGB, each.
+    Raises: DecodeError with one short reason.
+    """
+    distinct, places = np.unique(indices, return_inverse=True)
+    for number in distinct[[0, -1]] if len(distinct) else ():
+        if not 0 <= number < num_frames:
+            raise DecodeError(f"there is no frame {number}: the video has {num_frames}")
+    if path.is_dir():
+        paths = pictures.list_pictures(path)
+        if len(paths) != num_frames:
+            raise DecodeError(f"it has {len(paths)} pictures, not {num_frames}")
+        found = list(pictures.read_pictures([paths[number] for number in distinct]))
+    else:
+        found = jump_to(path, num_frames, distinct.tolist()) or _read_up_to(path, distinct.tolist())
+    return [found[place] for place in places]
+
+
+def jump_to(path: Path, num_frames: int, wanted: list[int]) -> list[NDArray[np.uint8]]:
+    """The frames with these numbers, which ascend, of a video with `num_frames`; none where jumping is not safe.
+
+    Raises: DecodeError if the file is damaged.
+    """
+    reformatter = VideoReformatter()
+    try:
+        return [_pixels(frame, reformatter) for frame in jumps.frames_at(path, num_frames, wanted)]
+    except jumps.UnsafeError:
+        return []
+
+
+def _read(path: Path) -> Iterator[av.VideoFrame]:
+    """Every frame of a video file, once and in the order of showing, as it is stored.
+
+    Raises: DecodeError with one short reason, after some or all of the frames before the fault.
+    """
     with open_video(path) as (container, stream):
         contents = Contents(container, stream)
         num_read, first_size = 0, (0, 0)
-        reformatter = VideoReformatter()  # one for all frames, because setting it up is slow
         for frame in _decoded(stream, contents):
             size = (frame.width, frame.height)
             if num_read and size != first_size:
                 raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
-            yield _pixels(frame, reformatter)
+            yield frame
             num_read, first_size = num_read + 1, size
         contents.check_whole()
         num_shown = len(contents.shown())
@@ -154,55 +175,18 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
             raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
-def frames_at(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The frames with these numbers, which may be in any order and may repeat.
-
-    Only for videos that `probe` calls `seek_safe`: for others, decord gives wrong frames or hangs.  Every call
-    opens its own reader, so that threads do not disturb each other.
-
-    Shape:  (len(indices), H, W, 3), RGB.
-    Raises: DecodeError with one short reason.
-    """
-    distinct, places = np.unique(indices, return_inverse=True)
-    if path.is_dir():
-        paths = pictures.list_pictures(path)
-        _check_inside(distinct, len(paths))
-        frames = np.stack(list(pictures.read_pictures([paths[number] for number in distinct])))
-    else:
-        frames = _jump_to(path, distinct)
-    return frames if len(places) == len(distinct) and (np.diff(places) > 0).all() else frames[places]
-
-
-def _jump_to(path: Path, distinct: NDArray[np.int64]) -> NDArray[np.uint8]:
-    check_file(path)
-    try:
-        # fault_tol: raise where decord would repeat a frame for one that cannot be decoded; 0 switches that off.
-        reader = _decord.VideoReader(str(path.absolute()), num_threads=1, fault_tol=1e-6)
-        _check_inside(distinct, len(reader))
-        width = reader.get_batch([]).shape[2]
-        if width >= _NARROW_PX:
-            frames: NDArray[np.uint8] = reader.get_batch(distinct.tolist()).asnumpy()
-            return frames
-        return np.stack([_without_padding(reader[int(number)]) for number in distinct])
-    except (_decord.DECORDError, _decord.DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration):
-        raise DecodeError(_UNDECODABLE) from None
-
-
-def _without_padding(frame: Any) -> NDArray[np.uint8]:
-    """A frame of a narrow video as an array (H, W, 3).
-
-    decord divides the bytes of a row by the width, so where FFmpeg pads the rows to a multiple of the width (16,
-    72 px, …), the padding appears as more channels.
-    """
-    height, width, channels = frame.shape
-    rows: NDArray[np.uint8] = frame.asnumpy().reshape(height, width * channels)
-    return np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
-
-
-def _check_inside(distinct: NDArray[np.int64], num_frames: int) -> None:
-    for number in distinct[[0, -1]] if len(distinct) else ():
-        if not 0 <= number < num_frames:
-            raise DecodeError(f"there is no frame {number}: the video has {num_frames}")
+def _read_up_to(path: Path, wanted: list[int]) -> list[NDArray[np.uint8]]:
+    """The frames with these numbers, which ascend, found by reading from the start."""
+    reformatter, frames, missing = VideoReformatter(), enumerate(_read(path)), deque(wanted)
+    found: list[NDArray[np.uint8]] = []
+    while missing:
+        number, frame = next(frames, (-1, None))
+        if frame is None:
+            raise DecodeError(f"there is no frame {missing[0]}")
+        if number == missing[0]:
+            found.append(_pixels(frame, reformatter))
+            missing.popleft()
+    return found
 
 
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:

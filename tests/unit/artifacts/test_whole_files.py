@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,29 @@ def test_what_killed_processes_left_of_a_file_is_removed(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "b.tmp12"]
     files.remove_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_what_a_running_process_writes_is_left_alone(tmp_path: Path) -> None:
+    with files.replacing(tmp_path / "a") as unfinished:
+        unfinished.write_text("half")  # by another descriptor than the one that holds the lock
+        code = "import sys, pathlib\nfrom nonlocal_core.artifacts import files\n"
+        code += "files.remove_unfinished(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+        files.remove_unfinished(tmp_path)
+        assert unfinished.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom nonlocal_core.artifacts import files\n"
+        "with files.replacing(Path(sys.argv[1]) / 'a') as unfinished:\n"
+        "    unfinished.write_text('half')\n    os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    assert len(list(tmp_path.glob("a.tmp*"))) == 1
+    files.remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_byte_and_name_is_on_the_disk_before_it_counts(

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -174,8 +175,9 @@ def test_a_lock_is_free_after_an_error_and_locks_have_names(tmp_path):
     with pytest.raises(ZeroDivisionError), workspace.locked("x"):
         raise ZeroDivisionError
     with workspace.locked("x"), workspace.locked("y"):
-        assert len(list((tmp_path / ".locks").glob("*.holder"))) == 2
-    assert list((tmp_path / ".locks").glob("*.holder")) == []
+        said = f"process {os.getpid()} on {socket.gethostname()}"
+        assert [file.read_text() for file in (tmp_path / ".locks").iterdir()] == [said, said]
+    assert [file.read_text() for file in (tmp_path / ".locks").iterdir()] == ["", ""]
 
 
 def test_a_workspace_that_cannot_be_written(tmp_path):

@@ -372,17 +372,20 @@ def test_every_axis_learns(axis):
     assert {"stem.conv.weight", "res5.0.a.conv.weight", "head.fc.bias", "res3.nl0.out.weight"} <= learning
 
 
-def test_a_compiled_network_of_the_rarer_choices_gives_what_single_operations_give():
+@pytest.mark.parametrize("window", [(1, 2, 2), (4, 7, 7)])
+def test_a_compiled_network_of_the_rarer_choices_gives_what_single_operations_give(window):
+    """The larger window is cut to the map, which has 2 frames of 3 x 3."""
     ms.set_seed(2)
     config: dict[str, Any] = {
         **{**NARROW, "nl_res2": (0,), "block": "basic", "inflate": "3x3x3"},
         **{"norm": "frozen", "head": "fully_conv"},
         **{"pool1_stride_t": 1, "pool1_pad": 0, "nl_norm": "none", "nl_group_frames": (2, 0, 0, 0)},
-        **{"nl_axes": "time", "nl_sub_sample": "none", "head_window": (1, 2, 2)},
+        **{"nl_axes": "time", "nl_sub_sample": "none", "head_window": window},
     }
     net = I3D(ModelConfig(**config), num_classes=5)
     net.set_train(False)
     x = clip(8, 96, 96)
+    assert net.feature_map(x).shape[2:] == (2, 3, 3)
 
     def forward(clip):
         return net(clip)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,3 +85,63 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot be written: name a folder with runtime\.slots_dir=DIR"):
         device_locks.reserve("GPU", 1, RuntimeConfig(slots_dir=str(tmp_path / "file" / "below")))
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the locks in a folder that every user can write as /tmp, which `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o1777)
+        monkeypatch.setenv("TMPDIR", temporary)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(temporary) / "nonlocal-devices"
+
+
+def held_by(user: int) -> subprocess.Popen[str]:
+    """A process of a user that holds the first GPU of the host."""
+    code = HOLD.replace("device_locks.reserve", f"import os; os.setuid({user})\ndevice_locks.reserve")
+    return python(code.format(folder="", seconds=60, target="GPU", count=1))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become other users")
+def test_users_of_one_host_take_turns(shared: Path) -> None:
+    with held_by(12345) as first:
+        assert line(first) == "holds"
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+        with held_by(23456) as second:
+            assert line(second) == f"waiting for process {first.pid} on {socket.gethostname()}, which holds GPU-0"
+            first.kill()
+            assert line(second) == "holds"
+            with held_by(12345) as third:
+                assert line(third).startswith(f"waiting for process {second.pid} on ")
+                second.kill()
+                assert line(third) == "holds"
+                third.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become other users")
+@pytest.mark.parametrize("planted", ["link", "folder", "file"])
+def test_what_another_user_has_planted_is_one_line(shared: Path, tmp_path: Path, planted: str) -> None:
+    if planted == "link":
+        shared.symlink_to(tmp_path)
+    elif planted == "folder":
+        shared.mkdir(mode=0o755)
+    else:
+        shared.touch()
+    os.chown(shared, 12345, -1, follow_symlinks=False)
+    with pytest.raises(ConfigError, match="of user 12345 is no folder that all users share"):
+        device_locks.reserve("GPU", 1, RuntimeConfig())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_planted_lock_changes_nothing_elsewhere(shared: Path, tmp_path: Path, link: str) -> None:
+    mine = shared.parent / "mine"
+    mine.write_text("precious")
+    shared.mkdir()
+    getattr(shared / "Ascend-7.lock", link)(mine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASCEND_RT_VISIBLE_DEVICES", "7")
+        with contextlib.suppress(ConfigError):
+            device_locks.reserve("Ascend", 1, RuntimeConfig())
+    assert mine.read_text() == "precious"

@@ -107,7 +107,7 @@ def test_the_card_says_what_a_stranger_must_know(exported):
         "top-1 50.00%, top-5 100.00%",
         "split val: 100 of 103 videos scored, 3 quarantined: 1 empty, 2 unreadable\n",
         "protocol: val, 30 views",
-        "0. falls\n1. grows\n2. rises\n3. shrinks\n",
+        "0. falls\n1. grows\n2. rises\n3. !\\[shrinks\\](http\\://e.x)\\\\n# \\<b>\n",
         "minus 123.675, 116.28, 103.53, divided by 58.395, 57.12, 57.375",
         "**manifest**: digest of the manifest",
         "## Licence\n\nTO BE FILLED IN",

@@ -25,7 +25,7 @@ def test_a_text_keeps_its_length_and_what_can_be_written(text):
     assert captioned[-6:, :3].max() < 120
 
 
-@pytest.mark.parametrize("text", TEXTS[:4])
+@pytest.mark.parametrize("text", [*TEXTS[:4], "line\nbreak \x1b[31m", r"$\frac{$"])
 def test_timeline_of_labels_in_any_script(text, tmp_path):
     both = [Guess(label=text, score=0.9), Guess(label="other", score=0.1)]
     spans = [Window(start_s=s, end_s=s + 2, guesses=tuple(both[:: 1 if s < 5 else -1])) for s in range(10)]
@@ -35,6 +35,11 @@ def test_timeline_of_labels_in_any_script(text, tmp_path):
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     blue = (pixels[..., 2] - pixels[..., 0]) > 100
     assert blue.mean() > 0.1
+
+
+def test_a_label_of_several_lines_is_one_line_of_a_picture():
+    assert letter("a\nb").text == r"a\nb"
+    assert video_files.with_caption(np.zeros((90, 160, 3), np.uint8), ["a\nb\x1b[31m"]).any()
 
 
 def test_an_odd_size_is_written(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from nonlocal_core import html_report, registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
+from nonlocal_core.escaping import one_line
 from nonlocal_core.evaluation import figures
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.report import html, run_facts, run_report
@@ -103,14 +104,16 @@ def test_figures_are_those_of_the_scores(page, scored, registered):
         (found,) = parsed.of("data", id=key)
         assert float(found["value"]) == pytest.approx(value, abs=1e-12)
         assert parsed.texts[key] == f"{100 * value:.2f}%"
-    assert {one["data-label"]: float(one["value"]) for one in parsed.of("data", **{"class": "label"})} == by_label
+    by_shown = {one_line(label): top1 for label, top1 in by_label.items()}
+    assert {one["data-label"]: float(one["value"]) for one in parsed.of("data", **{"class": "label"})} == by_shown
     counts = np.zeros((4, 4), int)
     for own, _, taken in places:
         counts[own, taken] += 1
     cells = [int(word) for word in re.findall(r'--share: [0-9.]+">(\d+)</td>', page)]
     assert cells == counts.ravel().tolist()
     labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
-    assert [one["title"] for one in parsed.of("th", scope="row")] == sorted(labels, key=labels.__getitem__)
+    names = [one_line(label) for label in sorted(labels, key=labels.__getitem__)]
+    assert [one["title"] for one in parsed.of("th", scope="row")] == names
     split = registered.evaluation
     left = split.num_videos - split.num_scored
     assert f"{len(scored)} of {split.num_videos} videos scored, {left} quarantined" in parsed.texts["coverage"]
@@ -149,7 +152,8 @@ def test_names_stay_names(page, registered):
     labels = json.loads((registered.workspace.path(registered.manifest) / "labels.json").read_text())
     assert 'a <b>"fall" & more' in labels
     for label in labels:
-        assert parsed.of("span", **{"class": "name", "title": label})
+        assert parsed.of("span", **{"class": "name", "title": one_line(label)})
+    assert not re.search("[\0-\x09\x0b-\x1f\u202a-\u202e]", page)
     assert "<img src=x>.mp4" in parsed.texts["quarantine"]
     assert 'a <b>"fall" & more' in parsed.texts["quarantine"]
 
@@ -186,7 +190,7 @@ def test_a_browser_shows_it_as_it_is_meant(file, page, scored, tmp_path):
         for key, value in figures.items():
             assert float(tab.evaluate(f"document.getElementById('{key}').value")) == pytest.approx(value)
         shown = tab.evaluate("[...document.querySelectorAll('data.label')].map(e => [e.dataset.label, e.value])")
-        assert {label: float(value) for label, value in shown} == by_label
+        assert {label: float(value) for label, value in shown} == {one_line(k): v for k, v in by_label.items()}
         pictures = tab.evaluate("[...document.images].map(e => e.naturalWidth)")
         assert len(pictures) == len(Parsed(page).of("img"))
         assert all(pictures)

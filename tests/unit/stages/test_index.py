@@ -15,6 +15,7 @@ from keys import OTHER, settings_in, settings_of
 from small import files_of, small_config
 
 from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import replacing
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import settings
@@ -76,6 +77,20 @@ def mark(workspace, place):
         rows = pq.read_table(part).to_pandas()
         rows.loc[rows["place"] == str(place), "fps"] = 12.25
         tables.write(tables.to_arrow(rows, probe_cache.SCHEMA), part)
+
+
+def test_what_killed_runs_were_writing_is_removed_and_what_another_writes_is_not(toy, workspace):
+    orphans = [
+        workspace.root / name for name in ("index/known/part-0.parquet.tmp1", "index/frozen/nights.parquet.tmp2")
+    ]
+    for orphan in orphans:
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        orphan.write_text("half")
+    with replacing(workspace.root / "index/known/part-1.parquet") as unfinished:
+        unfinished.write_text("half")
+        stage.plan(toy.videos_dir, small_config(), workspace)
+        assert unfinished.exists()
+    assert not [orphan for orphan in orphans if orphan.exists()]
 
 
 def test_a_half_built_run_goes_on_with_its_finished_shards(toy, workspace):

@@ -15,7 +15,6 @@ from small import files_of, python, small_config
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
-from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.stages import train as stage
 
@@ -27,6 +26,16 @@ def registered(toy, tmp_path):
     add(workspace, "a", 0.6)
     add(workspace, "b", 0.5)
     return workspace
+
+
+TRAINED = small_config(train__epochs=1, train__batch_size=8, train__val_epochs=0)
+
+
+@pytest.fixture(scope="module")
+def trained(toy, tmp_path_factory):
+    """A training of one step, and its workspace."""
+    workspace = toy.workspace(tmp_path_factory.mktemp("trained"))
+    return stage.train(toy.cache, TRAINED, workspace), workspace
 
 
 def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
@@ -81,13 +90,13 @@ def test_first_weights_that_are_not_there(toy, tmp_path, init):
     assert not list(tmp_path.glob("train/*"))
 
 
-def test_a_training_starts_from_the_champion_and_its_frozen_parts_stay(toy, registered):
-    made = stage.train(toy.cache, small_config(train__epochs=1, train__val_epochs=0), registered)
-    champion = registered.path(made) / made.file
+def test_a_training_starts_from_the_champion_and_its_frozen_parts_stay(toy, registered, trained):
+    made, elsewhere = trained
+    champion = elsewhere.path(made) / made.file
     (registered.root / "registry/v0001/checkpoint.safetensors").write_bytes(champion.read_bytes())
     config = small_config(train__epochs=1, train__init="champion", train__freeze="res4", train__seed=9)
     tuned = stage.train(toy.cache, config, registered)
-    before, after = (safetensors.numpy.load_file(registered.path(one) / one.file) for one in (made, tuned))
+    before, after = (safetensors.numpy.load_file(file) for file in (champion, registered.path(tuned) / tuned.file))
     moved = {name for name in before if not np.array_equal(before[name], after[name])}
     assert moved == {name for name in before if name.startswith(("res5.", "head."))}
     assert max(np.abs(before[name] - after[name]).max() for name in moved) < 1.0  # not drawn anew
@@ -135,19 +144,15 @@ def test_without_a_readable_train_video_there_is_nothing_to_learn_from(toy, tmp_
     assert not list(tmp_path.glob("train/*/artifact.json"))
 
 
-def test_provenance_says_what_a_checkpoint_was_made_of(toy, tmp_path):
-    workspace, config = (
-        toy.workspace(tmp_path),
-        small_config(train__epochs=1, train__batch_size=8, train__val_epochs=0),
-    )
-    made = stage.train(toy.cache, config, workspace)
-    said = Workspace(tmp_path).provenance(made)
+def test_provenance_says_what_a_checkpoint_was_made_of(toy, trained):
+    made, workspace = trained
+    said = workspace.provenance(made)
     assert RecordCache.model_validate(said["cache"]) == toy.cache
     assert said["config"] == {
-        name: json.loads(getattr(config, name).model_dump_json()) for name in ("clip", "model", "train")
+        name: json.loads(getattr(TRAINED, name).model_dump_json()) for name in ("clip", "model", "train")
     }
     assert (said["device"], said["packages"]["mindspore"]) == ("CPU", importlib.metadata.version("mindspore"))
-    assert stage.train(toy.cache, config, workspace) == made
+    assert stage.train(toy.cache, TRAINED, workspace) == made
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -125,16 +125,16 @@ def test_the_average_follows_weights_and_statistics():
     net, config = network(train__ema=0.25, model__nl_res3=())
     average = make_average(net, config.train.ema)
     assert {parameter.name for parameter in average.parameters} == {f"ema.{name}" for name in values(net)}
-    expected, take_step, batch = values(net), stepper(net, config, [0.5] * 4), drawn(config, 2)
+    expected, rng = values(net), np.random.default_rng(0)
     for step, decay in enumerate((0.1, 2 / 11, 0.25, 0.25)):
-        take_step(batch)
+        for parameter in net.get_parameters():
+            ops.assign(parameter, ms.Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
         average.take(step)
         for name, value in values(net).items():
             expected[name] = decay * expected[name] + (1 - decay) * value
     for parameter in average.parameters:
         name = parameter.name.removeprefix("ema.")
         np.testing.assert_allclose(parameter.asnumpy(), expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
-    assert np.abs(expected["stem.norm.moving_mean"] - values(net)["stem.norm.moving_mean"]).max() > 1e-3
     assert make_average(net, 0.0).parameters == ()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nonlocal_core.data.layouts import detection
-from nonlocal_core.data.layouts.listing import Source, listing_digest
+from nonlocal_core.data.layouts.listing import FollowLinks, Source, listing_digest
 from nonlocal_core.errors import InputError
 
 
@@ -18,8 +18,8 @@ def touch(folder: Path, *paths: str) -> Path:
     return folder
 
 
-def found(folder: Path) -> list[Source]:
-    return detection.find_videos(folder, detection.detect(folder))
+def found(folder: Path, follow_links: FollowLinks = "inside") -> list[Source]:
+    return detection.find_videos(folder, detection.detect(folder), follow_links=follow_links)
 
 
 def labels_and_splits(sources: list[Source]) -> dict[str, tuple[str, str]]:
@@ -154,8 +154,42 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "videos/jump").symlink_to(tmp_path / "store")
     (tmp_path / "videos/jump/again").symlink_to(tmp_path / "videos")
     (tmp_path / "videos/run/gone.mp4").symlink_to(tmp_path / "nothing.mp4")
-    sources = {source.path: source.size_bytes for source in found(tmp_path / "videos")}
+    sources = {source.path: source.size_bytes for source in found(tmp_path / "videos", "all")}
     assert sources == {"jump/a.mp4": 11, "run/b.mp4": 16, "run/gone.mp4": -1}
+
+
+def test_a_link_out_of_the_folder_is_only_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A link to a file is the file, wherever it lies, and so is a link to a folder inside."""
+    touch(tmp_path, "store/a.mp4", "store/b.mp4", "videos2/c.mp4", "videos/run/d.mp4", "videos/more/walk/e.mp4")
+    videos = tmp_path / "videos"
+    (videos / "jump").symlink_to(tmp_path / "store")
+    (videos / "run/machine").symlink_to("/")
+    (videos / "run/beside").symlink_to("../../videos2")  # whose name only begins as that of the folder
+    (videos / "run/back").symlink_to("..")
+    (videos / "run/a.mp4").symlink_to(tmp_path / "store/a.mp4")
+    (videos / "walk").symlink_to("more/walk")
+    (tmp_path / "link").symlink_to(videos)
+    for folder in (videos, tmp_path / "link"):
+        caplog.clear()
+        paths = [source.path for source in found(folder)]
+        assert paths == ["more/walk/e.mp4", "run/a.mp4", "run/d.mp4", "walk/e.mp4"]
+        (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert said.startswith(f"3 links lead out of {folder} and are not followed: ")
+        assert said.endswith("; runtime.follow_links=all follows them")
+        for link in (f"jump -> {tmp_path}/store", "run/machine -> /", f"run/beside -> {tmp_path}/videos2"):
+            assert link in said
+    (videos / "run/machine").unlink()
+    assert {source.path for source in found(videos, "all")} >= {"jump/a.mp4", "jump/b.mp4", "run/beside/c.mp4"}
+
+
+def test_a_split_folder_of_kinetics_may_be_a_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "store/abc_000000_000010.mp4")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/train").symlink_to(tmp_path / "store")
+    (tmp_path / "videos/kinetics-400_train.csv").write_text(HEADER + "jump,abc,0,10,train,0\n")
+    assert [source.size_bytes for source in found(tmp_path / "videos")] == [-1]
+    assert f"train -> {tmp_path}/store" in caplog.text
+    assert [source.size_bytes for source in found(tmp_path / "videos", "all")] == [27]
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:

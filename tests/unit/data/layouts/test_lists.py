@@ -22,6 +22,21 @@ def rows(folder: Path, names: list[str] | None = None) -> list[tuple[str, str, s
     return [(source.path, source.label, source.split) for source in found]
 
 
+def test_a_list_leads_through_no_link_that_is_not_followed(tmp_path: Path, caplog) -> None:
+    """But it may name a link to a file."""
+    touch(tmp_path, "store/a.mp4", "store/b.bin", "videos/c.mp4")
+    videos = tmp_path / "videos"
+    (videos / "out").symlink_to(tmp_path / "store")
+    (videos / "a.mp4").symlink_to(tmp_path / "store/a.mp4")
+    (videos / "train.txt").write_text("out/a.mp4 0\nout/b.bin 0\na.mp4 1\nc.mp4 1\n")
+    sizes = {
+        follow: [source.size_bytes for source in detection.find_videos(videos, "lists", None, follow)]
+        for follow in ("inside", "all")
+    }
+    assert sizes == {"inside": [11, 12, -1, -1], "all": [11, 12, 11, 11]}
+    assert caplog.text.count(f"out -> {tmp_path}/store") == 1
+
+
 def test_the_lists_of_mmaction2(tmp_path: Path) -> None:
     """Their paths are relative to videos_train and videos_val; ids, with a space."""
     touch(tmp_path, "videos_train/riding a bike/a b.mp4", "videos_train/jump/c.mp4", "videos_val/jump/d.mp4")

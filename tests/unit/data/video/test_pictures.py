@@ -32,7 +32,7 @@ def test_a_folder_of_pictures_is_a_video(tmp_path: Path, suffix: str) -> None:
     assert [number_of(frame) for frame in frames] == list(range(12))
     np.testing.assert_allclose(frames[5].astype(int), painted(5), atol=40)
     np.testing.assert_array_equal(
-        decoding.frames_at(folder, np.array([11, 2, 2])), [frames[11], frames[2], frames[2]]
+        decoding.frames_at(folder, 12, np.array([11, 2, 2])), [frames[11], frames[2], frames[2]]
     )
 
 
@@ -52,7 +52,7 @@ def test_the_first_bad_picture_is_named(tmp_path: Path, suffix: str) -> None:
         assert decoding.probe(folder).num_frames == 4
         for read in (
             lambda: list(decoding.read_frames(folder)),
-            lambda: decoding.frames_at(folder, np.array([2])),
+            lambda: decoding.frames_at(folder, 4, np.array([2])),
         ):
             with pytest.raises(DecodeError, match=rf"^2\{suffix} is "):
                 read()
@@ -61,7 +61,7 @@ def test_the_first_bad_picture_is_named(tmp_path: Path, suffix: str) -> None:
 def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "frames", ["1.png", "2.png"])
     (folder / "3.png").write_bytes(cv2.imencode(".png", painted(3, 64, 32))[1].tobytes())
-    for read in (lambda: list(decoding.read_frames(folder)), lambda: decoding.frames_at(folder, np.arange(3))):
+    for read in (lambda: list(decoding.read_frames(folder)), lambda: decoding.frames_at(folder, 3, np.arange(3))):
         with pytest.raises(DecodeError, match=r"^3\.png has 64x32 px, those before it 128x64$"):
             read()
 
@@ -70,4 +70,4 @@ def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
 def test_a_picture_that_is_not_there_is_refused(tmp_path: Path, number: int) -> None:
     folder = make_folder(tmp_path / "frames", ["1.png", "2.png"])
     with pytest.raises(DecodeError, match=f"there is no frame {number}: the video has 2"):
-        decoding.frames_at(folder, np.array([number]))
+        decoding.frames_at(folder, 2, np.array([number]))
