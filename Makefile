@@ -21,8 +21,8 @@ stop: ## end what `make serve` has started
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: .venv/installed ## run the campaigns, half an hour: kills, a week of nights, whole trainings
-	@$(BIN)/python -m pytest -m campaign
+chaos: .venv/installed ## run the campaigns, an hour, and write docs/reliability.md; ONLY=kill for one kind, SEED=7 for its seed
+	@$(BIN)/python -m pytest -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
 
 check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from nonlocal_core.errors import as_ours
+from nonlocal_core.errors import WorkspaceError, as_ours, disk_fault
 from nonlocal_core.escaping import escaped
 
 WIDTH = 100
@@ -55,6 +55,8 @@ def failed(error: BaseException, stopped: str = "stopped") -> int:
     if isinstance(error, KeyboardInterrupt):
         print(stopped, file=sys.stderr)
         return 130
+    if fault := disk_fault(error):
+        error = WorkspaceError(fault)
     ours = as_ours(error)
     if ours is None:
         raise error

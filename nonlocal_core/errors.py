@@ -92,6 +92,13 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def disk_fault(error: BaseException) -> str:
+    """One line about a disk that does not work; empty for other errors."""
+    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS, errno.ESTALE):
+        return f"the disk does not work ({error.strerror}), {error.filename}: look at it and run again"
+    return ""
+
+
 def as_ours(error: BaseException) -> NonlocalError | None:
     """An error as a `NonlocalError`; None if it is neither one nor a full disk."""
     if isinstance(error, NonlocalError):

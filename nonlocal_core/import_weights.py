@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
-    labels = label_ids.read(given.labels) if given.labels else []
+    labels = label_ids.read_names(given.labels).names if given.labels else []
     if given.out and not labels and given.profile != "ours":
         raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))

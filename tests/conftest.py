@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests import commands, leftovers
+from tests import campaign, commands, leftovers
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -36,8 +36,13 @@ os.environ.update(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    campaign.add_options(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(leftovers.Watch())
+    campaign.configure(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 from nonlocal_core.artifacts.keys import digest_of
 
 CHECKSUM = "checksum"
+BLOCK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -90,6 +92,15 @@ def checked_json(content: bytes) -> dict[str, Any]:
 
 def _checksum(value: dict[str, Any]) -> str:
     return digest_of(json.dumps(value, sort_keys=True))
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's content, as hexadecimal digits."""
+    content = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            content.update(block)
+    return content.hexdigest()
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -44,11 +44,11 @@ def write(path: Path, labels: Iterable[str]) -> None:
 
 
 def read(path: Path) -> list[str]:
-    """The labels of a file, in the order of their ids.
+    """The labels of an artifact, in the order of their ids.
 
     Raises: InputError as `parse`, or if it cannot be read.
     """
-    return read_names(path).names
+    return parse(_text(path), str(path)).names
 
 
 def read_names(path: Path) -> Names:
@@ -56,14 +56,17 @@ def read_names(path: Path) -> Names:
 
     Raises: InputError as `parse`, or if it cannot be read.
     """
+    names, first_id = parse(_text(path), str(path))
+    return Names([unicodedata.normalize("NFC", name) for name in names], first_id)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"labels {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"labels {path} cannot be read as text: {error}") from None
-    names, first_id = parse(text, str(path))
-    return Names([unicodedata.normalize("NFC", name) for name in names], first_id)
 
 
 def parse(text: str, place: str) -> Names:
@@ -76,7 +79,7 @@ def parse(text: str, place: str) -> Names:
     first = 1 if not is_json and min(ids.values()) == 1 else 0
     wanted = range(first, first + len(ids))
     if sorted(ids.values()) != list(wanted):
-        gaps = sorted(set(range(first, max(ids.values()) + 1)) - set(ids.values()))
+        gaps = sorted(set(wanted) - set(ids.values()))
         why = f"; {few(map(str, gaps))} are left out" if gaps else ""
         raise InputError(f"labels {place}: the {len(ids)} ids must be 0 to {len(ids) - 1}, each once{why}")
     if first:
@@ -89,10 +92,12 @@ def parse(text: str, place: str) -> Names:
 def _of_json(text: str, place: str) -> dict[str, int]:
     try:
         ids = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"labels {place} cannot be read as JSON: {error}") from None
     if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()) or not ids:
         raise InputError(f'labels {place} must hold one object {{"label": id, …}} with whole numbers')
+    if any(0xD800 <= ord(character) <= 0xDFFF for label in ids for character in label):
+        raise InputError(f"labels {place}: a label has half of a character (a lone surrogate)")
     return ids
 
 
@@ -105,7 +110,7 @@ def _of_lines(text: str, place: str) -> dict[str, int]:
     if len(rows[0]) == 1:
         pairs = [(row[0], number) for number, row in enumerate(rows)]
     else:
-        is_id = [all(row[column].isdecimal() for row in rows) for column in (0, 1)]
+        is_id = [all(_is_number(row[column]) for row in rows) for column in (0, 1)]
         if sum(is_id) != 1:
             which = "both columns are" if all(is_id) else "neither column is"
             raise InputError(f"labels {place}: {which} numbers, so which one is the id cannot be told: write JSON")
@@ -116,9 +121,13 @@ def _of_lines(text: str, place: str) -> dict[str, int]:
     return dict(zip(labels, (number for _, number in pairs), strict=True))
 
 
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
 def _fields(line: str) -> list[str]:
     """The fields of a line; without a comma or tab, a number at its begin is an id."""
     if "," in line or "\t" in line:
         return [field.strip() for field in next(csv.reader([line], delimiter="," if "," in line else "\t"))]
     first, _, rest = line.strip().partition(" ")
-    return [first, rest.strip()] if first.isdecimal() and rest else [line.strip()]
+    return [first, rest.strip()] if _is_number(first) and rest else [line.strip()]

@@ -27,7 +27,13 @@ from typing import Any, TypeVar
 
 from nonlocal_core import __version__
 from nonlocal_core.artifacts import locks
-from nonlocal_core.artifacts.files import publish, read_checked_json, remove_unfinished, write_checked_json
+from nonlocal_core.artifacts.files import (
+    publish,
+    read_checked_json,
+    remove_unfinished,
+    sha256_of,
+    write_checked_json,
+)
 from nonlocal_core.artifacts.references import Reference
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
@@ -111,6 +117,7 @@ class Workspace:
             artifact = {
                 "reference": reference.model_dump(mode="json"),
                 "files": _sizes(folder),
+                "digests": {name: sha256_of(folder / name) for name in sorted(_sizes(folder))},
                 "provenance": {
                     **provenance,
                     **_circumstances(),
@@ -128,6 +135,25 @@ class Workspace:
         """How an artifact was made, from its artifact.json."""
         provenance: dict[str, Any] = read_checked_json(self.path(reference) / ARTIFACT_FILE)["provenance"]
         return provenance
+
+    def faults(self) -> list[str]:
+        """The differences between finished artifacts and what was made, a line each.
+
+        Records and the cache of probes are no artifacts: what reads them compares their checksums.
+        """
+        found = []
+        for file in sorted(self.root.glob(f"*/*[0-9a-f]/{ARTIFACT_FILE}")):
+            try:
+                names = _digests(file.parent)
+            except (OSError, ValueError):
+                found.append(f"{file.relative_to(self.root)} cannot be read")
+                continue
+            for path in (file.parent / name for name in names):
+                if not path.is_file():
+                    found.append(f"{path.relative_to(self.root)} is missing")
+                elif sha256_of(path) != names[path.name]:
+                    found.append(f"{path.relative_to(self.root)} differs from its digest")
+        return found
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -147,6 +173,20 @@ def read_artifact(kind: type[R], folder: Path) -> tuple[R, dict[str, int]]:
         return kind.model_validate(artifact["reference"]), dict(artifact["files"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DamagedError(f"{file} is damaged: delete {folder} and run again") from None
+
+
+def check_file(path: Path) -> None:
+    """Check that a file of an artifact is as it was made.
+
+    Raises: DamagedError if it is not; OSError or ValueError if it or artifact.json cannot be read.
+    """
+    if _digests(path.parent).get(path.name) not in (None, sha256_of(path)):
+        raise DamagedError(f"{path} differs from its digest: delete {path.parent} and run again")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of an artifact's files; empty if an earlier version made it."""
+    return dict(read_checked_json(folder / ARTIFACT_FILE).get("digests", {}))
 
 
 def _sizes(folder: Path) -> dict[str, int]:

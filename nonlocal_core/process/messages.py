@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from nonlocal_core.errors import ChildError, all_errors, as_ours, is_worth_retrying
+from nonlocal_core.errors import ChildError, all_errors, as_ours, disk_fault, is_worth_retrying
 from nonlocal_core.process.progress import TICKS
 
 LOGGERS = ("nonlocal_core", TICKS)
@@ -23,8 +23,9 @@ def answer(connection: Connection, function: Callable[..., Any], *arguments: Any
     except Exception as error:
         reported = as_ours(error)
         if reported is None:
-            text = "".join(traceback.format_exception(error))
-            reported = ChildError(f"{function.__name__} failed:\n{text}", is_worth_retrying(error))
+            fault = disk_fault(error)
+            text = f" {fault}" if fault else "\n" + "".join(traceback.format_exception(error))
+            reported = ChildError(f"{function.__name__} failed:{text}", is_worth_retrying(error))
         extra = (reported.worth_retrying,) if isinstance(reported, ChildError) else ()
         connection.send(("error", (type(reported).__name__, str(reported), *extra)))
 

@@ -188,7 +188,7 @@ def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
 
 
 def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
-    """Compare every file of one entry, or of all, with its digest."""
+    """Compare every file with its digest: of one entry, or of all and of the stages."""
     state = read(workspace)
     known = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
     versions = [resolve(state, given.entry)] if given.entry else known
@@ -196,9 +196,10 @@ def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     if not given.entry:
         lost = {decision.version for decision in state.decisions} - set(known)
         wrong += [f"{version} was decided on, and its folder is gone" for version in sorted(lost)]
+        wrong += workspace.faults()
     yield from wrong
     if wrong:
-        raise DamagedError(f"{len(wrong)} of the things above are not as they were registered")
+        raise DamagedError(f"{len(wrong)} of the things above are not as they were made")
     yield f"as they were registered: {', '.join(versions)}"
 
 

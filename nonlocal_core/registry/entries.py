@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts.files import publish, write_json
+from nonlocal_core.artifacts.files import publish, sha256_of, write_json
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 ENTRY_FILE = "entry.json"
 WEIGHTS_FILE = "checkpoint.safetensors"
 RANKS_FILE = "ranks.parquet"
-BLOCK_BYTES = 1 << 20
 
 
 def entries(workspace: Workspace) -> dict[str, Facts]:
@@ -83,15 +81,6 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
     kept = facts.model_copy(update={"files": files})
     write_json(partial / ENTRY_FILE, kept.model_dump(mode="json", exclude_unset=True))
     publish(partial, folder)
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file's content, as hexadecimal digits."""
-    content = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            content.update(block)
-    return content.hexdigest()
 
 
 def verify(workspace: Workspace, version: str, state: State) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nonlocal_core.artifacts.files import sha256_of
 from nonlocal_core.artifacts.references import Entry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.registry.decision import judge, rule_text
-from nonlocal_core.registry.entries import ENTRY_FILE, check, entries, keep, line_of, number, sha256_of
+from nonlocal_core.registry.entries import ENTRY_FILE, check, entries, keep, line_of, number
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, Decision, State, now, read, write
 

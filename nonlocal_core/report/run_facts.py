@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import read_json_lines
+from nonlocal_core.artifacts.files import read_checked_json, read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, Provenance, RecordCache, Reference
-from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, check_file
 from nonlocal_core.data.records import cache_table
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import score_table
@@ -159,8 +159,8 @@ def _speed(epochs: list[Line]) -> str:
 
 def _made(workspace: Workspace, path: str) -> _Made | None:
     """How an artifact was made; None if its folder is gone."""
-    content = _json(workspace.root / path / ARTIFACT_FILE)
-    return _Made.model_validate(content["provenance"]) if content else None
+    file = workspace.root / path / ARTIFACT_FILE
+    return _found(lambda file: _Made.model_validate(read_checked_json(file)["provenance"]), file, None)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -168,10 +168,11 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _found(read: Callable[[Path], T], file: Path, gone: T) -> T:
-    """The content of a file, or `gone` if it is gone or damaged."""
+    """The content of an artifact's file, or `gone` if it is gone or damaged."""
     try:
+        check_file(file)
         return read(file)
-    except (OSError, ValueError, DamagedError):
+    except (OSError, ValueError, KeyError, DamagedError):
         return gone
 
 

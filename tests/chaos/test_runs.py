@@ -12,10 +12,11 @@ import pytest
 from nonlocal_core.data.layouts.toy import make_toy_videos
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
 
 
+@pytest.mark.campaign("faults")
 def test_two_first_runs_at_once_make_one_entry(environment: dict[str, str], tmp_path: Path) -> None:
     words = [f"workspace_dir={tmp_path / 'w'}", "train.epochs=1", "evaluate.num_clips=1"]
     runs = [
@@ -30,6 +31,7 @@ def test_two_first_runs_at_once_make_one_entry(environment: dict[str, str], tmp_
     assert [folder.name for folder in (tmp_path / "w" / "registry").glob("v*")] == ["v0001"]
 
 
+@pytest.mark.campaign("kill")
 def test_sigterm_ends_everything(environment: dict[str, str], tmp_path: Path) -> None:
     videos_dir = make_toy_videos(tmp_path / "videos", num_videos=8)
     words = [

@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tm
     assert list((tmp_path / "w").glob("train/*.partial/step-*.safetensors"))
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("faults")
 def test_two_first_runs_at_once_make_the_toy_videos_once(environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "flows" / "prepare.py"), "tiny", f"workspace_dir={tmp_path / 'w'}"]
     runs = [
@@ -203,7 +203,7 @@ def test_two_first_runs_at_once_make_the_toy_videos_once(environment: dict[str, 
     assert len(list((tmp_path / "w").glob("cache/*/artifact.json"))) == 1
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 def test_sigterm_to_the_whole_group_is_one_stop(
     environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:

@@ -201,7 +201,7 @@ def test_mistakes_are_not_retried(run: tuple[Summary, Path], tmp_path: Path) -> 
     assert time.monotonic() - started_s < 60  # the waits of the retry table take longer
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 def test_killed_run_goes_on(
     run: tuple[Summary, Path], environment: dict[str, str], videos_dir: Path, tmp_path: Path
 ) -> None:

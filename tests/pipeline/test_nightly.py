@@ -242,7 +242,7 @@ def steps(workspace_dir: Path) -> list[int]:
     return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[str], tmp_path: Path) -> None:
     videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 16), tmp_path / "workspace"
     asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]

@@ -98,7 +98,7 @@ def test_ray_makes_the_same_bytes(prefect_server: None, videos_dir: Path, tmp_pa
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "threads")
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 @pytest.mark.parametrize("runner", ["processes", "dask"])
 def test_ctrl_c_is_one_line_and_keeps_finished_shards(
     environment: dict[str, str], many_videos_dir: Path, tmp_path: Path, runner: str

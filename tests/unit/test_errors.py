@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from nonlocal_core import errors
+from nonlocal_core import command, errors
 from nonlocal_core.errors import ChildError, InputError, NonlocalError, RemoteError, all_errors, is_worth_retrying
 
 
@@ -64,3 +64,12 @@ def test_errors_can_be_sent():
     again = pickle.loads(pickle.dumps(ChildError("x", worth_retrying=False)))
     assert (str(again), again.worth_retrying) == ("x", False)
     assert str(pickle.loads(pickle.dumps(InputError("y")))) == "y"
+
+
+def test_a_disk_that_does_not_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = OSError(errno.EIO, "Input/output error", "/videos/a.mp4")
+    assert command.failed(fault) == 4
+    said = capsys.readouterr().err
+    assert said == "error: the disk does not work (Input/output error), /videos/a.mp4: look at it and run again\n"
+    with pytest.raises(FileNotFoundError):
+        command.failed(FileNotFoundError(errno.ENOENT, "No such file"))

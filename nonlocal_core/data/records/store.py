@@ -82,7 +82,8 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
     table_path.unlink(missing_ok=True)  # an old table must not make the new bytes seem complete
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     offset = 0
-    remove_unfinished(folder, bin_path.name)
+    for path in (bin_path, table_path):
+        remove_unfinished(folder, path.name)
     with replacing(bin_path) as unfinished, unfinished.open("wb") as file:
         for record in records:
             lengths = np.array([len(jpeg) for jpeg in record.frames], np.int32)

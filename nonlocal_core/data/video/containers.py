@@ -6,6 +6,7 @@ jump to a wrong frame.  The packets show all this without being decoded.
 
 from __future__ import annotations
 
+import logging
 import math
 import stat
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ _INDEXED = {"mov", "avi"}  # the index lists every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
+# Parts of FFmpeg that go on after damage with a message alone.  Other parts say as much about many whole files.
+_SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
+
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)  # else what is said of a file appears with the next one
+logging.getLogger("libav").disabled = True  # `_checked` reads the messages
 
 
 class Packet(NamedTuple):
@@ -191,9 +198,24 @@ class Contents:
 def open_video(path: Path) -> Iterator[tuple[Any, Stream]]:
     """A container and its video stream, at the first packet, to be decoded by one thread.
 
-    Raises: DecodeError if there is no video that can be read.
+    Raises: DecodeError if there is no video that can be read, or at the end if FFmpeg has found damage.
     """
     check_file(path)
+    with _checked():
+        yield from _open(path)
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Raise DecodeError at the end if FFmpeg has found damage that it only speaks of."""
+    with av.logging.Capture() as messages:
+        yield
+    for level, part, text in messages:
+        if level <= av.logging.ERROR and part in _SAY_DAMAGE:
+            raise DecodeError(f"damaged: {text.strip()[:100]}")
+
+
+def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
     try:
         container: Any = av.open(f"file:{path.absolute()}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+_ANY_NAME = re.compile(rb"[ -~]{4}")
 _NAMES = set(b"ftyp moov mdat moof mfra free skip wide uuid sidx styp pnot".split())
 _TRACK_HEADER = re.compile(rb"tkhd([\0\1])", re.DOTALL)
 _MATRIX_AFTER = {b"\0": 39, b"\1": 51}  # bytes from the version of a track header to its display matrix
@@ -32,9 +33,9 @@ class Box(NamedTuple):
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether a file is shorter than its header says; False for other containers."""
-    size = path.stat().st_size
-    return _segment_end(path) > size or any(box.end > size for box in _boxes(path))
+    """Whether a file is shorter than its header says, or its fragments end in the middle; False for others."""
+    size, boxes = path.stat().st_size, list(_boxes(path))
+    return _segment_end(path) > size or any(box.end > size for box in boxes) or _is_broken_off(path, boxes)
 
 
 def is_upright(path: Path) -> bool:
@@ -52,6 +53,16 @@ def is_upright(path: Path) -> bool:
             places = [match.end() + _MATRIX_AFTER[match[1]] for match in _TRACK_HEADER.finditer(header)]
             return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
     return False
+
+
+def _is_broken_off(path: Path, boxes: list[Box]) -> bool:
+    """Whether no box begins where the last fragment ends: FFmpeg says nothing, and ends there."""
+    if not any(box.name == b"moof" for box in boxes):
+        return False
+    with path.open("rb") as file:
+        file.seek(boxes[-1].end)
+        head = file.read(8)
+    return len(head) == 8 and not _ANY_NAME.fullmatch(head[4:])
 
 
 def _boxes(path: Path) -> Iterator[Box]:

@@ -17,7 +17,19 @@ def test_labels_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '["a"]', '{"a": 0, "b": 0}', '{"a": 1}', '{"a": "0"}', '{"a": 0, "b": 2}', '{"a": true}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '["a"]',
+        '{"a": 0, "b": 0}',
+        '{"a": 1}',
+        '{"a": "0"}',
+        '{"a": 0, "b": 2}',
+        '{"a": true}',
+        "[" * 200_000,
+        '{"\\ud800": 0}',
+    ],
 )
 def test_labels_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     path = tmp_path / "cls2index.json"

@@ -214,6 +214,26 @@ def test_an_artifact_of_another_kind_is_damaged(tmp_path):
         workspace.find(Checkpoint, "k")
 
 
+def test_faults_are_named(tmp_path):
+    def make(folder: Path) -> Checkpoint:
+        (folder / "log").write_text("made")
+        return checkpoint(folder.stem)
+
+    workspace = Workspace(tmp_path)
+    for key in ("aa", "bb", "cc"):
+        workspace.build(Checkpoint, key, make, {})
+    assert workspace.faults() == []
+    root = workspace.root / "train"
+    (root / "aa" / "log").write_text("mode")
+    (root / "bb" / "log").unlink()
+    (root / "cc" / ARTIFACT_FILE).write_text("{}x")
+    assert workspace.faults() == [
+        "train/aa/log differs from its digest",
+        "train/bb/log is missing",
+        "train/cc/artifact.json cannot be read",
+    ]
+
+
 def test_a_folder_without_artifact_json_does_not_exist(tmp_path):
     workspace = Workspace(tmp_path)
     (tmp_path / "train/k").mkdir(parents=True)

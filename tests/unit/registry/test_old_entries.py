@@ -11,12 +11,12 @@ import pytest
 from registered import LABELS, NUM_VIDEOS, add
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import sha256_of, write_json
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.__main__ import main
-from nonlocal_core.registry.entries import ENTRY_FILE, line_of, sha256_of
+from nonlocal_core.registry.entries import ENTRY_FILE, line_of
 
 INIT = {"file": "/weights/first.safetensors", "digest": "1" * 16}
 PACKAGES = {"mindspore": "2.10.0", "numpy": "1.26.4"}

@@ -17,7 +17,7 @@ def disk(tmp_path):
         yield folder
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("faults")
 def test_the_run_ends_with_one_line_and_the_checkpoints_stay(toy, tmp_path, disk):
     workspace = toy.workspace(tmp_path)
     settings = {"train__epochs": 100, "train__val_epochs": 0, "runtime__keep_every_epochs": 1}

@@ -119,7 +119,7 @@ def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(to
     check_same(trained(toy, tmp_path, **ALL, runtime__num_workers=1), uncut)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(toy, tmp_path, uncut):
     """After a step; while a checkpoint is written; at any moment of a later step or of the validation after it."""
     rng = np.random.default_rng(11)

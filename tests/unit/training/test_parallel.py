@@ -126,7 +126,7 @@ def processes(folder):
     return found
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign("kill")
 @pytest.mark.timeout(900)
 def test_a_training_whose_device_or_stage_dies_goes_on_when_it_is_run_again(toy, tmp_path):
     """And BN and mixup are those of one device that takes the parts of both, one after the other."""

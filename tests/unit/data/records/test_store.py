@@ -186,6 +186,7 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(
         assert process.wait() == -signal.SIGKILL
     assert [path.name for path in killed.iterdir()] == [f"shard-a.bin.tmp{process.pid}"]
     assert not store.is_complete(killed, "a")
+    (killed / "shard-a.parquet.tmp1").touch()  # left by one that was killed later
     store.write_shard(killed, "a", [record(0), broken(1), record(2, 5)])
     assert store.is_complete(killed, "a")
     assert sorted(path.name for path in killed.iterdir()) == ["shard-a.bin", "shard-a.parquet"]

@@ -338,6 +338,30 @@ def test_a_file_that_is_cut_between_two_packets_is_found(tmp_path: Path, name: s
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "length"), [("gif.gif", 30), ("mjpeg.mov", 30), ("theora.ogv", 1), ("wmv2.wmv", 30)]
+)
+def test_damage_that_ffmpeg_only_speaks_of_is_found(tmp_path: Path, name: str, length: int) -> None:
+    """It goes on after it, with lost or wrong frames; the next file is not blamed for it."""
+    whole = make_family(tmp_path, name)
+    content = bytearray(whole.read_bytes())
+    place = len(content) // 2
+    content[place : place + length] = random.Random(1).randbytes(length)
+    (tmp_path / "damaged").write_bytes(content)
+    with pytest.raises(DecodeError, match="damaged: "):
+        list(decoding.read_frames(tmp_path / "damaged"))
+    assert len(list(decoding.read_frames(whole))) == FAMILIES[name].num_frames
+
+
+def test_bytes_between_two_fragments_are_found(tmp_path: Path) -> None:
+    content = make_family(tmp_path, "fragments.mp4").read_bytes()
+    place = content.index(b"moof", len(content) // 2) - 4  # where a fragment begins
+    path = tmp_path / "broken_off.mp4"
+    path.write_bytes(content[:place] + bytes(8) + content[place:])
+    with pytest.raises(DecodeError, match="damaged: cut short"):
+        decoding.probe(path)
+
+
 def test_a_hole_in_an_avi_file_is_found(tmp_path: Path) -> None:
     path = encode_video(tmp_path / "hole.avi", num_frames=100, codec="mpeg4", gop=1)
     content = bytearray(path.read_bytes())
