@@ -63,7 +63,7 @@ def _fetch(place: str, folder: Path) -> Path:
     from nonlocal_core.data.layouts import remote  # imports pyarrow, which a worker for local files does not need
 
     storage, path = remote.resolve(place)
-    path, _, series = path.rpartition("/") if "{" in posixpath.basename(path) else (path, "", "")
+    path, _, series = path.rpartition("/") if pictures.is_series(posixpath.basename(path)) else (path, "", "")
     target = folder / posixpath.basename(path)[-_MOST_CHARACTERS:]
     try:
         _write(remote.chunks(storage, path), target)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nonlocal_core.errors import DecodeError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_SERIES = re.compile(r"[^{}]*\{(:0?\d*d)?\}[^{}]*")
 _UNNUMBERED = "without number"
 _NUMBER = re.compile(r"(.*?)(\d+)")
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
@@ -22,7 +23,12 @@ _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
 
 def is_sequence(path: Path) -> bool:
     """Whether a path is a folder of pictures, or a series in one such as FOLDER/img_{:05d}.jpg."""
-    return "{" in path.name or path.is_dir()
+    return path.is_dir() or (is_series(path.name) and not path.exists())
+
+
+def is_series(name: str) -> bool:
+    """Whether a name stands for a series of pictures, as img_{:05d}.jpg does."""
+    return _SERIES.fullmatch(name) is not None
 
 
 def list_pictures(path: Path) -> list[Path]:
@@ -30,7 +36,8 @@ def list_pictures(path: Path) -> list[Path]:
 
     Raises: DecodeError if there are none, several series, two of one number, or numbers that are left out.
     """
-    folder, wanted = (path.parent, numbered(path.name)) if "{" in path.name else (path, None)
+    is_folder = path.is_dir() or not is_series(path.name)
+    folder, wanted = (path, None) if is_folder else (path.parent, numbered(path.name))
     try:
         names = [
             entry.name

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from video_files import number_of, painted
 
-from nonlocal_core.data.video import decoding
+from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import DecodeError
 
 
@@ -66,6 +66,13 @@ def test_what_is_no_single_series_is_refused(tmp_path: Path, names: list[str], s
 def test_every_tenth_frame_is_a_series(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "frames", ["0.jpg", "10.jpg", "20.jpg"])
     assert decoding.probe(folder).num_frames == 3
+
+
+def test_a_file_with_braces_is_no_series(tmp_path: Path) -> None:
+    for name in ("{{7*7}}.jpg", "a{b}.jpg", "a{:02d}.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+        assert not pictures.is_sequence(tmp_path / name)
+    assert pictures.is_sequence(tmp_path / "b{:02d}.jpg")
 
 
 def test_one_series_of_several(tmp_path: Path) -> None:
