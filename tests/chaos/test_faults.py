@@ -106,7 +106,7 @@ def test_some_calls_fail_in_index_and_cache(tally: Tally, tmp_path: Path) -> Non
     stages = Stages(tmp_path / "stages", shim.build(tmp_path), network=False)
     try:
         was = run_reference(stages, tmp_path / "reference", PREPARED)
-        for number, stage in enumerate(PREPARED * 2):
+        for number, stage in enumerate(PREPARED):
             fail_call(stages, was, stage, tally, tmp_path / str(number))
     finally:
         stages.end()
