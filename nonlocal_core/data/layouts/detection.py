@@ -21,7 +21,7 @@ from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import folds, kinetics, lists
 from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
-from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, composed, walk
+from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, composed, entries, walk
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError, few
 
@@ -69,7 +69,9 @@ def find(
             f" {', '.join(SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
             " kinetics-400_train.csv, …, and for lists such as train.txt"
         )
-    sources, drawn = _with_open_train(sorted(sources, key=lambda source: source.path), index)
+    sources, drawn = sorted(sources, key=lambda source: source.path), list[str]()
+    if layout == "lists" or not _has_val_folder(videos_dir):  # an empty val is a mistake
+        sources, drawn = _with_open_train(sources, index)
     inventory = (f"layout {layout}{because}", *seen.lines(used), *notes, *drawn, *_labels_of(sources, labels))
     return Found(layout, sources, tuple(labels) if labels else None, inventory)
 
@@ -155,6 +157,10 @@ def _refuse_two_spellings(sources: list[Source]) -> None:
         other = paths.setdefault(source.video_id, source.path)
         if other != source.path:
             raise InputError(f"{other!a} and {source.path!a} are one name in two spellings of Unicode: rename one")
+
+
+def _has_val_folder(videos_dir: Folder) -> bool:
+    return any(split_of(path.name) == "val" and path.is_dir() for path in entries(videos_dir))
 
 
 def _with_open_train(sources: list[Source], index: IndexConfig) -> tuple[list[Source], list[str]]:

@@ -409,3 +409,8 @@ def test_one_series_of_pictures_is_taken(tmp_path: Path) -> None:
     assert taken["run/a/img_{:05d}"].size_bytes == 2 * len("run/a/img_00001.jpg")
     (tmp_path / "train.txt").write_text("run/a 2 0\nrun/b 1 1\n")
     assert [source.path for source in found(tmp_path, frame_name="img_{:05d}")] == ["run/a/img_{:05d}", "run/b"]
+
+
+def test_a_val_folder_without_videos_is_no_reason_to_draw_one(tmp_path: Path) -> None:
+    touch(tmp_path, "train/run/a.mp4", "train/jump/b.mp4", "val/run/notes.txt")
+    assert {source.split for source in found(tmp_path)} == {"train"}
