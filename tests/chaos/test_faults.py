@@ -99,14 +99,14 @@ def fail_call(stages: Stages, was: Reference, stage: str, tally: Tally, folder: 
     shutil.rmtree(folder)
 
 
-def test_some_calls_fail_in_index_and_cache(tally: Tally, tmp_path: Path) -> None:
+def test_some_calls_fail_in_index(tally: Tally, tmp_path: Path) -> None:
     """The slice of every change."""
     for name in ("stages", "reference"):
         (tmp_path / name).mkdir()
     stages = Stages(tmp_path / "stages", shim.build(tmp_path), network=False)
     try:
-        was = run_reference(stages, tmp_path / "reference", PREPARED)
-        for number, stage in enumerate(PREPARED):
+        was = run_reference(stages, tmp_path / "reference", PREPARED[:1])
+        for number, stage in enumerate(PREPARED[:1] * 2):
             fail_call(stages, was, stage, tally, tmp_path / str(number))
     finally:
         stages.end()
