@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from nonlocal_core.errors import WorkspaceError, as_ours, disk_fault
+from nonlocal_core.errors import ChildError, WorkspaceError, as_ours, disk_fault
 from nonlocal_core.escaping import escaped
 
 WIDTH = 100
@@ -57,6 +57,8 @@ def failed(error: BaseException, stopped: str = "stopped") -> int:
         return 130
     if fault := disk_fault(error):
         error = WorkspaceError(fault)
+    if isinstance(error, MemoryError):
+        error = ChildError("there is too little memory: end other programs, or take a machine with more")
     ours = as_ours(error)
     if ours is None:
         raise error

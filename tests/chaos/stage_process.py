@@ -59,8 +59,7 @@ def become(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     if "CHAOS_MEMORY" in variables:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + int(variables["CHAOS_MEMORY"])
+        most = int(variables["CHAOS_MEMORY"])
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
         made = run(stages, folders, settings)
@@ -86,7 +85,10 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Fork for each line."""
     import nonlocal_core.stages.cache
+    import nonlocal_core.stages.evaluate
     import nonlocal_core.stages.index
+    import nonlocal_core.stages.register
+    import nonlocal_core.stages.train
 
     if sys.argv[1:]:
         import nonlocal_core.evaluation.comparison

@@ -19,7 +19,7 @@ from tests.chaos import shim
 from tests.chaos.chain import STAGES, Ended, Stages, figures, left_over, make_videos
 from tests.chaos.stage_process import UNKNOWN
 
-MOST_S = 400.0
+MOST_S = 240.0
 PREPARED = STAGES[:2]
 CALLS = {"index": 25, "cache": 25, "train": 3, "evaluate": 5, "register": 25}
 
@@ -99,14 +99,14 @@ def fail_call(stages: Stages, was: Reference, stage: str, tally: Tally, folder: 
     shutil.rmtree(folder)
 
 
-def test_some_calls_fail_in_index_and_cache(tally: Tally, tmp_path: Path) -> None:
+def test_some_calls_fail_in_index(tally: Tally, tmp_path: Path) -> None:
     """The slice of every change."""
     for name in ("stages", "reference"):
         (tmp_path / name).mkdir()
     stages = Stages(tmp_path / "stages", shim.build(tmp_path), network=False)
     try:
-        was = run_reference(stages, tmp_path / "reference", PREPARED)
-        for number, stage in enumerate(PREPARED):
+        was = run_reference(stages, tmp_path / "reference", PREPARED[:1])
+        for number, stage in enumerate(PREPARED[:1] * 2):
             fail_call(stages, was, stage, tally, tmp_path / str(number))
     finally:
         stages.end()
@@ -235,11 +235,16 @@ def test_two_runs_of_everything_at_once(
 
 
 @pytest.mark.campaign
-def test_too_little_memory(stages: Stages, reference: Reference, tally: Tally, tmp_path: Path) -> None:
-    for number in range(8):
-        workspace_dir = tmp_path / str(number)
-        most = tally.drawn.randrange(2_000_000, 400_000_000)
-        first = stages.run(PREPARED, reference.videos_dir, workspace_dir, {"CHAOS_MEMORY": str(most)})
-        run = lambda place=workspace_dir: stages.run(PREPARED, reference.videos_dir, place)  # noqa: E731
-        judge("too little memory", first, run, reference.made, tally, f"{most / 1e6:.0f} MB more")
+def test_too_little_memory(reference: Reference, tally: Tally, tmp_path: Path) -> None:
+    """So little that now and then a worker cannot start, or a table cannot be written."""
+    stages = Stages(tmp_path, network=False)
+    try:
+        for number in range(12):
+            workspace_dir = tmp_path / str(number)
+            most = tally.drawn.randrange(100_000_000, 1_600_000_000)
+            first = stages.run(PREPARED, reference.videos_dir, workspace_dir, {"CHAOS_MEMORY": str(most)})
+            run = lambda place=workspace_dir: stages.run(PREPARED, reference.videos_dir, place)  # noqa: E731
+            judge("too little memory", first, run, reference.made, tally, f"{most / 1e6:.0f} MB")
+    finally:
+        stages.end()
     tally.check()

@@ -21,7 +21,7 @@ from tests.chaos.chain import STAGES, left_over, make_videos
 
 pytestmark = [pytest.mark.campaign("kill"), pytest.mark.timeout(1200)]
 NUM_KILLS = 24
-MOST_S = 300.0
+MOST_S = 240.0
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 FOLDERS = {"register": "registry"}
 

@@ -66,10 +66,12 @@ def test_errors_can_be_sent():
     assert str(pickle.loads(pickle.dumps(InputError("y")))) == "y"
 
 
-def test_a_disk_that_does_not_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_does_not_work_and_too_little_memory_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     fault = OSError(errno.EIO, "Input/output error", "/videos/a.mp4")
     assert command.failed(fault) == 4
     said = capsys.readouterr().err
     assert said == "error: the disk does not work (Input/output error), /videos/a.mp4: look at it and run again\n"
+    assert command.failed(MemoryError()) == 6
+    assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(FileNotFoundError):
         command.failed(FileNotFoundError(errno.ENOENT, "No such file"))
