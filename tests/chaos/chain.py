@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from tests.chaos import shim
 
 REPOSITORY = Path(__file__).parents[2]
 STAGES = ("index", "cache", "train", "evaluate", "register")
@@ -100,6 +104,46 @@ class Stages:
     def end(self) -> None:
         """End the process."""
         self.process.communicate()
+
+
+class Undisturbed(NamedTuple):
+    """What the stages come to that nobody disturbs, and a workspace as each stage finds it."""
+
+    videos_dir: Path
+    before: dict[str, Path]
+    made: dict[str, Any]
+    num_calls: dict[str, int]
+    """calls of each stage that change or read files of the workspace"""
+    took_s: dict[str, float]
+
+
+@contextlib.contextmanager
+def started(folder: Path, network: bool = True) -> Iterator[Stages]:
+    """Stages whose calls can be counted, and let fail."""
+    stages = Stages(folder, shim.build(folder), network)
+    try:
+        yield stages
+    finally:
+        stages.end()
+
+
+def run_undisturbed(
+    stages: Stages, folder: Path, names: tuple[str, ...], calls: tuple[str, ...] = shim.WRITES
+) -> Undisturbed:
+    """Run stage after stage, and keep a copy of the workspace before each; `calls` are counted."""
+    found = Undisturbed(make_videos(folder / "videos"), {}, {}, {}, {})
+    counted = shim.Counted(folder / "w", calls, folder / "count")
+    (folder / "w").mkdir()
+    for number, stage in enumerate(names):
+        found.before[stage] = Path(shutil.copytree(folder / "w", folder / f"before-{stage}"))
+        started_s = time.monotonic()
+        ended = stages.run(names[: number + 1], found.videos_dir, folder / "w", counted.variables())
+        assert ended.code == 0, ended.said
+        found.took_s[stage] = time.monotonic() - started_s
+        found.num_calls[stage] = counted.num_calls()
+        found.made.update(ended.made)
+    assert left_over(folder / "w") == []
+    return found
 
 
 def make_videos(folder: Path, num_videos: int = NUM_VIDEOS) -> Path:

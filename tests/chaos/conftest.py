@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.campaign import PROPERTY, Tally, kind_of
+from tests.chaos import chain
 
 TALLY = pytest.StashKey[Tally]()
 
@@ -16,6 +19,13 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     counted = Tally(seed, request.node.name)
     request.node.stash[TALLY] = counted
     return counted
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chain.Stages]:
+    """The stages, in a process that may be killed or let down."""
+    with chain.started(tmp_path_factory.mktemp("stages")) as started:
+        yield started
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,57 +7,27 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from small import small_disk
 
 from tests.campaign import NAMED, SAME, WRONG, Tally
-from tests.chaos import shim
-from tests.chaos.chain import STAGES, Ended, Stages, figures, left_over, make_videos
+from tests.chaos import chain, shim
+from tests.chaos.chain import STAGES, Ended, Stages, Undisturbed, figures, left_over, make_videos
 from tests.chaos.stage_process import UNKNOWN
 
 MOST_S = 240.0
 PREPARED = STAGES[:2]
+CALLED = (*shim.WRITES, "read")
 CALLS = {"index": 25, "cache": 25, "train": 3, "evaluate": 5, "register": 25}
 
 
-class Reference(NamedTuple):
-    """What an undisturbed run comes to, and a workspace as each stage finds it."""
-
-    videos_dir: Path
-    before: dict[str, Path]
-    made: dict[str, Any]
-    num_calls: dict[str, int]
-
-
-def run_reference(stages: Stages, folder: Path, names: tuple[str, ...]) -> Reference:
-    """Run stage after stage, counting what each does with files."""
-    found = Reference(make_videos(folder / "videos"), {}, {}, {})
-    counted = shim.Counted(folder / "w", (*shim.WRITES, "read"), folder / "count")
-    (folder / "w").mkdir()
-    for number, stage in enumerate(names):
-        found.before[stage] = Path(shutil.copytree(folder / "w", folder / f"before-{stage}"))
-        ended = stages.run(names[: number + 1], found.videos_dir, folder / "w", counted.variables())
-        assert ended.code == 0, ended.said
-        found.num_calls[stage] = counted.num_calls()
-        found.made.update(ended.made)
-    return found
-
-
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    folder = tmp_path_factory.mktemp("stages")
-    started = Stages(folder, shim.build(folder))
-    yield started
-    started.end()
-
-
-@pytest.fixture(scope="module")
-def reference(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    return run_reference(stages, tmp_path_factory.mktemp("reference"), STAGES)
+def undisturbed(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return chain.run_undisturbed(stages, tmp_path_factory.mktemp("undisturbed"), STAGES, CALLED)
 
 
 def judge(
@@ -79,10 +49,10 @@ def judge(
     )
 
 
-def fail_call(stages: Stages, was: Reference, stage: str, tally: Tally, folder: Path) -> None:
+def fail_call(stages: Stages, was: Undisturbed, stage: str, tally: Tally, folder: Path) -> None:
     """Let one call, or all from one on, fail in one stage."""
     workspace_dir = Path(shutil.copytree(was.before[stage], folder / "w"))
-    counted = shim.Counted(workspace_dir, (*shim.WRITES, "read"), folder / "count")
+    counted = shim.Counted(workspace_dir, CALLED, folder / "count")
     names = STAGES[: STAGES.index(stage) + 1]
     number = tally.drawn.choice((errno.EIO, errno.ENOSPC))
     at, on = tally.drawn.randint(1, was.num_calls[stage]), tally.drawn.choice((0, 1))
@@ -101,44 +71,39 @@ def fail_call(stages: Stages, was: Reference, stage: str, tally: Tally, folder: 
 
 def test_some_calls_fail_in_index(tally: Tally, tmp_path: Path) -> None:
     """The slice of every change."""
-    for name in ("stages", "reference"):
-        (tmp_path / name).mkdir()
-    stages = Stages(tmp_path / "stages", shim.build(tmp_path), network=False)
-    try:
-        was = run_reference(stages, tmp_path / "reference", PREPARED[:1])
+    with chain.started(tmp_path, network=False) as stages:
+        was = chain.run_undisturbed(stages, tmp_path / "undisturbed", PREPARED[:1], CALLED)
         for number, stage in enumerate(PREPARED[:1] * 2):
             fail_call(stages, was, stage, tally, tmp_path / str(number))
-    finally:
-        stages.end()
     tally.check()
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
-def test_calls_fail_in_each_stage(stages: Stages, reference: Reference, tally: Tally, tmp_path: Path) -> None:
+def test_calls_fail_in_each_stage(stages: Stages, undisturbed: Undisturbed, tally: Tally, tmp_path: Path) -> None:
     todo = [stage for stage, count in CALLS.items() for _ in range(count)]
     tally.drawn.shuffle(todo)
     for number, stage in enumerate(todo):
         if tally.seconds() > MOST_S:
             break
-        fail_call(stages, reference, stage, tally, tmp_path / str(number))
+        fail_call(stages, undisturbed, stage, tally, tmp_path / str(number))
     tally.check()
 
 
 @pytest.mark.campaign
-def test_full_disks(stages: Stages, reference: Reference, tally: Tally, tmp_path: Path) -> None:
+def test_full_disks(stages: Stages, undisturbed: Undisturbed, tally: Tally, tmp_path: Path) -> None:
     """Of a size at which index or cache meets the end; then it grows."""
     for number in range(6):
         with small_disk(tmp_path / str(number), tally.drawn.randrange(40_000, 1_200_000)) as disk:
-            run = lambda disk=disk: stages.run(PREPARED, reference.videos_dir, disk / "w")  # noqa: E731
+            run = lambda disk=disk: stages.run(PREPARED, undisturbed.videos_dir, disk / "w")  # noqa: E731
             first = run()
             subprocess.run(["mount", "-o", "remount,size=50M", str(disk)], check=True)
-            judge("a full disk", first, run, reference.made, tally, str(number))
+            judge("a full disk", first, run, undisturbed.made, tally, str(number))
     tally.check()
 
 
 @pytest.mark.campaign
-def test_read_only_folders(stages: Stages, reference: Reference, tally: Tally, tmp_path: Path) -> None:
+def test_read_only_folders(stages: Stages, undisturbed: Undisturbed, tally: Tally, tmp_path: Path) -> None:
     def bound(folder: Path, name: str) -> Path:
         (tmp_path / name).mkdir()
         subprocess.run(["mount", "--bind", str(folder), str(tmp_path / name)], check=True)
@@ -147,14 +112,14 @@ def test_read_only_folders(stages: Stages, reference: Reference, tally: Tally, t
 
     if os.geteuid():
         pytest.skip("only root may mount a folder")
-    videos_dir = bound(reference.videos_dir, "videos")
-    workspace_dir = bound(reference.before["cache"], "w")
+    videos_dir = bound(undisturbed.videos_dir, "videos")
+    workspace_dir = bound(undisturbed.before["cache"], "w")
     try:
         run = lambda: stages.run(PREPARED, videos_dir, tmp_path / "other")  # noqa: E731
-        judge("videos that are read-only", run(), run, reference.made, tally, "")
-        first = stages.run(PREPARED, reference.videos_dir, workspace_dir)
+        judge("videos that are read-only", run(), run, undisturbed.made, tally, "")
+        first = stages.run(PREPARED, undisturbed.videos_dir, workspace_dir)
         assert first.code == 4
-        judge("a workspace that is read-only", first, run, reference.made, tally, "")
+        judge("a workspace that is read-only", first, run, undisturbed.made, tally, "")
     finally:
         for folder in (videos_dir, workspace_dir):
             subprocess.run(["umount", str(folder)], check=True)
@@ -162,12 +127,12 @@ def test_read_only_folders(stages: Stages, reference: Reference, tally: Tally, t
 
 
 @pytest.mark.campaign
-def test_clocks_that_go_back(stages: Stages, reference: Reference, tally: Tally, tmp_path: Path) -> None:
+def test_clocks_that_go_back(stages: Stages, undisturbed: Undisturbed, tally: Tally, tmp_path: Path) -> None:
     """Each stage runs days before the one before it."""
     for day, names in enumerate((STAGES[:1], STAGES[:2], STAGES)):
         variables = {"CHAOS_CLOCK": str(day * 86_400 * 30)}
-        ended = stages.run(names, reference.videos_dir, tmp_path / "w", variables)
-        judge("a clock that is set back", ended, lambda: ended, reference.made, tally, f"{names}")  # noqa: B023
+        ended = stages.run(names, undisturbed.videos_dir, tmp_path / "w", variables)
+        judge("a clock that is set back", ended, lambda: ended, undisturbed.made, tally, f"{names}")  # noqa: B023
     assert left_over(tmp_path / "w") == []
     tally.check()
 
@@ -213,7 +178,11 @@ def test_videos_that_change_while_they_are_read(stages: Stages, tally: Tally, tm
 
 @pytest.mark.campaign
 def test_two_runs_of_everything_at_once(
-    stages: Stages, reference: Reference, tally: Tally, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    stages: Stages,
+    undisturbed: Undisturbed,
+    tally: Tally,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     other = Stages(tmp_path_factory.mktemp("other"))
     try:
@@ -222,11 +191,11 @@ def test_two_runs_of_everything_at_once(
 
             def meanwhile(_: int, number=number, ends=ends) -> None:
                 time.sleep(tally.drawn.uniform(0.0, 1.5))
-                ends.append(other.run(STAGES, reference.videos_dir, tmp_path / str(number)))
+                ends.append(other.run(STAGES, undisturbed.videos_dir, tmp_path / str(number)))
 
-            ends.append(stages.run(STAGES, reference.videos_dir, tmp_path / str(number), meanwhile=meanwhile))
+            ends.append(stages.run(STAGES, undisturbed.videos_dir, tmp_path / str(number), meanwhile=meanwhile))
             for ended in ends:
-                judge("two runs at once", ended, lambda: ended, reference.made, tally, "")  # noqa: B023
+                judge("two runs at once", ended, lambda: ended, undisturbed.made, tally, "")  # noqa: B023
             assert left_over(tmp_path / str(number)) == []
             assert len(list((tmp_path / str(number) / "registry").glob("v*"))) == 1
     finally:
@@ -235,16 +204,16 @@ def test_two_runs_of_everything_at_once(
 
 
 @pytest.mark.campaign
-def test_too_little_memory(reference: Reference, tally: Tally, tmp_path: Path) -> None:
+def test_too_little_memory(undisturbed: Undisturbed, tally: Tally, tmp_path: Path) -> None:
     """So little that now and then a worker cannot start, or a table cannot be written."""
     stages = Stages(tmp_path, network=False)
     try:
         for number in range(12):
             workspace_dir = tmp_path / str(number)
             most = tally.drawn.randrange(100_000_000, 1_600_000_000)
-            first = stages.run(PREPARED, reference.videos_dir, workspace_dir, {"CHAOS_MEMORY": str(most)})
-            run = lambda place=workspace_dir: stages.run(PREPARED, reference.videos_dir, place)  # noqa: E731
-            judge("too little memory", first, run, reference.made, tally, f"{most / 1e6:.0f} MB")
+            first = stages.run(PREPARED, undisturbed.videos_dir, workspace_dir, {"CHAOS_MEMORY": str(most)})
+            run = lambda place=workspace_dir: stages.run(PREPARED, undisturbed.videos_dir, place)  # noqa: E731
+            judge("too little memory", first, run, undisturbed.made, tally, f"{most / 1e6:.0f} MB")
     finally:
         stages.end()
     tally.check()

@@ -6,16 +6,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from tests import leftovers
 from tests.campaign import SAME, WRONG, Tally
 from tests.chaos import chain, shim
-from tests.chaos.chain import STAGES, Stages, figures, left_over, make_videos
+from tests.chaos.chain import STAGES, Stages, Undisturbed, figures, left_over
 
 KILLS = {"index": 30, "cache": 28, "train": 6, "evaluate": 8, "register": 40}
 IN_A_ROW = 3
@@ -23,44 +21,9 @@ MOST_S = 360.0
 """seconds for the kills in single stages; the kills of the real flow get as much"""
 
 
-class Undisturbed(NamedTuple):
-    """What the stages come to, and a workspace as each stage finds it."""
-
-    videos_dir: Path
-    before: dict[str, Path]
-    made: dict[str, Any]
-    num_calls: dict[str, int]
-    took_s: dict[str, float]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    folder = tmp_path_factory.mktemp("stages")
-    started = Stages(folder, shim.build(folder))
-    yield started
-    started.end()
-
-
 @pytest.fixture(scope="module")
 def undisturbed(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return run_undisturbed(stages, tmp_path_factory.mktemp("undisturbed"), STAGES)
-
-
-def run_undisturbed(stages: Stages, folder: Path, names: tuple[str, ...]) -> Undisturbed:
-    """Run stage after stage, and keep a copy of the workspace before each."""
-    found = Undisturbed(make_videos(folder / "videos"), {}, {}, {}, {})
-    counted = shim.Counted(folder / "w", shim.WRITES, folder / "count")
-    (folder / "w").mkdir()
-    for number, stage in enumerate(names):
-        found.before[stage] = Path(shutil.copytree(folder / "w", folder / f"before-{stage}"))
-        started_s = time.monotonic()
-        ended = stages.run(names[: number + 1], found.videos_dir, folder / "w", counted.variables())
-        assert ended.code == 0, ended.said
-        found.took_s[stage] = time.monotonic() - started_s
-        found.num_calls[stage] = counted.num_calls()
-        found.made.update(ended.made)
-    assert left_over(folder / "w") == []
-    return found
+    return chain.run_undisturbed(stages, tmp_path_factory.mktemp("undisturbed"), STAGES)
 
 
 def processes_beside(stages: Stages) -> list[int]:
@@ -119,15 +82,10 @@ def what_differs(last: chain.Ended, was: Undisturbed, workspace_dir: Path) -> st
 
 def test_some_kills_in_index_and_cache(tally: Tally, tmp_path: Path) -> None:
     """The slice of every change: without a network."""
-    (tmp_path / "stages").mkdir()
-    stages = Stages(tmp_path / "stages", shim.build(tmp_path), network=False)
-    try:
-        (tmp_path / "undisturbed").mkdir()
-        was = run_undisturbed(stages, tmp_path / "undisturbed", ("index", "cache"))
-        for number, stage in enumerate(("index", "cache")):
+    with chain.started(tmp_path, network=False) as stages:
+        was = chain.run_undisturbed(stages, tmp_path / "undisturbed", STAGES[:2])
+        for number, stage in enumerate(STAGES[:2]):
             kill_stage(stages, was, stage, tally, tmp_path / str(number))
-    finally:
-        stages.end()
     tally.check()
 
 
