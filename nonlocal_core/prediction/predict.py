@@ -7,6 +7,7 @@ network really runs.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -42,6 +43,8 @@ LEAST_SCORE = 0.005
 """of a label that is drawn"""
 
 Scores = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
 
 
 def predict(request: Request) -> Predictions:
@@ -214,11 +217,15 @@ def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tupl
     """
     if source.is_file():
         return [(source.name, source)]
-    names = sorted(file.path for file in listing.walk(source, seen=Inventory(follow_links)))
+    inventory = Inventory(follow_links)
+    names = sorted(file.path for file in listing.walk(source, seen=inventory))
+    for line in inventory.lines():
+        log.info("%s: %s", source, line)
     if not names and any(child.name.lower().endswith(pictures.SUFFIXES) for child in source.iterdir()):
         return [(source.name, source)]
     if not names:
         raise InputError(
-            f"no videos in {source}: looked for {', '.join(listing.SUFFIXES)} and folders of pictures"
+            f"no videos in {source} ({'; '.join(inventory.lines())}): looked for"
+            f" {', '.join(listing.SUFFIXES[:6])}, …, and folders of pictures"
         )
     return [(name, source / name) for name in names]
