@@ -1,4 +1,4 @@
-"""Text of others, such as names of files and labels, made harmless where it is printed, logged or shown.
+"""Text of others, such as names of files and labels: compared, and made harmless where it is printed or shown.
 
 What a person can read comes out as it is, in any script.
 """
@@ -6,6 +6,7 @@ What a person can read comes out as it is, in any script.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LONGEST = 1000
 """characters of the longest text in a line"""
@@ -23,6 +24,11 @@ _MARKUP = re.compile(
     r"|^(?:[#>=]|[-+](?!\d))|(?:(?<=^\d)|(?<=^\d\d))[.)](?=\s|$)"  # headings, quotes, lists
     r"|:(?=//)|(?<=www)\."  # which some programs make links
 )
+
+
+def composed(name: str) -> str:
+    """A name in the Unicode form NFC, to compare it: macOS writes é as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def escaped(text: object) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from nonlocal_core.config.section import Section
+from pydantic import BaseModel
 
 
 def digest_of(*parts: object) -> str:
@@ -18,7 +18,7 @@ def digest_of(*parts: object) -> str:
     return hasher.hexdigest()
 
 
-def key_of(stage: str, version: int, sections: Sequence[Section], inputs: Sequence[str]) -> str:
+def key_of(stage: str, version: int, sections: Sequence[BaseModel], inputs: Sequence[str]) -> str:
     """The key of an artifact: a hash of stage, version, the settings that it reads, and its inputs' digests."""
-    settings = [json.dumps(section.in_key(), sort_keys=True) for section in sections]
+    settings = [json.dumps(section.model_dump(mode="json"), sort_keys=True) for section in sections]
     return digest_of(stage, version, *settings, "inputs", *inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.errors import InputError, few
+from nonlocal_core.escaping import composed
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def read_names(path: Path) -> Names:
     Raises: InputError as `parse`, or if it cannot be read.
     """
     names, first_id = parse(_text(path), str(path))
-    return Names([unicodedata.normalize("NFC", name) for name in names], first_id)
+    return Names([composed(name) for name in names], first_id)
 
 
 def _text(path: Path) -> str:
@@ -115,7 +115,7 @@ def _of_lines(text: str, place: str) -> dict[str, int]:
             which = "both columns are" if all(is_id) else "neither column is"
             raise InputError(f"labels {place}: {which} numbers, so which one is the id cannot be told: write JSON")
         pairs = [(row[is_id[0]], int(row[is_id[1]])) for row in rows]
-    labels = [unicodedata.normalize("NFC", label) for label, _ in pairs]
+    labels = [composed(label) for label, _ in pairs]
     if twice := [label for label, count in Counter(labels).items() if count > 1]:
         raise InputError(f"labels {place}: {few(twice)} occur twice")
     return dict(zip(labels, (number for _, number in pairs), strict=True))

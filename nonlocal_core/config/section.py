@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,21 +13,17 @@ Settings = dict[str, object]
 """values of dotted keys such as train.epochs"""
 
 
+def later(default: object) -> Any:
+    """A setting that came after the first release.
+
+    It is written only where it is not the default, so that the keys and digests of before stay.
+    """
+    return Field(exclude_if=lambda value: value == default)
+
+
 class Section(BaseModel):
     """A frozen group of settings without room for unknown names."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
-    LATER: ClassVar[tuple[str, ...]] = ()
-    """settings that came after the first release: a key holds them only where they are not as they were before"""
-
-    def in_key(self) -> dict[str, Any]:
-        """The settings that a key holds."""
-        kept = self.model_dump(mode="json")
-        return {
-            name: value for name, value in kept.items() if name not in self.LATER or not self._is_default(name)
-        }
-
-    def _is_default(self, name: str) -> bool:
-        return bool(getattr(self, name) == type(self).model_fields[name].default)

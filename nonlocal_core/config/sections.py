@@ -7,18 +7,16 @@ changes no result: it enters no key.  `model` and `train` have files of their ow
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nonlocal_core.config.section import Fraction, Positive, Section
+from nonlocal_core.config.section import Fraction, Positive, Section, later
 from nonlocal_core.errors import ConfigError
 
 
 class IndexConfig(Section):
     """What index reads."""
-
-    LATER: ClassVar[tuple[str, ...]] = ("fold", "list_columns", "group_by", "frame_name")
 
     layout: Literal["auto", "class_folders", "kinetics", "folds", "lists"] = "auto"
     """how the videos lie on disk; auto detects it"""
@@ -32,13 +30,15 @@ class IndexConfig(Section):
     """length of the shortest video that is used (frames)"""
     duplicates: Literal["drop_from_train", "keep"] = "drop_from_train"
     """what happens to a train video whose content val or test has too; reports name it in both cases"""
-    fold: Positive = 1
+    fold: Annotated[Positive, later(1)] = 1
     """which of the official splits of UCF101 or HMDB51 is taken (index.layout=folds)"""
-    list_columns: Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"] = "auto"
+    list_columns: Annotated[
+        Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"], later("auto")
+    ] = "auto"
     """what the fields of a list's lines are, where they can be read in two ways"""
-    frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$")] = ""
+    frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$"), later("")] = ""
     """series of pictures that is a video, such as img_{:05d}, in folders that hold several (empty: all)"""
-    group_by: str = ""
+    group_by: Annotated[str, later("")] = ""
     """regular expression of paths: a drawn split keeps videos of one match together (empty: UCF101's names)"""
 
     @model_validator(mode="after")
@@ -51,11 +51,11 @@ class IndexConfig(Section):
 
 
 class CacheConfig(Section):
-    """What cache reads.  `jump` came late: it is written only where it is not the default, so that keys stay."""
+    """What cache reads."""
 
     codec: Literal["jpeg", "none"] = "jpeg"
     """format of cached frames; with none, nothing is stored and clips are decoded from the videos themselves"""
-    jump: Annotated[Literal["pyav", "decord"], Field(exclude_if=lambda jump: jump == "pyav")] = "pyav"
+    jump: Annotated[Literal["pyav", "decord"], later("pyav")] = "pyav"
     """library that jumps to the frames of a clip in a video (cache.codec=none)"""
     short_side: Annotated[int, Field(ge=16)] = 256
     """shorter side of a cached frame (pixels)"""

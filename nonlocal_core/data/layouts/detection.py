@@ -21,9 +21,10 @@ from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import folds, kinetics, lists
 from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
-from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, composed, entries, walk
+from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, entries, walk
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError, few
+from nonlocal_core.escaping import composed
 
 Layout = Literal["class_folders", "kinetics", "folds", "lists"]
 

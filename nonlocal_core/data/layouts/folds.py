@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.data.layouts.inventory import Seen, is_junk
-from nonlocal_core.data.layouts.listing import File, Folder, Source, composed, entries, walk
+from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, walk
 from nonlocal_core.errors import InputError, few
+from nonlocal_core.escaping import composed
 
 _UCF = re.compile(r"(train|test)list0?(\d+)\.txt", re.IGNORECASE)
 _HMDB = re.compile(r"(.+)_test_split(\d+)\.txt", re.IGNORECASE)

@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator
 
 from nonlocal_core.data.layouts.inventory import Seen
-from nonlocal_core.data.layouts.listing import File, Folder, Source, composed, entries, stem, walk
+from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError
+from nonlocal_core.escaping import composed
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 

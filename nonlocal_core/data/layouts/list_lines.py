@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from nonlocal_core.data.layouts.listing import SUFFIXES, Folder, composed
+from nonlocal_core.data.layouts.listing import SUFFIXES, Folder
 from nonlocal_core.errors import InputError
+from nonlocal_core.escaping import composed
 
 Columns = Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"]
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -147,11 +146,6 @@ def stem(path: str) -> str:
     """The name of a video without its folders and its ending."""
     name = path.rpartition("/")[2]
     return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
-
-
-def composed(name: str) -> str:
-    """A name in the Unicode form NFC: macOS writes é as two characters, other systems as one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def listing_digest(sources: list[Source]) -> str:

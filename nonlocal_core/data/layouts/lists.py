@@ -26,7 +26,6 @@ from nonlocal_core.data.layouts.listing import (
     File,
     Folder,
     Source,
-    composed,
     entries,
     is_file,
     stat_file,
@@ -36,6 +35,7 @@ from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.layouts.split_names import splits_in
 from nonlocal_core.errors import InputError, few
+from nonlocal_core.escaping import composed
 
 _SUFFIXES = (".txt", ".csv")
 _MOST_LABELS = 100_000
