@@ -77,10 +77,9 @@ def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) ->
     """Make the HTML report of an entry and link it in the UI; if that fails, the entry stays registered."""
     try:
         file = run_report.write_once(workspace, version, runtime)
-    except Exception:
-        log.warning(
-            "the report of %s could not be made: python -m nonlocal_core.html_report", version, exc_info=True
-        )
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        log.warning("the report of %s could not be made (%s): python -m nonlocal_core.html_report", version, what)
         return
     create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=in_markdown(file))
 

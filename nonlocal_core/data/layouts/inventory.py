@@ -14,6 +14,8 @@ from nonlocal_core.errors import few
 
 FollowLinks = Literal["inside", "all"]
 
+MOST_LINKS = 3
+"""links, one inside of another, that are followed: folders that link to each other would be walked without end"""
 EXAMPLES = 3
 """names that are kept of each kind"""
 
@@ -43,6 +45,8 @@ class Seen:
     """video files and folders of pictures"""
     num_files: int = 0
     """files that are not junk; each picture of a folder counts"""
+    too_deep: Counter[str] = field(default_factory=Counter)
+    """links behind others that are not followed, by the first folder of their paths"""
     passed_over: Counter[str] = field(default_factory=Counter)
     """files that are no video by their name, by ending; "" for names without one"""
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -77,6 +81,9 @@ class Seen:
                 f"{len(self.left_out)} links lead out of the folder and are not followed: {few(self.left_out)};"
                 " runtime.follow_links=all follows them"
             )
+        if self.too_deep:
+            kinds = few([f"{count} in {name}" for name, count in _most(self.too_deep)])
+            lines.append(f"links behind more than {MOST_LINKS} others, not followed: {kinds}")
         if self.junk:
             kinds = few([f"{count} {name}" for name, count in _most(self.junk)], 8)
             lines.append(f"hidden names and those of file systems, passed over: {kinds}")

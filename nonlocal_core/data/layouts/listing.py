@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import locations, remote
-from nonlocal_core.data.layouts.inventory import Seen, is_junk
+from nonlocal_core.data.layouts.inventory import MOST_LINKS, Seen, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError, few
@@ -162,8 +162,11 @@ class _Bounds(NamedTuple):
     """without links"""
     seen: Seen
 
-    def hold(self, name: str, real: str) -> bool:
+    def hold(self, name: str, real: str, num_links: int = 0) -> bool:
         """Whether a folder, whose path without links is `real`, is to be looked into; else it is noted."""
+        if num_links > MOST_LINKS:
+            self.seen.too_deep[name.partition("/")[0]] += 1
+            return False
         if self.seen.follow_links == "all" or f"{real}/".startswith(f"{self.top.rstrip('/')}/"):
             return True
         if (link := f"{name} -> {real}") not in self.seen.left_out:
@@ -171,7 +174,10 @@ class _Bounds(NamedTuple):
         return False
 
 
-def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds) -> Iterator[File]:
+def _visit(
+    folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds, num_links: int = 0
+) -> Iterator[File]:
+    """The videos of a folder and of those in it; `num_links` lead to it, one inside of another."""
     seen, folders, videos, images = bounds.seen, [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -192,8 +198,9 @@ def _visit(folder: str, prefix: str, ancestors: tuple[str, ...], bounds: _Bounds
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
         if real in ancestors:  # a link to a folder that contains the link
             continue
-        if not entry.is_symlink() or bounds.hold(f"{prefix}{entry.name}", real):
-            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds)
+        links = num_links + entry.is_symlink()
+        if links == num_links or bounds.hold(f"{prefix}{entry.name}", real, links):
+            yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds, links)
     is_video = bool(images and prefix and not videos and not folders)
     _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
     if is_video:

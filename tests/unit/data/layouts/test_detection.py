@@ -183,6 +183,19 @@ def test_a_link_out_of_the_folder_is_only_named(tmp_path: Path, caplog: pytest.L
     assert {source.path for source in found(videos, "all")} >= {"jump/a.mp4", "jump/b.mp4", "run/beside/c.mp4"}
 
 
+def test_folders_that_all_link_to_each_other_are_walked_in_no_time(tmp_path: Path) -> None:
+    """Every way through them would be 12! ways."""
+    for first in range(12):
+        touch(tmp_path, f"{first}/a.mp4")
+        for second in range(12):
+            (tmp_path / f"{first}/to{second}").symlink_to(tmp_path / str(second))
+    seen = find(tmp_path)
+    assert len(seen.sources) == 12 * (1 + 11 + 11 * 10 + 11 * 10 * 9)
+    assert any(
+        line.startswith("links behind more than 3 others, not followed: 7920 in 0,") for line in seen.inventory
+    )
+
+
 def test_a_split_folder_of_kinetics_may_be_a_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "store/abc_000000_000010.mp4")
     (tmp_path / "videos").mkdir()
