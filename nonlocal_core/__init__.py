@@ -21,7 +21,8 @@ _make_record = logging.getLogRecordFactory()
 
 def _make_escaped_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     record = _make_record(*args, **kwargs)
-    if record.name.partition(".")[0] in OURS and isinstance(record.args, tuple):
+    package = str(record.name).partition(".")[0]  # logging.makeLogRecord asks for one without a name
+    if package in OURS and isinstance(record.args, tuple):
         # Errors of ours are escaped already, and may have more than one line on purpose.
         record.args = tuple(
             one if isinstance(one, Number | NonlocalError) else one_line(one) for one in record.args
