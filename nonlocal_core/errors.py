@@ -4,6 +4,7 @@
     ├── ConfigError               a preset, key or value that does not exist or does not fit
     ├── InputError                the videos, labels or files that were named cannot be used
     │   └── DecodeError           one video cannot be decoded: its row is quarantined, and the run goes on
+    │       └── BoundError        it takes more than a setting of runtime allows; with another one it may do
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
     ├── RemoteError               object storage does not answer now; a later try may succeed
@@ -52,6 +53,13 @@ class DecodeError(InputError):
     def __init__(self, reason: str, status: str = "unreadable") -> None:
         super().__init__(reason)
         self.status = status
+
+
+class BoundError(DecodeError):
+    """One video takes more memory, time or pixels than a setting of runtime allows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, status="given_up")
 
 
 class WorkspaceError(NonlocalError):

@@ -28,7 +28,7 @@ from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
-from nonlocal_core.process import cuda, workers
+from nonlocal_core.process import bounds, cuda, workers
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
 
@@ -99,7 +99,9 @@ def _look(
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
-        outcomes = workers.each(frame_file.spool, jobs, config.runtime.video_timeout_s, "frame")
+        outcomes = workers.each(
+            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
+        )
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
                 outcome = frame_file.broken("unreadable", outcome.reason)

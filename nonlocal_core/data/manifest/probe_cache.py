@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.manifest.manifest_table import PROBED
 from nonlocal_core.errors import DamagedError
 
@@ -39,6 +40,9 @@ SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "2"})
 """the number of `nonlocal_core.known` must change when `file_probe.probe_file` changes its answers"""
 IDENTITY = ["place", "size_bytes", "stamp"]
 MANY_PARTS = 40
+FOLDER = "index/known"
+LOCK = "index-known"
+"""held by whoever changes parts that are there"""
 
 _ZERO: dict[pa.DataType, str | bool] = {pa.string(): "", pa.bool_(): False}
 _NO_FACTS: dict[str, Any] = {name: _ZERO.get(kind, 0) for name, kind in PROBED}
@@ -86,8 +90,22 @@ def part_path(folder: Path, name: str) -> Path:
     return folder / f"part-{name}.parquet"
 
 
+def forget(workspace: Workspace, place: str) -> None:
+    """Forget what is known of a file, so that the next run looks at it again."""
+    folder = workspace.root / FOLDER
+    with workspace.locked(LOCK):
+        for path in sorted(folder.glob("part-*.parquet")):
+            rows = tables.read(path, SCHEMA, "run again").to_pandas(use_threads=False)
+            is_it = rows["place"] == place
+            if is_it.any():
+                nothing = {**_NO_FACTS, **_NOTHING, "tries": rows.loc[is_it, "tries"] + 1}
+                for name in nothing.keys() - set(IDENTITY):
+                    rows.loc[is_it, name] = nothing[name]
+                tables.write(tables.to_arrow(rows, SCHEMA), path)
+
+
 def join_parts(folder: Path) -> None:
-    """Join many parts into one; the caller makes sure that no other run does so at the same time."""
+    """Join many parts into one; the caller holds `LOCK`."""
     paths = sorted(folder.glob("part-*.parquet"))
     if len(paths) <= MANY_PARTS:
         return

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import encoding
-from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import DecodeError
+from nonlocal_core.data.video import decoding, faults
 from nonlocal_core.process import workers
 
 
@@ -69,8 +68,8 @@ def spool(job: Job) -> Spooled:
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())
-    except DecodeError as error:
-        return broken(error.status, str(error))
+    except Exception as error:
+        return broken(*faults.fault_of(error))
     if not ends:
         return broken("unreadable", "no frames")
     return Spooled("ok", "", ends, height, width, fps)
