@@ -10,10 +10,12 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import BoundError
+
+if TYPE_CHECKING:
+    from nonlocal_core.config.sections import RuntimeConfig
 
 
 class Bounds(NamedTuple):

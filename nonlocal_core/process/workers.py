@@ -155,7 +155,9 @@ class _Worker:
             ready = False
         if not ready:
             self.end()
-            raise ChildError(f"the worker of {function.__name__} did not start: run again", not _stopped.is_set())
+            if _stopped.is_set():
+                raise ChildError("stopped", worth_retrying=False)
+            raise ChildError(f"the worker of {function.__name__} did not start: run again")
 
     def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
         """The outcome of one item and, if it is lost, whether it gets another try."""

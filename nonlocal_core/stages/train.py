@@ -6,6 +6,7 @@ network import MindSpore.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
 from nonlocal_core.process import cuda
 from nonlocal_core.registry.lineage import packages
+from nonlocal_core.training import compatibility
 
 if TYPE_CHECKING:
     from nonlocal_core.models.checkpoint import Description
@@ -55,6 +57,15 @@ def first_weights(config: Config, workspace: Workspace) -> Path | None:
     if init == "champion_if_any":
         init = registry.CHAMPION if registry.read(workspace).champion else ""
     return registry.find_weights(workspace, init, "train.init").path if init else None
+
+
+def check(config: Config, workspace: Workspace, labels: Sequence[str] = ()) -> None:
+    """Check what train.init names, and its labels once those of the videos are known: before hours of decoding.
+
+    Raises: InputError if there is no such file or entry, or it does not fit; DamagedError if it is not whole.
+    """
+    if file := first_weights(config, workspace):
+        compatibility.check(config, file, labels)
 
 
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
