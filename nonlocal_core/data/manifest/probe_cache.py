@@ -9,6 +9,7 @@ time.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.manifest.manifest_table import PROBED
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, WorkspaceError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("place", pa.string()),  # absolute path or URI
@@ -91,9 +92,9 @@ def part_path(folder: Path, name: str) -> Path:
 
 
 def forget(workspace: Workspace, place: str) -> None:
-    """Forget what is known of a file, so that the next run looks at it again."""
+    """Forget what is known of a file, so that the next run looks at it again; nothing where that cannot be."""
     folder = workspace.root / FOLDER
-    with workspace.locked(LOCK):
+    with contextlib.suppress(OSError, WorkspaceError), workspace.locked(LOCK):
         for path in sorted(folder.glob("part-*.parquet")):
             rows = tables.read(path, SCHEMA, "run again").to_pandas(use_threads=False)
             is_it = rows["place"] == place
