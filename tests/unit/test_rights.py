@@ -71,9 +71,7 @@ def test_a_workspace_is_read_without_the_right_to_write(root, registered, tmp_pa
 
 def test_what_writes_says_whose_it_is_and_what_to_do(root):
     before = files_of(root)
-    told = (
-        f"which belongs to {getpass.getuser()}: name another folder, or share this one by a common group, chmod -R"
-    )
+    told = f"which belongs to {getpass.getuser()}: name another folder, or share this one by a common group, chmod"
     for words in (
         ("registry", root, "alias", "best", "v0001"),
         ("html_report", root, "--attention", "0"),
