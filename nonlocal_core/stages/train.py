@@ -6,6 +6,7 @@ network import MindSpore.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.process import cuda
 from nonlocal_core.registry.lineage import packages
 from nonlocal_core.training import compatibility
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from nonlocal_core.models.checkpoint import Description
@@ -77,6 +80,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     init, training_key = first_weights(config, workspace), key(cache, config, workspace)
 
     def make(folder: Path) -> Checkpoint:
+        warn_of_leak(workspace, cache, init)
         cuda.load(config.runtime)
         from nonlocal_core.models import checkpoint, device
 
@@ -94,6 +98,13 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "packages": packages(),
     }
     return workspace.build(Checkpoint, training_key, make, provenance)
+
+
+def warn_of_leak(workspace: Workspace, cache: RecordCache, init: Path | None) -> None:
+    """Warn if the first weights learned from this run's val videos."""
+    parent = registry.parent_of(init, "", workspace) if init else None
+    if (leak := registry.leak(workspace, parent, cache, "val")) and leak.num_videos:
+        log.warning("%s: they will be scored too well", leak)
 
 
 def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:
