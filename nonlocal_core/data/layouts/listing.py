@@ -97,7 +97,8 @@ def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Itera
 
     A link to a file is a video, wherever the file lies.  A link to a folder is followed if the folder lies inside
     of `videos_dir`, or if all links are.  A folder with pictures is a video if there is neither a video file nor
-    another folder in it.  `seen` counts all files and links that are met.
+    another folder in it, apart from pictures that belong to its own, such as masks.  `seen` counts all files and
+    links that are met.
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
@@ -194,6 +195,13 @@ def _visit(
                 seen.pass_over(f"{prefix}{entry.name}")
     for entry in videos:
         yield _file(entry, f"{prefix}{entry.name}")
+    frames = [entry.name for entry in images] if prefix and not videos else []
+    if frames:
+        folders = [
+            entry
+            for entry in folders
+            if not _belong_to(frames, os.listdir(entry.path), f"{prefix}{entry.name}", seen)
+        ]
     for entry in folders:
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
         if real in ancestors:  # a link to a folder that contains the link
@@ -205,6 +213,16 @@ def _visit(
     _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
     if is_video:
         yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1], seen)
+
+
+def _belong_to(frames: list[str], names: list[str], path: str, seen: Seen) -> bool:
+    """Whether a folder's pictures belong to the frames beside it, as masks do; then they are passed over."""
+    names = [name for name in names if name.lower().endswith(pictures.SUFFIXES)]
+    if not pictures.belong_to(frames, names):
+        return False
+    for name in names:
+        seen.pass_over(f"{path}/{name}")
+    return True
 
 
 def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
@@ -223,6 +241,13 @@ def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
         if not name.endswith((*SUFFIXES, *pictures.SUFFIXES)):
             seen.pass_over(file.path)
     yield from videos
+    frames = [file.path.rpartition("/")[2] for file in images] if folder.path and not videos else []
+    if frames:
+        folders = [
+            child
+            for child in folders
+            if not _belong_to(frames, [inner.name for inner in child.iterdir()], child.path, seen)
+        ]
     for child in folders:
         yield from _visit_remote(child, seen)
     is_video = bool(images and folder.path and not videos and not folders)

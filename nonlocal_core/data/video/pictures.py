@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +53,37 @@ def list_pictures(path: Path) -> list[Path]:
         names = [name for name in names if wanted.fullmatch(name)]
     if not names:
         raise DecodeError("a folder without pictures", status="empty")
+    if is_folder and (beside := [child.name for child in folder.iterdir() if _is_beside(names, child)]):
+        frame_name = _frame_name(names)
+        raise DecodeError(
+            f"holds pictures, and a folder {min(beside)} with pictures of the same numbers: index.frame_name="
+            f"{frame_name} takes those beside it"
+        )
     _check_series(names)
     return [folder / name for name in sorted(names, key=_natural_order)]
+
+
+def belong_to(frames: list[str], names: list[str]) -> bool:
+    """Whether pictures, by their names, belong to these frames, as masks do: each has the number of a frame."""
+    numbers, others = ({match[2].lstrip("0") for match in _matches(group)} for group in (frames, names))
+    return len(others) > 1 and others <= numbers
+
+
+def _is_beside(names: list[str], folder: Path) -> bool:
+    if not folder.is_dir() or folder.name.startswith("."):
+        return False
+    return belong_to(names, [name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES)])
+
+
+def _matches(names: list[str]) -> list[re.Match[str]]:
+    return [match for name in names if (match := _NUMBER.fullmatch(Path(name).stem))]
+
+
+def _frame_name(names: list[str]) -> str:
+    """What stands for the longest series of these names, as img_{:05d}.jpg does for img_00001.jpg."""
+    series = Counter((match[1], len(match[2])) for match in _matches(names))
+    (prefix, width), _ = max(series.items(), key=lambda item: (item[1], "flow" not in item[0][0]))
+    return f"{prefix}{{:0{width}d}}"
 
 
 def numbered(frame_name: str) -> re.Pattern[str]:
@@ -79,11 +109,9 @@ def _check_series(names: list[str]) -> None:
         counts = ", ".join(
             f"{prefix or 'numbers alone'} ({len(numbers)})" for prefix, numbers in sorted(series.items())
         )
-        own = sorted(series.keys() - {_UNNUMBERED})
-        first = max(own, key=lambda prefix: (len(series[prefix]), "flow" not in prefix))
-        width = len(Path(next(iter(series[first].values()))).stem) - len(first)
-        name = f"{first}{{:0{width}d}}"
-        raise DecodeError(f"holds {len(series)} series of pictures: {counts}; index.frame_name={name} takes one")
+        raise DecodeError(
+            f"holds {len(series)} series of pictures: {counts}; index.frame_name={_frame_name(names)} takes one"
+        )
     ordered = sorted(next(iter(series.values())))
     if ordered[0] >= 0 and len(ordered) > 2:
         steps = np.diff(ordered)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from video_files import number_of, painted
 
+from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import DecodeError
 
 
 def make_folder(folder: Path, names: list[str]) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, name in enumerate(names):
         picture = cv2.cvtColor(painted(number), cv2.COLOR_RGB2BGR)
         (folder / name).write_bytes(cv2.imencode(Path(name).suffix, picture)[1].tobytes())
@@ -79,6 +80,23 @@ def test_one_series_of_several(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "frames", ["img_01.jpg", "img_02.jpg", "flow_01.jpg", "img_03.jpg"])
     assert decoding.probe(folder / "img_{:02d}").num_frames == 3
     assert [number_of(frame) for frame in decoding.read_frames(folder / "img_{:02d}.jpg")] == [0, 1, 3]
+
+
+def test_masks_beside_frames_are_never_taken_for_them(tmp_path: Path) -> None:
+    """A row with its reason; with the name of the frames, a video.  Clips below a cover stay clips."""
+    frames = make_folder(tmp_path / "falls/clip", [f"img_{number:03d}.jpg" for number in range(1, 6)])
+    make_folder(frames / "masks", [f"{number}.png" for number in (2, 4)])
+    make_folder(tmp_path / "rises", ["1.jpg", "2.jpg"])
+    make_folder(tmp_path / "rises/clip", [f"{number}.jpg" for number in range(1, 6)])
+    seen = listing.Seen()
+    assert sorted(file.path for file in listing.walk(tmp_path, seen=seen)) == ["falls/clip", "rises/clip"]
+    assert seen.num_files == 14
+    with pytest.raises(DecodeError, match=r"a folder masks with pictures .* index.frame_name=img_\{:03d\} takes"):
+        decoding.probe(frames)
+    seen = listing.Seen(frame_name="img_{:03d}")
+    paths = {file.path for file in listing.walk(tmp_path, seen=seen)}
+    assert "falls/clip/img_{:03d}" in paths
+    assert [number_of(frame) for frame in decoding.read_frames(frames / "img_{:03d}")] == list(range(5))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
