@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,14 @@ def test_the_report_repeats_it(registered) -> None:
     page = html.render(registered.workspace, run)
     assert "What index saw in the folder of the videos" in page
     assert "layout class_folders, because there are neither tables nor lists" in page
+
+
+def test_the_folders_with_the_files_are_listed_once() -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks/inventory.py"
+    done = subprocess.run(
+        [sys.executable, str(benchmark), "--files", "400", "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "folders: 202, listed more than once: 2"
