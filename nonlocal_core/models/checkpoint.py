@@ -26,7 +26,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Frozen
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.config.sections import CacheConfig, ClipConfig
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.errors import ConfigError, DamagedError, InputError
+from nonlocal_core.errors import ConfigError, DamagedError, InputError, few
 from nonlocal_core.models.i3d import I3D
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,12 @@ class Description(Frozen):
 def save_weights(
     path: Path, weights: Tensors, description: Description, others: Tensors | None = None
 ) -> Description:
-    """Write weights and `others`, a training's further tensors; gives the description with its digests."""
+    """Write weights and `others`, a training's further tensors; gives the description with its digests.
+
+    Raises: InputError if a number is not finite.
+    """
+    if names := not_finite({**weights, **(others or {})}):
+        raise InputError(f"numbers are not finite in {few(names)}: {path.name} is not written")
     described = description.model_copy(update={"weights_digest": tensors_digest(weights)})
     arrays = {**weights, **(others or {})}
     described = described.model_copy(update={"content_digest": _content_digest(described, arrays)})
@@ -89,6 +94,8 @@ def read(path: Path) -> tuple[Description, Tensors]:
         raise DamagedError(f"{path} is not a whole checkpoint") from None
     if _content_digest(description, arrays) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")
+    if names := not_finite(arrays):
+        raise DamagedError(f"{path} cannot be used: numbers are not finite in {few(names)}")
     return description, arrays
 
 
@@ -151,6 +158,11 @@ def assign(net: I3D, weights: Tensors, path: Path) -> None:
     Raises: DamagedError that names tensors, if they are not those of the network.
     """
     assign_arrays(dict(net.parameters_and_names()), weights, path)
+
+
+def not_finite(tensors: Tensors) -> list[str]:
+    """The names of the tensors that hold NaN or infinity."""
+    return sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
 
 
 def tensors_digest(tensors: Tensors) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config.model import map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
+from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -47,7 +48,10 @@ def load(
     compiled = ms.jit(forward)
 
     def network(clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
+        logits_NK = np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
+        if not np.isfinite(logits_NK).all():
+            raise InputError(f"{path} gives scores that are not finite: its training has diverged, take another")
+        return logits_NK
 
     return network
 

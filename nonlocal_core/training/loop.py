@@ -21,7 +21,7 @@ from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
-from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError
+from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError, few
 from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
@@ -86,7 +86,7 @@ def run(
                 take_average(step)
                 loss, top1 = ranks.mean(loss, float(np.mean(logits_NK.argmax(1) == batch.label_N)))
                 recent.append(loss)
-                if problem := _problem_of(recent, len(described.labels)):
+                if problem := _problem_of(recent, len(described.labels)) or _not_finite(training, state, step):
                     raise DivergenceError(_divergence_text(problem, training, batch, step))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
@@ -241,18 +241,34 @@ def _read_finished(training: Run) -> Description | None:
 def _problem_of(recent: deque[float], num_labels: int) -> str:
     """What is wrong with the last losses; empty if nothing is."""
     if not math.isfinite(recent[-1]):
-        return "is not finite"
+        return "the loss is not finite"
     guessing = math.log(max(num_labels, 2))
     if len(recent) == HIGH_STEPS and np.median(recent) > HIGH_TIMES * guessing:
         limit = f"{HIGH_TIMES * guessing:.3g}, {HIGH_TIMES:g} times that of guessing"
-        return f"has a median above {limit}, in the last {HIGH_STEPS} steps"
+        return f"the loss has a median above {limit}, in the last {HIGH_STEPS} steps"
     return ""
+
+
+def _not_finite(training: Run, state: State, step: int) -> str:
+    """What is wrong with the weights after a step: of the small tensors, and of all where a checkpoint is due.
+
+    The loss does not show it on a CPU, where ReLU makes 0 of NaN and a max pool passes it over.  The running
+    variances show it first.
+    """
+    due = _is_checkpoint_step(training, step + 1) or (step + 1) % training.steps_per_epoch == 0
+    arrays = {
+        name: parameter.asnumpy()
+        for name, parameter in state.net.parameters_and_names()
+        if due or parameter.ndim == 1
+    }
+    names = checkpoint.not_finite(arrays)
+    return f"the training has diverged: numbers are not finite in {few(names, 3)}," if names else ""
 
 
 def _divergence_text(problem: str, training: Run, batch: Batch, step: int) -> str:
     ids = training.videos.reader.rows["video_id"]
     videos = ", ".join(str(ids.iloc[row]) for row in batch.rows[:4])
     return (
-        f"the loss {problem} at step {step + 1} with learning rate {training.rates[step]:.3g}"
+        f"{problem} at step {step + 1} with learning rate {training.rates[step]:.3g}"
         f" (videos {videos}, …): lower train.base_lr or lengthen train.warmup_epochs"
     )

@@ -11,7 +11,7 @@ import pytest
 import safetensors
 from small import small_config
 
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.models.i3d import I3D
@@ -124,6 +124,25 @@ def test_a_truncated_file_is_damaged(path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DamagedError, match=f"{path.name} is not a whole checkpoint"):
         checkpoint.read(path)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path, monkeypatch, number):
+    state = drawn(1)
+    weight = state.net.head.fc.weight
+    array = weight.asnumpy().copy()
+    array[0, 0] = number
+    weight.set_data(ms.Tensor(array))
+    with pytest.raises(InputError, match=r"numbers are not finite in head\.fc\.weight: a is not written"):
+        step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    assert not list(tmp_path.iterdir())
+    with monkeypatch.context() as before:  # as the version before wrote it
+        before.setattr(checkpoint, "not_finite", lambda tensors: [])
+        step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    with pytest.raises(DamagedError, match=r"a cannot be used: numbers are not finite in head\.fc\.weight"):
+        checkpoint.read(tmp_path / "a")
+    with pytest.raises(InputError, match="numbers are not finite"):
+        checkpoint.read_user_file(tmp_path / "a", "train.init")
 
 
 def test_one_flipped_byte_anywhere_is_damage(path):
