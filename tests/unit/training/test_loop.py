@@ -227,7 +227,9 @@ def test_a_loss_that_stays_far_above_guessing_ends_the_training(toy, tmp_path):
     config = small_config(
         train__base_lr=3000.0, train__schedule="step", train__epochs=20, train__val_epochs=0, train__freeze="res5"
     )
-    words = r"median above 4.16, 3 times that of guessing, in the last 50 steps at step \d+ with learning rate 3e\+03"
+    words = (
+        r"median above 4.16, 3 times that of guessing, in the last 50 steps at step \d+ with learning rate 3e\+03"
+    )
     with pytest.raises(DivergenceError, match=words):
         stage.train(toy.cache, config, toy.workspace(tmp_path))
     (partial,) = tmp_path.glob("train/*.partial")
