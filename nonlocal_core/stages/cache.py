@@ -107,7 +107,9 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~needed["sha256"].isin(contents.index)]
         if old := workspace.find(RecordCache, cache_key):
-            if missing.empty and _digest(cache_table.join(rows, contents), workspace.path(old)) == old.digest:
+            is_timed = old.timing_digest != "" or not config.clip.fps
+            joined = cache_table.join(rows, contents) if missing.empty else None
+            if joined is not None and is_timed and _digest(joined, workspace.path(old)) == old.digest:
                 return CachePlan(key=cache_key, shards=(), began=began)
             if missing.empty:
                 log.warning("%s has changed since it was made: it is made again", old.path)
@@ -233,6 +235,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
             num_ok=int((rows["status"] == "ok").sum()),
             num_frames=int(rows["num_frames"].sum()),
             num_bytes=int(rows["num_bytes"].sum()),
+            timing_digest=cache_table.timing_digest(rows),
         )
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}

@@ -15,6 +15,7 @@ OTHER: dict[str, object] = {
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
     "cache.jump": "decord",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
+    "clip.fps": 30.0,
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
     "model.width": 4, "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",
     "model.inflated_blocks": "every",

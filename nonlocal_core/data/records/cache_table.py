@@ -7,6 +7,7 @@ start_fraction, end_fraction               the part of the video that clips are 
 sha256, size_bytes                         of the file
 digest                                     of the frames; "" if it is broken
 num_bytes                                  of the frames in the store
+fps, times_s                               as in the manifest; tables of before have neither
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("size_bytes", pa.int64()),
     ("digest", pa.string()),
     ("num_bytes", pa.int64()),
+    ("fps", pa.float64()),
+    ("times_s", pa.list_(pa.float64())),
 ]
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cached": "1"})
+OPTIONAL = ("fps", "times_s")
 _FROM_STORE = {"status": "", "reason": "", "num_frames": 0, "height": 0, "width": 0, "digest": "", "num_bytes": 0}
 _DIGEST_COLUMNS = [
     *("video_id", "label_id", "split", "status", "num_frames", "start_fraction", "end_fraction", "digest"),
@@ -63,7 +67,7 @@ def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
         )
         values[decoded] = contents[name].to_numpy(object)[position]
         rows[name] = values
-    return rows[SCHEMA.names]
+    return rows.reindex(columns=SCHEMA.names)
 
 
 def digest(rows: pd.DataFrame) -> str:
@@ -72,12 +76,25 @@ def digest(rows: pd.DataFrame) -> str:
     ordered = rows.sort_values("video_id")
     for row in zip(*(ordered[name].tolist() for name in _DIGEST_COLUMNS), strict=True):
         content.update(repr(row).encode())
+    is_part = (ordered["start_fraction"] > 0) | (ordered["end_fraction"] < 1)
+    if (by_time := ordered[is_part & ordered["times_s"].notna()]).size:
+        content.update(timing_digest(by_time).encode())
+    return content.hexdigest()
+
+
+def timing_digest(rows: pd.DataFrame) -> str:
+    """Hash of when the frames of the videos are shown, whatever the order of the rows."""
+    content = hashlib.sha256()
+    columns = ("video_id", "fps", "times_s")
+    ordered = rows.sort_values("video_id")
+    for video_id, fps, times_s in zip(*(ordered[name].tolist() for name in columns), strict=True):
+        content.update(repr((video_id, fps, None if times_s is None else np.asarray(times_s).tolist())).encode())
     return content.hexdigest()
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
     """Write the table, whole or not at all."""
-    tables.write(tables.to_arrow(rows, SCHEMA), path)
+    tables.write(tables.to_arrow(rows, SCHEMA, OPTIONAL), path)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -86,4 +103,4 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises: DamagedError if it is not there or does not match its checksums.
     """
     what_to_do = f"rm -f '{path}', then the same command again, which decodes nothing anew"
-    return tables.read_rows(path, SCHEMA, what_to_do, columns)
+    return tables.read_rows(path, SCHEMA, what_to_do, columns, OPTIONAL)

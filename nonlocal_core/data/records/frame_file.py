@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
+from nonlocal_core.data import timing
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
@@ -37,8 +39,8 @@ class Spooled(NamedTuple):
     """where each frame ends in the file (bytes)"""
     height: int
     width: int
-    fps: float
-    """0 if the file does not say"""
+    timing: Stretch
+    """when its frames are shown"""
 
     def frames(self, file: Path, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """The frames of the file at `indices`, which may repeat; each is read once.
@@ -61,7 +63,7 @@ def spool(job: Job) -> Spooled:
     ends: list[int] = []
     height = width = 0
     try:
-        fps = decoding.probe(job.path).fps
+        probed = decoding.probe(job.path)
         with job.file.open("wb") as stream:
             for frame in decoding.read_frames(job.path):
                 workers.alive()
@@ -73,9 +75,10 @@ def spool(job: Job) -> Spooled:
         return broken(error.status, str(error))
     if not ends:
         return broken("unreadable", "no frames")
-    return Spooled("ok", "", ends, height, width, fps)
+    timed = timing.whole(len(ends), probed.fps, probed.times_s)
+    return Spooled("ok", "", ends, height, width, timed)
 
 
 def broken(status: str, reason: str) -> Spooled:
     """What comes out of a video that cannot be read."""
-    return Spooled(status, reason, [], 0, 0, 0.0)
+    return Spooled(status, reason, [], 0, 0, timing.whole(0))

@@ -132,6 +132,7 @@ def test_normalised_pixels(reader):
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (3, 3)])
 def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     from nonlocal_core.data import sampling, transforms
+    from nonlocal_core.data.timing import whole
 
     config = small_config(evaluate__num_clips=clips, evaluate__num_crops=crops)
     rows = [5, 0, 7]
@@ -139,7 +140,7 @@ def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     assert len(found) == 3
     for row, views in zip(rows, found, strict=True):
         num_frames = int(reader.rows["num_frames"].iloc[row])
-        indices = sampling.test_indices(num_frames, config.clip, clips, "spread")
+        indices = sampling.test_indices(whole(num_frames), config.clip, clips, "spread")
         expected = [transforms.test_views(reader.frames(row, one), 32, crops) for one in indices]
         assert views.shape == (clips * crops, 3, 4, 32, 32)
         np.testing.assert_array_equal(views, np.concatenate(expected))
