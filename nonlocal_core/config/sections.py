@@ -63,6 +63,8 @@ class CacheConfig(Section):
     """JPEG quality of a cached frame (1…100)"""
     interpolation: Literal["auto", "nearest", "bilinear", "bicubic", "area"] = "auto"
     """how frames are resized; auto takes area to shrink a frame, bicubic to enlarge it"""
+    pixels: Annotated[Literal["shown", "stored"], later("shown")] = "shown"
+    """shape of frames whose pixels are no squares: as players show them, or as they are stored"""
 
 
 class ClipConfig(Section):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import loader, sampling
+from nonlocal_core.data import loader, sampling, transforms
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.inventory import Seen as Inventory
@@ -206,7 +206,10 @@ def _drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
         probed = decoding.probe(path)
         fps = probed.fps or PICTURES_FPS
         times_s = _times(probed.times_s, fps)
-        frames = _with_labels(prediction, path, _times(probed.times_s, fps))
+        shown = (
+            transforms.square_pixels(frame, probed.pixel_aspect or 1.0) for frame in decoding.read_frames(path)
+        )
+        frames = _with_labels(prediction, shown, _times(probed.times_s, fps))
         video_files.write_mp4(out, frames, fps, times_s if probed.times_s else None)
         if prediction.windows:
             timeline.draw(prediction, out.with_suffix(".png"))
@@ -222,10 +225,12 @@ def _times(times_s: tuple[float, ...] | None, fps: float) -> Iterator[float]:
     yield from (after + number / fps for number in itertools.count())
 
 
-def _with_labels(prediction: Prediction, path: Path, times_s: Iterator[float]) -> Iterator[NDArray[np.uint8]]:
+def _with_labels(
+    prediction: Prediction, frames: Iterator[NDArray[np.uint8]], times_s: Iterator[float]
+) -> Iterator[NDArray[np.uint8]]:
     """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
     middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.windows])
-    for frame, time_s in zip(decoding.read_frames(path), times_s, strict=False):
+    for frame, time_s in zip(frames, times_s, strict=False):
         nearest = int(np.abs(middles - time_s).argmin()) if len(middles) else -1
         guesses = prediction.windows[nearest].guesses if nearest >= 0 else prediction.guesses
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses

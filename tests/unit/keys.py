@@ -13,7 +13,7 @@ OTHER: dict[str, object] = {
     "index.frozen_val": "nightly", "index.min_frames": 3, "index.duplicates": "keep", "index.fold": 2,
     "index.list_columns": "path,label", "index.frame_name": "img_{:05d}", "index.group_by": "[a-z]+",
     "cache.codec": "none", "cache.short_side": 40, "cache.jpeg_quality": 80, "cache.interpolation": "bicubic",
-    "cache.jump": "decord",
+    "cache.jump": "decord", "cache.pixels": "stored",
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "clip.fps": 30.0,
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),

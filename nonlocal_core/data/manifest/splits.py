@@ -57,7 +57,7 @@ def complete(
         _warn_of_val(completed, frozen_rows)
     groups.warn_of_divided(completed, group)
     _handle_copies(completed, index)
-    return completed.reindex(columns=SCHEMA.names)
+    return completed[SCHEMA.names]
 
 
 def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:

@@ -7,7 +7,8 @@ start_fraction, end_fraction               the part of the video that clips are 
 sha256, size_bytes                         of the file
 digest                                     of the frames; "" if it is broken
 num_bytes                                  of the frames in the store
-fps, times_s                               as in the manifest; tables of before have neither
+fps, times_s                               as in the manifest
+pixel_aspect                               as in the manifest, of frames that are resized by it; else null
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import store
 from nonlocal_core.errors import DamagedError
 
@@ -42,23 +44,24 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("num_bytes", pa.int64()),
     ("fps", pa.float64()),
     ("times_s", pa.list_(pa.float64())),
+    ("pixel_aspect", pa.float64()),
 ]
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cached": "1"})
-OPTIONAL = ("fps", "times_s")
+OPTIONAL = ("fps", "times_s", "pixel_aspect")
 _FROM_STORE = {"status": "", "reason": "", "num_frames": 0, "height": 0, "width": 0, "digest": "", "num_bytes": 0}
 _DIGEST_COLUMNS = [
     *("video_id", "label_id", "split", "status", "num_frames", "start_fraction", "end_fraction", "digest"),
 ]
 
 
-def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
+def join(manifest: pd.DataFrame, contents: pd.DataFrame, settings: CacheConfig) -> pd.DataFrame:
     """The rows of a manifest in their order, completed from the `contents` of the store.
 
     Raises: DamagedError if a readable video is not among the contents.
     """
-    rows = manifest.reset_index(drop=True)
+    rows = with_pixels(manifest, settings).reset_index(drop=True)
     decoded = (rows["status"] == "ok").to_numpy()
-    position = store.positions(contents, rows["sha256"])[decoded]
+    position = store.positions(contents, store.names(rows))[decoded]
     if (position < 0).any():
         raise DamagedError(f"{(position < 0).sum()} videos have lost their records: run the same command again")
     for name, default in _FROM_STORE.items():
@@ -67,7 +70,12 @@ def join(manifest: pd.DataFrame, contents: pd.DataFrame) -> pd.DataFrame:
         )
         values[decoded] = contents[name].to_numpy(object)[position]
         rows[name] = values
-    return rows.reindex(columns=SCHEMA.names)
+    return rows[SCHEMA.names]
+
+
+def with_pixels(manifest: pd.DataFrame, settings: CacheConfig) -> pd.DataFrame:
+    """The rows of a manifest; if frames are kept as they are stored, no pixel has another shape than a square."""
+    return manifest if settings.pixels == "shown" else manifest.assign(pixel_aspect=np.nan)
 
 
 def digest(rows: pd.DataFrame) -> str:

@@ -64,10 +64,11 @@ def spool(job: Job) -> Spooled:
     height = width = 0
     try:
         probed = decoding.probe(job.path)
+        aspect = (probed.pixel_aspect or 1.0) if job.settings.pixels == "shown" else 1.0
         with job.file.open("wb") as stream:
             for frame in decoding.read_frames(job.path):
                 workers.alive()
-                small = encoding.resize(frame, job.settings)
+                small = encoding.resize(frame, job.settings, aspect)
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())

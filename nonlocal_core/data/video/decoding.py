@@ -24,6 +24,8 @@ from nonlocal_core.errors import DecodeError
 _UNDECODABLE = "damaged: a frame cannot be decoded"
 _UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
 _DRIFT = 0.5  # mean frame times
+_SQUARE = 0.005  # from 1, of the aspect of a pixel: some writers round the size of the frame there
+_MAX_ASPECT = 16.0  # as wide as high; 4 is the widest in use
 _SAME_RATE = 0.01  # share by which the rates of the header and of the time stamps may differ
 
 
@@ -58,6 +60,8 @@ class Probe(NamedTuple):
     """whether decord may jump in it"""
     times_s: tuple[float, ...] | None = None
     """seconds from the first frame to each, where `variable_fps`"""
+    pixel_aspect: float | None = None
+    """width of a pixel over its height, as it is shown after rotation; None if it is a square"""
 
 
 class _Turn(NamedTuple):
@@ -106,6 +110,7 @@ def probe(path: Path) -> Probe:
             container_frames=stream.frames,
             seek_safe=decord_frames.is_safe(contents) and _decord_turns(turn, contents.family),
             times_s=tuple(float((time - times[0]) * stream.time_base) for time in times) if is_uneven else None,
+            pixel_aspect=_pixel_aspect(stream, turn),
         )
 
 
@@ -245,6 +250,19 @@ def _turn_of(frame: av.VideoFrame) -> _Turn:
 def _decord_turns(turn: _Turn, family: str) -> bool:
     """Whether decord shows the frames the right way up."""
     return turn == _Turn() or (family == "mov" and not turn.is_mirrored)
+
+
+def _pixel_aspect(stream: Stream, turn: _Turn) -> float | None:
+    """The shape of a pixel; None for a square.
+
+    Raises: DecodeError if it is so far from a square that the header must be wrong.
+    """
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if turn.degrees % 180:
+        aspect = 1 / aspect
+    if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
+        raise DecodeError(f"damaged: it says that its pixels are {aspect:.3g} times as wide as high")
+    return None if abs(aspect - 1) < _SQUARE else aspect
 
 
 def _average_rate(stream: Stream, times: list[int]) -> float:
