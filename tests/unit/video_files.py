@@ -54,16 +54,22 @@ def encode_video(
     return path
 
 
-def encode_timed(path: Path, times_s: list[float], size: tuple[int, int] = (128, 64)) -> Path:
-    """A frame with its number for each of these times, at which it is shown."""
+def encode_timed(
+    path: Path, times_s: list[float], size: tuple[int, int] = (128, 64), first: int = 0, aspect: str = "1:1"
+) -> Path:
+    """A frame with its number, from `first` on, for each of these times, at which it is shown.
+
+    `aspect` is that of a pixel.
+    """
     tick = Fraction(1, 90_000)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = tick
+        stream.codec_context.sample_aspect_ratio = Fraction(*map(int, aspect.split(":")))
         for number, time_s in enumerate(times_s):
-            frame = av.VideoFrame.from_ndarray(painted(number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(painted(first + number, *size), format="rgb24")
             frame.pts, frame.time_base = round(time_s / tick), tick
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
