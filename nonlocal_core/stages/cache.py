@@ -107,9 +107,11 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~store.names(needed).isin(contents.index)]
         if old := workspace.find(RecordCache, cache_key):
-            is_timed = old.timing_digest != "" or not config.clip.fps
-            joined = cache_table.join(rows, contents, config.cache) if missing.empty else None
-            if joined is not None and is_timed and _digest(joined, workspace.path(old)) == old.digest:
+            whole = missing.empty and bool(old.timing_digest or not config.clip.fps)
+            if (
+                whole
+                and _digest(cache_table.join(rows, contents, config.cache), workspace.path(old)) == old.digest
+            ):
                 return CachePlan(key=cache_key, shards=(), began=began)
             if missing.empty:
                 log.warning("%s has changed since it was made: it is made again", old.path)
