@@ -107,11 +107,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
         missing = needed[~store.names(needed).isin(contents.index)]
         if old := workspace.find(RecordCache, cache_key):
-            whole = missing.empty and bool(old.timing_digest or not config.clip.fps)
-            if (
-                whole
-                and _digest(cache_table.join(rows, contents, config.cache), workspace.path(old)) == old.digest
-            ):
+            if missing.empty and _is_current(old, rows, contents, config, workspace):
                 return CachePlan(key=cache_key, shards=(), began=began)
             if missing.empty:
                 log.warning("%s has changed since it was made: it is made again", old.path)
@@ -133,6 +129,14 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     if not todo.empty:
         _log_estimate(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
     return CachePlan(key=cache_key, shards=shards, began=began)
+
+
+def _is_current(
+    old: RecordCache, rows: pd.DataFrame, contents: pd.DataFrame, config: Config, workspace: Workspace
+) -> bool:
+    """Whether a finished cache is what would be made now; caches of before have no frame rates for clip.fps."""
+    is_timed = bool(old.timing_digest) or not config.clip.fps
+    return is_timed and _digest(cache_table.join(rows, contents, config.cache), workspace.path(old)) == old.digest
 
 
 def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int) -> None:
