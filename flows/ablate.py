@@ -12,11 +12,10 @@ from typing import Any
 from prefect import flow
 
 from flows import command_line
-from flows.full import check_split
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation.ablations import TABLES, Ablation, Scored, variants
-from tasks import policy
+from tasks import early, policy
 from tasks.ablate import compare
 from tasks.cache import cache
 from tasks.evaluate import evaluate
@@ -62,9 +61,12 @@ def ablate(
     policy.check_runner(runner)
     workspace, first = Workspace(workspace_dir), chosen[0].config
     preset = chosen[0].name.split()[0]
+    for variant in chosen:
+        early.before_index(variant.config, workspace)
     manifest = index(videos(videos_dir, preset, workspace), first, workspace, labels_path, runner)
+    for variant in chosen:
+        early.before_cache(variant.config, workspace, manifest)
     cached = cache(manifest, first, workspace, runner)
-    check_split(first.evaluate.split, cached)
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)

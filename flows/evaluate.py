@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, R
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError, InputError
+from tasks import early
 from tasks.cache import cache
 from tasks.evaluate import evaluate, given_checkpoint
 from tasks.index import index
@@ -79,6 +80,7 @@ def evaluate_checkpoint(
             " evaluate.protocol=10x3"
         )
     manifest = index(videos_dir, config, workspace, labels_path or kept.labels_path, runner)
+    early.before_cache(config, workspace, manifest, kept.labels_path)
     cached = cache(manifest, config, workspace, runner)
     evaluation = evaluate(kept.checkpoint, cached, config, workspace)
     return Scored(checkpoint=kept.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))

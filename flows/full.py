@@ -19,8 +19,7 @@ from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
-from nonlocal_core.errors import InputError
-from tasks import policy
+from tasks import early, policy
 from tasks.cache import cache
 from tasks.evaluate import evaluate
 from tasks.index import index, videos
@@ -92,15 +91,16 @@ def full(
     config = resolve(preset, overrides or {})
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
+    early.before_index(config, workspace)
     seconds: dict[str, float] = {}
     clock = functools.partial(_clock, seconds)
     with clock("videos"):
         videos_dir = videos(videos_dir, preset, workspace)
     with clock("index"):
         manifest = index(videos_dir, config, workspace, labels_path, runner)
+    early.before_cache(config, workspace, manifest)
     with clock("cache"):
         cached = cache(manifest, config, workspace, runner)
-    check_split(config.evaluate.split, cached)
     if only_new and (version := made_before(cached, config, workspace)):
         nothing_new = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
@@ -126,15 +126,6 @@ def _clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
     started_s = time.monotonic()
     yield
     seconds[stage] = round(time.monotonic() - started_s, 1)
-
-
-def check_split(split: str, cached: RecordCache) -> None:
-    """Check that the split to score exists, before a training that would be in vain.
-
-    Raises: InputError if it does not.
-    """
-    if split not in cached.split_digests:
-        raise InputError(f"there is no split {split}: these videos have {', '.join(cached.split_digests)}")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     """
     registry.check_folder(given.workspace, given.entry)
     device.use(RuntimeConfig(device="CPU"))
-    trained = trained_network.find(given.entry, Workspace(given.workspace))
+    trained = trained_network.find(given.entry, Workspace(given.workspace, only_read=True))
     net = trained.network()
     clip_CTHW = middle_clip(given.video, trained)
     looked = attention.look(net, clip_CTHW, given.block, _place(given.query))

@@ -4,6 +4,7 @@
     ├── ConfigError               a preset, key or value that does not exist or does not fit
     ├── InputError                the videos, labels or files that were named cannot be used
     │   └── DecodeError           one video cannot be decoded: its row is quarantined, and the run goes on
+    │       └── BoundError        it takes more than a setting of runtime allows; with another one it may do
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
     ├── RemoteError               object storage does not answer now; a later try may succeed
@@ -17,7 +18,9 @@ A message says what is wrong and what to do.  Command lines print it without a t
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from nonlocal_core.escaping import one_line, several_lines
 
@@ -52,6 +55,13 @@ class DecodeError(InputError):
     def __init__(self, reason: str, status: str = "unreadable") -> None:
         super().__init__(reason)
         self.status = status
+
+
+class BoundError(DecodeError):
+    """One video takes more memory, time or pixels than a setting of runtime allows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, status="given_up")
 
 
 class WorkspaceError(NonlocalError):
@@ -93,10 +103,28 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def disk_fault(error: BaseException) -> str:
-    """One line about a disk that does not work; empty for other errors."""
-    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS, errno.ESTALE):
+    """One line about a disk that does not work, or a right that is missing; empty for other errors."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.EIO, errno.EROFS, errno.ESTALE):
         return f"the disk does not work ({error.strerror}), {error.filename}: look at it and run again"
+    if error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None:
+        return no_right(Path(os.fsdecode(error.filename)))
     return ""
+
+
+def no_right(path: Path) -> str:
+    """One line for somebody who may not read or write a file or folder: whose it is, and what to do."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        owner = f", which belongs to {path.owner()}"
+    except (OSError, KeyError, NotImplementedError):
+        owner = ""
+    return (
+        f"you have no right to use {path}{owner}: name another folder, or share this one by a common group, chmod"
+        " -R g+rwX and umask 002"
+    )
 
 
 def as_ours(error: BaseException) -> NonlocalError | None:
@@ -110,7 +138,9 @@ def is_worth_retrying(error: BaseException) -> bool:
     """Whether another try may succeed, as after an error of files, memory or a native library."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
-    return not is_full_disk(error) and isinstance(error, OSError | MemoryError | RuntimeError)
+    if is_full_disk(error) or isinstance(error, PermissionError):
+        return False
+    return isinstance(error, OSError | MemoryError | RuntimeError)
 
 
 def all_errors() -> dict[str, type[NonlocalError]]:

@@ -1,6 +1,6 @@
 """The HTML report of a registered run: WORKSPACE/reports/VERSION.html, one file that needs nothing else.
 
-python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attention 3]
+python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attention 3] [--out DIR]
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     if given.attention < 0:
         raise ConfigError(f"--attention {given.attention}: name a number of videos, or 0 for none")
     registry.check_folder(given.workspace)
-    workspace = Workspace(given.workspace)
+    workspace = Workspace(given.workspace, only_read=True)
     names = list(registry.entries(workspace)) if given.entry == "all" else [given.entry]
     for name in names:
-        yield str(write(workspace, name, given.attention))
+        yield str(write(workspace, name, given.attention, given.out))
 
 
 def main(words: list[str]) -> int:
@@ -42,6 +42,7 @@ def main(words: list[str]) -> int:
         metavar="N",
         help="videos whose attention is drawn (default: 3)",
     )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the pages (default: WORKSPACE/reports)")
     return command.show(run(parser.parse_args(words)))
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,3 +131,13 @@ def _fields(line: str) -> list[str]:
         return [field.strip() for field in next(csv.reader([line], delimiter="," if "," in line else "\t"))]
     first, _, rest = line.strip().partition(" ")
     return [first, rest.strip()] if _is_number(first) and rest else [line.strip()]
+
+
+def check_same(trained: Sequence[str], labels: Sequence[str], name: str) -> None:
+    """Raise an InputError if the videos have other labels, or another order of them, than a checkpoint learned."""
+    if list(trained) != list(labels):
+        first, second = (f"{', '.join(each[:3])}, … ({len(each)})" for each in (trained, labels))
+        raise InputError(
+            f"{name} was trained on other labels than those of the videos ({first} against {second}): index"
+            " the videos with labels_path=FILE, in the order of the checkpoint"
+        )

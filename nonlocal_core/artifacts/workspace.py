@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import re
 import shutil
@@ -35,7 +36,7 @@ from nonlocal_core.artifacts.files import (
     write_checked_json,
 )
 from nonlocal_core.artifacts.references import Reference
-from nonlocal_core.errors import DamagedError, WorkspaceError
+from nonlocal_core.errors import DamagedError, WorkspaceError, no_right
 
 log = logging.getLogger(__name__)
 
@@ -46,24 +47,30 @@ R = TypeVar("R", bound="Reference")
 class Workspace:
     """The folder that all artifacts live in.
 
+    One that is only read is neither made nor changed.
+
     Raises: WorkspaceError if it is a URI, or the folder cannot be made or written.
     """
 
-    def __init__(self, root: Path | str):
+    def __init__(self, root: Path | str, only_read: bool = False):
         if re.match(r"[a-z0-9+.-]+:/", str(root)):
             raise WorkspaceError(
                 f"the workspace {root} must be a folder, because it is locked: copy it to and from object storage"
                 " with python -m nonlocal_core.mirror"
             )
         self.root = Path(root).expanduser().absolute()
+        if not only_read:
+            self._check_writable()
+
+    def _check_writable(self) -> None:
         try:
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.root / ".locks").close()
         except OSError as error:
-            raise WorkspaceError(
-                f"the workspace {self.root} cannot be written ({error.strerror}): "
-                "name another folder with workspace_dir=DIR"
-            ) from None
+            told = f"the workspace {self.root} cannot be written ({error.strerror}): "
+            if isinstance(error, PermissionError):
+                raise WorkspaceError(told + no_right(self.root)) from None
+            raise WorkspaceError(f"{told}name another folder with workspace_dir=DIR") from None
 
     def path(self, reference: Reference) -> Path:
         """The folder of a finished artifact."""
@@ -157,7 +164,12 @@ class Workspace:
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the named lock; while another process holds it, wait and log which one."""
+        """Hold the named lock; while another process holds it, wait and log which one.
+
+        Raises: WorkspaceError if the folder cannot be written.
+        """
+        if not os.access(self.root / ".locks", os.W_OK):
+            self._check_writable()
         with locks.hold(self.root / ".locks", name):
             yield
 

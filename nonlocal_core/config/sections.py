@@ -153,6 +153,14 @@ class RuntimeConfig(Section):
     """share of unreadable videos above which index and cache stop (0…1)"""
     video_timeout_s: Annotated[float, Field(gt=0.0)] = 60.0
     """longest wait for the next frame of a video before it is given up (seconds)"""
+    max_decode_s: Annotated[float, Field(gt=0.0)] = 3600.0
+    """longest time that decoding one video may take (CPU seconds)"""
+    max_memory_gb: Annotated[float, Field(gt=0.0)] = 8.0
+    """most memory that decoding one video may take (GB, on Linux)"""
+    max_kept_gb: Annotated[float, Field(gt=0.0)] = 3.0
+    """most that the cached frames of one video may take (GB)"""
+    max_frame_mpx: Annotated[float, Field(gt=0.0)] = 100.0
+    """largest frame that is decoded (million pixels)"""
     index_shard_videos: Positive = 2000
     """videos of one shard of index, a task that is retried alone"""
     cache_shard_videos: Positive = 128

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config.model import map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
-from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -33,11 +33,7 @@ def load(
     """
     device.use(runtime)
     net, described = checkpoint.load_network(path)
-    if list(described.labels) != labels:
-        raise InputError(
-            f"{path} was trained on other labels than those of the videos ({_first(described.labels)} against"
-            f" {_first(labels)}): index the videos with labels_path=FILE, in the order of the checkpoint"
-        )
+    label_ids.check_same(described.labels, labels, str(path))
     if described.clip != clip:
         log.warning(
             "the network was trained on clips of %s and is evaluated on %s",
@@ -66,10 +62,6 @@ def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateCon
     checkpoint.assign(changed, checkpoint.weights_of_network(net), Path("the checkpoint"))
     changed.set_train(False)
     return changed
-
-
-def _first(labels: Sequence[str]) -> str:
-    return f"{', '.join(labels[:3])}, … ({len(labels)})"
 
 
 def logits(

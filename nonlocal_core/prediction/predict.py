@@ -31,7 +31,7 @@ from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
-from nonlocal_core.process import cuda, workers
+from nonlocal_core.process import bounds, cuda, workers
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import video_files
 
@@ -62,7 +62,7 @@ def predict(request: Request) -> Predictions:
     from nonlocal_core.models import inference
     from nonlocal_core.registry import trained_network
 
-    trained = trained_network.find(request.entry, Workspace(request.workspace_dir))
+    trained = trained_network.find(request.entry, Workspace(request.workspace_dir, only_read=True))
     config = settings(trained, request)
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
@@ -104,7 +104,9 @@ def _look(
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
-        outcomes = workers.each(frame_file.spool, jobs, config.runtime.video_timeout_s, "frame")
+        outcomes = workers.each(
+            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
+        )
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
                 outcome = frame_file.broken("unreadable", outcome.reason)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_core.errors import InputError
+from nonlocal_core.process import bounds
 
 ANSWER = "answer.json"
 MOST_ANSWER_BYTES = 10_000_000
@@ -66,14 +67,13 @@ def answer(path: Path, folder: Path, read: Callable[[], Any]) -> None:
     size = path.stat().st_size if path.is_file() else 0
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = int(used.ru_utime + used.ru_stime + _seconds(path))
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for kind, most in (
         (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_AS, mapped + LEAST_BYTES + TIMES_FILE * size),
         (resource.RLIMIT_FSIZE, MOST_ANSWER_BYTES + TIMES_FILE * size),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
+    bounds.limit_memory(LEAST_BYTES + TIMES_FILE * size)
     try:
         said = {"outcome": "read", "value": read()}
     except InputError as error:

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
 from nonlocal_core.errors import ChildError
-from nonlocal_core.process import messages
+from nonlocal_core.process import bounds, messages
 from nonlocal_core.process.lifeline import die_with
 
 Item = TypeVar("Item")
@@ -43,12 +43,16 @@ class Lost(NamedTuple):
 
 
 def each(
-    function: Callable[[Item], T], items: Iterable[Item], timeout_s: float, unit: str = "result"
+    function: Callable[[Item], T],
+    items: Iterable[Item],
+    timeout_s: float,
+    unit: str = "result",
+    most: bounds.Bounds = bounds.NONE,
 ) -> Generator[T | Lost, None, None]:
     """What `function(item)` returns for each item, in order, or `Lost`.
 
     The function must belong to a module.  Where it works for long it calls `alive()` after each `unit`: an item is
-    lost after `timeout_s` without such a sign of life.
+    lost after `timeout_s` without such a sign of life.  `most` is what an item may take of the machine.
 
     Raises: the NonlocalError that the function raised; ChildError for any other exception, or when stopped.
     """
@@ -56,7 +60,7 @@ def each(
     try:
         for item in items:
             for _ in range(TRIES):
-                worker = worker or _Worker(function)
+                worker = worker or _Worker(function, most)
                 if not _stopped.is_set():
                     outcome, again = worker.call(item, timeout_s, unit)
                 if _stopped.is_set():
@@ -112,7 +116,11 @@ _beat: Callable[[], None] | None = None  # None outside of a worker, where nobod
 
 
 def alive() -> None:
-    """Give a sign of life from inside a function that `each` calls."""
+    """Give a sign of life from inside a function that `each` calls.
+
+    Raises: BoundError if the item takes longer than it may.
+    """
+    bounds.check_time()
     global _last_beat_s
     now_s = time.monotonic()
     if _beat and now_s - _last_beat_s >= BEAT_S:
@@ -123,7 +131,7 @@ def alive() -> None:
 class _Worker:
     """A process that calls one function with the items that it receives."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], most: bounds.Bounds) -> None:
         self.connection, worker_end = Pipe()
         # This end closes when this process dies; the worker, which holds the other end, then dies too.
         self.lifeline, worker_lifeline = os.pipe()[::-1]
@@ -141,13 +149,15 @@ class _Worker:
         worker_end.close()
         os.close(worker_lifeline)
         try:
-            self.connection.send((function.__module__, function.__qualname__))
+            self.connection.send((function.__module__, function.__qualname__, most))
             ready = self.connection.poll(START_S) and self.connection.recv() == ("ready", None)
         except (EOFError, OSError):
             ready = False
         if not ready:
             self.end()
-            raise ChildError(f"the worker of {function.__name__} did not start: run again", not _stopped.is_set())
+            if _stopped.is_set():
+                raise ChildError("stopped", worth_retrying=False)
+            raise ChildError(f"the worker of {function.__name__} did not start: run again")
 
     def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
         """The outcome of one item and, if it is lost, whether it gets another try."""
@@ -179,13 +189,15 @@ def main() -> None:
     global _beat
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     die_with(lifeline)
-    module, name = connection.recv()
+    module, name, most = connection.recv()
     function = getattr(importlib.import_module(module), name)
     _beat = lambda: connection.send(("alive", None))  # noqa: E731
+    bounds.enter(most)
     connection.send(("ready", None))
     while True:
         try:
             item = connection.recv()
         except EOFError:
             return
+        bounds.begin()
         messages.answer(connection, function, item)

@@ -9,7 +9,8 @@ entry that the next call finds by its key and decides on.  docs/guides/registry.
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback
 from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, checkpoint_of, entries, verify
-from nonlocal_core.registry.facts import Facts, Parent, Training
+from nonlocal_core.registry.facts import Facts, Leak, Parent, Training
+from nonlocal_core.registry.generations import leak, parent_of
 from nonlocal_core.registry.lookup import check_folder, find_entry, find_weights
 from nonlocal_core.registry.registration import add, find
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, REGISTRY_FILE, State, read
@@ -21,6 +22,7 @@ __all__ = [
     "REGISTRY_FILE",
     "WEIGHTS_FILE",
     "Facts",
+    "Leak",
     "Parent",
     "State",
     "Training",
@@ -32,7 +34,9 @@ __all__ = [
     "find",
     "find_entry",
     "find_weights",
+    "leak",
     "move",
+    "parent_of",
     "promote",
     "read",
     "rollback",

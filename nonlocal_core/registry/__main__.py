@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
     check_folder(given.workspace)
-    yield from given.run(Workspace(given.workspace), given)
+    yield from given.run(Workspace(given.workspace, only_read=True), given)
 
 
 def _parser() -> argparse.ArgumentParser:

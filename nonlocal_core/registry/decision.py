@@ -39,7 +39,17 @@ def rule_text(rule: RegistryConfig) -> str:
 def judge(
     workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
 ) -> Verdict:
-    """The verdict on an entry that is not decided on yet."""
+    """The verdict on an entry that is not decided on yet; one that learned from its own score is not better."""
+    verdict, leak = _judge(workspace, version, known, state, rule), known[version].leak
+    if leak and leak.num_videos and verdict.leads and state.champion in known:
+        reason = f"not called better, since {leak}, which this training started from"
+        return Verdict(False, False, f"{reason}: `promote {version}` changes the champion ({verdict.reason})")
+    return verdict
+
+
+def _judge(
+    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
+) -> Verdict:
     facts, champion = known[version], state.champion
     line = line_of(facts)
     if facts.evaluation.split != "val":

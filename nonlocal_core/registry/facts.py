@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, Provenance, RecordCache
 from nonlocal_core.config.sections import EvaluateConfig
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import InputError, few
 
 Settings = dict[str, dict[str, Any]]
 """sections of the settings as an entry was made with them; they need not fit the sections of today"""
@@ -25,6 +25,25 @@ class Parent(Frozen):
     """the entry that they lie in"""
     imported_from: str | None = None
     """profile and digest of the published file that they come from"""
+
+
+class Leak(Frozen):
+    """Scored videos that the ancestors of a training learned from, by content."""
+
+    num_videos: int
+    of: int
+    """videos of the split"""
+    split: str
+    by: tuple[str, ...]
+    """the ancestors that learned from them"""
+    unknown: tuple[str, ...] = ()
+    """the ancestors of which it is not known, because their cache is gone"""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        told = f"{self.num_videos} of {self.of} {self.split} videos were in the train split of {few(self.by)}"
+        not_known = f"what {few(self.unknown)} learned from is not known"
+        return "; ".join([*([told] if self.by else []), *([not_known] if self.unknown else [])])
 
 
 class Training(Provenance):
@@ -50,6 +69,7 @@ class Facts(Frozen):
     config: Settings
     training: Training
     parent: Parent | None
+    leak: Leak | None = None
     code: str
     python: str
     host: str

@@ -89,7 +89,7 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
         Step("checkpoint", _chosen(weights, "key", "digest", "num_steps", "num_clips", "final_loss")),
         Step("training", _chosen(training, "created_at", "host", "device", "seconds", "code", "version")),
         Step("environment", {"python": facts.python, **(training.packages or facts.packages)}),
-        Step("parent weights", parent),
+        Step("parent weights", parent | ({"leak": str(facts.leak)} if facts.leak else {})),
         Step(
             "cache", _chosen(cache, "key", "digest", "settings", "num_videos", "num_ok", "num_frames", "num_bytes")
         ),

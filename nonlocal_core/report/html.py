@@ -66,10 +66,10 @@ def path(workspace: Workspace, version: str) -> Path:
     return workspace.root / FOLDER / f"{version}.html"
 
 
-def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) -> Path:
+def write(workspace: Workspace, run: Run, attention: Sequence[Attention] = (), folder: Path | None = None) -> Path:
     """The path of a run's report, which is written now and replaces an older one."""
-    file = path(workspace, run.version)
-    file.parent.mkdir(exist_ok=True)
+    file = folder / f"{run.version}.html" if folder else path(workspace, run.version)
+    file.parent.mkdir(parents=folder is not None, exist_ok=True)
     remove_unfinished(file.parent)
     write_atomically(file, render(workspace, run, attention).encode())
     return file

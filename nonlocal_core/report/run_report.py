@@ -21,13 +21,13 @@ VIDEOS = 3
 """videos whose attention a report shows"""
 
 
-def write(workspace: Workspace, name: str, num_attention: int = VIDEOS) -> Path:
-    """The report of an entry, always written anew.
+def write(workspace: Workspace, name: str, num_attention: int = VIDEOS, folder: Path | None = None) -> Path:
+    """The report of an entry, always written anew, into a folder if one is named.
 
     Raises: InputError if there is no such entry; DamagedError if the registry cannot be read.
     """
     run = run_facts.gather(workspace, name)
-    return html.write(workspace, run, _attention(workspace, run, num_attention))
+    return html.write(workspace, run, _attention(workspace, run, num_attention), folder)
 
 
 def write_once(workspace: Workspace, version: str, runtime: RuntimeConfig) -> Path:

@@ -27,10 +27,11 @@ from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
+from nonlocal_core.data.manifest import probe_cache
 from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
 from nonlocal_core.data.video import decord_frames
 from nonlocal_core.errors import ConfigError, DamagedError, InputError, WorkspaceError, as_ours
-from nonlocal_core.process import workers
+from nonlocal_core.process import bounds, workers
 from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -175,17 +176,31 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
         progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
-        outcomes = workers.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame")
+        outcomes = workers.each(
+            encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
+        )
         try:
             with closing(outcomes):
-                store.write_shard(folder, shard.name, _records(rows, outcomes, progress, sample))
+                records = _records(manifest.videos_dir, rows, outcomes, progress, sample)
+                store.write_shard(folder, shard.name, records)
+        except _ChangedError as error:
+            probe_cache.forget(workspace, error.place)
+            raise InputError(f"{error.place} {error.reason}: run again, and index looks at it again") from None
         except OSError as error:
             raise as_ours(error) or error from None
         finally:
             fetch.remove_orphans()
 
 
+class _ChangedError(Exception):
+    """A file is not what index saw."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        self.place, self.reason = place, reason
+
+
 def _records(
+    videos_dir: str,
     rows: list[dict[str, Any]],
     outcomes: Iterable[encoding.Encoded | workers.Lost],
     progress: Progress,
@@ -193,16 +208,14 @@ def _records(
 ) -> Iterator[store.Record]:
     measured = cache_plan.NOTHING
     for row, outcome in zip(rows, outcomes, strict=True):
-        status = "ok"
         if isinstance(outcome, workers.Lost):
-            status = store.GIVEN_UP
-            outcome = encoding.broken(outcome.reason)
-        elif outcome.reason:
-            status = "unreadable"
+            outcome = encoding.broken(store.GIVEN_UP, outcome.reason)
+        if outcome.status == encoding.CHANGED:
+            raise _ChangedError(locations.join(videos_dir, row["path"]), outcome.reason)
         if outcome.reason:
             log.warning("%s is left out: %s", row["path"], outcome.reason)
         size = outcome.num_frames, outcome.height, outcome.width
-        yield store.Record(row["name"], status, outcome.reason, *size, outcome.jpegs)
+        yield store.Record(row["name"], outcome.status, outcome.reason, *size, outcome.jpegs)
         measured = measured.plus(outcome)
         progress.advance()
     if sample:  # before the shard is finished: a finished first shard always has its measurements

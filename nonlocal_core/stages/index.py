@@ -21,18 +21,18 @@ from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
+from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import detection, fetch, listing, locations
 from nonlocal_core.data.manifest import file_probe, frozen_split, groups, manifest_table, probe_cache, splits
 from nonlocal_core.errors import InputError, WorkspaceError
-from nonlocal_core.process import workers
+from nonlocal_core.process import bounds, workers
 from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
 
 VERSION = 2
 LISTING_FILE = "listing.json"
-KNOWN_FOLDER = "index/known"
 
 
 class IndexShard(Frozen):
@@ -91,9 +91,9 @@ def plan(
     _, sources, labels, inventory = detection.find(folder, config.index, names, config.runtime.follow_links)
     for line in inventory:
         log.info("%s: %s", folder, line)
-    for shared in (KNOWN_FOLDER, frozen_split.FOLDER):
+    for shared in (probe_cache.FOLDER, frozen_split.FOLDER):
         remove_unfinished(workspace.root / shared)
-    listed = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, str(folder)), [])
+    listed = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, str(folder)), [])
     # Every run probes again the files that could not be probed, so each of these runs has a key of its own.
     failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(sources), digest_of(*labels or ()), *([json.dumps(failed)] if failed else [])]
@@ -146,20 +146,20 @@ def _todo_path(folder: Path, shard: IndexShard) -> Path:
 
 def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None:
     """Probe the files of one shard and store the results, unless it is finished."""
-    store = workspace.root / KNOWN_FOLDER
+    store = workspace.root / probe_cache.FOLDER
     with workspace.locked(f"index-{shard.name}"):
         if probe_cache.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
         todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
         try:
-            probe_cache.add(store, shard.name, _probe(todo, shard.number, store, config.runtime.video_timeout_s))
+            probe_cache.add(store, shard.name, _probe(todo, shard.number, store, config.runtime))
         finally:
             fetch.remove_orphans()
 
 
-def _probe(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[dict[str, Any]]:
+def _probe(todo: list[Any], number: int, store: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
     """The rows of some files; a file whose content is known is hashed, but not probed."""
-    sizes = probe_cache.known_sizes(store)
+    sizes, most, timeout_s = probe_cache.known_sizes(store), bounds.of(runtime), runtime.video_timeout_s
     candidates = [place for place, size_bytes, _, _ in todo if size_bytes in sizes]
     hashes = zip(candidates, workers.each(file_probe.hash_of, candidates, timeout_s), strict=True)
     hashed = {place: sha256 for place, sha256 in hashes if isinstance(sha256, str)}
@@ -171,7 +171,7 @@ def _probe(todo: list[Any], number: int, store: Path, timeout_s: float) -> list[
         row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
     items = [file_probe.Job(row["place"], hashed.get(row["place"], "")) for row in new]
-    for row, facts in zip(new, workers.each(file_probe.probe_file, items, timeout_s), strict=True):
+    for row, facts in zip(new, workers.each(file_probe.probe_file, items, timeout_s, most=most), strict=True):
         if isinstance(facts, workers.Lost):
             facts = file_probe.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:
@@ -196,8 +196,8 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         label_ids.write(folder / Manifest.LABELS, labels)
         for file in (*folder.glob("todo-*.json"), folder / LISTING_FILE):
             file.unlink()
-        with workspace.locked("index-known"):
-            probe_cache.join_parts(workspace.root / KNOWN_FOLDER)
+        with workspace.locked(probe_cache.LOCK):
+            probe_cache.join_parts(workspace.root / probe_cache.FOLDER)
         return Manifest(
             key=planned.key,
             digest=digest_of(manifest_table.digest(rows), *labels),
@@ -240,7 +240,7 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """The listed files with the results of their probes."""
     sources = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
-    rows = probe_cache.look_up(workspace.root / KNOWN_FOLDER, _frame(sources, videos_dir))
+    rows = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
         first = rows.loc[is_missing, "path"].iloc[0]
@@ -248,5 +248,5 @@ def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     rows.loc[is_missing, "status"] = "missing"
     rows.loc[is_missing, "reason"] = "listed but not on disk"
     if (rows["status"] == "").any():
-        raise WorkspaceError(f"{workspace.root / KNOWN_FOLDER} has lost the probes of some files: run again")
+        raise WorkspaceError(f"{workspace.root / probe_cache.FOLDER} has lost the probes of some files: run again")
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +34,7 @@ def register(
         return found
     _check_weights(checkpoint, workspace)
     training, parent = _training(checkpoint, workspace)
+    leak = registry.leak(workspace, parent, cache, evaluation.split)
     facts = registry.Facts(
         key=key,
         evaluation=evaluation,
@@ -45,6 +45,7 @@ def register(
         config=config.model_dump(mode="json"),
         training=training,
         parent=parent,
+        **({"leak": leak} if leak else {}),
         code=code_version(),
         python=platform.python_version(),
         host=socket.gethostname(),
@@ -91,10 +92,9 @@ def _parent(init: registry.Parent | None, workspace: Workspace) -> registry.Pare
     """The weights that a training started from: the file, its digest, and the entry or published file it was."""
     if init is None:
         return None
-    file, found = Path(init.file), {}
-    if re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / registry.FOLDER:
-        found["version"] = file.parent.name
+    file = Path(init.file)
+    parent = registry.parent_of(file, init.digest, workspace)
     whole = file.is_file() and init.digest in ("", digest_of(file.read_bytes()))
     if whole and (published := imported_from(file)):
-        found["imported_from"] = published
-    return init.model_copy(update=found)
+        return parent.model_copy(update={"imported_from": published})
+    return parent

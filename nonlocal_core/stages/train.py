@@ -6,6 +6,8 @@ network import MindSpore.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
 from nonlocal_core.process import cuda
 from nonlocal_core.registry.lineage import packages
+from nonlocal_core.training import compatibility
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from nonlocal_core.models.checkpoint import Description
@@ -57,6 +62,15 @@ def first_weights(config: Config, workspace: Workspace) -> Path | None:
     return registry.find_weights(workspace, init, "train.init").path if init else None
 
 
+def check(config: Config, workspace: Workspace, labels: Sequence[str] = ()) -> None:
+    """Check what train.init names, and its labels once those of the videos are known: before hours of decoding.
+
+    Raises: InputError if there is no such file or entry, or it does not fit; DamagedError if it is not whole.
+    """
+    if file := first_weights(config, workspace):
+        compatibility.check(config, file, labels)
+
+
 def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
     """The network trained on the train split of a cache.
 
@@ -66,6 +80,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
     init, training_key = first_weights(config, workspace), key(cache, config, workspace)
 
     def make(folder: Path) -> Checkpoint:
+        warn_of_leak(workspace, cache, init)
         cuda.load(config.runtime)
         from nonlocal_core.models import checkpoint, device
 
@@ -83,6 +98,13 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "packages": packages(),
     }
     return workspace.build(Checkpoint, training_key, make, provenance)
+
+
+def warn_of_leak(workspace: Workspace, cache: RecordCache, init: Path | None) -> None:
+    """Warn if the first weights learned from this run's val videos."""
+    parent = registry.parent_of(init, "", workspace) if init else None
+    if (leak := registry.leak(workspace, parent, cache, "val")) and leak.num_videos:
+        log.warning("%s: they will be scored too well", leak)
 
 
 def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:

@@ -11,18 +11,12 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.training import compatibility
 
 log = logging.getLogger(__name__)
-
-_FREE = {
-    *("dropout", "zero_gamma", "nl_zero_gamma", "nl_init", "nl_out_init", "norm", "nl_norm", "head"),
-    *("head_window", "nl_res2", "nl_res3", "nl_res4", "nl_res5"),
-}
-"""settings in which the checkpoint's network may differ: how it starts, learns and is tested, and its blocks"""
 
 
 def load(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "match", "new"]) -> None:
@@ -34,13 +28,9 @@ def load(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "m
     Raises: InputError if the checkpoint has another network or other labels, or cannot be read.
     """
     described, tensors = checkpoint.read_user_file(path, "train.init")
-    _check(net.model, described.model, path)
-    if head == "keep" and described.labels != labels:
-        raise InputError(
-            f"train.init={path} has other labels than the videos ({', '.join(described.labels[:3])}, … against"
-            f" {', '.join(labels[:3])}, …): set train.init_head=match or new, or index with labels_path=FILE in"
-            " its order"
-        )
+    compatibility.check_network(net.model, described.model, path)
+    if head == "keep":
+        compatibility.check_labels(labels, described.labels, path)
     arrays = {name: array for name, array in tensors.items() if not (head == "new" and name.startswith("head."))}
     params = dict(net.parameters_and_names())
     if head == "match":
@@ -76,23 +66,3 @@ def _is_new(name: str, stored_names: KeysView[str], head: str) -> bool:
         return head == "new"
     stage, part = name.split(".")[:2]
     return part.startswith("nl") and f"{stage}.{part}.g.weight" not in stored_names
-
-
-def _check(model: ModelConfig, stored: ModelConfig, path: Path) -> None:
-    """Raise an InputError that names the settings in which the checkpoint's network differs."""
-    stages = (2, 3, 4, 5)
-    has_blocks = any(stored.nl_blocks(stage) for stage in stages)
-    different = [
-        f"model.{name}={getattr(stored, name)}"
-        for name in ModelConfig.model_fields
-        if name not in _FREE
-        and (has_blocks or not (name.startswith("nl_") or name == "pairwise"))
-        and getattr(model, name) != getattr(stored, name)
-    ]
-    different += [
-        f"model.nl_res{stage}={list(stored.nl_blocks(stage))}"
-        for stage in stages
-        if not set(stored.nl_blocks(stage)) <= set(model.nl_blocks(stage))
-    ]
-    if different:
-        raise InputError(f"train.init={path} is of another network: set {' '.join(different)}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -153,14 +155,46 @@ def test_prepare_is_the_first_half(run: tuple[Summary, Path], videos_dir: Path) 
     assert prepare("tiny", SMALL, videos_dir, workspace_dir).cache == summary.cache
 
 
-def test_a_split_that_is_not_there_is_said_before_the_training(
-    run: tuple[Summary, Path], videos_dir: Path
+@pytest.mark.parametrize(
+    ("settings", "told", "is_indexed"),
+    [
+        ({"evaluate.split": "test"}, "there is no split test with readable videos: these have train, val", True),
+        ({"train.init": "v0099"}, "train.init=v0099: there is no entry", False),
+        ({"train.init": "none.safetensors"}, "there is no file none.safetensors", False),
+        ({"train.init": "{weights}", "model.width": 6}, r"is of another network: set model.width=4", False),
+        ({"train.init": "{videos}/falls/cut.mp4"}, r"cut.mp4 is not a whole checkpoint; a published file", False),
+        (
+            {"train.init": "{weights}", "labels": ["b", "a"]},
+            "other labels than the videos .* train.init_head",
+            True,
+        ),
+    ],
+)
+def test_what_would_be_refused_late_is_refused_before_a_video_is_decoded(
+    run: tuple[Summary, Path],
+    videos_dir: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    told: str,
+    is_indexed: bool,
 ) -> None:
-    _, workspace_dir = run
-    trained = _written(workspace_dir / "train")
-    with pytest.raises(InputError, match="there is no split test: these videos have train, val"):
-        full("tiny", {**SMALL, "evaluate.split": "test", "train.seed": 7}, videos_dir, workspace_dir)
-    assert _written(workspace_dir / "train") == trained
+    """In a workspace where nothing is decoded yet."""
+    summary, workspace_dir = run
+    weights = workspace_dir / summary.checkpoint.path / summary.checkpoint.file
+    places = {"weights": weights, "videos": videos_dir}
+    overrides = {
+        key: value.format(**places) if isinstance(value, str) else value for key, value in settings.items()
+    }
+    folder = videos_dir
+    if overrides.pop("labels", None):
+        folder = tmp_path / "others"
+        shutil.copytree(videos_dir, folder, ignore=shutil.ignore_patterns("falls", "*.json"))
+    shutil.copytree(workspace_dir / "registry", tmp_path / "w/registry")
+    with pytest.raises(InputError, match=told):
+        full("tiny", {**SMALL, **overrides}, folder, tmp_path / "w")
+    assert (tmp_path / "w/index").exists() == is_indexed
+    assert not (tmp_path / "w/cache").exists()
+    assert not (tmp_path / "w/records").exists()
 
 
 def test_predicts_from_the_command_line(

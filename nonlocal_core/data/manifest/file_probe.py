@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import fetch
-from nonlocal_core.data.video import decoding, pictures
+from nonlocal_core.data.video import decoding, faults, pictures
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
 
@@ -57,11 +57,11 @@ def _probe(path: Path, sha256: str) -> Facts:
         raise
     except OSError as error:
         return Facts("", "unreadable", f"cannot be opened: {error.strerror}", None, False)
-    except DecodeError as error:
-        return Facts(sha256, error.status, str(error), None, True)
-    except Exception as error:  # raised by a native library: one file must not stop a hundred thousand others
-        reason = f"fails the decoder: {type(error).__name__}: {error}".splitlines()[0][:120]
-        return Facts(sha256, "unreadable", reason, None, False)
+    except Exception as error:
+        fault, is_settled = faults.fault_of(error), isinstance(error, DecodeError)
+        if fault.status == "given_up":  # with other settings it may be read
+            return Facts(sha256, "unreadable", fault.reason, None, False)
+        return Facts(sha256, *fault, None, is_settled)
 
 
 def hash_of(place: str) -> str:

@@ -9,6 +9,7 @@ time.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,9 @@ import pyarrow.compute as pc
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.manifest.manifest_table import OPTIONAL, PROBED
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, WorkspaceError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("place", pa.string()),  # absolute path or URI
@@ -39,6 +41,9 @@ SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "3"})
 """the number of `nonlocal_core.known` must change when `file_probe.probe_file` changes its answers"""
 IDENTITY = ["place", "size_bytes", "stamp"]
 MANY_PARTS = 40
+FOLDER = "index/known"
+LOCK = "index-known"
+"""held by whoever changes parts that are there"""
 
 _ZERO: dict[pa.DataType, str | bool] = {pa.string(): "", pa.bool_(): False}
 _NO_FACTS: dict[str, Any] = {name: None if name in OPTIONAL else _ZERO.get(kind, 0) for name, kind in PROBED}
@@ -86,8 +91,22 @@ def part_path(folder: Path, name: str) -> Path:
     return folder / f"part-{name}.parquet"
 
 
+def forget(workspace: Workspace, place: str) -> None:
+    """Forget what is known of a file, so that the next run looks at it again; nothing where that cannot be."""
+    folder = workspace.root / FOLDER
+    with contextlib.suppress(OSError, WorkspaceError), workspace.locked(LOCK):
+        for path in sorted(folder.glob("part-*.parquet")):
+            rows = tables.read(path, SCHEMA, "run again").to_pandas(use_threads=False)
+            is_it = rows["place"] == place
+            if is_it.any():
+                nothing = {**_NO_FACTS, **_NOTHING, "tries": rows.loc[is_it, "tries"] + 1}
+                for name in nothing.keys() - set(IDENTITY):
+                    rows.loc[is_it, name] = nothing[name]
+                tables.write(tables.to_arrow(rows, SCHEMA), path)
+
+
 def join_parts(folder: Path) -> None:
-    """Join many parts into one; the caller makes sure that no other run does so at the same time."""
+    """Join many parts into one; the caller holds `LOCK`."""
     paths = sorted(folder.glob("part-*.parquet"))
     if len(paths) <= MANY_PARTS:
         return

@@ -14,9 +14,12 @@ from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
-from nonlocal_core.data.video import decoding, jumps
-from nonlocal_core.errors import DamagedError, DecodeError, InputError
-from nonlocal_core.process import workers
+from nonlocal_core.data.video import decoding, faults, jumps
+from nonlocal_core.errors import DamagedError, DecodeError
+from nonlocal_core.process import bounds, workers
+
+MOST_SIDE_PX = 65_500  # of a JPEG by OpenCV
+CHANGED = "changed"
 
 
 class Job(NamedTuple):
@@ -37,6 +40,8 @@ class Job(NamedTuple):
 class Encoded(NamedTuple):
     """The result of encoding a video."""
 
+    status: str
+    """ok, unreadable, given_up or, if it is not what was indexed, changed"""
     reason: str
     """why it cannot be decoded; "" if it can"""
     jpegs: list[bytes]
@@ -53,71 +58,73 @@ class Encoded(NamedTuple):
 def encode_video(job: Job) -> Encoded:
     """Every frame of a video, decoded once, from the first to the last; for a broken video, the reason.
 
-    Raises: InputError if the file is gone or its content has changed; what `fetch.local_copy` raises.
+    Raises: what `fetch.local_copy` raises.
     """
     cv2.setNumThreads(1)  # the processes of a build share the cores
     started_s = time.monotonic()
     try:
         with fetch.local_copy(job.place) as path:
-            _check_content(path, job)
+            if not _is_same(path, job):
+                return broken(CHANGED, "has changed since it was indexed")
             return _encode(path, job, started_s)
     except FileNotFoundError:
-        raise InputError(f"{job.place} is gone: run again from index") from None
+        return broken(CHANGED, "is gone")
+    except PermissionError:
+        return broken(CHANGED, "may not be read")
+    except Exception as error:
+        return broken(*faults.fault_of(error))
 
 
 def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     jpegs: list[bytes] = []
-    num_frames = height = width = source_px = 0
-    try:
-        kept = job.kept and not (
-            job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path)
-        )
-        for frame in decoding.read_frames(path):
-            workers.alive()
-            if kept or not num_frames:
-                small = resize(frame, job.settings, job.pixel_aspect)
-                height, width = small.shape[:2]
-            if kept:
-                jpegs.append(encode(small, job.settings.jpeg_quality))
-            num_frames += 1
-            source_px += frame.shape[0] * frame.shape[1]
-    except DecodeError as error:
-        return broken(str(error))
+    num_frames = height = width = source_px = kept_bytes = 0
+    kept = job.kept and not (job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path))
+    for frame in decoding.read_frames(path):
+        workers.alive()
+        if kept or not num_frames:
+            small = resize(frame, job.settings, job.pixel_aspect)
+            height, width = small.shape[:2]
+        if kept:
+            jpegs.append(encode(small, job.settings.jpeg_quality))
+            kept_bytes += len(jpegs[-1])
+            bounds.check_kept(kept_bytes)
+        num_frames += 1
+        source_px += frame.shape[0] * frame.shape[1]
     if not num_frames:
-        return broken("no frames")
-    return Encoded("", jpegs, num_frames, height, width, source_px, time.monotonic() - started_s)
+        raise DecodeError("no frames")
+    return Encoded("ok", "", jpegs, num_frames, height, width, source_px, time.monotonic() - started_s)
 
 
-def broken(reason: str) -> Encoded:
-    """The result for a video that cannot be decoded."""
-    return Encoded(reason, [], 0, 0, 0, 0, 0.0)
-
-
-def _check_content(path: Path, job: Job) -> None:
-    """Raise InputError if the content has changed: records are named by content."""
+def _is_same(path: Path, job: Job) -> bool:
+    """Whether a file still has its content: records are named by content."""
     try:
-        is_same = file_probe.content_hash(path) == job.sha256
+        return file_probe.content_hash(path) == job.sha256
     except DecodeError:  # empty, or not a file any more
-        is_same = False
-    if not is_same:
-        raise InputError(f"{job.place} has changed since it was indexed: run again from index")
+        return False
+
+
+def broken(status: str, reason: str) -> Encoded:
+    """The result for a video that cannot be decoded."""
+    return Encoded(status, reason, [], 0, 0, 0, 0, 0.0)
 
 
 def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig, pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
     """The frame in the size that a cache keeps, with square pixels.
 
     Shape:  (H, W, 3) to (H', W', 3), min(H', W') = settings.short_side.
+    Raises: DecodeError if the frame is so long and thin that no JPEG can hold it.
     """
+    height, width = frame_HWC.shape[0], round(frame_HWC.shape[1] * pixel_aspect)
+    if max(height, width) * settings.short_side > MOST_SIDE_PX * min(height, width):
+        raise DecodeError(
+            f"its frames have {width}x{height} px, too thin for cache.short_side={settings.short_side}"
+        )
     return transforms.resize_short_side(frame_HWC, settings.short_side, settings.interpolation, pixel_aspect)
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
     """The JPEG of one RGB frame; equal frames give equal bytes."""
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    if not done:  # cv2 refuses only a side of more than 65,500 pixels, which no decoder yields
-        raise ValueError(f"a frame of shape {frame_HWC.shape} does not fit into a JPEG")
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(jpeg)
 
 

@@ -16,8 +16,7 @@ from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import timing
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.timing import Stretch
-from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import DecodeError
+from nonlocal_core.data.video import decoding, faults
 from nonlocal_core.process import workers
 
 
@@ -72,8 +71,8 @@ def spool(job: Job) -> Spooled:
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())
-    except DecodeError as error:
-        return broken(error.status, str(error))
+    except Exception as error:
+        return broken(*faults.fault_of(error))
     if not ends:
         return broken("unreadable", "no frames")
     timed = timing.whole(len(ends), probed.fps, probed.times_s)

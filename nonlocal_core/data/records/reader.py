@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.data.manifest import probe_cache
 from nonlocal_core.data.records import cache_table, decord_clips, encoding, store
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError, DecodeError
@@ -31,7 +32,7 @@ class RecordReader:
     def __init__(self, workspace: Workspace, cache: RecordCache) -> None:
         cv2.setNumThreads(1)  # readers are called from threads; those of OpenCV would compete with them
         self.rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS)
-        self._cache = cache
+        self._cache, self._workspace = cache, workspace
         self._folder = workspace.root / cache.records
         self._videos_dir = Path(cache.videos_dir)
         self._size_of = self.rows[["height", "width"]].to_numpy()
@@ -87,7 +88,8 @@ class RecordReader:
                 return
             decoded = decoding.frames_at(path, num_frames, indices)
         except DecodeError as error:
-            raise DamagedError(f"{path}: {error}: run again from index") from None
+            probe_cache.forget(self._workspace, str(path))
+            raise DamagedError(f"{path}: {error}: run again, and index looks at it again") from None
         for frame in decoded:
             yield encoding.resize(frame, self._cache.settings, aspect)
 

@@ -19,6 +19,7 @@ from av.stream import Disposition
 
 from nonlocal_core.data.video import file_headers
 from nonlocal_core.errors import DecodeError
+from nonlocal_core.process import bounds
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
@@ -85,8 +86,8 @@ class Contents:
                     if packet.size:
                         self._take(packet)
                         yield packet
-        except av.FFmpegError:
-            raise DecodeError("damaged: cut short or unreadable inside") from None
+        except av.FFmpegError as error:
+            raise fault_of(error, "damaged: cut short or unreadable inside") from None
 
     def _check_place(self, packet: Any) -> None:
         """Raise DecodeError at a gap: FFmpeg silently skips unreadable parts of an MKV or WebM file."""
@@ -231,9 +232,16 @@ def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
             raise DecodeError("no video stream")
         if stream.codec_context is None:
             raise DecodeError("no decoder for this kind of video")
+        bounds.check_frame(stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(bounds.max_frame_px())}  # frames may say otherwise
         stream.thread_count = 1
         stream.thread_type = "NONE"
         yield container, stream
+
+
+def fault_of(error: av.FFmpegError, reason: str) -> DecodeError:
+    """The error for a video that FFmpeg cannot read, which has this reason unless memory is missing."""
+    return bounds.no_memory() if isinstance(error, MemoryError) else DecodeError(reason)
 
 
 def check_file(path: Path) -> None:

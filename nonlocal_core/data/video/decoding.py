@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data.video import decord_frames, jumps, pictures
-from nonlocal_core.data.video.containers import Contents, Stream, may_be_turned, open_video
+from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
@@ -203,9 +203,9 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     for packet in chain(contents.demux(), [None]):
         try:
             frames = stream.decode(packet)
-        except av.FFmpegError:
+        except av.FFmpegError as error:
             if contents.start is not None:
-                raise DecodeError(_UNDECODABLE) from None
+                raise fault_of(error, _UNDECODABLE) from None
             continue
         for frame in frames:
             if frame.is_corrupt:

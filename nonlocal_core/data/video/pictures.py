@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.errors import DecodeError
+from nonlocal_core.process import bounds
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _SERIES = re.compile(r"[^{}]*\{(:0?\d*d)?\}[^{}]*")
 _UNNUMBERED = "without number"
 _NUMBER = re.compile(r"(.*?)(\d+)")
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
+_FRAME_HEADERS = {bytes([number]) for number in range(0xC0, 0xD0)} - {b"\xc4", b"\xc8", b"\xcc"}  # of a JPEG
 _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
 
 
@@ -104,10 +106,28 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     end = _ENDS.get(content[:2])
     if end is None or end not in content[-len(end) - _MAX_PADDING :]:
         raise DecodeError(f"{path.name} is no JPEG or PNG, or is cut short")
+    bounds.check_frame(*_size(content), path.name)
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise DecodeError(f"{path.name} is damaged")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    """Width and height (pixels) as a JPEG or PNG says them in its header; 0, 0 if they are not found.
+
+    Source: PNG, section 11.2.2; ITU-T T.81, section B.2.2.
+    """
+    if content.startswith(b"\x89P"):
+        return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    place = 2
+    while content[place : place + 1] == b"\xff":
+        kind, length = content[place + 1 : place + 2], int.from_bytes(content[place + 2 : place + 4], "big")
+        if kind in _FRAME_HEADERS:
+            height, width = content[place + 5 : place + 7], content[place + 7 : place + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        place += 1 if kind == b"\xff" else 2 + length  # a segment may be preceded by more of these bytes
+    return 0, 0
 
 
 def read_pictures(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:

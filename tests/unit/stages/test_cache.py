@@ -277,13 +277,13 @@ def test_videos_that_are_gone_or_changed_are_not_kept_as_broken_ones(toy, worksp
     shutil.copytree(toy.videos_dir, tmp_path / "videos")
     manifest = toy.manifest.model_copy(update={"videos_dir": str(tmp_path / "videos")})
     (tmp_path / "videos").rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"falls/toy-0000.mp4 is gone: run again from index"):
+    with pytest.raises(InputError, match=r"falls/toy-0000.mp4 is gone: run again, and index looks at it again"):
         stage.cache(manifest, small_config(), workspace)
     (tmp_path / "elsewhere").rename(tmp_path / "videos")
     changed = tmp_path / "videos/falls/toy-0000.mp4"
     content = changed.read_bytes()
     changed.write_bytes((tmp_path / "videos/grows/toy-0001.mp4").read_bytes())
-    with pytest.raises(InputError, match=rf"{changed} has changed since it was indexed: run again from index"):
+    with pytest.raises(InputError, match=rf"{changed} has changed since it was indexed: run again"):
         stage.cache(manifest, small_config(), workspace)
     changed.write_bytes(content)
     made = stage.cache(manifest, small_config(), workspace)

@@ -65,7 +65,7 @@ def test_a_second_call_touches_nothing(toy, tmp_path):
 def known_of(workspace):
     """What is known of files, by place."""
     return (
-        probe_cache._read(workspace.root / stage.KNOWN_FOLDER, probe_cache.SCHEMA.names)
+        probe_cache._read(workspace.root / probe_cache.FOLDER, probe_cache.SCHEMA.names)
         .set_index("place")
         .drop("")
     )
@@ -73,7 +73,7 @@ def known_of(workspace):
 
 def mark(workspace, place):
     """Change what is known of a file: found in a manifest, it says that nobody looked at the file again."""
-    for part in (workspace.root / stage.KNOWN_FOLDER).iterdir():
+    for part in (workspace.root / probe_cache.FOLDER).iterdir():
         rows = pq.read_table(part).to_pandas()
         rows.loc[rows["place"] == str(place), "fps"] = 12.25
         tables.write(tables.to_arrow(rows, probe_cache.SCHEMA), part)

@@ -89,13 +89,13 @@ def test_a_file_that_is_not_what_was_cached_is_said(toy, in_files, tmp_path):
     reader.frames(0, np.array([0]))
     paths[0].write_bytes(paths[1].read_bytes() + b"0")
     with pytest.raises(
-        DamagedError, match=rf"{paths[0]}: it is not the file that was indexed: run again from index"
+        DamagedError, match=rf"{paths[0]}: it is not the file that was indexed: run again, and index"
     ):
         reader.frames(0, np.array([0]))
     paths[2].write_bytes(bytes(paths[2].stat().st_size))
     paths[3].unlink()
     for row in (2, 3):
-        with pytest.raises(DamagedError, match=rf"{paths[row]}: .*: run again from index"):
+        with pytest.raises(DamagedError, match=rf"{paths[row]}: .*: run again, and index"):
             reader.frames(row, np.array([0]))
     assert len(reader.frames(4, np.array([0]))) == 1
 

@@ -1,0 +1,96 @@
+"""What the ancestors of an entry were trained on: a score on such videos says nothing about new ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nonlocal_core.artifacts import tensors
+from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
+from nonlocal_core.errors import DamagedError
+from nonlocal_core.registry.entries import entries
+from nonlocal_core.registry.facts import Facts, Leak, Parent
+from nonlocal_core.registry.state_file import FOLDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def leak(workspace: Workspace, parent: Parent | None, cache: RecordCache, split: str) -> Leak | None:
+    """How many videos of a split the ancestors of a training learned from, by content; None if there are none.
+
+    Raises: DamagedError if the cache or an entry cannot be read.
+    """
+    if parent is None:
+        return None
+    rows = _rows(workspace, cache)
+    scored = set(rows.loc[(rows["split"] == split) | (split == "all"), "sha256"])
+    seen: set[str] = set()
+    by, unknown = [], []
+    for name, learned_from in _ancestors(workspace, parent):
+        if learned_from is None:
+            unknown.append(name)
+        elif known := scored & learned_from:
+            seen |= known
+            by.append(name)
+    if not seen and not unknown:
+        return None
+    return Leak(num_videos=len(seen), of=len(scored), split=split, by=tuple(by), unknown=tuple(unknown))
+
+
+def parent_of(file: Path, digest: str, workspace: Workspace) -> Parent:
+    """The weights in a file, by their version if they are an entry's."""
+    is_entry = re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / FOLDER
+    version = {"version": file.parent.name} if is_entry else {}
+    return Parent.model_validate({"file": str(file), "digest": digest, **version})
+
+
+def _ancestors(workspace: Workspace, parent: Parent) -> Iterator[tuple[str, set[str] | None]]:
+    """Each ancestor, the nearest first, with the contents that it learned from; None where they are not known."""
+    known, seen = entries(workspace), set()
+    if parent.version is None and (cache := _cache_of(workspace, Path(parent.file))):
+        yield Path(parent.file).name, _learned_from(workspace, cache)
+    following = parent
+    while following.version and following.version in known and following.version not in seen:
+        seen.add(following.version)
+        facts: Facts = known[following.version]
+        yield following.version, _learned_from(workspace, facts.cache)
+        if facts.parent is None:
+            return
+        following = facts.parent
+
+
+def _learned_from(workspace: Workspace, cache: RecordCache) -> set[str] | None:
+    try:
+        rows = _rows(workspace, cache)
+    except (OSError, DamagedError):
+        return None
+    return set(rows.loc[rows["split"] == "train", "sha256"])
+
+
+def _rows(workspace: Workspace, cache: RecordCache) -> pd.DataFrame:
+    """Split and content of the videos of a cache that can be read."""
+    from nonlocal_core.data.records import cache_table
+
+    rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS, ["split", "sha256", "status"])
+    return rows[rows["status"] == "ok"]
+
+
+def _cache_of(workspace: Workspace, file: Path) -> RecordCache | None:
+    """The cache that a file of weights was trained on, if it lies in this workspace."""
+    try:
+        digest = json.loads(tensors.read_header(file)[0]["description"])["cache_digest"]
+    except (OSError, ValueError, KeyError, TypeError, DamagedError):
+        return None
+    for artifact in sorted((workspace.root / RecordCache.stage).glob(f"*/{ARTIFACT_FILE}")):
+        try:
+            reference, _ = read_artifact(RecordCache, artifact.parent)
+        except DamagedError:
+            continue
+        if digest and reference.digest == digest:
+            return reference
+    return None

@@ -1,0 +1,44 @@
+"""What a later stage would refuse is refused here: before the videos are opened, or before they are decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.references import Manifest
+from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.tree import Config
+from nonlocal_core.data.manifest import manifest_table
+from nonlocal_core.errors import InputError
+from nonlocal_core.stages import train
+
+
+def before_index(config: Config, workspace: Workspace) -> None:
+    """Check what a training starts from; called from a flow.
+
+    Raises: InputError if train.init names nothing, or weights of another network.
+    """
+    train.check(config, workspace)
+
+
+def before_cache(config: Config, workspace: Workspace, manifest: Manifest, trained: Path | None = None) -> None:
+    """Check the splits and the labels of a manifest; called from a flow.
+
+    `trained` has the labels of the checkpoint that is scored; without it, one is trained.
+
+    Raises: InputError if a split to train on or to score has no videos, or the checkpoint has other labels.
+    """
+    folder = workspace.path(manifest)
+    rows = manifest_table.read(folder / Manifest.ROWS)
+    has_videos = rows.loc[rows["status"] == "ok", "split"].unique()
+    wanted = [config.evaluate.split, *([] if trained else ["train"])]
+    for split in wanted:
+        if split != "all" and split not in has_videos:
+            raise InputError(
+                f"there is no split {split} with readable videos: these have {', '.join(sorted(has_videos))}"
+            )
+    labels = label_ids.read(folder / Manifest.LABELS)
+    if trained:
+        label_ids.check_same(label_ids.read(trained), labels, "the checkpoint")
+    else:
+        train.check(config, workspace, labels)

@@ -1,0 +1,108 @@
+"""A training that starts from weights which learned from its val videos: counted, marked, not called better."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from registered import add, facts, ranks, scored
+from registered_run import Registered
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts.references import Manifest, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import RegistryConfig
+from nonlocal_core.data.manifest import manifest_table
+from nonlocal_core.registry.facts import Leak, Parent
+from nonlocal_core.registry.lineage import lineage
+from nonlocal_core.stages import cache as cache_stage
+from nonlocal_core.stages import index
+from nonlocal_core.stages import train as train_stage
+
+
+def contents(run, manifest: Manifest, split: str) -> set[str]:
+    """The hashes of the files of a split, taken from the files themselves."""
+    rows = manifest_table.read(run.workspace.path(manifest) / Manifest.ROWS)
+    rows = rows[(rows["split"] == split) & (rows["status"] == "ok")]
+    return {hashlib.sha256((Path(run.videos_dir) / path).read_bytes()).hexdigest() for path in rows["path"]}
+
+
+@pytest.fixture
+def run(registered, tmp_path) -> Registered:
+    """The registered run in a workspace that may be changed."""
+    root = shutil.copytree(registered.workspace.root, tmp_path / "workspace")
+    return Registered(*registered)._replace(workspace=Workspace(root))
+
+
+@pytest.fixture
+def drawn_anew(run) -> tuple[Manifest, RecordCache]:
+    """The same videos with another draw of val."""
+    config = run.config.model_copy(update={"index": run.config.index.model_copy(update={"split_seed": 5})})
+    manifest = index.index(run.videos_dir, config, run.workspace)
+    return manifest, cache_stage.cache(manifest, config, run.workspace)
+
+
+@pytest.mark.parametrize("kind", ["entry", "file"])
+def test_videos_that_an_ancestor_learned_from_are_counted(run, drawn_anew, tmp_path, kind):
+    manifest, cache = drawn_anew
+    weights = run.workspace.root / "registry/v0001/checkpoint.safetensors"
+    if kind == "file":
+        weights = Path(shutil.copyfile(weights, tmp_path / "mine.safetensors"))
+    version = "v0001" if kind == "entry" else None
+    parent = Parent(file=str(weights), digest="", version=version)
+    expected = contents(run, run.manifest, "train") & contents(run, manifest, "val")
+    assert len(expected) > 0
+    found = registry.leak(run.workspace, parent, cache, "val")
+    assert found is not None
+    assert found.num_videos == len(expected)
+    assert found.of == len(contents(run, manifest, "val"))
+    assert found.by == (version or "mine.safetensors",)
+    assert registry.leak(run.workspace, parent, run.cache, "val") is None, "its own val"
+    assert registry.leak(run.workspace, None, cache, "val") is None
+
+
+def test_a_grandparent_counts_too_and_a_cache_that_is_gone_is_said(run, drawn_anew):
+    _, cache = drawn_anew
+    first = registry.entries(run.workspace)["v0001"]
+    checkpoint, evaluation = scored(run.workspace, "second", 0.5)
+    second = facts(checkpoint, evaluation).model_copy(
+        update={"parent": Parent(file="registry/v0001", digest="", version="v0001"), "cache": run.cache}
+    )
+    registry.add(run.workspace, second, ranks([True]), RegistryConfig())
+    parent = Parent(file="registry/v0002", digest="", version="v0002")
+    found = registry.leak(run.workspace, parent, cache, "val")
+    assert found is not None
+    assert found.by == ("v0002", "v0001")
+    shutil.rmtree(run.workspace.path(first.cache))
+    found = registry.leak(run.workspace, parent, cache, "val")
+    assert found == Leak(num_videos=0, of=found.of if found else 0, split="val", by=(), unknown=("v0002", "v0001"))
+
+
+def test_what_learned_from_the_videos_of_its_score_is_not_called_better(workspace):
+    add(workspace, "first", 0.5)
+    checkpoint, evaluation = scored(workspace, "second", 0.9)
+    leak = Leak(num_videos=3, of=8, split="val", by=("v0001",))
+    leaked = facts(checkpoint, evaluation).model_copy(update={"leak": leak})
+    entry = registry.add(workspace, leaked, ranks([number < 90 for number in range(100)]), RegistryConfig())
+    assert not entry.is_champion
+    told = "3 of 8 val videos were in the train split of v0001"
+    assert entry.reason == (
+        f"not called better, since {told}, which this training started from: `promote v0002` changes the champion"
+        " (better: top-1 90.00% against 50.00% of v0001, 100 videos)"
+    )
+    (step,) = (step for step in lineage(workspace, "v0002") if step.name == "parent weights")
+    assert step.facts["leak"] == told
+    assert registry.read(workspace).champion == "v0001"
+    assert add(workspace, "third", 0.6).is_champion, "it is compared with the champion, not with what leaked"
+
+
+def test_a_training_says_so(run, drawn_anew, caplog):
+    _, cache = drawn_anew
+    config = run.config.model_copy(update={"train": run.config.train.model_copy(update={"init": "v0001"})})
+    train_stage.warn_of_leak(run.workspace, cache, train_stage.first_weights(config, run.workspace))
+    assert "val videos were in the train split of v0001: they will be scored too well" in caplog.text
+    caplog.clear()
+    train_stage.warn_of_leak(run.workspace, run.cache, None)
+    assert not caplog.records
