@@ -33,7 +33,7 @@ class Stretch(NamedTuple):
         """What is shown from one place in time to another (mean frame times): at least one frame."""
         if self.begins is None:
             first = min(math.floor(start + _ROUNDING), max(self.num_frames - 1, 0))
-            num_frames = max(1, math.ceil(end - _ROUNDING) - first)
+            num_frames = max(1, min(math.ceil(end - _ROUNDING), self.num_frames) - first)
             return Stretch(self.first + first, num_frames, num_frames, self.fps)
         first = max(0, int(np.searchsorted(self.begins, start + _ROUNDING, "right")) - 1)
         num_frames = max(1, int(np.searchsorted(self.begins, end - _ROUNDING)) - first)

@@ -41,7 +41,7 @@ def test_a_part_has_the_frames_that_are_shown_in_it(gaps: list[float], one: floa
 def test_an_even_rate_is_counting(num_frames: int, start: int, length: int) -> None:
     part = whole(num_frames, 25.0).part(start / 2, start / 2 + length)
     assert part.first == min(start // 2, num_frames - 1)
-    assert part.num_frames >= 1
+    assert part.num_frames == max(1, min(num_frames, -(-(start + 2 * length) // 2)) - part.first)
     assert part.shown(np.array([0.0, 0.99, 2.5])).tolist() == [min(n, part.num_frames - 1) for n in (0, 0, 2)]
 
 
