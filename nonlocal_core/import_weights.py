@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     for reference in filter(None, (given.compare, given.report)):
         yield from _compared(imported, reference, every=reference == given.report)
     if given.out:
-        clip = _clip(given.clip or imported.clip)
+        clip = _clip(given.clip or imported.clip, imported.clip_fps)
         yield _saved(imported, given, tuple(labels) or imported.labels, clip)
 
 
@@ -140,13 +140,13 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
             )
 
 
-def _clip(text: str) -> ClipConfig:
+def _clip(text: str, fps: float) -> ClipConfig:
     length, _, interval = text.partition("x")
     if not (length.isdigit() and interval.isdigit()):
         raise ConfigError(
             "--out needs --clip LENxINTERVAL, e.g. --clip 32x2: a checkpoint says what clips it takes"
         )
-    return ClipConfig(clip_len=int(length), frame_interval=int(interval))
+    return ClipConfig(clip_len=int(length), frame_interval=int(interval), fps=fps)
 
 
 def _saved(

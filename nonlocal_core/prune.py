@@ -81,12 +81,12 @@ def _needs(workspace: Workspace) -> list[Needs]:
         plan = folder / cache_plan.FILE
         if (folder / ARTIFACT_FILE).exists():
             cache, _ = read_artifact(RecordCache, folder)
-            sha256 = frozenset(cache_table.read(folder / RecordCache.VIDEOS, ["sha256"])["sha256"])
-            needs.append(Needs(folder, Path(cache.records).name, True, sha256, frozenset()))
+            names = store.names(cache_table.read(folder / RecordCache.VIDEOS, ["sha256", "pixel_aspect"]))
+            needs.append(Needs(folder, Path(cache.records).name, True, frozenset(names), frozenset()))
         elif plan.exists():
             rows = cache_plan.read(plan)
             for name, part in rows.groupby("store"):
-                contents = frozenset(part["sha256"]), frozenset(part["shard"])
+                contents = frozenset(store.names(part)), frozenset(part["shard"])
                 needs.append(Needs(folder, str(name), False, *contents))
     return needs
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from nonlocal_core.config.sections import CacheConfig
+from nonlocal_core.config.sections import CacheConfig, ClipConfig
 
 
 class Frozen(BaseModel):
@@ -72,6 +72,12 @@ class RecordCache(Reference):
     num_frames: int
     num_bytes: int
     """size of its frames in the store"""
+    timing_digest: str = ""
+    """digest of frame rates and time stamps, which clip.fps reads; empty in caches of before"""
+
+    def digests(self, clip: ClipConfig) -> list[str]:
+        """The digests of all that clips of this kind depend on."""
+        return [self.digest, self.timing_digest] if clip.fps else [self.digest]
 
 
 class Checkpoint(Reference):

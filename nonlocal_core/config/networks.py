@@ -71,6 +71,7 @@ SLOWFAST: Settings = {
     **EMBEDDED,
     **FULLY_CONV,
     "model.nl_init": "msra",
+    "clip.fps": 30.0,
     **recipes.SLOWFAST_SCRATCH,
 }
 GLUON: Settings = {

@@ -63,6 +63,8 @@ class CacheConfig(Section):
     """JPEG quality of a cached frame (1…100)"""
     interpolation: Literal["auto", "nearest", "bilinear", "bicubic", "area"] = "auto"
     """how frames are resized; auto takes area to shrink a frame, bicubic to enlarge it"""
+    pixels: Annotated[Literal["shown", "stored"], later("shown")] = "shown"
+    """shape of frames whose pixels are no squares: as players show them, or as they are stored"""
 
 
 class ClipConfig(Section):
@@ -76,6 +78,23 @@ class ClipConfig(Section):
     """frames of a clip: frame_interval apart, consecutive, random ones in order, or spread over the video"""
     short_videos: Literal["repeat_last", "loop"] = "repeat_last"
     """what fills a clip that is longer than its video: its last frame again, or the video from its start"""
+    fps: Annotated[float, Field(ge=0.0), later(0.0)] = 0.0
+    """rate that clips are resampled to, as PySlowFast does to 30 (frames per second; 0: each video has its own)"""
+
+    @property
+    def name(self) -> str:
+        """A clip as text: 32x2, or 8x8 at 30 frames/s."""
+        step = 1 if self.sampling == "part" else self.frame_interval
+        return f"{self.clip_len}x{step}" + (f" at {self.fps:g} frames/s" if self.fps else "")
+
+    @model_validator(mode="after")
+    def _has_an_interval(self) -> ClipConfig:
+        if self.fps and self.sampling != "interval":
+            raise ConfigError(
+                f"clip.fps={self.fps:g} needs clip.sampling=interval: the clips of clip.sampling={self.sampling}"
+                " have no rate"
+            )
+        return self
 
 
 class EvaluateConfig(Section):

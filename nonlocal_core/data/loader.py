@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import sampling, transforms
+from nonlocal_core.data import sampling, timing, transforms
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import ConfigError
 
 Item = TypeVar("Item")
@@ -86,8 +87,7 @@ def train_batches(
     def write_clip(place: tuple[int, NDArray[np.uint8]]) -> None:
         row, clip_CTHW = place
         rng = sampling.generator(seed, epoch, video_ids[row], "clip")
-        first, num_frames = part_of[row]
-        frames = reader.read(row, first + sampling.train_indices(num_frames, config.clip, rng))
+        frames = reader.read(row, sampling.train_indices(part_of(row), config.clip, rng))
         transforms.train_view(frames, config.train, rng, out=clip_CTHW)
 
     ahead = min(2 * size, PREFETCH_BYTES // math.prod(shape))
@@ -109,7 +109,7 @@ def video_views(
     part_of, video_ids = _parts(reader), reader.rows["video_id"].tolist()
 
     def views(row: int) -> NDArray[np.uint8]:
-        return views_of(partial(reader.frames, row), part_of[row], video_ids[row], clip, evaluate)
+        return views_of(partial(reader.frames, row), part_of(row), video_ids[row], clip, evaluate)
 
     num_bytes = evaluate.num_clips * evaluate.num_crops * 3 * clip.clip_len * evaluate.crop_size**2
     return map_in_order(views, rows, num_workers, min(4, PREFETCH_BYTES // num_bytes))
@@ -117,36 +117,34 @@ def video_views(
 
 def views_of(
     frames_at: Callable[[NDArray[np.int64]], list[NDArray[np.uint8]]],
-    part: tuple[int, int],
+    part: Stretch,
     video_id: str,
     clip: ClipConfig,
     evaluate: EvaluateConfig,
 ) -> NDArray[np.uint8]:
-    """All views of a part of a video, given by its first frame and its number of frames.
+    """All views of a part of a video.
 
     `frames_at` gives the frames of the video at some indices, which may repeat.
 
     Shape:  (num_clips * num_crops, 3, T, crop, crop) uint8.
     """
-    first, num_frames = part
-    indices = first + sampling.evaluation_indices(num_frames, clip, evaluate, video_id)
+    indices = sampling.evaluation_indices(part, clip, evaluate, video_id)
     frames = frames_at(indices.ravel())
     clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
     return np.concatenate([transforms.test_views(each, evaluate.crop_size, evaluate.num_crops) for each in clips])
 
 
-def _parts(reader: RecordReader) -> list[tuple[int, int]]:
-    """The first frame and the number of frames of the part of each video that clips are taken from.
+def _parts(reader: RecordReader) -> Callable[[int], Stretch]:
+    """A function from the row of a video to the part of it that clips are taken from."""
+    names = ("num_frames", "fps", "times_s", "start_fraction", "end_fraction")
+    rows = reader.rows.assign(fps=reader.rows["fps"].fillna(0.0))
+    columns = [rows[name].tolist() for name in names]
 
-    Units:  source frames, from floor(start_fraction * n) to ceil(end_fraction * n), at least one.
-    """
-    parts = []
-    columns = (reader.rows[name].tolist() for name in ("num_frames", "start_fraction", "end_fraction"))
-    for num_frames, start, end in zip(*columns, strict=True):
-        # 0.57 * 100 is a little less than 57: so a millionth of a frame is allowed for rounding.
-        first = min(math.floor(start * num_frames + 1e-6), max(num_frames - 1, 0))
-        parts.append((first, max(1, math.ceil(end * num_frames - 1e-6) - first)))
-    return parts
+    def part(row: int) -> Stretch:
+        num_frames, fps, times_s, start, end = (column[row] for column in columns)
+        return timing.whole(num_frames, fps, times_s).part(start * num_frames, end * num_frames)
+
+    return part
 
 
 def map_in_order(

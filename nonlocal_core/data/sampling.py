@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
+from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 
@@ -20,73 +22,91 @@ def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.G
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
-def train_indices(num_frames: int, clip: ClipConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+def train_indices(stretch: Stretch, clip: ClipConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """Source-frame indices of one random clip, chosen by `clip.sampling`.
 
     interval  a frame every `frame_interval`, from a random start
     part      consecutive frames from a random start
     discrete  distinct frames in their order; every choice of `clip_len` frames is equally likely
-    average   one frame in each of `clip_len` equal parts of the video, at the same random place of every part
+    average   one frame in each of `clip_len` equal parts of the stretch, at the same random place of every part
 
-    Every frame of the video can be drawn.  Where the clip passes the end of the video, or the video has fewer
-    frames than a `discrete` or `average` clip, its last frame repeats or it goes on from its first one, as
-    `clip.short_videos` says.
+    Every frame of the stretch can be drawn.  Where the clip passes its end, or it has fewer frames than a
+    `discrete` or `average` clip, its last frame repeats or it goes on from its first one, as `clip.short_videos`
+    says.
+
+    With `clip.fps`, the clip lasts as long as `clip_len * frame_interval` frames of that rate, its start is any
+    place in time, and its frames are those that are shown at `clip_len` evenly spread places.
 
     Shape:  (clip_len,), int64, non-decreasing unless it loops.
-    Units:  source frames, 0-based.
-    Raises: InputError if num_frames < 1.
+    Units:  source frames of the video, 0-based.
+    Raises: InputError if there is no frame.
+    Source: PySlowFast, slowfast/datasets/decoder.py, for `clip.fps`.
     """
-    _require_frames(num_frames)
+    num_frames = _require_frames(stretch)
+    if clip.fps:
+        return _resampled(stretch, clip, rng.random() * max(0.0, stretch.length - size(stretch, clip)))
     if clip.sampling == "discrete":
         if num_frames <= clip.clip_len:
-            return _ended(np.arange(clip.clip_len, dtype=np.int64), num_frames, clip)
-        return np.sort(rng.choice(num_frames, clip.clip_len, replace=False)).astype(np.int64)
+            return stretch.first + _ended(np.arange(clip.clip_len, dtype=np.int64), num_frames, clip)
+        return stretch.first + np.sort(rng.choice(num_frames, clip.clip_len, replace=False)).astype(np.int64)
     start = int(rng.integers(_last_train_start(num_frames, clip) + 1))
-    return _ended(_clip(start, num_frames, clip), num_frames, clip)
+    return stretch.first + _ended(_clip(start, num_frames, clip), num_frames, clip)
 
 
 def test_indices(
-    num_frames: int, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
+    stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
 ) -> NDArray[np.int64]:
     """Source-frame indices of `num_clips` evenly spread test clips.
 
-    spread  The first starts with the video and the last ends with it; one clip alone lies in the middle.  In a
-            video shorter than the span, all start at 0 and end as `clip.short_videos` says.
-    paper   Clip k of n starts at k/n of the video and starts again where the video ends, whatever
+    spread  The first starts with the stretch and the last ends with it; one clip alone lies in the middle.  In a
+            stretch shorter than the span, all start at 0 and end as `clip.short_videos` says.
+    paper   Clip k of n starts at k/n of the stretch and starts again where it ends, whatever
             `clip.short_videos` says.
 
-    `discrete` and `average` clips cover the whole video: their test clips are the same, evenly spaced frames, and
-    what is spread is the place in each of the equal parts.  None is random.
+    `discrete` and `average` clips cover the whole stretch: their test clips are the same, evenly spaced frames,
+    and what is spread is the place in each of the equal parts.  None is random.
 
     Shape:  (num_clips, clip_len), int64, each row non-decreasing unless it loops.
-    Units:  source frames, 0-based.
-    Raises: InputError if num_frames < 1.
+    Units:  source frames of the video, 0-based.
+    Raises: InputError if there is no frame.
     Source: Wang et al. 2018, section 4.1, Inference; mmaction2 (spread), video-nonlocal-net (paper).
     """
-    _require_frames(num_frames)
+    num_frames = _require_frames(stretch)
+    if clip.fps:
+        return _resampled_test_clips(stretch, clip, num_clips, offsets)
     if offsets == "paper":
         starts = [num_frames * k // num_clips for k in range(num_clips)]
-        return np.stack([_clip(start, num_frames, clip) % num_frames for start in starts])
-    last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - span(clip))
-    starts = views.spread(last_start, num_clips)
-    return np.stack([_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts])
+        clips = [_clip(start, num_frames, clip) % num_frames for start in starts]
+    else:
+        last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - span(clip))
+        starts = views.spread(last_start, num_clips)
+        clips = [_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts]
+    return np.asarray(stretch.first + np.stack(clips), np.int64)
 
 
 def evaluation_indices(
-    num_frames: int, clip: ClipConfig, evaluate: EvaluateConfig, video_id: str
+    stretch: Stretch, clip: ClipConfig, evaluate: EvaluateConfig, video_id: str
 ) -> NDArray[np.int64]:
     """Source-frame indices of the clips that an evaluation takes from a video: spread, or random ones.
 
     Random clips depend on `evaluate.seed` and the video alone.
 
     Shape:  (evaluate.num_clips, clip_len), int64.
-    Units:  source frames, 0-based.
-    Raises: InputError if num_frames < 1.
+    Units:  source frames of the video, 0-based.
+    Raises: InputError if there is no frame.
     """
     if evaluate.offsets != "random":
-        return test_indices(num_frames, clip, evaluate.num_clips, evaluate.offsets)
+        return test_indices(stretch, clip, evaluate.num_clips, evaluate.offsets)
     rng = generator(evaluate.seed, 0, video_id, "test clip")
-    return np.stack([train_indices(num_frames, clip, rng) for _ in range(evaluate.num_clips)])
+    return np.stack([train_indices(stretch, clip, rng) for _ in range(evaluate.num_clips)])
+
+
+def clips_to_cover(stretch: Stretch, clip: ClipConfig) -> int:
+    """The number of spread clips that leave nothing of a stretch out."""
+    if _covers_all(clip):
+        return 1
+    length = stretch.length if clip.fps else stretch.num_frames
+    return max(1, math.ceil(length / size(stretch, clip) - 1e-6))
 
 
 def step(clip: ClipConfig) -> int:
@@ -99,12 +119,40 @@ def span(clip: ClipConfig) -> int:
     return (clip.clip_len - 1) * step(clip) + 1
 
 
+def size(stretch: Stretch, clip: ClipConfig) -> float:
+    """Source frames that a clip stands for, those after its last one too; of a resampled one, mean frame times.
+
+    A video without a rate counts as one of `clip.fps`.
+    """
+    scale = stretch.fps / clip.fps if clip.fps and stretch.fps else 1.0
+    return max(1.0, clip.clip_len * step(clip) * scale)
+
+
 def epoch_order(num_videos: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order in which an epoch sees the videos.
 
     Shape:  (num_videos,), int64, a permutation.
     """
     return generator(seed, epoch, "", "order").permutation(num_videos).astype(np.int64)
+
+
+def _resampled(stretch: Stretch, clip: ClipConfig, start: float, *, loops: bool = False) -> NDArray[np.int64]:
+    """The frames of a clip with `clip.fps` that starts at a place in time (mean frame times)."""
+    places = start + np.linspace(0.0, size(stretch, clip) - 1, clip.clip_len)
+    if loops or clip.short_videos == "loop":
+        places %= stretch.length
+    return stretch.first + stretch.shown(places)
+
+
+def _resampled_test_clips(
+    stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
+) -> NDArray[np.int64]:
+    if offsets == "paper":
+        starts = [stretch.length * k / num_clips for k in range(num_clips)]
+        return np.stack([_resampled(stretch, clip, start, loops=True) for start in starts])
+    last_start = max(0.0, stretch.length - size(stretch, clip))
+    spread = np.linspace(0.0, last_start, num_clips) if num_clips > 1 else [last_start / 2]
+    return np.stack([_resampled(stretch, clip, float(start)) for start in spread])
 
 
 def _covers_all(clip: ClipConfig) -> bool:
@@ -136,6 +184,7 @@ def _ended(indices: NDArray[np.int64], num_frames: int, clip: ClipConfig) -> NDA
     return indices % num_frames if clip.short_videos == "loop" else np.minimum(indices, num_frames - 1)
 
 
-def _require_frames(num_frames: int) -> None:
-    if num_frames < 1:
-        raise InputError(f"a clip needs a video with at least 1 frame, not {num_frames}")
+def _require_frames(stretch: Stretch) -> int:
+    if stretch.num_frames < 1:
+        raise InputError(f"a clip needs a video with at least 1 frame, not {stretch.num_frames}")
+    return stretch.num_frames

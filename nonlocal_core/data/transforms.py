@@ -37,19 +37,34 @@ class Box(NamedTuple):
     width: int
 
 
-def resize_short_side(frame_HWC: Frames, short_side: int, interpolation: str = "auto") -> Frames:
+def resize_short_side(
+    frame_HWC: Frames, short_side: int, interpolation: str = "auto", pixel_aspect: float = 1.0
+) -> Frames:
     """The frame, resized in proportion so that its shorter side has `short_side` pixels; itself if it has.
 
     `interpolation` is a name of `INTERPOLATIONS`, or auto: area where the frame shrinks, bicubic where it grows.
+    The pixels of the frame are `pixel_aspect` times as wide as high; those of the result are squares.
 
     Shape:  (H, W, 3) to (H', W', 3), min(H', W') = short_side.
     """
-    height, width = frame_HWC.shape[:2]
-    if min(height, width) == short_side:
-        return frame_HWC
+    height, width = frame_HWC.shape[0], frame_HWC.shape[1] * pixel_aspect
     scale = short_side / min(height, width)
-    size = (int(scale * width + 0.5), int(scale * height + 0.5))
-    resized: Frames = cv2.resize(frame_HWC, size, interpolation=_method(interpolation, shrinks=scale < 1))
+    return _resized(frame_HWC, int(scale * height + 0.5), int(scale * width + 0.5), interpolation)
+
+
+def square_pixels(frame_HWC: Frames, pixel_aspect: float) -> Frames:
+    """The frame as players show it: its pixels are `pixel_aspect` times as wide as high.
+
+    Shape:  (H, W, 3) to (H, W * pixel_aspect, 3).
+    """
+    return _resized(frame_HWC, frame_HWC.shape[0], max(1, int(frame_HWC.shape[1] * pixel_aspect + 0.5)), "auto")
+
+
+def _resized(frame_HWC: Frames, height: int, width: int, interpolation: str) -> Frames:
+    if frame_HWC.shape[:2] == (height, width):
+        return frame_HWC
+    method = _method(interpolation, shrinks=height * width < frame_HWC.shape[0] * frame_HWC.shape[1])
+    resized: Frames = cv2.resize(frame_HWC, (width, height), interpolation=method)
     return resized
 
 

@@ -37,8 +37,8 @@ def load(
     label_ids.check_same(described.labels, labels, str(path))
     if described.clip != clip:
         log.warning(
-            "the network was trained on clips of %dx%d and is evaluated on %dx%d",
-            *(described.clip.clip_len, described.clip.frame_interval, clip.clip_len, clip.frame_interval),
+            "the network was trained on clips of %s and is evaluated on %s",
+            *(described.clip.name, clip.name),
         )
     net = with_head(net, described, evaluate)
 

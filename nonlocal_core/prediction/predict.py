@@ -7,6 +7,7 @@ network really runs.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import loader, sampling
+from nonlocal_core.data import loader, sampling, transforms
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.inventory import Seen as Inventory
 from nonlocal_core.data.records import frame_file
+from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
@@ -90,6 +93,8 @@ class Seen(NamedTuple):
     reason: str
     times_s: list[tuple[float, float]]
     """of its windows; none where the whole video is one part"""
+    num_views: list[int]
+    """of each part"""
 
 
 def _look(
@@ -105,18 +110,36 @@ def _look(
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
                 outcome = frame_file.broken("unreadable", outcome.reason)
-            if outcome.status == "ok" and request.window_s is not None and not outcome.fps:
+            if outcome.status == "ok" and request.window_s is not None and not outcome.timing.fps:
                 outcome = frame_file.broken("no_time", "it has no frame rate, and a window is so many seconds")
-            times_s = windows(len(outcome.ends), outcome.fps, request) if outcome.status == "ok" else []
-            whole = [(0, len(outcome.ends))] if outcome.status == "ok" else []
-            parts = [_frames(time_s, outcome.fps, len(outcome.ends)) for time_s in times_s] or whole
+            times_s, parts = _parts(outcome, config, request)
             frames_at = partial(outcome.frames, file)
             views_CTHW = (
-                view
-                for part in parts
-                for view in loader.views_of(frames_at, part, name, config.clip, config.evaluate)
+                view for part, test in parts for view in loader.views_of(frames_at, part, name, config.clip, test)
             )
-            yield Seen(name, outcome.status, outcome.reason, times_s), views_CTHW
+            num_views = [test.num_clips * test.num_crops for _, test in parts]
+            yield Seen(name, outcome.status, outcome.reason, times_s, num_views), views_CTHW
+
+
+def _parts(
+    spooled: frame_file.Spooled, config: Config, request: Request
+) -> tuple[list[tuple[float, float]], list[tuple[Stretch, EvaluateConfig]]]:
+    """The times of the windows of a video, and each window or the whole video with the views that it gets.
+
+    A window gets as many clips as cover it, unless a person says how many.
+    """
+    test, video = config.evaluate, spooled.timing
+    if spooled.status != "ok":
+        return [], []
+    if request.window_s is None:
+        return [], [(video, test)]
+    times_s = windows(video.num_frames, video.fps, request)
+    stretches = [video.part(start * video.fps, end * video.fps) for start, end in times_s]
+    if not _are_covered(request):
+        return times_s, [(stretch, test) for stretch in stretches]
+    counts = [sampling.clips_to_cover(stretch, config.clip) for stretch in stretches]
+    tests = [test.model_copy(update={"num_clips": count, "offsets": "spread"}) for count in counts]
+    return times_s, list(zip(stretches, tests, strict=True))
 
 
 def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
@@ -139,17 +162,10 @@ def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, 
     return [(start, start + length) for start in starts]
 
 
-def _frames(time_s: tuple[float, float], fps: float, num_frames: int) -> tuple[int, int]:
-    """The first frame of a window, and how many it has."""
-    first = min(int(time_s[0] * fps + 0.5), num_frames - 1)
-    end = min(max(int(time_s[1] * fps + 0.5), first + 1), num_frames)
-    return first, end - first
-
-
 def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
     if seen.status != "ok":
         return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
-    scores = [views.average(part_VK) for part_VK in np.split(logits_VK, len(seen.times_s) or 1)]
+    scores = [views.average(part_VK) for part_VK in np.split(logits_VK, np.cumsum(seen.num_views)[:-1])]
     return Prediction(
         video=seen.name,
         status="ok",
@@ -166,9 +182,17 @@ def _best(scores_K: Scores, labels: list[str]) -> tuple[Guess, ...]:
     return tuple(Guess(label=labels[label_id], score=float(scores_K[label_id])) for label_id in order)
 
 
+def _are_covered(request: Request) -> bool:
+    """Whether windows get as many clips as cover them: nobody has said how many."""
+    nested = request.overrides.get("evaluate", {})
+    said = {*request.overrides, *(f"evaluate.{name}" for name in nested)}
+    return request.window_s is not None and said.isdisjoint({"evaluate.num_clips", "evaluate.protocol"})
+
+
 def _protocol(config: Config, request: Request) -> str:
-    test, clip = config.evaluate, config.clip
-    text = f"{test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{sampling.step(clip)}"
+    test = config.evaluate
+    clips = "clips over all of each window" if _are_covered(request) else f"{test.num_clips} clips"
+    text = f"{clips} x {test.num_crops} crops of {config.clip.name}"
     return f"{text}, {test.crop_size} px" + (f", windows of {request.window_s:g} s" if request.window_s else "")
 
 
@@ -181,8 +205,14 @@ def _drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
     out = folder / (prediction.video if path.suffix == ".mp4" else f"{prediction.video}.mp4")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        fps = decoding.probe(path).fps or PICTURES_FPS
-        video_files.write_mp4(out, _with_labels(prediction, path, fps), fps)
+        probed = decoding.probe(path)
+        fps = probed.fps or PICTURES_FPS
+        times_s = _times(probed.times_s, fps)
+        shown = (
+            transforms.square_pixels(frame, probed.pixel_aspect or 1.0) for frame in decoding.read_frames(path)
+        )
+        frames = _with_labels(prediction, shown, _times(probed.times_s, fps))
+        video_files.write_mp4(out, frames, fps, times_s if probed.times_s else None)
         if prediction.windows:
             timeline.draw(prediction, out.with_suffix(".png"))
     except OSError as error:
@@ -190,11 +220,20 @@ def _drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
     return prediction.model_copy(update={"drawn": str(out)})
 
 
-def _with_labels(prediction: Prediction, path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+def _times(times_s: tuple[float, ...] | None, fps: float) -> Iterator[float]:
+    """When each frame of a video is shown (seconds), for as long as anybody asks."""
+    yield from times_s or ()
+    after = times_s[-1] + 1 / fps if times_s else 0.0
+    yield from (after + number / fps for number in itertools.count())
+
+
+def _with_labels(
+    prediction: Prediction, frames: Iterator[NDArray[np.uint8]], times_s: Iterator[float]
+) -> Iterator[NDArray[np.uint8]]:
     """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
     middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.windows])
-    for number, frame in enumerate(decoding.read_frames(path)):
-        nearest = int(np.abs(middles - number / fps).argmin()) if len(middles) else -1
+    for frame, time_s in zip(frames, times_s, strict=False):
+        nearest = int(np.abs(middles - time_s).argmin()) if len(middles) else -1
         guesses = prediction.windows[nearest].guesses if nearest >= 0 else prediction.guesses
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
         shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
@@ -202,13 +241,13 @@ def _with_labels(prediction: Prediction, path: Path, fps: float) -> Iterator[NDA
 
 
 def settings(trained: Trained, request: Request) -> Config:
-    """The settings of a network, with what a person changes of its evaluation; a window is one clip.
+    """The settings of a network, with what a person changes of its evaluation.
 
     Raises: ConfigError if one does not exist or does not fit.
     """
     described = trained.described
     own = {name: getattr(described, name).model_dump() for name in ("cache", "clip", "model", "train")}
-    test = trained.evaluate.model_dump() | ({"num_clips": 1} if request.window_s is not None else {})
+    test = trained.evaluate.model_dump()
     return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
 
 

@@ -107,9 +107,10 @@ def text(
 
 def _input(described: Description, shape: str) -> str:
     model, clip = described.model, described.clip
+    rate = f" at {clip.fps:g} frames/s" if clip.fps else ""
     return (
         f"- RGB, float32, (1, 3, {shape}): {shape.partition(',')[0]} frames of a video, one every"
-        f" {clip.frame_interval} ({clip.sampling}), resized to a shorter side of"
+        f" {clip.frame_interval} ({clip.sampling}){rate}, resized to a shorter side of"
         f" {described.cache.short_side} pixels and cropped\n"
         f"- normalised: minus {_list(model.input_mean)}, divided by {_list(model.input_std)} (0…255)\n"
         "- of several clips and crops of a video, average the soft-max of the logits"

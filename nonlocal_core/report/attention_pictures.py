@@ -53,6 +53,6 @@ def middle_clip(path: Path, trained: trained_network.Trained) -> NDArray[np.uint
         spooled = frame_file.spool(frame_file.Job(path, file, trained.described.cache))
         if spooled.status != "ok":
             raise InputError(f"{path} cannot be read: {spooled.reason}")
-        frames_at, part = partial(spooled.frames, file), (0, len(spooled.ends))
-        (clip_CTHW,) = loader.views_of(frames_at, part, path.name, trained.described.clip, protocol)
+        frames_at = partial(spooled.frames, file)
+        (clip_CTHW,) = loader.views_of(frames_at, spooled.timing, path.name, trained.described.clip, protocol)
     return np.asarray(clip_CTHW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nonlocal_core.artifacts.files import replacing
+
+TICK_S = Fraction(1, 90_000)
+"""unit of time stamps, usual in video (seconds)"""
 
 Frames = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont
@@ -41,19 +45,26 @@ def write_gif(path: Path, frames: Iterable[Frames], fps: float) -> None:
         first.save(unfinished, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
-def write_mp4(path: Path, frames: Iterable[Frames], fps: float) -> None:
-    """Write an H.264 video that every browser plays; an odd last row or column is left out."""
+def write_mp4(path: Path, frames: Iterable[Frames], fps: float, times_s: Iterable[float] | None = None) -> None:
+    """Write an H.264 video that every browser plays; an odd last row or column is left out.
+
+    With `times_s`, each frame is shown from its own time on (seconds), and `fps` is only their mean rate.
+    """
     stream, options = None, {"movflags": "+faststart"}
     with replacing(path) as unfinished, av.open(unfinished, "w", "mp4", options=options) as container:
-        for frame_HWC in frames:
+        for frame_HWC, time_s in zip(frames, itertools.repeat(None) if times_s is None else times_s, strict=False):
             height, width = (side - side % 2 for side in frame_HWC.shape[:2])
             if stream is None:
                 stream = container.add_stream(
                     "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20"}
                 )
                 stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            pixels = np.ascontiguousarray(frame_HWC[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+                if times_s is not None:
+                    stream.codec_context.time_base = TICK_S
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC[:height, :width]), "rgb24")
+            if time_s is not None:
+                frame.pts, frame.time_base = round(time_s / TICK_S), TICK_S
+            container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode(None))
 

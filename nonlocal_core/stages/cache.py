@@ -106,9 +106,9 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     with workspace.locked(f"records-{folder.name}"):
         rows = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         needed, contents = cache_plan.needed(rows, config.cache, folder.name), store.contents(folder)
-        missing = needed[~needed["sha256"].isin(contents.index)]
+        missing = needed[~store.names(needed).isin(contents.index)]
         if old := workspace.find(RecordCache, cache_key):
-            if missing.empty and _digest(cache_table.join(rows, contents), workspace.path(old)) == old.digest:
+            if missing.empty and _is_current(old, rows, contents, config, workspace):
                 return CachePlan(key=cache_key, shards=(), began=began)
             if missing.empty:
                 log.warning("%s has changed since it was made: it is made again", old.path)
@@ -130,6 +130,14 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     if not todo.empty:
         _log_estimate(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
     return CachePlan(key=cache_key, shards=shards, began=began)
+
+
+def _is_current(
+    old: RecordCache, rows: pd.DataFrame, contents: pd.DataFrame, config: Config, workspace: Workspace
+) -> bool:
+    """Whether a finished cache is what would be made now; caches of before have no frame rates for clip.fps."""
+    is_timed = bool(old.timing_digest) or not config.clip.fps
+    return is_timed and _digest(cache_table.join(rows, contents, config.cache), workspace.path(old)) == old.digest
 
 
 def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int) -> None:
@@ -158,12 +166,13 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         if store.is_complete(folder, shard.name):
             return
         partial = workspace.partial(RecordCache, shard.key)
-        rows: list[Any] = cache_plan.read_shard(partial / cache_plan.FILE, shard.number).to_dict("records")
+        planned = cache_plan.read_shard(partial / cache_plan.FILE, shard.number)
+        planned = planned.assign(name=store.names(planned), pixel_aspect=planned["pixel_aspect"].fillna(1.0))
+        rows: list[Any] = planned.to_dict("records")
+        places = [locations.join(manifest.videos_dir, row["path"]) for row in rows]
         jobs = (
-            encoding.Job(
-                locations.join(manifest.videos_dir, row["path"]), row["sha256"], row["kept"], config.cache
-            )
-            for row in rows
+            encoding.Job(place, row["sha256"], row["kept"], config.cache, row["pixel_aspect"])
+            for place, row in zip(places, rows, strict=True)
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
         progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
@@ -206,7 +215,7 @@ def _records(
         if outcome.reason:
             log.warning("%s is left out: %s", row["path"], outcome.reason)
         size = outcome.num_frames, outcome.height, outcome.width
-        yield store.Record(row["sha256"], outcome.status, outcome.reason, *size, outcome.jpegs)
+        yield store.Record(row["name"], outcome.status, outcome.reason, *size, outcome.jpegs)
         measured = measured.plus(outcome)
         progress.advance()
     if sample:  # before the shard is finished: a finished first shard always has its measurements
@@ -223,7 +232,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
     def make(partial: Path) -> RecordCache:
         listed = manifests.read(workspace.path(manifest) / Manifest.ROWS)
         _check_labels(listed, manifest, workspace)
-        rows = cache_table.join(listed, store.contents(folder))
+        rows = cache_table.join(listed, store.contents(folder), config.cache)
         _check_readable(rows, config.runtime.max_unreadable)
         cache_table.write(rows, partial / RecordCache.VIDEOS)
         if config.cache.codec == "none" and (num_kept := int((rows["num_bytes"] > 0).sum())):
@@ -246,6 +255,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
             num_ok=int((rows["status"] == "ok").sum()),
             num_frames=int(rows["num_frames"].sum()),
             num_bytes=int(rows["num_bytes"].sum()),
+            timing_digest=cache_table.timing_digest(rows),
         )
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}
@@ -276,8 +286,9 @@ def _check_readable(rows: pd.DataFrame, max_unreadable: float) -> None:
 
 
 def _records_dir(config: Config, workspace: Workspace) -> Path:
-    """The folder of the records that are decoded with these settings."""
-    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [config.cache], _reader_of(config))
+    """The folder of the records that are decoded with these settings; their names say the shape of pixels."""
+    settings = config.cache.model_copy(update={"pixels": "shown"})
+    folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [settings], _reader_of(config))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -25,7 +25,6 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCac
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.data import sampling
 from nonlocal_core.data.layouts import locations
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.evaluation import figures, score_table, view_table
@@ -57,14 +56,14 @@ def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: 
 def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
     """The key of an evaluation; the views of a protocol count, not its name."""
     views = config.evaluate.model_copy(update={"protocol": "own"})
-    return key_of("evaluate", VERSION, [config.clip, views], [checkpoint.digest, cache.digest])
+    return key_of("evaluate", VERSION, [config.clip, views], [checkpoint.digest, *cache.digests(config.clip)])
 
 
 def protocol(config: Config) -> str:
     """The views of an evaluation as text; only evaluations with the same text can be compared."""
     test, clip = config.evaluate, config.clip
     text = (
-        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.clip_len}x{sampling.step(clip)}, "
+        f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.name}, "
         f"{test.crop_size} px of {config.cache.short_side}"
     )
     offsets = f"random {test.seed}" if test.offsets == "random" else test.offsets

@@ -20,7 +20,7 @@ from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.files import remove_unfinished, write_atomically
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Frozen, Manifest
-from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import detection, fetch, listing, locations
@@ -104,8 +104,11 @@ def plan(
     planned = IndexPlan(
         key=key, videos_dir=str(folder), labels=labels, kept=kept, inventory=inventory, shards=(), began=began
     )
-    if workspace.find(Manifest, key):
-        return planned
+    if found := workspace.find(Manifest, key):
+        if not manifest_table.lacks_times(workspace.path(found) / Manifest.ROWS):
+            return planned
+        log.warning("%s has no time stamps of videos whose frame rate varies: it is made again", found.path)
+        (workspace.path(found) / ARTIFACT_FILE).unlink(missing_ok=True)
     partial = workspace.partial(Manifest, key)
     write_atomically(partial / LISTING_FILE, json.dumps(sources).encode())
     todo = listed[~listed["is_settled"] & (listed["size_bytes"] >= 0)]

@@ -48,7 +48,7 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
 def key_from(init: str, cache: RecordCache, config: Config) -> str:
     """The key of a training that starts from the weights of this digest."""
     train = config.train.shared_by(config.runtime.num_devices).model_copy(update={"init": init})
-    return key_of("train", VERSION, [config.clip, config.model, train], [cache.digest])
+    return key_of("train", VERSION, [config.clip, config.model, train], cache.digests(config.clip))
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:

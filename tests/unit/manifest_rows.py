@@ -16,6 +16,7 @@ def row(video_id: str, label: str, sha256: str = "", status: str = "ok", split: 
         "num_frames": 64, "fps": 25.0, "height": 64, "width": 64, "duration_s": 2.5,
         "codec": "h264", "rotation": 0, "variable_fps": False, "num_keyframes": 6, "longest_gap": 12,
         "first_pts_s": 0.0, "container_frames": 64, "seek_safe": True,
+        "times_s": None, "pixel_aspect": float("nan"),
         "start_fraction": 0.0, "end_fraction": 1.0, "size_bytes": 64,
         "sha256": sha256 or (f"sha-{video_id}" if status == "ok" else ""),
         "status": status, "reason": "" if status == "ok" else "damaged: cut short",

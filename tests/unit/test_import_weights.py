@@ -113,6 +113,18 @@ def test_clips_that_nobody_names(tmp_path, capsys, labels):
     assert checkpoint.read(tmp_path / "a.safetensors")[0].clip == ClipConfig(clip_len=16, frame_interval=3)
 
 
+def test_clips_of_pyslowfast_count_at_30_frames_a_second(tmp_path, capsys, labels):
+    file, out = FIXTURES / "pyslowfast_softmax.pyth", tmp_path / "a.safetensors"
+    words = ["--labels", labels, "--own-order", "--clip", "8x8"]
+    code, _, err = said(capsys, file, "--profile", "pyslowfast", *words, "--switch", "head=new", "--out", out)
+    assert (code, err) == (0, "")
+    clip = ClipConfig(clip_len=8, frame_interval=8, fps=30.0)
+    assert checkpoint.read(out)[0].clip == clip
+    again = tmp_path / "b.safetensors"
+    assert said(capsys, out, "--profile", "ours", "--out", again)[0] == 0
+    assert checkpoint.read(again)[0].clip == clip
+
+
 def test_activations_have_the_names_of_the_parts(reference):
     _, arrays = reference
     order = [

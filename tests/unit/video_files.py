@@ -54,6 +54,39 @@ def encode_video(
     return path
 
 
+def encode_timed(
+    path: Path, times_s: list[float], size: tuple[int, int] = (128, 64), first: int = 0, aspect: str = "1:1"
+) -> Path:
+    """A frame with its number, from `first` on, for each of these times, at which it is shown.
+
+    `aspect` is that of a pixel.
+    """
+    tick = Fraction(1, 90_000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = tick
+        stream.codec_context.sample_aspect_ratio = Fraction(*map(int, aspect.split(":")))
+        for number, time_s in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(painted(first + number, *size), format="rgb24")
+            frame.pts, frame.time_base = round(time_s / tick), tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def times_by_pyav(path: Path) -> list[float]:
+    """The time stamps of the decoded frames (seconds), from the first on."""
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0) if frame.time is not None]
+    return [time_s - times[0] for time_s in times]
+
+
+SLOW_THEN_FAST = [float(second) for second in range(10)] + [10 + number / 30 for number in range(60)]
+"""10 seconds at 1 frame a second, then 2 at 30"""
+
+
 def encode_audio(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)

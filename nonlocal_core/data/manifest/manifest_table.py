@@ -18,6 +18,8 @@ longest_gap       greatest number of frames from one key frame to the next
 first_pts_s       seconds; time stamp of the first frame that is shown
 container_frames  number of frames in the header; 0 if it has none
 seek_safe         whether decord may jump in it
+times_s           seconds from the first frame to each, where variable_fps; else null
+pixel_aspect      width of a pixel over its height, as it is shown; null if it is a square
 start_fraction    begin of the action (0…1 of the video); end_fraction: its end
 size_bytes        -1 if it is listed but not on disk
 sha256            of the content; "" where there is none
@@ -52,8 +54,12 @@ PROBED: list[tuple[str, pa.DataType]] = [
     ("first_pts_s", pa.float64()),
     ("container_frames", pa.int64()),
     ("seek_safe", pa.bool_()),
+    ("times_s", pa.list_(pa.float64())),
+    ("pixel_aspect", pa.float64()),
 ]
 """the columns that `decoding.probe` fills"""
+OPTIONAL = ("times_s", "pixel_aspect")
+"""columns that a manifest has only if some video needs them; manifests of before have neither"""
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("video_id", pa.string()),
     ("path", pa.string()),
@@ -70,18 +76,19 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 ]
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.manifest": "1"})
 
+_WHAT_TO_DO = "delete its folder and run index again"
 NOT_COUNTED = ("missing", "duplicate")
 """statuses of files without a fault: they do not count towards runtime.max_unreadable"""
 
 # What a later stage depends on.  A path may change while the video_id does not; reason and size say nothing that
 # status and sha256 do not.
-_DIGEST_COLUMNS = [name for name in SCHEMA.names if name not in ("path", "reason", "size_bytes")]
+_DIGEST_COLUMNS = [name for name in SCHEMA.names if name not in ("path", "reason", "size_bytes", *OPTIONAL)]
 _SPLIT_COLUMNS = ["video_id", "sha256", "label", "start_fraction", "end_fraction"]
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:
     """Write the manifest, whole or not at all."""
-    tables.write(tables.to_arrow(rows, SCHEMA), path)
+    tables.write(tables.to_arrow(rows, SCHEMA, OPTIONAL), path)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -91,7 +98,7 @@ def read(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise InputError(f"there is no manifest {path}: run the index stage")
-    return tables.read_rows(path, SCHEMA, "delete its folder and run index again")
+    return tables.read_rows(path, SCHEMA, _WHAT_TO_DO, optional=OPTIONAL)
 
 
 def check(rows: pd.DataFrame, max_unreadable: float, is_split_drawn: bool) -> None:
@@ -127,7 +134,7 @@ def check(rows: pd.DataFrame, max_unreadable: float, is_split_drawn: bool) -> No
 
 def digest(rows: pd.DataFrame) -> str:
     """Hash of what later stages depend on, whatever the order of the rows."""
-    return _digest(rows, _DIGEST_COLUMNS)
+    return _digest(rows, [*_DIGEST_COLUMNS, *OPTIONAL])
 
 
 def split_digest(rows: pd.DataFrame, split: str) -> str:
@@ -153,5 +160,18 @@ def _digest(rows: pd.DataFrame, columns: list[str]) -> str:
     content = hashlib.sha256()
     ordered = rows.sort_values("video_id")
     for name in columns:
-        content.update(json.dumps([name, ordered[name].tolist()]).encode())
+        values = ordered[name].tolist()
+        if name in OPTIONAL:  # what no video needs changes no digest
+            values = [
+                [row, np.asarray(values[row]).tolist()] for row in np.flatnonzero(ordered[name].notna()).tolist()
+            ]
+            if not values:
+                continue
+        content.update(json.dumps([name, values]).encode())
     return content.hexdigest()
+
+
+def lacks_times(path: Path) -> bool:
+    """Whether a manifest of before has videos whose rate varies, without their time stamps."""
+    rows = tables.read_rows(path, SCHEMA, _WHAT_TO_DO, ["variable_fps", "times_s"], OPTIONAL)
+    return bool((rows["variable_fps"] & rows["times_s"].isna()).any())

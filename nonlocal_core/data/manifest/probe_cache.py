@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data.manifest.manifest_table import PROBED
+from nonlocal_core.data.manifest.manifest_table import OPTIONAL, PROBED
 from nonlocal_core.errors import DamagedError, WorkspaceError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -37,7 +37,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("tries", pa.int32()),  # number of probes so far that did not settle it
     *PROBED,
 ]
-SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "2"})
+SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "3"})
 """the number of `nonlocal_core.known` must change when `file_probe.probe_file` changes its answers"""
 IDENTITY = ["place", "size_bytes", "stamp"]
 MANY_PARTS = 40
@@ -46,7 +46,7 @@ LOCK = "index-known"
 """held by whoever changes parts that are there"""
 
 _ZERO: dict[pa.DataType, str | bool] = {pa.string(): "", pa.bool_(): False}
-_NO_FACTS: dict[str, Any] = {name: _ZERO.get(kind, 0) for name, kind in PROBED}
+_NO_FACTS: dict[str, Any] = {name: None if name in OPTIONAL else _ZERO.get(kind, 0) for name, kind in PROBED}
 _NOTHING = {"place": "", "size_bytes": -1, "stamp": 0, "sha256": "", "status": "", "reason": ""}
 _NOTHING |= {"is_settled": False, "tries": 0}
 

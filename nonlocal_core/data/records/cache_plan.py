@@ -6,6 +6,7 @@ sha256, path, num_frames, height, width   of one video with this content
 kept        whether its frames are stored; if not, they are read from the file
 shard       name of its shard; "" if the store had it when the plan was made
 store       name of the store
+pixel_aspect  width of a pixel over its height; null if frames need not be resized by it
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
 from nonlocal_core.config.sections import CacheConfig
-from nonlocal_core.data.records import store
+from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.data.records.encoding import Encoded
 from nonlocal_core.errors import DamagedError
 
@@ -31,7 +33,9 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("kept", pa.bool_()),
     ("shard", pa.string()),
     ("store", pa.string()),
+    ("pixel_aspect", pa.float64()),
 ]
+_OPTIONAL = ("pixel_aspect",)
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.cache_plan": "1"})
 
 FILE = "plan.parquet"
@@ -77,6 +81,7 @@ class Estimate(NamedTuple):
 
 def needed(manifest: pd.DataFrame, settings: CacheConfig, store_name: str) -> pd.DataFrame:
     """One row a readable content of a manifest: what the cache needs."""
+    manifest = cache_table.with_pixels(manifest, settings)
     rows = manifest[manifest["status"] == "ok"].drop_duplicates("sha256").reset_index(drop=True)
     rows["kept"] = True if settings.codec == "jpeg" else ~rows["seek_safe"].astype(bool)
     rows["shard"], rows["store"] = "", store_name
@@ -89,8 +94,8 @@ def resumed(path: Path, needed: pd.DataFrame, missing: pd.DataFrame) -> pd.DataF
         rows = read(path)
     except DamagedError:
         return None
-    in_shards = rows.loc[rows["shard"] != "", "sha256"]
-    covers = needed["sha256"].isin(rows["sha256"]).all() and missing["sha256"].isin(in_shards).all()
+    in_shards = store.names(rows[rows["shard"] != ""])
+    covers = store.names(needed).isin(store.names(rows)).all() and store.names(missing).isin(in_shards).all()
     return rows if covers else None
 
 
@@ -108,14 +113,15 @@ def cut(rows: pd.DataFrame, size: int) -> pd.DataFrame:
     rest = rows.index.difference(sampled)
     shards = [rest[i : i + size].tolist() for i in range(0, len(rest), size)]
     parts = [rows.loc[chosen] for chosen in (sorted(sampled), *shards)]
-    plan: pd.DataFrame = pd.concat([part.assign(shard=store.shard_id(part["sha256"])) for part in parts])
+    plan: pd.DataFrame = pd.concat([part.assign(shard=store.shard_id(store.names(part))) for part in parts])
     return plan
 
 
 def write(path: Path, rows: pd.DataFrame) -> None:
     """Write a plan, whole or not at all, with a row group for each shard."""
-    parts = (tables.to_arrow(part, SCHEMA) for _, part in rows.groupby("shard", sort=False))
-    tables.write_groups(parts, SCHEMA, path)
+    schema = tables.present(rows, SCHEMA, _OPTIONAL)
+    parts = (tables.to_arrow(part, schema) for _, part in rows.groupby("shard", sort=False))
+    tables.write_groups(parts, schema, path)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -123,7 +129,7 @@ def read(path: Path) -> pd.DataFrame:
 
     Raises: DamagedError if it is missing or does not match its checksums.
     """
-    return tables.read_rows(path, SCHEMA, WHAT_TO_DO)
+    return tables.read_rows(path, SCHEMA, WHAT_TO_DO, optional=_OPTIONAL)
 
 
 def read_shard(path: Path, number: int) -> pd.DataFrame:
@@ -131,7 +137,7 @@ def read_shard(path: Path, number: int) -> pd.DataFrame:
 
     Raises: DamagedError if they do not match their checksums.
     """
-    group = next(tables.read_groups(path, SCHEMA, WHAT_TO_DO, [number]))
+    group = next(tables.read_groups(path, SCHEMA, WHAT_TO_DO, [number], _OPTIONAL))
     rows: pd.DataFrame = group.to_pandas(use_threads=False)
     return rows
 
@@ -151,5 +157,7 @@ def _decoded_px(rows: pd.DataFrame) -> pd.Series[float]:
 
 
 def _kept_px(rows: pd.DataFrame, settings: CacheConfig) -> pd.Series[float]:
-    scale = settings.short_side / rows[["height", "width"]].min(axis=1).clip(lower=1)
-    return rows["kept"] * _decoded_px(rows) * scale**2
+    aspect = rows["pixel_aspect"].fillna(1.0)
+    short_side = np.minimum(rows["height"], rows["width"] * aspect).clip(lower=1)
+    kept_px: pd.Series[float] = rows["kept"] * _decoded_px(rows) * aspect * (settings.short_side / short_side) ** 2
+    return kept_px

@@ -31,13 +31,15 @@ class Job(NamedTuple):
     wanted: list[int]
     """numbers of frames, which ascend"""
     settings: CacheConfig
+    pixel_aspect: float
 
 
 def read(job: Job) -> list[NDArray[np.uint8]] | str:
     """The frames of a clip, resized; or why they cannot be read.  Runs in a worker process."""
     cv2.setNumThreads(1)
     try:
-        return [encoding.resize(frame, job.settings) for frame in decord_frames.frames_at(job.path, job.wanted)]
+        frames = decord_frames.frames_at(job.path, job.wanted)
+        return [encoding.resize(frame, job.settings, job.pixel_aspect) for frame in frames]
     except DecodeError as error:
         return str(error)
 
@@ -49,7 +51,9 @@ class Pool:
         self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
         self._failed: set[Path] = set()
 
-    def frames(self, path: Path, indices: NDArray[np.int64], settings: CacheConfig) -> list[NDArray[np.uint8]]:
+    def frames(
+        self, path: Path, indices: NDArray[np.int64], settings: CacheConfig, pixel_aspect: float = 1.0
+    ) -> list[NDArray[np.uint8]]:
         """The frames of a file at distinct `indices`, resized; none where decord fails, which is logged once."""
         if pictures.is_sequence(path) or path in self._failed:
             return []
@@ -58,7 +62,7 @@ class Pool:
             process = self._idle.get_nowait()
         except queue.Empty:
             process = _Process()
-        frames = process.read(Job(path, indices[order].tolist(), settings))
+        frames = process.read(Job(path, indices[order].tolist(), settings, pixel_aspect))
         self._idle.put(process)
         if isinstance(frames, str):
             self._failed.add(path)

@@ -33,6 +33,8 @@ class Job(NamedTuple):
     """whether its frames are kept; those of a video are not in which clips can be read by jumping, and nothing is
     to be stored.  Such a video is only decoded, to see whether that works"""
     settings: CacheConfig
+    pixel_aspect: float = 1.0
+    """width of a pixel over its height, as it is shown"""
 
 
 class Encoded(NamedTuple):
@@ -80,7 +82,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     for frame in decoding.read_frames(path):
         workers.alive()
         if kept or not num_frames:
-            small = resize(frame, job.settings)
+            small = resize(frame, job.settings, job.pixel_aspect)
             height, width = small.shape[:2]
         if kept:
             jpegs.append(encode(small, job.settings.jpeg_quality))
@@ -106,18 +108,18 @@ def broken(status: str, reason: str) -> Encoded:
     return Encoded(status, reason, [], 0, 0, 0, 0, 0.0)
 
 
-def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig) -> NDArray[np.uint8]:
-    """The frame in the size that a cache keeps.
+def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig, pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
+    """The frame in the size that a cache keeps, with square pixels.
 
     Shape:  (H, W, 3) to (H', W', 3), min(H', W') = settings.short_side.
     Raises: DecodeError if the frame is so long and thin that no JPEG can hold it.
     """
-    height, width = frame_HWC.shape[:2]
+    height, width = frame_HWC.shape[0], round(frame_HWC.shape[1] * pixel_aspect)
     if max(height, width) * settings.short_side > MOST_SIDE_PX * min(height, width):
         raise DecodeError(
             f"its frames have {width}x{height} px, too thin for cache.short_side={settings.short_side}"
         )
-    return transforms.resize_short_side(frame_HWC, settings.short_side, settings.interpolation)
+    return transforms.resize_short_side(frame_HWC, settings.short_side, settings.interpolation, pixel_aspect)
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.sections import CacheConfig
+from nonlocal_core.data import timing
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding, faults
 from nonlocal_core.process import workers
 
@@ -36,8 +38,8 @@ class Spooled(NamedTuple):
     """where each frame ends in the file (bytes)"""
     height: int
     width: int
-    fps: float
-    """0 if the file does not say"""
+    timing: Stretch
+    """when its frames are shown"""
 
     def frames(self, file: Path, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """The frames of the file at `indices`, which may repeat; each is read once.
@@ -60,11 +62,12 @@ def spool(job: Job) -> Spooled:
     ends: list[int] = []
     height = width = 0
     try:
-        fps = decoding.probe(job.path).fps
+        probed = decoding.probe(job.path)
+        aspect = (probed.pixel_aspect or 1.0) if job.settings.pixels == "shown" else 1.0
         with job.file.open("wb") as stream:
             for frame in decoding.read_frames(job.path):
                 workers.alive()
-                small = encoding.resize(frame, job.settings)
+                small = encoding.resize(frame, job.settings, aspect)
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())
@@ -72,9 +75,10 @@ def spool(job: Job) -> Spooled:
         return broken(*faults.fault_of(error))
     if not ends:
         return broken("unreadable", "no frames")
-    return Spooled("ok", "", ends, height, width, fps)
+    timed = timing.whole(len(ends), probed.fps, probed.times_s)
+    return Spooled("ok", "", ends, height, width, timed)
 
 
 def broken(status: str, reason: str) -> Spooled:
     """What comes out of a video that cannot be read."""
-    return Spooled(status, reason, [], 0, 0, 0.0)
+    return Spooled(status, reason, [], 0, 0, timing.whole(0))

@@ -79,10 +79,11 @@ class RecordReader:
         num_frames, size_bytes = (int(self.rows[name].iloc[row_number]) for name in ("num_frames", "size_bytes"))
         if not 0 <= indices.min() <= indices.max() < num_frames:
             raise IndexError(f"{self._name(row_number)} has {num_frames} frames, not number {indices}")
+        aspect = float(self.rows["pixel_aspect"].fillna(1.0).iloc[row_number])
         try:
             if path.is_file() and path.stat().st_size != size_bytes:
                 raise DecodeError("it is not the file that was indexed")
-            if self._decord and (jumped := self._decord.frames(path, indices, self._cache.settings)):
+            if self._decord and (jumped := self._decord.frames(path, indices, self._cache.settings, aspect)):
                 yield from jumped
                 return
             decoded = decoding.frames_at(path, num_frames, indices)
@@ -90,7 +91,7 @@ class RecordReader:
             probe_cache.forget(self._workspace, str(path))
             raise DamagedError(f"{path}: {error}: run again, and index looks at it again") from None
         for frame in decoded:
-            yield encoding.resize(frame, self._cache.settings)
+            yield encoding.resize(frame, self._cache.settings, aspect)
 
     def _open(self, row_number: int) -> store.Shard:
         """The shard of a video, looked up again if a prune has moved its records since this reader was made."""
@@ -105,7 +106,7 @@ class RecordReader:
     def _locate(self) -> tuple[list[str], NDArray[np.int64]]:
         """The shard of each video, and its row in the shard."""
         contents = store.contents(self._folder)
-        position = store.positions(contents, self.rows["sha256"])
+        position = store.positions(contents, store.names(self.rows))
         missing = self._readable & (position < 0)
         if missing.any():
             first = self._name(int(missing.argmax()))

@@ -5,8 +5,8 @@
     shard-ID.bin       the JPEGs of all its frames, one after the other
     shard-ID.parquet   one row a record (SCHEMA): its content and place, lengths and checksums of its frames
 
-A record is a content: it is named by the sha256 of the video, and has no label, split or path.  ID is a hash of
-the contents of a shard.  The parquet file is written last: a shard without it does not exist.
+A record is a content: it is named by the sha256 of the video (`names`), and has no label, split or path.  ID is a
+hash of the contents of a shard.  The parquet file is written last: a shard without it does not exist.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Record:
     """A decoded video that is to be written into a shard."""
 
     sha256: str
-    """hash of the video file"""
+    """its name: the hash of the video file, and the shape of its pixels if they are no squares"""
     status: str
     """ok, unreadable or given_up"""
     reason: str
@@ -69,6 +69,16 @@ class Record:
     width: int
     frames: Sequence[Any]
     """JPEGs (bytes) in the order of showing; empty if the video is broken, or is read from its file"""
+
+
+def names(rows: pd.DataFrame) -> pd.Series[str]:
+    """The names of the records of some contents: their sha256, and the shape of pixels that are no squares.
+
+    Records of before, which are named by the sha256 alone, have such frames as they are stored.
+    """
+    aspect = rows["pixel_aspect"].astype(float)
+    named: pd.Series[str] = rows["sha256"].where(aspect.isna(), rows["sha256"] + aspect.map("@{:.4f}".format))
+    return named
 
 
 def shard_id(contents: Iterable[str]) -> str:

@@ -23,6 +23,9 @@ from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
 _UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
+_DRIFT = 0.5  # mean frame times
+_SQUARE = 0.005  # from 1, of the aspect of a pixel: some writers round the size of the frame there
+_MAX_ASPECT = 16.0  # as wide as high; 4 is the widest in use
 _SAME_RATE = 0.01  # share by which the rates of the header and of the time stamps may differ
 
 
@@ -55,6 +58,10 @@ class Probe(NamedTuple):
     """number of frames in the header, shown or not; 0 if it has none"""
     seek_safe: bool
     """whether decord may jump in it"""
+    times_s: tuple[float, ...] | None = None
+    """seconds from the first frame to each, where `variable_fps`"""
+    pixel_aspect: float | None = None
+    """width of a pixel over its height, as it is shown after rotation; None if it is a square"""
 
 
 class _Turn(NamedTuple):
@@ -84,7 +91,7 @@ def probe(path: Path) -> Probe:
         if num_frames < 1 or not stream.width:
             raise DecodeError("no frames")
         gaps = np.diff([*keys, len(contents.packets)]) if keys else np.array([num_frames])
-        fps = _average_rate(stream, times)
+        fps, is_uneven = _average_rate(stream, times), _is_uneven(times)
         height, width = stream.height, stream.width
         if turn.degrees % 180:
             height, width = width, height
@@ -96,12 +103,14 @@ def probe(path: Path) -> Probe:
             duration_s=num_frames / fps if fps else 0.0,
             codec=contents.codec,
             rotation=turn.degrees,
-            variable_fps=_is_uneven(times),
+            variable_fps=is_uneven,
             num_keyframes=len(keys),
             longest_gap=int(gaps.max()),
             first_pts_s=float(times[0] * stream.time_base) if times else 0.0,
             container_frames=stream.frames,
             seek_safe=decord_frames.is_safe(contents) and _decord_turns(turn, contents.family),
+            times_s=tuple(float((time - times[0]) * stream.time_base) for time in times) if is_uneven else None,
+            pixel_aspect=_pixel_aspect(stream, turn),
         )
 
 
@@ -243,6 +252,19 @@ def _decord_turns(turn: _Turn, family: str) -> bool:
     return turn == _Turn() or (family == "mov" and not turn.is_mirrored)
 
 
+def _pixel_aspect(stream: Stream, turn: _Turn) -> float | None:
+    """The shape of a pixel; None for a square.
+
+    Raises: DecodeError if it is so far from a square that the header must be wrong.
+    """
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if turn.degrees % 180:
+        aspect = 1 / aspect
+    if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
+        raise DecodeError(f"damaged: it says that its pixels are {aspect:.3g} times as wide as high")
+    return None if abs(aspect - 1) < _SQUARE else aspect
+
+
 def _average_rate(stream: Stream, times: list[int]) -> float:
     """Frames per second: the header's, unless the time stamps contradict it."""
     header = float(stream.average_rate or 0)
@@ -253,9 +275,13 @@ def _average_rate(stream: Stream, times: list[int]) -> float:
 
 
 def _is_uneven(times: list[int]) -> bool:
+    """Whether gaps differ, or a frame is shown at another time than its number and the mean rate would say."""
     gaps = np.diff(times)
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
-    return bool(len(gaps)) and bool(gaps.max() > _UNEVEN * usual or gaps.min() * _UNEVEN < usual)
+    if not len(gaps):
+        return False
+    usual, even = float(np.median(gaps)), np.linspace(times[0], times[-1], len(times))
+    drift = float(np.abs(times - even).max())
+    return bool(gaps.max() > _UNEVEN * usual or gaps.min() * _UNEVEN < usual or drift > _DRIFT * gaps.mean())
 
 
 def _probe_pictures(folder: Path) -> Probe:

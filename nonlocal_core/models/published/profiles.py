@@ -31,6 +31,8 @@ class Profile(NamedTuple):
     """whether kernels may be those of images, which are inflated"""
     clip: str = ""
     """LENxINTERVAL of the published files; empty if they differ"""
+    clip_fps: float = 0.0
+    """rate at which LEN and INTERVAL count (frames per second; 0: the video's own)"""
     config: Literal["slowfast", "mmaction2", ""] = ""
     """whose config a file may hold; another one is passed over"""
 
@@ -62,6 +64,7 @@ PROFILES: dict[str, Profile] = {
         {**_WINDOWS, **_NO_STRIDE, **_BATCH, "pool1_pad": 1, "nl_scale": True},
         {**_GREY, **_POOL2, "nl_sub_sample": "before_conv", "head_window": (4, 7, 7)},
         pairwise_choices=("dot_product", "embedded_gaussian"),
+        clip_fps=30.0,
         config="slowfast",
     ),
     "caffe2_8x8": Profile(("caffe2",), {**_CAFFE2_8X8, **_BATCH}, _CLIP_OF_4, may_be_2d=True, clip="8x8"),

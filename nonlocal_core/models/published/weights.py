@@ -39,6 +39,8 @@ class Imported(NamedTuple):
     """the classes that the file names; empty if it names none"""
     clip: str
     """LENxINTERVAL; empty if neither the profile nor the file says it"""
+    clip_fps: float
+    """rate at which LEN and INTERVAL count (frames per second; 0: the video's own)"""
     num_filled: int
     """number of parameters that came from the file"""
 
@@ -132,9 +134,9 @@ def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported
     _assign(params, arrays, named, new - arrays.keys())
     net.set_train(False)
     used = {name: stored for name, stored in named.stored_names.items() if name in arrays}
-    labels, clip = _labels_and_clip(file, profile)
+    labels, clip, clip_fps = _labels_and_clip(file, profile)
     labels = labels if head == "keep" and len(labels) == num_classes else ()
-    return Imported(net, used, named.skipped, sources, labels, clip, len(params) - len(new))
+    return Imported(net, used, named.skipped, sources, labels, clip, clip_fps, len(params) - len(new))
 
 
 def _check_name(path: Path, profile: Profile) -> None:
@@ -289,9 +291,10 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
         params[name].set_data(ms.Tensor(value))
 
 
-def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str]:
-    """The labels in a file, and the clips (LENxINTERVAL) that the file or its profile names."""
+def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str, float]:
+    """The labels in a file, and the clips (LENxINTERVAL, rate) that the file or its profile names."""
     if not profile.schemes:
         stored = json.loads(file.description)
-        return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**stored["clip"])
-    return file.labels, file.clip or profile.clip
+        clip = stored["clip"]
+        return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**clip), clip.get("fps", 0.0)
+    return file.labels, file.clip or profile.clip, profile.clip_fps

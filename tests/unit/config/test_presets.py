@@ -64,3 +64,10 @@ def test_scale_jitter_is_the_papers_and_slowfasts(name):
     train = resolve(name, {}).train
     own = name in ("tiny", "nl_i3d_r50_32x6") or name.endswith("_gluon")
     assert (train.scale_min, train.scale_max) == ((1.0, 1.0) if own else (1.0, 320 / 256))
+
+
+def test_pyslowfasts_clips_alone_have_a_rate():
+    """TARGET_FPS is 30 in its defaults; neither the paper's code, mmaction2's configs nor gluon-cv resample."""
+    rates = {name: resolve(name, {}).clip.fps for name in PRESETS}
+    assert {name for name in rates if rates[name]} == {name for name in PRESETS if "_slowfast" in name}
+    assert set(rates.values()) == {0.0, 30.0}

@@ -132,6 +132,7 @@ def test_normalised_pixels(reader):
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (3, 3)])
 def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     from nonlocal_core.data import sampling, transforms
+    from nonlocal_core.data.timing import whole
 
     config = small_config(evaluate__num_clips=clips, evaluate__num_crops=crops)
     rows = [5, 0, 7]
@@ -139,7 +140,7 @@ def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     assert len(found) == 3
     for row, views in zip(rows, found, strict=True):
         num_frames = int(reader.rows["num_frames"].iloc[row])
-        indices = sampling.test_indices(num_frames, config.clip, clips, "spread")
+        indices = sampling.test_indices(whole(num_frames), config.clip, clips, "spread")
         expected = [transforms.test_views(reader.frames(row, one), 32, crops) for one in indices]
         assert views.shape == (clips * crops, 3, 4, 32, 32)
         np.testing.assert_array_equal(views, np.concatenate(expected))
@@ -276,6 +277,55 @@ def test_clips_come_from_the_part_of_the_video_that_is_named(watched, start, end
     list(loader.video_views(watched, [row], config.clip, config.evaluate, 1))
     ((_, indices),) = watched.asked
     assert (min(indices), max(indices)) == (first, last)
+
+
+def frames_asked_for(watched, row, config):
+    """The clips of an evaluation."""
+    watched.asked = []
+    list(loader.video_views(watched, [row], config.clip, config.evaluate, 1))
+    ((_, indices),) = watched.asked
+    return np.reshape(indices, (config.evaluate.num_clips, config.clip.clip_len)).tolist()
+
+
+def test_parts_go_by_time_where_the_rate_varies(watched):
+    """10 frames at 1 a second, then 10 at 10: half of the time is over in frame 5."""
+    row, rows = 3, watched.rows
+    rows.loc[row, ["num_frames", "start_fraction", "end_fraction"]] = 20, 0.0, 0.5
+    config = small_config(clip__clip_len=3, clip__frame_interval=1, train__batch_size=1, evaluate__num_clips=3)
+    assert frames_asked_for(watched, row, config)[-1] == [7, 8, 9]
+    rows.at[row, "times_s"] = np.array([*range(10), *(10 + number / 10 for number in range(10))])
+    assert frames_asked_for(watched, row, config)[-1] == [3, 4, 5]
+    watched.asked = []
+    for epoch in range(40):
+        list(loader.train_batches(watched, [row], config, epoch, 0))
+    assert {k for _, indices in watched.asked for k in indices} == set(range(6))
+
+
+def test_clips_are_resampled_by_the_rate_of_each_video(watched):
+    """PySlowFast: linspace over sampling_rate * num_frames / target_fps * fps frames."""
+    row, rows = 3, watched.rows
+    rows.loc[row, "num_frames"] = 20
+    config = small_config(clip__clip_len=4, clip__frame_interval=2, clip__fps=30, evaluate__num_clips=2)
+    for fps, first, last in (
+        (30.0, [0, 2, 4, 7], [12, 14, 16, 19]),
+        (60.0, [0, 5, 10, 15], [4, 9, 14, 19]),
+        (15.0, [0, 1, 2, 3], [16, 17, 18, 19]),
+    ):
+        rows.loc[row, "fps"] = fps
+        assert frames_asked_for(watched, row, config) == [first, last]
+    config = small_config(clip__clip_len=4, clip__frame_interval=2, clip__fps=30, train__batch_size=1)
+    rows.loc[row, "fps"] = 60.0
+    watched.asked = []
+    for epoch in range(40):
+        list(loader.train_batches(watched, [row], config, epoch, 0))
+    asked = [indices for _, indices in watched.asked]
+    assert {indices[-1] - indices[0] for indices in asked} == {15}
+    assert {indices[0] for indices in asked} == {0, 1, 2, 3}
+    again = watched.asked
+    watched.asked = []
+    for epoch in range(40):
+        list(loader.train_batches(watched, [row], config, epoch, 0))
+    assert watched.asked == again, "a function of (seed, epoch, video)"
 
 
 def test_frames_of_a_video_are_decoded_once_for_all_its_views(watched, monkeypatch):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -12,11 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from video_files import SLOW_THEN_FAST
 
 import nonlocal_core
 from nonlocal_core.config.sections import ClipConfig
 from nonlocal_core.data import sampling
-from nonlocal_core.errors import InputError
+from nonlocal_core.data.timing import whole
+from nonlocal_core.errors import ConfigError, InputError
 
 CLIPS = st.builds(ClipConfig, clip_len=st.integers(1, 16), frame_interval=st.integers(1, 6))
 LENGTHS = st.integers(1, 150)
@@ -33,7 +37,7 @@ def assert_is_clip(indices: np.ndarray, num_frames: int, clip: ClipConfig) -> No
 
 @given(LENGTHS, CLIPS, st.integers(0, 2**32))
 def test_a_train_clip_steps_forward_and_stays_inside(num_frames: int, clip: ClipConfig, seed: int) -> None:
-    indices = sampling.train_indices(num_frames, clip, np.random.default_rng(seed))
+    indices = sampling.train_indices(whole(num_frames), clip, np.random.default_rng(seed))
     assert_is_clip(indices, num_frames, clip)
     if num_frames >= sampling.span(clip) + clip.frame_interval - 1:
         assert (np.diff(indices) == clip.frame_interval).all()
@@ -44,13 +48,13 @@ def test_a_train_clip_steps_forward_and_stays_inside(num_frames: int, clip: Clip
 def test_every_frame_can_be_drawn(num_frames: int, clip_len: int, frame_interval: int) -> None:
     clip = ClipConfig(clip_len=clip_len, frame_interval=frame_interval)
     rng = np.random.default_rng(0)
-    drawn = {int(i) for _ in range(1500) for i in sampling.train_indices(num_frames, clip, rng)}
+    drawn = {int(i) for _ in range(1500) for i in sampling.train_indices(whole(num_frames), clip, rng)}
     assert drawn == set(range(num_frames))
 
 
 @given(LENGTHS, CLIPS, st.integers(1, 12))
 def test_test_clips_are_spread_evenly_from_start_to_end(num_frames: int, clip: ClipConfig, num_clips: int) -> None:
-    indices = sampling.test_indices(num_frames, clip, num_clips, "spread")
+    indices = sampling.test_indices(whole(num_frames), clip, num_clips, "spread")
     assert indices.shape == (num_clips, clip.clip_len)
     for row in indices:
         assert_is_clip(row, num_frames, clip)
@@ -65,8 +69,8 @@ def test_test_clips_are_spread_evenly_from_start_to_end(num_frames: int, clip: C
 
 def test_test_clips_of_a_known_video() -> None:
     clip = ClipConfig(clip_len=3, frame_interval=4)
-    assert sampling.test_indices(14, clip, 3, "spread").tolist() == [[0, 4, 8], [3, 7, 11], [5, 9, 13]]
-    assert sampling.test_indices(4, clip, 2, "spread").tolist() == [[0, 3, 3], [0, 3, 3]]
+    assert sampling.test_indices(whole(14), clip, 3, "spread").tolist() == [[0, 4, 8], [3, 7, 11], [5, 9, 13]]
+    assert sampling.test_indices(whole(4), clip, 2, "spread").tolist() == [[0, 3, 3], [0, 3, 3]]
 
 
 def test_the_span_of_a_clip() -> None:
@@ -78,9 +82,9 @@ def test_the_span_of_a_clip() -> None:
 @pytest.mark.parametrize("num_frames", [0, -1])
 def test_a_video_without_frames_has_no_clip(num_frames: int) -> None:
     with pytest.raises(InputError, match="at least 1 frame"):
-        sampling.test_indices(num_frames, ClipConfig(), 10, "spread")
+        sampling.test_indices(whole(num_frames), ClipConfig(), 10, "spread")
     with pytest.raises(InputError, match="at least 1 frame"):
-        sampling.train_indices(num_frames, ClipConfig(), np.random.default_rng(0))
+        sampling.train_indices(whole(num_frames), ClipConfig(), np.random.default_rng(0))
 
 
 @given(st.integers(0, 300), st.integers(0, 99), st.integers(0, 99))
@@ -142,7 +146,7 @@ def before(num_frames: int, clip: ClipConfig, seed: int) -> list[int]:
 
 @given(LENGTHS, CLIPS, st.integers(0, 2**32))
 def test_the_default_mode_draws_what_it_always_drew(num_frames: int, clip: ClipConfig, seed: int) -> None:
-    drawn = sampling.train_indices(num_frames, clip, np.random.default_rng(seed))
+    drawn = sampling.train_indices(whole(num_frames), clip, np.random.default_rng(seed))
     assert drawn.tolist() == before(num_frames, clip, seed)
 
 
@@ -150,7 +154,9 @@ def test_the_default_mode_draws_what_it_always_drew(num_frames: int, clip: ClipC
 def test_every_mode_stays_inside_and_is_a_function_of_its_draws(
     num_frames: int, clip: ClipConfig, seed: int
 ) -> None:
-    indices, again = (sampling.train_indices(num_frames, clip, np.random.default_rng(seed)) for _ in range(2))
+    indices, again = (
+        sampling.train_indices(whole(num_frames), clip, np.random.default_rng(seed)) for _ in range(2)
+    )
     assert (indices.shape, indices.dtype) == ((clip.clip_len,), np.int64)
     assert (indices.min() >= 0) & (indices.max() < num_frames)
     assert indices.tolist() == again.tolist()
@@ -165,7 +171,7 @@ def test_every_mode_stays_inside_and_is_a_function_of_its_draws(
 @pytest.mark.parametrize("num_frames", [1, 3, 4, 5, 10, 11, 12, 30])
 def test_every_mode_can_draw_every_frame(num_frames: int, sampling_mode: str, short_videos: str) -> None:
     clip, rng = mode(sampling_mode, short_videos=short_videos), np.random.default_rng(0)
-    drawn = {int(i) for _ in range(1000) for i in sampling.train_indices(num_frames, clip, rng)}
+    drawn = {int(i) for _ in range(1000) for i in sampling.train_indices(whole(num_frames), clip, rng)}
     assert drawn == set(range(num_frames))
 
 
@@ -173,7 +179,7 @@ def test_every_mode_can_draw_every_frame(num_frames: int, sampling_mode: str, sh
 def test_test_clips_of_every_mode_stay_inside(
     num_frames: int, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
 ) -> None:
-    indices = sampling.test_indices(num_frames, clip, num_clips, offsets)
+    indices = sampling.test_indices(whole(num_frames), clip, num_clips, offsets)
     assert (indices.shape, indices.dtype) == ((num_clips, clip.clip_len), np.int64)
     assert (indices.min() >= 0) & (indices.max() < num_frames)
     if clip.short_videos == "repeat_last" and offsets == "spread":
@@ -186,7 +192,7 @@ def test_test_clips_of_every_mode_stay_inside(
 
 def drawn(num_frames: int, clip: ClipConfig) -> set[tuple[int, ...]]:
     rng = np.random.default_rng(0)
-    return {tuple(sampling.train_indices(num_frames, clip, rng).tolist()) for _ in range(3000)}
+    return {tuple(sampling.train_indices(whole(num_frames), clip, rng).tolist()) for _ in range(3000)}
 
 
 def test_long_videos_give_the_clips_of_the_seed_and_those_that_it_forgets() -> None:
@@ -207,7 +213,7 @@ def test_long_videos_give_the_clips_of_the_seed_and_those_that_it_forgets() -> N
 def test_discrete_clips_are_all_choices_alike_as_in_the_seed() -> None:
     choices = set(itertools.combinations(range(6), 3))
     rng, clip = np.random.default_rng(0), mode("discrete", 3)
-    counts = Counter(tuple(sampling.train_indices(6, clip, rng).tolist()) for _ in range(20000))
+    counts = Counter(tuple(sampling.train_indices(whole(6), clip, rng).tolist()) for _ in range(20000))
     assert counts.keys() == choices
     assert max(abs(count - 1000) for count in counts.values()) < 150
 
@@ -218,7 +224,7 @@ def test_average_clips_draw_every_frame_alike_though_the_parts_are_no_whole_numb
     clip, counts = mode("average", clip_len), Counter()
     for place in range(num_frames):
         rng: Any = SimpleNamespace(integers=lambda end, place=place: place if end == num_frames else None)
-        indices = sampling.train_indices(num_frames, clip, rng).tolist()
+        indices = sampling.train_indices(whole(num_frames), clip, rng).tolist()
         assert set(np.diff(indices)) <= {num_frames // clip_len, num_frames // clip_len + 1}
         counts.update(indices)
     assert counts == dict.fromkeys(range(num_frames), clip_len)
@@ -237,14 +243,14 @@ def test_a_short_video_ends_as_asked(sampling_mode: str, repeated: set[object], 
     assert drawn(3, mode(sampling_mode)) == repeated
     assert drawn(3, mode(sampling_mode, short_videos="loop")) == looped
     for offsets in ("spread", "paper"):
-        first = sampling.test_indices(3, mode(sampling_mode, short_videos="loop"), 2, offsets)[0]
+        first = sampling.test_indices(whole(3), mode(sampling_mode, short_videos="loop"), 2, offsets)[0]
         assert tuple(first.tolist()) in looped
 
 
 @given(LENGTHS, ALL_CLIPS, st.integers(1, 12))
 def test_the_papers_offsets(num_frames: int, clip: ClipConfig, num_clips: int) -> None:
     """video-nonlocal-net: clip k starts at int(n / clips * k), indices wrap."""
-    indices = sampling.test_indices(num_frames, clip, num_clips, "paper")
+    indices = sampling.test_indices(whole(num_frames), clip, num_clips, "paper")
     if clip.sampling in ("interval", "part"):
         step = clip.frame_interval if clip.sampling == "interval" else 1
         for k, row in enumerate(indices.tolist()):
@@ -258,7 +264,7 @@ def test_the_papers_offsets(num_frames: int, clip: ClipConfig, num_clips: int) -
 
 def test_test_clips_of_the_other_modes_of_a_known_video() -> None:
     def test_clips(sampling_mode: str, offsets: Literal["spread", "paper"], num_clips: int = 3) -> list[list[int]]:
-        found: list[list[int]] = sampling.test_indices(20, mode(sampling_mode), num_clips, offsets).tolist()
+        found: list[list[int]] = sampling.test_indices(whole(20), mode(sampling_mode), num_clips, offsets).tolist()
         return found
 
     assert test_clips("part", "spread") == [[0, 1, 2, 3], [8, 9, 10, 11], [16, 17, 18, 19]]
@@ -268,3 +274,105 @@ def test_test_clips_of_the_other_modes_of_a_known_video() -> None:
     for name in ("average", "discrete"):
         assert test_clips(name, "spread") == [[0, 5, 10, 15], [2, 7, 12, 17], [4, 9, 14, 19]]
         assert test_clips(name, "paper") == [[0, 5, 10, 15], [1, 6, 11, 16], [3, 8, 13, 18]]
+
+
+def published(num_frames: int, fps: float, clip: ClipConfig, start: Fraction) -> list[int]:
+    """PySlowFast's frames of a clip: linspace over sampling_rate * num_frames / target_fps * fps of them."""
+    clip_size = max(
+        Fraction(1), Fraction(clip.frame_interval * clip.clip_len) / Fraction(clip.fps) * Fraction(fps)
+    )
+    places = [start + i * (clip_size - 1) / max(clip.clip_len - 1, 1) for i in range(clip.clip_len)]
+    return [min(max(math.floor(place + Fraction(1, 10**6)), 0), num_frames - 1) for place in places]
+
+
+RATES = st.sampled_from([5.0, 24.0, 25.0, 30.0, 50.0, 60.0, 30000 / 1001])
+
+
+@given(
+    st.integers(1, 400),
+    RATES,
+    st.builds(ClipConfig, clip_len=st.integers(1, 16), frame_interval=st.integers(1, 8), fps=st.just(30.0)),
+    st.integers(1, 12),
+    st.integers(0, 2**32),
+)
+def test_clips_are_resampled_as_pyslowfast_does(
+    num_frames: int, fps: float, clip: ClipConfig, num_clips: int, seed: int
+) -> None:
+    video, size = whole(num_frames, fps), max(1.0, clip.frame_interval * clip.clip_len / 30 * fps)
+    delta = Fraction(max(num_frames - size, 0.0))
+    drawn = sampling.train_indices(video, clip, np.random.default_rng(seed)).tolist()
+    share = Fraction(np.random.default_rng(seed).random())
+    assert drawn == published(num_frames, fps, clip, share * delta)
+    spread = sampling.test_indices(video, clip, num_clips, "spread").tolist()
+    starts = [delta * k / (num_clips - 1) for k in range(num_clips)] if num_clips > 1 else [delta / 2]
+    for found, start in zip(spread, starts, strict=True):
+        assert (
+            np.abs(np.subtract(found, published(num_frames, fps, clip, start))).max() <= 1
+        )  # a float was rounded
+    assert [spread[0], spread[-1]] == [
+        published(num_frames, fps, clip, start) for start in (starts[0], starts[-1])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fps", "frames"),
+    [
+        (30.0, [0, 9, 18, 27, 36, 45, 54, 63]),
+        (60.0, [0, 18, 36, 54, 72, 90, 108, 127]),
+        (15.0, [0, 4, 8, 13, 17, 22, 26, 31]),
+        (0.0, [0, 9, 18, 27, 36, 45, 54, 63]),
+    ],
+)
+def test_a_clip_of_8x8_lasts_as_long_at_every_rate(fps: float, frames: list[int]) -> None:
+    clip = ClipConfig(clip_len=8, frame_interval=8, fps=30.0)
+    assert sampling.test_indices(whole(300, fps), clip, 10, "spread")[0].tolist() == frames
+    assert sampling.size(whole(300, fps), clip) == (64 * fps / 30 if fps else 64)
+
+
+def test_resampled_clips_go_by_time_stamps() -> None:
+    """At 1 frame a second, a clip of 2.13 s has 3 frames; at 30, as many as it takes."""
+    video, clip = whole(70, 0.0, SLOW_THEN_FAST), ClipConfig(clip_len=8, frame_interval=8, fps=30.0)
+    rng, slow = np.random.default_rng(0), 0
+    mean_s = SLOW_THEN_FAST[-1] / 69
+    for _ in range(300):
+        indices = sampling.train_indices(video, clip, rng)
+        times_s = np.array(SLOW_THEN_FAST)[indices]
+        # The last place is one mean frame time before the clip's end, as in a video of an even rate.
+        assert times_s[-1] - times_s[0] <= 64 / 30 - mean_s + 1.0
+        if times_s[-1] < 9:
+            slow += 1
+            assert np.unique(indices).size <= 3
+    assert slow > 100
+    # From 10.01 s on, when frame 10 is shown: a clip of 12.4 mean frame times, of 0.173 s each.
+    last = sampling.test_indices(video, clip, 2, "spread")[1]
+    begin_s, place_s = 70 * mean_s - 64 / 30, (64 / 30 - mean_s) / 7
+    shown = [sum(time_s <= begin_s + i * place_s + 1e-9 for time_s in SLOW_THEN_FAST) - 1 for i in range(8)]
+    assert last.tolist() == shown
+    assert (np.diff(last) > 7).all()
+
+
+def test_a_resampled_clip_goes_on_from_the_start_where_it_is_asked_to() -> None:
+    clip = ClipConfig(clip_len=4, frame_interval=2, fps=30.0, short_videos="loop")
+    assert sampling.test_indices(whole(5, 30.0), clip, 1, "spread").tolist() == [[0, 2, 4, 2]]
+    repeats = clip.model_copy(update={"short_videos": "repeat_last"})
+    assert sampling.test_indices(whole(5, 30.0), repeats, 1, "spread").tolist() == [[0, 2, 4, 4]]
+    assert sampling.test_indices(whole(10, 30.0), repeats, 2, "paper").tolist() == [[0, 2, 4, 7], [5, 7, 9, 2]]
+
+
+def test_only_interval_clips_have_a_rate() -> None:
+    with pytest.raises(ConfigError, match=r"clip\.fps=30 needs clip\.sampling=interval"):
+        ClipConfig(fps=30.0, sampling="average")
+    assert ClipConfig(fps=30.0, clip_len=8, frame_interval=8).name == "8x8 at 30 frames/s"
+    assert ClipConfig(sampling="part").name == "32x1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_clips"),
+    [({}, 2), ({"clip_len": 60}, 1), ({"sampling": "part"}, 4), ({"sampling": "average"}, 1), ({"fps": 30.0}, 1)],
+)
+def test_as_many_clips_as_cover_a_stretch(settings: dict[str, Any], num_clips: int) -> None:
+    clip, video = ClipConfig(**{"clip_len": 32, "frame_interval": 2, **settings}), whole(120, 60.0)
+    assert sampling.clips_to_cover(video, clip) == num_clips
+    indices = sampling.test_indices(video, clip, num_clips, "spread")
+    missing = set(range(120)) - {int(k) + near for k in indices.ravel() for near in range(-4, 5)}
+    assert not missing, "nothing of it is left out"

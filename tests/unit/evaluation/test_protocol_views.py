@@ -11,6 +11,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.timing import whole
 from nonlocal_core.data.video import decoding
 from nonlocal_core.evaluation import views
 from nonlocal_core.models import checkpoint, inference
@@ -28,7 +29,7 @@ def test_a_video_file_is_opened_and_decoded_once_for_all_its_views(toy, tmp_path
     made = loader.video_views(reader, [3, 8], config.clip, config.evaluate, 1)
     for row, clips in zip([3, 8], made, strict=True):
         assert len(clips) == 30
-        wanted = sampling.test_indices(int(reader.rows["num_frames"].iloc[row]), config.clip, 10, "spread")
+        wanted = sampling.test_indices(whole(int(reader.rows["num_frames"].iloc[row])), config.clip, 10, "spread")
         ((_, _, indices),) = [given for given in opened if given[0].match(reader.rows["path"].iloc[row])]
         assert sorted(indices.tolist()) == np.unique(wanted).tolist()
     assert len(opened) == 2

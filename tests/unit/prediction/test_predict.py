@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from video_files import SLOW_THEN_FAST, encode_timed, frames_by_pyav, times_by_pyav
 
-from nonlocal_core.data import sampling, transforms
+from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.video import decoding
@@ -77,22 +78,24 @@ def test_written_as_parquet_and_json(predicted, tmp_path):
         assert row["scores"] == [guess["score"] for guess in one["guesses"]]
 
 
-def by_hand(registered, file, first):
-    """The scores of the clip in the middle of 15 frames of a video."""
+def by_hand(registered, file, clips):
+    """The mean scores of clips of a video, each given by the numbers of its frames."""
     found = trained_network.find("v0001", registered.workspace)
-    clip, cache, net = found.described.clip, found.described.cache, found.network()
+    cache, net = found.described.cache, found.network()
     frames = [
         transforms.resize_short_side(frame, cache.short_side) for frame in decoding.read_frames(file)
-    ][first : first + 15]  # fmt: skip
+    ]  # fmt: skip
     stored = [np.frombuffer(encoding.encode(frame, cache.jpeg_quality), np.uint8) for frame in frames]
-    start = (15 - sampling.span(clip)) // 2
-    kept = [
-        encoding.decode(stored[start + k * sampling.step(clip)], *frames[0].shape[:2])
-        for k in range(clip.clip_len)
-    ]
-    view = transforms.test_views(kept, found.evaluate.crop_size, 1)
-    (scores,) = views.softmax(net(normalise(ms.Tensor(view), net.model)).asnumpy())
-    return dict(zip(found.described.labels, scores.tolist(), strict=True))
+    scores = []
+    for numbers in clips:
+        kept = [encoding.decode(stored[number], *frames[0].shape[:2]) for number in numbers]
+        view = transforms.test_views(kept, found.evaluate.crop_size, 1)
+        scores.append(views.softmax(net(normalise(ms.Tensor(view), net.model)).asnumpy())[0])
+    return dict(zip(found.described.labels, np.mean(scores, axis=0).tolist(), strict=True))
+
+
+def assert_scores(window, expected):
+    assert {guess.label: guess.score for guess in window.guesses} == pytest.approx(expected, abs=1e-5)
 
 
 def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
@@ -109,9 +112,14 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     duration = len(both) / 15
     assert [window.start_s for window in one.windows][:3] == [0.0, 0.5, 1.0]
     assert one.windows[-1].end_s == pytest.approx(duration, abs=2e-3)
-    last = {guess.label: guess.score for guess in one.windows[-1].guesses}
-    for label, score in by_hand(registered, tmp_path / "in/sub/both.mp4", len(both) - 15).items():
-        assert last[label] == pytest.approx(score, abs=1e-5)
+    # 15 frames, and a clip of 4x3 has 10 of them: one from the start, one to the end.
+    file, start = tmp_path / "in/sub/both.mp4", len(both) - 15
+    clips = [[start + first + 3 * k for k in range(4)] for first in (0, 5)]
+    assert_scores(one.windows[-1], by_hand(registered, file, clips))
+    (middle,) = predict(
+        request_of(registered, file, window_s=1.0, hop_s=0.5, overrides={"evaluate.num_clips": 1})
+    ).videos
+    assert_scores(middle.windows[-1], by_hand(registered, file, [[start + 2 + 3 * k for k in range(4)]]))
     mean = np.mean([{g.label: g.score for g in window.guesses}["rises"] for window in one.windows])
     assert {guess.label: guess.score for guess in one.guesses}["rises"] == pytest.approx(mean, abs=1e-6)
     assert one.drawn == str(tmp_path / "drawn/sub/both.mp4")
@@ -121,6 +129,38 @@ def test_sliding_windows_and_what_is_drawn(registered, tmp_path):
     assert band.astype(int).mean() < both[0][-8:].mean() - 15
     with Image.open(tmp_path / "drawn/sub/both.png") as picture:
         assert picture.size[0] > 600
+
+
+def test_windows_go_by_time_stamps_where_the_rate_varies(registered, tmp_path):
+    """10 seconds at 1 frame a second, then 2 at 30: a window from 2 to 4 s has the frames 2 and 3."""
+    file = encode_timed(tmp_path / "in.mp4", SLOW_THEN_FAST)
+    request = request_of(registered, file, window_s=2.0, hop_s=2.0, draw_dir=tmp_path / "drawn")
+    made = predict(request)
+    (one,) = made.videos
+    assert made.protocol == "clips over all of each window x 1 crops of 4x3, 32 px, windows of 2 s"
+    assert [(window.start_s, window.end_s) for window in one.windows[:5]] == [
+        (0.0, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 10.0)
+    ]  # fmt: skip
+    assert_scores(one.windows[1], by_hand(registered, file, [[2, 3, 3, 3]]))
+    assert_scores(one.windows[4], by_hand(registered, file, [[8, 9, 9, 9]]))
+    # From 10 to 12 s, all 60: five clips of 4x3 cover them.
+    clips = [[10 + start + 3 * k for k in range(4)] for start in (0, 13, 25, 38, 50)]
+    assert_scores(one.windows[5], by_hand(registered, file, clips))
+    np.testing.assert_allclose(times_by_pyav(Path(one.drawn)), SLOW_THEN_FAST, atol=1e-3)
+
+
+def test_pixels_that_are_not_square_are_seen_and_drawn_as_players_show_them(registered, tmp_path):
+    wide = encode_timed(tmp_path / "wide.mp4", [k / 10 for k in range(20)], (96, 64), aspect="4:3")
+    frames = [np.asarray(Image.fromarray(frame).resize((128, 64))) for frame in frames_by_pyav(wide)]
+    (tmp_path / "square").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"square/{number}.png")
+    (one,) = predict(request_of(registered, wide, draw_dir=tmp_path / "drawn")).videos
+    (square,) = predict(request_of(registered, tmp_path / "square")).videos
+    for guess in one.guesses:
+        assert guess.score == pytest.approx({g.label: g.score for g in square.guesses}[guess.label], abs=0.02)
+    drawn = decoding.probe(Path(one.drawn))
+    assert (drawn.height, drawn.width, drawn.pixel_aspect) == (64, 128, None)
 
 
 def test_windows():

@@ -11,6 +11,7 @@ from small import small_config
 
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.timing import whole
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -46,7 +47,7 @@ def test_a_validation_is_of_the_middle_clip_and_the_centre_crop_with_the_weights
         for row in videos.val_rows:
             num_frames = int(videos.reader.rows["num_frames"].iloc[row])
             frames = np.stack(
-                videos.reader.frames(row, sampling.test_indices(num_frames, config.clip, 1, "spread")[0])
+                videos.reader.frames(row, sampling.test_indices(whole(num_frames), config.clip, 1, "spread")[0])
             )
             top, left = (np.array(frames.shape[1:3]) - 32) // 2
             clip = frames[:, top : top + 32, left : left + 32].transpose(3, 0, 1, 2)[None]

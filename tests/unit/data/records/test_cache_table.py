@@ -3,6 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.errors import DamagedError
 
@@ -22,6 +23,9 @@ MANIFEST = pd.DataFrame(
         "end_fraction": [1.0, 0.5, 1.0, 1.0],
         "sha256": ["s1", "s2", "", "s1"],
         "size_bytes": [10, 20, 0, 10],
+        "fps": [25.0, 25.0, 0.0, 25.0],
+        "times_s": [None] * 4,
+        "pixel_aspect": [float("nan")] * 4,
     }
 )
 
@@ -36,7 +40,7 @@ def rows(tmp_path):
             store.Record("s1", "ok", "", 2, 48, 64, [b"one", b"more"]),
         ],
     )
-    return cache_table.join(MANIFEST, store.contents(tmp_path))
+    return cache_table.join(MANIFEST, store.contents(tmp_path), CacheConfig())
 
 
 def test_a_table_has_what_decoding_said_and_else_what_the_manifest_says(rows):
@@ -56,7 +60,7 @@ def test_a_table_has_what_decoding_said_and_else_what_the_manifest_says(rows):
 
 def test_a_video_without_a_record_is_said(tmp_path):
     with pytest.raises(DamagedError, match="3 videos have lost their records: run the same command again"):
-        cache_table.join(MANIFEST, store.contents(tmp_path))
+        cache_table.join(MANIFEST, store.contents(tmp_path), CacheConfig())
 
 
 def test_a_table_comes_back_as_it_was_written(rows, tmp_path):

@@ -15,7 +15,7 @@ def test_frames_are_those_of_the_cache(registered, tmp_path):
     row = reader.rows["path"].tolist().index(f"rises/{path.name}")
     made = frame_file.spool(frame_file.Job(path, tmp_path / "frames", settings))
     assert min(made.height, made.width) == settings.short_side
-    assert (made.status, made.reason, made.fps) == ("ok", "", 15.0)
+    assert (made.status, made.reason, made.timing.fps) == ("ok", "", 15.0)
     frames = list(decoding.read_frames(path))
     assert len(made.ends) == len(frames)
     indices = np.array([len(frames) - 1, 0, 3, len(frames) - 1])
