@@ -6,7 +6,7 @@
     │   └── DecodeError           one video cannot be decoded: its row is quarantined, and the run goes on
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
-    ├── RemoteError               object storage does not answer now; a later try may succeed
+    ├── RemoteError               object storage or a server does not answer now; a later try may succeed
     ├── DivergenceError           the loss is not a finite number; the same seed would diverge again
     └── ChildError                a process died, or failed with an error that is not in this tree
 
@@ -65,7 +65,7 @@ class DamagedError(WorkspaceError):
 
 
 class RemoteError(NonlocalError):
-    """Object storage does not answer now."""
+    """Object storage or a server does not answer now."""
 
     exit_code = 7
     worth_retrying = True

@@ -89,9 +89,9 @@ INCEPTION: Settings = {
     "clip.clip_len": 64,
     "clip.frame_interval": 1,
     **recipes.KINETICS_I3D,
-    "evaluate.num_clips": 4,
+    "evaluate.num_clips": 2,
     "evaluate.num_crops": 1,
     "evaluate.crop_size": 224,
     "evaluate.batch_clips": 1,
 }
-"""DeepMind's network on clips of 64 frames; it was tested on whole videos, and 4 clips are nearly all of 10 s"""
+"""DeepMind's network on clips of 64 frames; it was tested on whole videos, where 2 clips are half of 10 s"""

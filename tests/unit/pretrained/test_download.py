@@ -39,7 +39,7 @@ def server():
     behaviour = Behaviour()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             wanted = self.headers.get("Range", "")
             behaviour.asked.append(wanted)
             if behaviour.status:
@@ -151,7 +151,9 @@ def test_another_content_is_refused_and_removed(server, tmp_path, when):
         (tmp_path / "weights.pth.part").write_bytes(b"another")
     else:
         behaviour.content = CONTENT[:-1] + b"x"
-    with pytest.raises(InputError, match=rf"not what was published: .*and not with {DIGEST[:8]}; what was fetched is"):
+    with pytest.raises(
+        InputError, match=rf"not what was published: .*and not with {DIGEST[:8]}; what was fetched is"
+    ):
         download.fetch(Download(url, DIGEST), target)
     assert not list(tmp_path.iterdir())
 
@@ -166,7 +168,7 @@ def test_without_a_published_digest_the_digest_is_told(server, tmp_path, caplog)
 def test_a_file_that_is_not_there(server, tmp_path):
     behaviour, url = server
     behaviour.status = 404
-    with pytest.raises(InputError, match="cannot be fetched: the server answers 404$"):
+    with pytest.raises(InputError, match=r"cannot be fetched: the server answers 404$"):
         download.fetch(Download(url, DIGEST), tmp_path / "weights.pth")
     assert behaviour.asked == [""]
 
