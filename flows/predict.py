@@ -16,7 +16,7 @@ from tasks.predict import predict as task
 
 PARAMETERS: dict[str, help_pages.Parameter] = {
     "workspace_dir": (Path, "workspace whose registry is used; default: workspace"),
-    "entry": (str, "champion (default), an entry such as v0001, or a .safetensors checkpoint"),
+    "checkpoint": (str, "champion (default), an entry such as v0001, a .safetensors file, or published weights"),
     "out": (Path, "FILE.parquet or FILE.json for all results"),
     "draw": (Path, "folder for a copy of every video with its labels drawn on it (H.264), and for its timeline"),
     "window_s": (float, "length of a sliding window (seconds); default: the whole video is one window"),
@@ -24,12 +24,12 @@ PARAMETERS: dict[str, help_pages.Parameter] = {
 }
 
 
-@flow(name="predict", flow_run_name="predict-{entry}")
+@flow(name="predict", flow_run_name="predict-{checkpoint}")
 def predict(
     source: Path,
     overrides: dict[str, Any] | None = None,
     workspace_dir: Path = Path("workspace"),
-    entry: str = "champion",
+    checkpoint: str = "champion",
     out: Path | None = None,
     draw: Path | None = None,
     window_s: float | None = None,
@@ -41,7 +41,7 @@ def predict(
         source: a video, or a folder with videos anywhere below it
         overrides: settings of evaluate and runtime that differ from the entry's
         workspace_dir: workspace whose registry is used
-        entry: champion, an entry such as v0001, or a .safetensors checkpoint
+        checkpoint: champion, an entry such as v0001, a .safetensors file, or the name of published weights
         out: FILE.parquet or FILE.json for all results
         draw: folder for a copy of every video with its labels drawn on it
         window_s: length of a sliding window (seconds); without it, the whole video is one window
@@ -50,7 +50,7 @@ def predict(
     request = Request(
         source=source,
         workspace_dir=workspace_dir,
-        entry=entry,
+        checkpoint=checkpoint,
         overrides=overrides or {},
         window_s=window_s,
         hop_s=hop_s,

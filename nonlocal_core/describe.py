@@ -22,10 +22,12 @@ from nonlocal_core import command
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.models.conv_norm import ConvNorm
 from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.cost import Cost, Part, Shape, _chain, _response, _sizes, _sum, cost_of, parts
-from nonlocal_core.models.i3d import BasicBlock, Bottleneck, ConvNorm
+from nonlocal_core.models.inception import Mixed
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.models.residual import BasicBlock, Bottleneck
 
 
 @cost_of.register
@@ -44,6 +46,8 @@ def _(cell: nn.Conv3d, shape: Shape) -> Cost:
 
 @cost_of.register
 def _(cell: nn.MaxPool3d, shape: Shape) -> Cost:
+    if cell.pad_mode.upper() == "SAME":
+        return Cost((shape[0], *(-(-size // step) for size, step in zip(shape[1:], cell.stride, strict=True))))
     return Cost((shape[0], *_sizes(shape[1:], cell, cell.max_pool.pad_list[::2])))
 
 
@@ -65,6 +69,16 @@ def _(cell: Bottleneck, shape: Shape) -> Cost:
 @cost_of.register
 def _(cell: BasicBlock, shape: Shape) -> Cost:
     return _sum(_chain(shape, cell.a, cell.b), cost_of(cell.proj, shape))
+
+
+@cost_of.register
+def _(cell: Mixed, shape: Shape) -> Cost:
+    branches = [
+        _chain(shape, *cells)
+        for cells in ((cell.b0,), (cell.b1_reduce, cell.b1), (cell.b2_reduce, cell.b2), (cell.pool, cell.b3))
+    ]
+    channels = sum(branch.shape[0] for branch in branches)
+    return _sum(Cost((channels, *shape[1:])), *branches)
 
 
 @cost_of.register

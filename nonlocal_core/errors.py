@@ -7,7 +7,7 @@
     │       └── BoundError        it takes more than a setting of runtime allows; with another one it may do
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
     │   └── DamagedError          a finished file does not match its checksum
-    ├── RemoteError               object storage does not answer now; a later try may succeed
+    ├── RemoteError               object storage or a server does not answer now; a later try may succeed
     ├── DivergenceError           the loss is not a finite number; the same seed would diverge again
     └── ChildError                a process died, or failed with an error that is not in this tree
 
@@ -75,7 +75,7 @@ class DamagedError(WorkspaceError):
 
 
 class RemoteError(NonlocalError):
-    """Object storage does not answer now."""
+    """Object storage or a server does not answer now."""
 
     exit_code = 7
     worth_retrying = True

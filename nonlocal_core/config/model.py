@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nonlocal_core.config.section import Blocks, Positive, Section
+from nonlocal_core.config.section import Blocks, Positive, Section, later
 from nonlocal_core.errors import ConfigError
 
 Frames = Annotated[int, Field(ge=0)]
@@ -22,12 +22,14 @@ Spread = Annotated[float, Field(gt=0.0, le=255.0)]
 class ModelConfig(Section):
     """The network; how many classes it has comes from the labels."""
 
+    backbone: Annotated[Literal["resnet", "inception"], later("resnet")] = "resnet"
+    """network under the blocks: a ResNet, or the Inception-v1 of the first I3D (docs/reference/networks.md)"""
     input_mean: tuple[Level, Level, Level] = (123.675, 116.28, 103.53)
     """mean that is subtracted from red, green and blue (0…255; ImageNet's, as mmaction2)"""
     input_std: tuple[Spread, Spread, Spread] = (58.395, 57.12, 57.375)
     """deviation that red, green and blue are divided by, once the mean is subtracted (0…255)"""
     width: Positive = 64
-    """channels after the stem (64 in every published network)"""
+    """channels after the stem (64 in every published network; a multiple of 8 with model.backbone=inception)"""
     block: Literal["bottleneck", "basic"] = "bottleneck"
     """residual block: 3 convolutions, 4 times the channels (ResNet-50, -101), or two 3x3 ones (ResNet-18, -34)"""
     stage_blocks: tuple[Positive, Positive, Positive, Positive] = (3, 4, 6, 3)
@@ -55,13 +57,13 @@ class ModelConfig(Section):
     pool2_stride_t: Positive = 2
     """temporal stride of pool2, which follows res2 (frames)"""
     nl_res2: Blocks = ()
-    """residual blocks of res2 that a non-local block follows (numbers from 0)"""
+    """blocks of res2 that a non-local block follows (numbers from 0; Inception: 2b, 2c)"""
     nl_res3: Blocks = (1, 3)
-    """residual blocks of res3 that a non-local block follows (numbers from 0)"""
+    """blocks of res3 that a non-local block follows (numbers from 0; Inception: 3b, 3c)"""
     nl_res4: Blocks = (1, 3, 5)
-    """residual blocks of res4 that a non-local block follows (numbers from 0)"""
+    """blocks of res4 that a non-local block follows (numbers from 0; Inception: 4b to 4f)"""
     nl_res5: Blocks = ()
-    """residual blocks of res5 that a non-local block follows (numbers from 0)"""
+    """blocks of res5 that a non-local block follows (numbers from 0; Inception: 5b, 5c)"""
     pairwise: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "dot_product"
     """pairwise function of the non-local blocks: how they compare two positions"""
     nl_scale: bool = False
@@ -82,8 +84,8 @@ class ModelConfig(Section):
     """first weights of theta, phi and g: normal of deviation 0.01, or He's for ReLU by the outputs"""
     nl_out_init: Literal["normal", "msra", "zeros"] = "msra"
     """first weights of a non-local block's last convolution; zeros, without norm: a new block is the identity"""
-    head: Literal["pooled", "fully_conv"] = "pooled"
-    """what is classified at test: the mean of the map, or each window of it; probabilities are averaged then"""
+    head: Literal["pooled", "two_frames", "fully_conv"] = "pooled"
+    """what is classified: the mean of the map, of all pairs of its frames, or at test windows, averaged after"""
     head_window: tuple[Positive, Positive, Positive] = (4, 7, 7)
     """window of model.head=fully_conv: the map that a training clip leaves (frames, rows, columns)"""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
@@ -96,7 +98,13 @@ class ModelConfig(Section):
 
     def channels(self, stage: int) -> int:
         """Channels after a stage, 2 to 5."""
+        if self.backbone == "inception":
+            return self.width * (192, 480, 832, 1024)[stage - 2] // 64
         return self.width * (4 if self.block == "bottleneck" else 1) << (stage - 2)
+
+    def num_blocks(self, stage: int) -> int:
+        """Blocks of a stage, 2 to 5."""
+        return ((2, 2, 5, 2) if self.backbone == "inception" else self.stage_blocks)[stage - 2]
 
     def nl_blocks(self, stage: int) -> Blocks:
         """The blocks of a stage, 2 to 5, that a non-local block follows."""
@@ -105,12 +113,14 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
         for stage in (2, 3, 4, 5):
-            last = self.stage_blocks[stage - 2] - 1
+            last = self.num_blocks(stage) - 1
             blocks = self.nl_blocks(stage)
             if blocks and max(blocks) > last:
                 raise ConfigError(
                     f"model.nl_res{stage} names block {max(blocks)}: the stage has blocks 0 to {last}"
                 )
+        if self.backbone == "inception":
+            self._fits_inception()
         if self.block == "basic" and self.inflate == "3x1x1":
             raise ConfigError(
                 "model.inflate=3x1x1 widens a 1x1 convolution, and a basic block has none:"
@@ -128,6 +138,23 @@ class ModelConfig(Section):
             )
         return self
 
+    def _fits_inception(self) -> None:
+        """Raise ConfigError if a setting of residual networks is set, or the width cannot be shared out."""
+        for name in _RESIDUAL:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ConfigError(
+                    f"model.{name} is a setting of residual networks: leave it out with model.backbone=inception"
+                )
+        if self.width % 8:
+            raise ConfigError(f"model.width={self.width}: with model.backbone=inception, take a multiple of 8")
+
+
+_RESIDUAL = (
+    *("block", "stage_blocks", "inflate", "inflated_blocks", "zero_gamma", "stem_kernel_t", "stem_stride_t"),
+    *("pool1_kernel_t", "pool1_stride_t", "pool1_pad", "pool2_kernel_t", "pool2_stride_t"),
+)
+"""settings that the Inception network does not read: its kernels, strides and pools are those of the source"""
+
 
 def looks_over_time(model: ModelConfig, stage: int, block: int) -> bool:
     """Whether a block of a stage is inflated."""
@@ -136,8 +163,20 @@ def looks_over_time(model: ModelConfig, stage: int, block: int) -> bool:
     return model.inflated_blocks == "every" or stage == 2 or block % 2 == (1 if stage == 5 else 0)
 
 
+_INCEPTION_STRIDES = (
+    *(("stem", 2, 2), ("pool1", 1, 2), ("res2", 1, 1), ("pool2", 1, 2)),
+    *(("res3", 1, 1), ("res4", 2, 2), ("res5", 2, 2)),
+)
+"""strides in time and in space, each padded so that it leaves a map's size over its stride, rounded up"""
+
+
 def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[str, int, int]]:
     """Each part of the network with the frames and rows that it leaves of a square clip."""
+    if model.backbone == "inception":
+        for part, stride_t, stride in _INCEPTION_STRIDES:
+            clip_len, side = -(-clip_len // stride_t), -(-side // stride)
+            yield part, clip_len, side
+        return
 
     def left(size: int, kernel: int, stride: int, pad: int) -> int:
         return (size + 2 * pad - kernel) // stride + 1

@@ -81,3 +81,18 @@ GLUON: Settings = {
     "model.nl_zero_gamma": False,
 }
 """gluon-cv starts from ImageNet; its blocks have PyTorch's own random weights and are no identity at first"""
+
+INCEPTION: Settings = {
+    "model.backbone": "inception",
+    "model.input_mean": (127.5, 127.5, 127.5),
+    "model.input_std": (127.5, 127.5, 127.5),
+    "model.head": "two_frames",
+    "clip.clip_len": 64,
+    "clip.frame_interval": 1,
+    **recipes.KINETICS_I3D,
+    "evaluate.num_clips": 2,
+    "evaluate.num_crops": 1,
+    "evaluate.crop_size": 224,
+    "evaluate.batch_clips": 1,
+}
+"""DeepMind's network on clips of 64 frames; it was tested on whole videos, where 2 clips are half of 10 s"""

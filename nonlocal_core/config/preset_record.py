@@ -11,7 +11,7 @@ DAYS = "days on 8 GPUs for Kinetics-400; not run by us"
 
 @dataclass(frozen=True)
 class Published:
-    """An accuracy that a source published: Kinetics-400 val, 30 views, per cent."""
+    """An accuracy that a source published, per cent: Kinetics-400 val, 30 views, unless the source says else."""
 
     top1: float
     top5: float | None

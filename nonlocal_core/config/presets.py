@@ -6,7 +6,7 @@ others.  The accuracies are what the sources published; nothing here claims to h
 
 from __future__ import annotations
 
-from nonlocal_core.config.networks import BASIC, C2D, EIGHT, JITTER, MMACTION2, NO_BLOCKS, R18
+from nonlocal_core.config.networks import BASIC, C2D, EIGHT, INCEPTION, JITTER, MMACTION2, NO_BLOCKS, R18
 from nonlocal_core.config.preset_record import Preset, Published, paper
 from nonlocal_core.config.presets_paper import PAPER, VNN
 from nonlocal_core.config.presets_repositories import REPOSITORIES
@@ -144,6 +144,19 @@ OWN = (
         "Non-local I3D ResNet-34, with the five blocks of the ResNet-50",
         MMACTION2 | BASIC,
         unpublished="not published (39.4 M parameters)",
+    ),
+    Preset(
+        "i3d_inception",
+        "The first I3D: Inception-v1 inflated over time, on 64 frames",
+        INCEPTION | NO_BLOCKS,
+        (Published(71.1, 89.3, "DeepMind's kinetics-i3d: test set, whole videos, centre crop"),),
+    ),
+    Preset(
+        "nl_i3d_inception",
+        "The first I3D with five non-local blocks: after 3b, 3c, 4b, 4d and 4f",
+        INCEPTION | {"model.nl_res3": (0, 1), "model.nl_res4": (0, 2, 4), "train.base_lr": 0.01},
+        unpublished="not published; starts from i3d_inception, 71.1 / 89.3",
+        init="i3d_inception_k400",
     ),
 )
 

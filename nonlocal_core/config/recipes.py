@@ -83,3 +83,14 @@ SEED: Settings = {
     "train.decayed": "all",
 }
 """the seed from imported weights: 6 clips on each of 8 GPUs with the rate for one; not scaled"""
+
+KINETICS_I3D: Settings = {
+    "train.steps": 115_000,
+    "train.milestones": (97_000, 108_000),
+    "train.base_lr": 0.1,
+    "train.lr_batch": 384,
+    "train.batch_size": 384,
+    "train.micro_batch": 6,
+    "train.weight_decay": 1e-7,
+}
+"""DeepMind's first I3D from an inflated ImageNet network: 6 clips on each of 64 GPUs"""

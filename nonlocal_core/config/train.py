@@ -22,7 +22,7 @@ class TrainConfig(Section):
     """What train reads beside the clip and the network."""
 
     init: str = ""
-    """weights to start from: champion, champion_if_any, an alias, an entry (v0003) or a file (empty: random)"""
+    """first weights: champion, champion_if_any, an alias, an entry (v0003), published, a file (empty: drawn)"""
     init_head: Literal["keep", "match", "new"] = "keep"
     """what becomes of the classifier of train.init: kept, kept for the labels that both have, or drawn anew"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"

@@ -26,20 +26,29 @@ MAX_COLUMNS = 2**24  # most numbers that are unfolded at a time (64 MB)
 
 
 class Convolution(nn.Cell):
-    """A convolution without bias, padded by half its kernel."""
+    """A convolution without bias, padded by half its kernel, or as TensorFlow's SAME.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple) -> None:
+    The two differ only where the stride is more than 1.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple, same: bool = False
+    ) -> None:
         super().__init__()
         self.out_channels, self.kernel_size, self.stride = out_channels, kernel, stride
         self.padding = tuple(k // 2 for k in kernel)
         initial = HeNormal(mode="fan_out", nonlinearity="relu")
         self.weight = ms.Parameter(initializer(initial, (out_channels, in_channels, *kernel)), name="weight")
         pad = tuple(p for p in self.padding for _ in range(2))
-        self.operator = ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
+        self.operator = (
+            ops.Conv3D(out_channels, kernel, pad_mode="same", stride=stride)
+            if same
+            else ops.Conv3D(out_channels, kernel, pad_mode="pad", pad=pad, stride=stride)
+        )
         if ms.get_context("device_target") != "CPU" or (kernel, stride) == ((1, 1, 1), (1, 1, 1)):
             self.product = self.operator
         elif kernel[1:] == (7, 7):
-            self.product = StemProduct(in_channels, out_channels, kernel, stride)
+            self.product = StemProduct(in_channels, out_channels, kernel, stride, same)
         elif kernel[1:] == (1, 1) and stride == (1, 1, 1):
             self.product = TemporalProduct(out_channels, kernel[0])
         else:

@@ -71,8 +71,9 @@ def cost_of(cell: nn.Cell, shape: Shape) -> Cost:
     raise TypeError(f"no function computes the cost of a {type(cell).__name__}")
 
 
-@cost_of.register
-def _(cell: nn.Identity, shape: Shape) -> Cost:
+@cost_of.register(nn.Identity)
+@cost_of.register(nn.ReLU)
+def _(cell: nn.Cell, shape: Shape) -> Cost:
     return Cost(shape)
 
 

@@ -17,6 +17,7 @@ from mindspore import nn
 from mindspore.common.initializer import HeNormal, Initializer, Normal, Zero
 
 from nonlocal_core.config.model import ModelConfig
+from nonlocal_core.models.conv_norm import batch_norm
 from nonlocal_core.models.pairwise import Response
 
 
@@ -103,20 +104,6 @@ class NonlocalBlock(nn.Cell):
             return y_NGHWCT.transpose(0, 4, 1, 5, 2, 3).reshape(-1, C, T, H, W)
         y_NGCP = y_NCP.reshape(-1, T // frames, C, frames * H * W)
         return y_NGCP.swapaxes(1, 2).reshape(-1, C, T, H, W)
-
-
-def batch_norm(channels: int, frozen: bool, zero_gamma: bool) -> nn.BatchNorm2d:
-    """A batch norm whose statistics are never updated if it is frozen; gamma and beta learn either way.
-
-    Source: Caffe2's AffineNd and mmaction2's norm_eval train gamma and beta too.
-    """
-    return nn.BatchNorm2d(
-        channels,
-        eps=1e-5,
-        momentum=0.9,
-        gamma_init="zeros" if zero_gamma else "ones",
-        use_batch_statistics=False if frozen else None,
-    )
 
 
 def _embedding(channels: int, inner: int, model: ModelConfig) -> nn.Conv3d:

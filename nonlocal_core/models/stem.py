@@ -27,21 +27,28 @@ MAX_UNFOLDED = 2**25  # most numbers of the windows of several clips at a time (
 
 
 class StemProduct(nn.Cell):
-    """A convolution of whole clips: each frame is unfolded once, then the rows of the products are gathered."""
+    """A convolution of whole clips: each frame is unfolded once, then the rows of the products are gathered.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple) -> None:
+    The padding is half the kernel on each side; with `same`, as TensorFlow's SAME, there may be less in front.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple, same: bool = False
+    ) -> None:
         super().__init__()
-        self.kernel, self.stride, self.D = kernel, stride, out_channels
+        self.kernel, self.stride, self.D, self.same = kernel, stride, out_channels, same
         self.S = in_channels * kernel[1] * kernel[2]
         self.sums = _sums(kernel[0], self.S, out_channels)
         pad = tuple(k // 2 for k in kernel)
-        self.unfold = ops.Im2Col(kernel[1:], stride[1:], 1, pad[1:])
+        self.unfold = ops.Im2Col(kernel[1:], stride[1:], 1, (0, 0) if same else pad[1:])
         self.product = ops.Conv3D(out_channels, 1)
         self.identity_DD = ms.Tensor(np.eye(out_channels, dtype=np.float32))
-        pads = tuple(p for p in pad for _ in range(2))
-        self.weight_gradient = Conv3DBackpropFilter(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
-        self.input_gradient = Conv3DBackpropInput(out_channels, kernel, pad_mode="pad", pad=pads, stride=stride)
-        self.one_after_another, self.along_channels, self.along_time = ops.Concat(0), ops.Concat(1), ops.Concat(2)
+        padding = {"pad_mode": "pad", "pad": tuple(p for p in pad for _ in range(2))}
+        if same:
+            padding = {"pad_mode": "same"}
+        self.weight_gradient = Conv3DBackpropFilter(out_channels, kernel, stride=stride, **padding)
+        self.input_gradient = Conv3DBackpropInput(out_channels, kernel, stride=stride, **padding)
+        self.one_after_another, self.along_channels = ops.Concat(0), ops.Concat(1)
         self.zeros, self.slice, self.gather, self.transpose = (
             ops.Zeros(),
             ops.Slice(),
@@ -55,21 +62,19 @@ class StemProduct(nn.Cell):
         Shape: (N, D, T, H, W), strided, of (N, C, T, H, W) and (D, C, *kernel).
         """
         clips, frames, T_out, H_out, W_out = _plan(x_NCTHW.shape, self.kernel, self.stride)
-        N, C, T, H, W = x_NCTHW.shape
+        x_NCTHW = self.padded(x_NCTHW)
+        N, C, frames_in, H, W = x_NCTHW.shape
         F = self.kernel[0]
-        if F > 1:
-            zeros_NCTHW = self.zeros((N, C, F // 2, H, W), x_NCTHW.dtype)
-            x_NCTHW = self.along_time((zeros_NCTHW, x_NCTHW, zeros_NCTHW))
         weight_DFS = ops.reshape(self.transpose(weight_DCFHW, (0, 2, 3, 4, 1)), (self.D, F, self.S))
         parts: tuple[ms.Tensor, ...] = ()
         for clip in range(0, N, clips):
-            some_NCTHW = self.slice(x_NCTHW, (clip, 0, 0, 0, 0), (clips, C, T + F - 1, H, W))
+            some_NCTHW = self.slice(x_NCTHW, (clip, 0, 0, 0, 0), (clips, C, frames_in, H, W))
             windows_RP = ops.reshape(
-                self.unfold(ops.reshape(some_NCTHW, (clips * C * (T + F - 1), 1, H, W))), (-1, H_out * W_out)
+                self.unfold(ops.reshape(some_NCTHW, (clips * C * frames_in, 1, H, W))), (-1, H_out * W_out)
             )
             for frame in range(0, T_out, frames):
                 part = self.some_frames(
-                    windows_RP, weight_DFS, (clips, frame, frames, C * (T + F - 1)), (H_out, W_out)
+                    windows_RP, weight_DFS, (clips, frame, frames, C * frames_in), (H_out, W_out)
                 )
                 parts += (part,)
                 windows_RP = ops.depend(windows_RP, part)
@@ -77,6 +82,15 @@ class StemProduct(nn.Cell):
         y_RP = ops.reshape(self.one_after_another(parts), (N * T_out * self.D, H_out * W_out))
         y_RP = self.gather(y_RP, _in_order(N, clips, T_out, frames, self.D), 0)
         return ops.reshape(y_RP, (N, self.D, T_out, H_out, W_out))
+
+    def padded(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
+        """The clips with the zeros around them that the unfolding does not add."""
+        for axis, front, back in _padding(x_NCTHW.shape, self.kernel, self.stride, self.same):
+            before, after = x_NCTHW.shape[:axis], x_NCTHW.shape[axis + 1 :]
+            front_NCTHW = self.zeros((*before, front, *after), x_NCTHW.dtype)
+            back_NCTHW = self.zeros((*before, back, *after), x_NCTHW.dtype)
+            x_NCTHW = ops.cat((front_NCTHW, x_NCTHW, back_NCTHW), axis)
+        return x_NCTHW
 
     def some_frames(
         self, windows_RP: ms.Tensor, weight_DFS: ms.Tensor, part: tuple[int, int, int, int], size: tuple[int, int]
@@ -130,6 +144,18 @@ def _plan(shape: Shape, kernel: Triple, stride: Triple) -> tuple[int, int, int, 
     per_frame = C * kernel[1] * kernel[2] * H_out * W_out
     clips = _divisor(N, MAX_UNFOLDED // (per_frame * (T + kernel[0] - 1)))
     return clips, _divisor(T_out, MAX_COLUMNS // (clips * per_frame * kernel[0])), T_out, H_out, W_out
+
+
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _padding(shape: Shape, kernel: Triple, stride: Triple, same: bool) -> tuple[tuple[int, int, int], ...]:
+    """The zeros in front and behind along each axis that has some."""
+    if not same:
+        return ((2, kernel[0] // 2, kernel[0] // 2),) if kernel[0] > 1 else ()
+    padding = []
+    for axis, size, width, step in zip((2, 3, 4), shape[2:], kernel, stride, strict=True):
+        front = max(0, ((size - 1) // step) * step + width - size) // 2
+        padding.append((axis, front, width - 1 - front))  # what is more than SAME at the back is not used
+    return tuple(padding)
 
 
 def _divisor(number: int, limit: int) -> int:

@@ -62,7 +62,8 @@ def predict(request: Request) -> Predictions:
     from nonlocal_core.models import inference
     from nonlocal_core.registry import trained_network
 
-    trained = trained_network.find(request.entry, Workspace(request.workspace_dir, only_read=True))
+    workspace = Workspace(request.workspace_dir, only_read=True)
+    trained = trained_network.find(request.checkpoint, workspace, "checkpoint")
     config = settings(trained, request)
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)

@@ -33,7 +33,8 @@ class Request(Frozen):
     source: Path
     """a video, or a folder with videos anywhere below it"""
     workspace_dir: Path
-    entry: str = "champion"
+    checkpoint: str = "champion"
+    """champion, another entry, a checkpoint file, or the name of published weights"""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """of the sections evaluate and runtime"""
     window_s: float | None = None
@@ -68,7 +69,7 @@ def check(request: Request) -> None:
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
         if value is not None and not value > 0:
             raise ConfigError(f"{name}={value:g}: name seconds above 0")
-    registry.check_folder(request.workspace_dir, request.entry)
+    registry.check_folder(request.workspace_dir, request.checkpoint)
 
 
 class Guess(Frozen):

@@ -1,4 +1,4 @@
-"""What a person names: an entry by its version or an alias, or a checkpoint file."""
+"""What a person names: an entry by its version or an alias, a checkpoint file, or published weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.pretrained import store, table
 from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
@@ -24,10 +25,12 @@ class Weights(NamedTuple):
     """A checkpoint that a person named."""
 
     name: str
-    """v0001, or the name of a file"""
+    """v0001, or the name of a file or of published weights"""
     path: Path
     entry: Facts | None
     """None: it is a file, not an entry"""
+    preset: str = ""
+    """of published weights"""
 
 
 def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
@@ -40,11 +43,11 @@ def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
 
 
 def check_folder(folder: Path, name: str = CHAMPION) -> None:
-    """Check that a folder has a registry, unless `name` is that of a file.
+    """Check that a folder has a registry, unless `name` is that of a file or of published weights.
 
     Raises: InputError if there is no registry.
     """
-    if not (folder / FOLDER).is_dir() and not _is_file(name):
+    if not (folder / FOLDER).is_dir() and not _is_file(name) and name not in table.TABLE:
         raise InputError(f"there is no registry in {folder}: name the folder of a workspace")
 
 
@@ -53,10 +56,13 @@ def _is_file(name: str) -> bool:
 
 
 def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
-    """The checkpoint that a setting names: of an entry, or a file, whose name has a dot or a slash.
+    """The checkpoint that a setting names: of an entry, published weights, or a file: its name has a dot or slash.
 
-    Raises: InputError if there is no such entry or file; DamagedError if the entry is not whole.
+    Raises: InputError if there is no such entry or file, or the weights are not fetched yet; DamagedError if the
+            entry is not whole.
     """
+    if pretrained := store.find(name, setting):
+        return Weights(name, pretrained, None, table.TABLE[name].preset)
     if _is_file(name):
         file = Path(name).expanduser()
         if not file.is_file():
@@ -82,7 +88,7 @@ class KeptCheckpoint(NamedTuple):
 
 
 def take(name: str, workspace: Workspace) -> KeptCheckpoint:
-    """The checkpoint that a person names (a file, v0003, champion or another alias), copied into the workspace.
+    """The checkpoint that a person names (a file, v0003, champion, published weights), copied into the workspace.
 
     Raises: InputError if there is none, or it is no checkpoint of this project.
     """

@@ -27,13 +27,15 @@ def write(net: I3D, clip_NCTHW: ms.Tensor, file: Path) -> None:
         reason = " ".join(str(error).partition("---")[0].split())[:160]
         raise InputError(f"MindSpore {ms.__version__} cannot write it as ONNX: {reason}") from None
     graph = onnx.load(str(file))
-    pools = [list(pool.max_pool.pad_list[::2]) for pool in (net.pool1, net.pool2)]  # before and after are the same
+    pools: list[list[int]] = []
+    if net.model.backbone == "resnet":  # the other network's pools are padded so
+        pools = [list(pool.max_pool.pad_list[::2]) for pool in (net.pool1, net.pool2)]  # the same before and after
     for node in graph.graph.node:
         attributes = {attribute.name: attribute for attribute in node.attribute}
         if node.op_type == "Conv" and len(attributes["kernel_shape"].ints) == 3 and "pads" in attributes:
             pads = list(attributes["pads"].ints)
             attributes["pads"].ints[:] = [*pads[::2], *pads[1::2]]
-        if node.op_type == "MaxPool" and attributes["auto_pad"].s == b"SAME_UPPER":
+        if pools and node.op_type == "MaxPool" and attributes["auto_pad"].s == b"SAME_UPPER":
             pads = pools.pop(0)
             node.attribute.remove(attributes["auto_pad"])
             node.attribute.append(onnx.helper.make_attribute("pads", [*pads, *pads]))

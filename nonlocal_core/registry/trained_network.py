@@ -8,6 +8,7 @@ from typing import NamedTuple
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 
@@ -20,7 +21,7 @@ class Trained(NamedTuple):
     path: Path
     described: checkpoint.Description
     evaluate: EvaluateConfig
-    """the entry's; of a file: 10 clips and 3 crops as large as the shorter side of a cached frame"""
+    """the entry's or preset's; of a file: 10 clips and 3 crops as large as the short side of a cached frame"""
 
     def network(self) -> I3D:
         """The network with its weights.
@@ -30,14 +31,16 @@ class Trained(NamedTuple):
         return checkpoint.load_network(self.path)[0]
 
 
-def find(entry: str, workspace: Workspace) -> Trained:
-    """The network of an entry, named by its version or an alias, or of a checkpoint file.
+def find(entry: str, workspace: Workspace, setting: str = "entry") -> Trained:
+    """The network of an entry, named by its version or an alias, of a checkpoint file, or of published weights.
 
     Raises: InputError if there is no such entry or file, it is no checkpoint of this project, or the entry's
             settings do not fit those of today; DamagedError if the entry is not whole.
     """
-    name, path, facts = registry.find_weights(workspace, entry, "entry")
-    described, _ = checkpoint.read_user_file(path, "entry")
+    name, path, facts, preset = registry.find_weights(workspace, entry, setting)
+    described, _ = checkpoint.read_user_file(path, setting)
+    if preset:
+        return Trained(name, path, described, resolve(preset, {}).evaluate)
     if facts is None:
         return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
     # A protocol only names the values of other settings, and a prediction may change each of them.

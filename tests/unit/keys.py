@@ -17,7 +17,8 @@ OTHER: dict[str, object] = {
     "clip.clip_len": 8, "clip.frame_interval": 2, "clip.sampling": "average", "clip.short_videos": "loop",
     "clip.fps": 30.0,
     "model.input_mean": (1.0, 2.0, 3.0), "model.input_std": (4.0, 5.0, 6.0),
-    "model.width": 4, "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",
+    "model.backbone": "inception", "model.width": 4,
+    "model.block": "basic", "model.stage_blocks": (1, 2, 1, 1), "model.inflate": "none",
     "model.inflated_blocks": "every",
     "model.norm": "frozen", "model.zero_gamma": False,
     "model.stem_kernel_t": 3, "model.stem_stride_t": 2,
@@ -51,11 +52,14 @@ OTHER: dict[str, object] = {
     "runtime.attention_videos": 1,
 }  # fmt: skip
 NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
+    "model.backbone": {
+        "model.width": 8, "model.stage_blocks": (3, 4, 6, 3), "model.stem_stride_t": 2, "model.pool1_stride_t": 2,
+    },
     "model.block": {"model.inflate": "none"},
     "model.nl_res5": {"model.nl_sub_sample": "none"},
     "model.pool1_pad": {"model.nl_sub_sample": "none"},
     "model.head": {"model.head_window": (2, 1, 1)},
-}
+}  # fmt: skip
 
 
 def settings_in(key: Callable[[Config], str]) -> set[str]:

@@ -46,7 +46,7 @@ def activations(net: I3D, clip_NCTHW: ms.Tensor) -> dict[str, Array]:
         for handle in handles:
             handle.remove()
         ms.set_context(mode=mode)
-    return {**outputs, "features": outputs["res5"].mean((2, 3, 4)), "logits": logits}
+    return {**outputs, "features": net.pooled(ms.Tensor(outputs["res5"])).asnumpy(), "logits": logits}
 
 
 def differences(network_outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> list[Difference]:

@@ -1,16 +1,17 @@
 """Published files of weights, read as named arrays: nothing in them is run, and no other framework is needed.
 
 PyTorch (zip since 1.6, and the older pickle with its storages behind it), Caffe2's pickled blobs, MindSpore's
-protobuf and safetensors.
+protobuf, Flax's pickled variables and safetensors.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,9 @@ _LEGACY = 0x1950A86A20F9469CFC6C
 _TENSORS = "tensors.safetensors"
 _STATE_DICTS = ("state_dict", "model_state", "blobs")
 """keys under which mmaction2, SlowFast and video-nonlocal-net keep the tensors"""
+_VARIABLES = {"params", "batch_stats"}
+"""keys under which Flax keeps dictionaries in dictionaries, whose leaves are the tensors"""
+_MOST_DEPTH = 10
 _CKPT_DTYPES = {
     f"{kind}{8 * size}": f"<{kind[0].lower()}{size}"
     for kind, sizes in {"Int": (1, 2, 4, 8), "UInt": (1, 2, 4, 8), "Float": (2, 4, 8)}.items()
@@ -134,12 +138,12 @@ def parse(path: Path) -> Parsed:
 
 
 def _parse(path: Path) -> Parsed:
-    if path.suffix == ".ckpt":
-        return Parsed(_ckpt(path.read_bytes()), {})
+    data = path.read_bytes()
+    if path.suffix == ".ckpt" and data[:1] != pickle.PROTO:  # other projects call pickles so, too
+        return Parsed(_ckpt(data), {})
     if path.suffix == ".safetensors":
         texts, _ = tensors.read_header(path)
-        return Parsed(_safetensors(path.read_bytes()), dict(texts))
-    data = path.read_bytes()
+        return Parsed(_safetensors(data), dict(texts))
     if data[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _zip(archive, len(data))
@@ -152,6 +156,8 @@ def _parse(path: Path) -> Parsed:
 
 def _published(content: Any, flat: Callable[[Storage], Array]) -> Parsed:
     """The tensors of a checkpoint, and the values beside them."""
+    if isinstance(content, dict) and content.keys() == _VARIABLES:
+        content = dict(_leaves(content))
     names = [name for name in _STATE_DICTS if isinstance(content, dict) and name in content]
     state = content[names[0]] if names else content
     numbers = int | float
@@ -167,6 +173,17 @@ def _published(content: Any, flat: Callable[[Storage], Array]) -> Parsed:
     if not arrays:
         raise InputError("it holds no tensors")
     return Parsed(arrays, {k: v for k, v in content.items() if k not in names} if names else {})
+
+
+def _leaves(content: dict[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The leaves of dictionaries in dictionaries, with the keys on the way joined by slashes."""
+    if depth > _MOST_DEPTH:
+        raise InputError("its dictionaries lie too deep in each other")
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}/", depth + 1)
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _view(tensor: Tensor, flat: Callable[[Storage], Array]) -> Array:

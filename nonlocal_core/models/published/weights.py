@@ -22,7 +22,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
 from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import PROFILES, Profile, Settings, check_order, profile_of
-from nonlocal_core.models.published.tensors import HEAD, fitted, is_flat, settings_of, with_statistics
+from nonlocal_core.models.published.tensors import HEAD, fitted, from_flax, is_flat, settings_of, with_statistics
 
 
 class Imported(NamedTuple):
@@ -199,9 +199,8 @@ def _named(file: files.Published, profile: Profile) -> Named:
         origin = f"those of {scheme}" if scheme else f"nobody's that is known here ({few(wanted)})"
         raise InputError(f"its names are {origin}, not those of {' or '.join(profile.schemes)}")
     stored_names, left = names.match(wanted, scheme)
-    return Named(
-        stored_names, {name_here: file.tensors[name] for name_here, name in stored_names.items()}, skipped, left
-    )
+    arrays = {ours: from_flax(name, file.tensors[name]) for ours, name in stored_names.items()}
+    return Named(stored_names, arrays, skipped, left)
 
 
 def _settings(

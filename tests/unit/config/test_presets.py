@@ -7,6 +7,19 @@ import pytest
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve
 
+INCEPTION = {"i3d_inception": 0, "nl_i3d_inception": 5}  # non-local blocks
+
+
+@pytest.mark.parametrize("name", INCEPTION)
+def test_the_first_i3d_is_deepminds(name):
+    config = resolve(name, {})
+    model = config.model
+    assert sum(len(model.nl_blocks(stage)) for stage in (2, 3, 4, 5)) == INCEPTION[name]
+    assert (model.backbone, model.head, model.width, model.dropout) == ("inception", "two_frames", 64, 0.5)
+    assert (model.input_mean, model.input_std) == ((127.5,) * 3, (127.5,) * 3)  # from -1 to 1
+    assert (config.clip.clip_len, config.clip.frame_interval) == (64, 1)
+    assert (config.train.crop_size, config.evaluate.crop_size, config.cache.short_side) == (224, 224, 256)
+
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_resolves_and_says_command_time_and_accuracy(name):
@@ -27,6 +40,7 @@ def test_a_network_with_frozen_statistics_starts_from_trained_weights():
     assert {name for name, preset in PRESETS.items() if preset.init} == {
         *frozen,
         "nl5_i3d_r50_8x8_slowfast_imagenet",
+        "nl_i3d_inception",
     }
 
 
@@ -39,7 +53,7 @@ def test_an_accuracy_is_written_with_the_decimals_of_its_source():
     assert expected["i3d_r18_32x2"].startswith("not published")
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("tiny", *INCEPTION)])
 def test_a_name_says_network_and_clip(name):
     config = resolve(name, {})
     model = config.model
@@ -62,7 +76,7 @@ def test_a_name_says_network_and_clip(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_scale_jitter_is_the_papers_and_slowfasts(name):
     train = resolve(name, {}).train
-    own = name in ("tiny", "nl_i3d_r50_32x6") or name.endswith("_gluon")
+    own = name in ("tiny", "nl_i3d_r50_32x6", *INCEPTION) or name.endswith("_gluon")
     assert (train.scale_min, train.scale_max) == ((1.0, 1.0) if own else (1.0, 320 / 256))
 
 

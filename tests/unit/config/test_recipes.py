@@ -30,6 +30,7 @@ TINY_OFF = {"train.schedule": "step", "train.warmup_epochs": 0.0}
         (recipes.SLOWFAST_IMAGENET, 118 * KINETICS_VIDEOS, 0.01, 1e-4),
         (recipes.MMACTION2, 100 * KINETICS_VIDEOS, 0.01, 1e-4),
         (recipes.SEED, 5 * KINETICS_VIDEOS, 3e-4, 3e-5),
+        (recipes.KINETICS_I3D, 115_000 * 384, 0.1, 1e-3),
     ],
 )
 def test_length_and_rates_are_the_published_ones(recipe, clips, top, end):
@@ -52,7 +53,8 @@ def test_what_differs_between_the_authors():
     }  # fmt: skip
     assert {name for name, train in sets.items() if train.decayed == "all"} == {"MMACTION2", "SEED"}
     assert {name for name, train in sets.items() if train.clip_norm} == {"MMACTION2"}
-    assert all(train.weight_decay == 1e-4 for train in sets.values())
+    assert {name for name, train in sets.items() if train.weight_decay != 1e-4} == {"KINETICS_I3D"}
+    assert sets["KINETICS_I3D"].weight_decay == 1e-7
     assert rates(recipes.SLOWFAST_SCRATCH)[0][0] == np.float32(0.01)
 
 
@@ -66,6 +68,7 @@ def test_what_differs_between_the_authors():
         ("nl5_i3d_r50_8x8_slowfast_imagenet", recipes.SLOWFAST_IMAGENET),
         ("nl_i3d_r50_32x2", recipes.MMACTION2),
         ("nl_i3d_r50_32x6", recipes.SEED),
+        ("i3d_inception", recipes.KINETICS_I3D),
     ],
 )
 def test_presets_take_recipes_whole(preset, recipe):

@@ -72,6 +72,28 @@ def test_function_and_gradients_are_the_convolutions(monkeypatch, kernel, stride
         np.testing.assert_allclose(ours_.asnumpy(), theirs_.asnumpy(), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("parts", ["whole", "parts"])
+@pytest.mark.parametrize(("frames", "rows", "columns"), [(8, 12, 14), (7, 9, 11), (1, 2, 13), (5, 8, 9)])
+def test_the_padding_of_tensorflow(monkeypatch, frames, rows, columns, parts):
+    """Function and gradient of a stem that is padded as SAME, against padding by hand."""
+    if parts == "parts":
+        monkeypatch.setattr(stem, "MAX_COLUMNS", 500)
+        monkeypatch.setattr(stem, "MAX_UNFOLDED", 500)
+    rng, size = np.random.default_rng(0), (frames, rows, columns)
+    ours = Convolution(3, 4, (7, 7, 7), (2, 2, 2), same=True)
+    total = [max((-(-n // 2) - 1) * 2 + 7 - n, 0) for n in size]
+    x = rng.normal(size=(2, 3, *size)).astype(np.float32)
+    padded = ms.Tensor(np.pad(x, ((0, 0), (0, 0), *((n // 2, n - n // 2) for n in total))))
+    theirs = ops.Conv3D(4, (7, 7, 7), pad_mode="valid", stride=(2, 2, 2))
+    y = theirs(padded, ours.weight)
+    for product in (ours.product, ours.operator):
+        np.testing.assert_allclose(product(ms.Tensor(x), ours.weight).asnumpy(), y.asnumpy(), rtol=1e-5, atol=1e-5)
+    dy = ms.Tensor(rng.normal(size=y.shape).astype(np.float32))
+    found = ms.jit(ms.grad(Weighed(ours.product), 1))(ms.Tensor(x), ours.weight, dy)
+    expected = ms.jit(ms.grad(Weighed(theirs), 1))(padded, ours.weight, dy)
+    np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), rtol=1e-5, atol=1e-4)
+
+
 def test_the_stem_adds_one_product_after_the_other():
     """In the order frame, row, column, channel, rounded each time, as PyTorch does with AVX-512."""
     if "avx512f" not in Path("/proc/cpuinfo").read_text():

@@ -217,19 +217,19 @@ def test_other_mistakes(registered, tmp_path):
         check(request_of(registered, registered.videos_dir, draw_dir=Path(__file__)))
     with pytest.raises(InputError, match="there is no registry in"):
         check(Request(source=tmp_path, workspace_dir=tmp_path))
-    check(Request(source=tmp_path, workspace_dir=tmp_path, entry="weights.safetensors"))
+    check(Request(source=tmp_path, workspace_dir=tmp_path, checkpoint="weights.safetensors"))
     with pytest.raises(ConfigError, match=r"\.parquet or \.json"):
         check_out(tmp_path / "table.csv")
     with pytest.raises(ConfigError, match=r"evaluate\.crop_size=300 is larger than a cached frame"):
         predict(request_of(registered, registered.videos_dir, overrides={"evaluate.crop_size": 300}))
-    with pytest.raises(InputError, match="entry=v0002: there is no entry v0002"):
-        predict(request_of(registered, registered.videos_dir, entry="v0002"))
+    with pytest.raises(InputError, match="checkpoint=v0002: there is no entry v0002"):
+        predict(request_of(registered, registered.videos_dir, checkpoint="v0002"))
 
 
 def test_a_checkpoint_file(registered):
     path = next(registered.videos_dir.glob("rises/toy*.mp4"))
     file = registered.workspace.root / "registry/v0001/checkpoint.safetensors"
-    made = predict(request_of(registered, path, entry=str(file)))
+    made = predict(request_of(registered, path, checkpoint=str(file)))
     assert made.entry == "checkpoint.safetensors"
     assert made.protocol == "10 clips x 3 crops of 4x3, 36 px"
     assert made.videos[0].status == "ok"
