@@ -145,7 +145,7 @@ def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: W
     estimate = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_text())), todo, config.cache)
     free = shutil.disk_usage(workspace.root).free
     need, left = store.gigabytes(estimate.num_bytes), store.gigabytes(free)
-    duration = _duration(estimate.seconds / num_cores)
+    duration = cache_plan.duration(estimate.seconds / num_cores)
     cores = "1 core" if num_cores == 1 else f"{num_cores} cores"
     log.info("%s more videos to cache: about %s on %s, %s; %s free", f"{len(todo):,}", duration, cores, need, left)
     if estimate.num_bytes * MARGIN > free:
@@ -295,9 +295,3 @@ def _records_dir(config: Config, workspace: Workspace) -> Path:
 
 def _digest(rows: pd.DataFrame, folder: Path) -> str:
     return digest_of(cache_table.digest(rows), (folder / RecordCache.LABELS).read_bytes())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -195,21 +195,18 @@ def _visit(
                 seen.pass_over(f"{prefix}{entry.name}")
     for entry in videos:
         yield _file(entry, f"{prefix}{entry.name}")
-    frames = [entry.name for entry in images] if prefix and not videos else []
-    if frames:
-        folders = [
-            entry
-            for entry in folders
-            if not _belong_to(frames, os.listdir(entry.path), f"{prefix}{entry.name}", seen)
-        ]
+    frames, beside = [entry.name for entry in images] if prefix and not videos else [], 0
     for entry in folders:
+        if frames and _belong_to(frames, os.listdir(entry.path), f"{prefix}{entry.name}", seen):
+            beside += 1
+            continue
         real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}/{entry.name}"
         if real in ancestors:  # a link to a folder that contains the link
             continue
         links = num_links + entry.is_symlink()
         if links == num_links or bounds.hold(f"{prefix}{entry.name}", real, links):
             yield from _visit(entry.path, f"{prefix}{entry.name}/", (*ancestors, real), bounds, links)
-    is_video = bool(images and prefix and not videos and not folders)
+    is_video = bool(images and prefix and not videos and len(folders) == beside)
     _count(seen, len(videos), [f"{prefix}{entry.name}" for entry in images], is_video)
     if is_video:
         yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1], seen)
@@ -242,15 +239,13 @@ def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
             seen.pass_over(file.path)
     yield from videos
     frames = [file.path.rpartition("/")[2] for file in images] if folder.path and not videos else []
-    if frames:
-        folders = [
-            child
-            for child in folders
-            if not _belong_to(frames, [inner.name for inner in child.iterdir()], child.path, seen)
-        ]
+    beside = 0
     for child in folders:
+        if frames and _belong_to(frames, [inner.name for inner in child.iterdir()], child.path, seen):
+            beside += 1
+            continue
         yield from _visit_remote(child, seen)
-    is_video = bool(images and folder.path and not videos and not folders)
+    is_video = bool(images and folder.path and not videos and len(folders) == beside)
     _count(seen, len(videos), [file.path for file in images], is_video)
     if is_video:
         yield _folder_of_pictures(images, folder.path, seen)

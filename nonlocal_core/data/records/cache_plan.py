@@ -161,3 +161,10 @@ def _kept_px(rows: pd.DataFrame, settings: CacheConfig) -> pd.Series[float]:
     short_side = np.minimum(rows["height"], rows["width"] * aspect).clip(lower=1)
     kept_px: pd.Series[float] = rows["kept"] * _decoded_px(rows) * aspect * (settings.short_side / short_side) ** 2
     return kept_px
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text for people: `45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
