@@ -20,6 +20,9 @@ hypothesis.settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What a stage sets on a CPU: without it, MindSpore's threads spin while they wait for each other.
+os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"
+
 # Before anything imports Prefect.
 os.environ.update(
     {

@@ -30,6 +30,7 @@ CONFIG = resolve(
     "tiny",
     {
         "cache.short_side": 36, "clip.clip_len": 4, "model.width": 2, "model.nl_res3": (), "model.nl_res4": (),
+        "model.block": "basic", "model.inflate": "none",
         "train.epochs": 2, "train.batch_size": 4, "train.crop_size": 32, "train.val_epochs": 0,
         "train.warmup_epochs": 0,
         "evaluate.num_clips": 1, "evaluate.crop_size": 32, "evaluate.batch_clips": 4,

@@ -24,8 +24,8 @@ from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 FULL = [sys.executable, str(REPOSITORY / "flows" / "full.py")]
-LONG = ("train.epochs=1000", "train.val_epochs=0", "model.width=4")
-"""settings of a training that is stopped, and has no second network to compile"""
+LONG = ("train.epochs=1000", "train.val_epochs=0", "model.width=4", "model.nl_res3=[]", "model.nl_res4=[]")
+"""settings of a training that is stopped, and has neither a second network nor blocks to compile"""
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ from nonlocal_core.stages import register
 from tests.commands import Warm
 
 REPOSITORY = Path(__file__).parents[2]
-SMALL = {"model.width": 2, "clip.clip_len": 4, "cache.short_side": 40, "train.crop_size": 32}
+SMALL = {
+    "model.width": 2, "model.nl_res3": (), "model.nl_res4": (), "model.block": "basic", "model.inflate": "none",
+    "clip.clip_len": 4, "cache.short_side": 40, "train.crop_size": 32,
+}  # fmt: skip
 EVALUATED = {"evaluate.crop_size": 40, "evaluate.num_clips": 1}
 LABELS = ("falls", "grows", "rises", "shrinks")
 

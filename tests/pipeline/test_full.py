@@ -37,6 +37,7 @@ SMALL = {
     "runtime.max_unreadable": 0.3,
     "runtime.attention_videos": 0,
 }
+NIGHTLY = {**SMALL, "train.init": "champion_if_any"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def videos_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(prefect_server: None, videos_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
     workspace_dir = tmp_path_factory.mktemp("workspace")
-    summary = full("tiny", SMALL, videos_dir, workspace_dir)
+    summary = full("tiny", NIGHTLY, videos_dir, workspace_dir)
     assert isinstance(summary, Summary)
     return summary, workspace_dir
 
@@ -139,10 +140,9 @@ def test_a_run_that_asks_for_news_trains_nothing_on_the_same_videos(
 ) -> None:
     """Also where its training would be another one, because the champion that it starts from is."""
     _, workspace_dir = run
-    nightly = {**SMALL, "train.init": "champion_if_any"}
-    full("tiny", nightly, videos_dir, workspace_dir)
+    assert registry.read(Workspace(workspace_dir)).champion
     before = _written(workspace_dir)
-    state = full("tiny", nightly, videos_dir, workspace_dir, only_new=True, return_state=True)
+    state = full("tiny", NIGHTLY, videos_dir, workspace_dir, only_new=True, return_state=True)
     assert state.is_completed()
     assert state.name == "Nothing new"
     assert isinstance(state.result(), NothingNew)

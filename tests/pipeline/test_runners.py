@@ -52,26 +52,45 @@ def other_file_system() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_every_runner_makes_the_same_bytes(
-    prefect_server: None, videos_dir: Path, tmp_path: Path, other_file_system: Path
+@pytest.fixture(scope="module")
+def on_threads(
+    prefect_server: None, videos_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Prepared, Path]:
+    folder = tmp_path_factory.mktemp("threads")
+    made = prepare("tiny", SETTINGS, videos_dir, folder, runner="threads")
+    assert made.cache.num_ok == 12
+    assert len(_contents(folder)) > 6
+    return made, folder
+
+
+def test_processes_make_the_same_bytes(
+    on_threads: tuple[Prepared, Path], videos_dir: Path, other_file_system: Path
 ) -> None:
-    places = {"threads": tmp_path / "threads", "processes": other_file_system, "dask": tmp_path / "dask"}
-    made = {name: prepare("tiny", SETTINGS, videos_dir, place, runner=name) for name, place in places.items()}
-    assert made["threads"].cache.num_ok == 12
-    assert made["processes"].cache == made["dask"].cache == made["threads"].cache
-    contents = {name: _contents(place) for name, place in places.items()}
-    assert len(contents["threads"]) > 6
-    assert contents["processes"] == contents["threads"]
-    assert contents["dask"] == contents["threads"]
+    made = prepare("tiny", SETTINGS, videos_dir, other_file_system, runner="processes")
+    assert made.cache == on_threads[0].cache
+    assert _contents(other_file_system) == _contents(on_threads[1])
 
 
-def test_a_scheduler_that_runs_already_is_used(prefect_server: None, videos_dir: Path, tmp_path: Path) -> None:
+def test_a_scheduler_that_runs_already_makes_the_same_bytes(
+    on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path
+) -> None:
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         made = prepare("tiny", SETTINGS, videos_dir, tmp_path, runner=cluster.scheduler_address)
     assert isinstance(made, Prepared)
-    assert made.cache.num_ok == 12
+    assert made.cache == on_threads[0].cache
+    assert _contents(tmp_path) == _contents(on_threads[1])
+
+
+@pytest.mark.campaign("long")
+def test_a_dask_cluster_of_its_own_makes_the_same_bytes(
+    on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path
+) -> None:
+    """The tests of every change run shards on one in test_endings.py, and compare the bytes of another above."""
+    made = prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="dask")
+    assert made.cache == on_threads[0].cache
+    assert _contents(tmp_path) == _contents(on_threads[1])
 
 
 def test_an_unknown_runner_is_said_before_anything_runs(
@@ -91,11 +110,10 @@ def test_ray_is_asked_for(prefect_server: None, videos_dir: Path, tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray itself
-def test_ray_makes_the_same_bytes(prefect_server: None, videos_dir: Path, tmp_path: Path) -> None:
+def test_ray_makes_the_same_bytes(on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("prefect_ray", reason="the extra [ray] has half a gigabyte")
-    for name in ("threads", "ray"):
-        prepare("tiny", SETTINGS, videos_dir, tmp_path / name, runner=name)
-    assert _contents(tmp_path / "ray") == _contents(tmp_path / "threads")
+    prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="ray")
+    assert _contents(tmp_path) == _contents(on_threads[1])
 
 
 @pytest.mark.campaign("kill")

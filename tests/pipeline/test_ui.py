@@ -22,8 +22,9 @@ REPOSITORY = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 SMALL = {
     "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
-    "train.epochs": 2, "train.crop_size": 32, "train.val_epochs": 0, "evaluate.crop_size": 32,
-    "evaluate.num_clips": 1, "runtime.device": "CPU", "runtime.attention_videos": 0,
+    "model.block": "basic", "model.inflate": "none", "train.epochs": 2, "train.crop_size": 32,
+    "train.val_epochs": 0, "evaluate.crop_size": 32, "evaluate.num_clips": 1, "runtime.device": "CPU",
+    "runtime.attention_videos": 0,
 }  # fmt: skip
 
 

@@ -33,6 +33,8 @@ SETTINGS: dict[str, object] = {
     "runtime.device": "CPU",
     "runtime.num_workers": 2,
 }
+PLAIN: dict[str, object] = {"model__block": "basic", "model__inflate": "none", "model__nl_res4": ()}
+"""a network that is compiled in two thirds of the time, for what does not depend on its blocks"""
 
 
 def small_config(**overrides: object) -> Config:

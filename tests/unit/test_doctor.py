@@ -24,7 +24,9 @@ def doctor(*words, **environment):
 
 
 def test_a_step_is_tried_and_everything_is_named(tmp_path):
-    said = doctor("--step", "runtime.device=CPU", "train.batch_size=2", f"workspace_dir={tmp_path / 'new'}")
+    quick = ("model.nl_res3=[]", "model.nl_res4=[]", "model.block=basic", "model.inflate=none")
+    words = ("runtime.device=CPU", "train.batch_size=2", f"workspace_dir={tmp_path / 'new'}")
+    said = doctor("--step", *words, *quick)
     assert (said.returncode, said.stderr) == (0, "")
     lines = said.stdout.splitlines()
     found = dict(line.strip().split(maxsplit=1) for line in lines if line.startswith("  "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
-from small import small_config
+from small import PLAIN, small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
@@ -55,7 +55,7 @@ def test_a_random_clip_depends_on_seed_and_video_alone(toy):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A checkpoint with random weights and its network; a training clip leaves 2x2 places of itself."""
-    config = small_config()
+    config = small_config(**PLAIN)
     ms.set_seed(3)
     net = I3D(config.model, 3)
     for parameter in net.get_parameters():

@@ -6,6 +6,7 @@ import os
 import random
 import time
 
+import pytest
 from registered import add, scored
 from small import python
 
@@ -108,12 +109,13 @@ print("done", flush=True)
 """
 
 
-def test_two_processes_that_are_killed_again_and_again_register_everything_once(workspace):
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.campaign("kill"))])
+def test_two_processes_that_are_killed_register_everything_once(workspace, rounds):
     drawn = random.Random(0)
     for name, top1 in NAMES.items():
         scored(workspace, name, top1)
     words = [f"{name}={top1}" for name, top1 in NAMES.items()]
-    for _ in range(3):
+    for _ in range(rounds):
         processes = [python(REGISTER, str(workspace.root), *order) for order in (words, words[::-1])]
         for process in processes:
             assert process.stdout.readline() == "ready\n", process.communicate()[1]

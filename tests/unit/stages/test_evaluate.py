@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from keys import settings_in, settings_of
-from small import files_of, python, small_config
+from small import PLAIN, files_of, python, small_config
 
 from nonlocal_core import scores
 from nonlocal_core.artifacts import tables
@@ -25,10 +25,12 @@ from nonlocal_core.evaluation import view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
+from nonlocal_core.process import progress
 from nonlocal_core.stages import evaluate as stage
 
 LABELS = ("falls", "grows", "rises", "shrinks")
-CONFIG = small_config(evaluate__num_clips=3, evaluate__batch_clips=5)  # 12 views: the last batch is not full
+SETTINGS: dict[str, object] = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
+CONFIG = small_config(**PLAIN, **SETTINGS)  # 12 views: the last batch is not full
 
 FILES = ["artifact.json", Evaluation.METRICS, Evaluation.REPORT, Evaluation.SCORES, Evaluation.VIEWS]
 
@@ -153,8 +155,7 @@ def test_a_second_call_touches_nothing(toy, start, evaluated):
 def test_a_smaller_protocol_needs_no_network(toy, start, capsys):
     """The views of 3 x 3 that 3 x 1 has too give its scores."""
     workspace, checkpoint = start
-    settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 5}
-    made = stage.evaluate(checkpoint, toy.cache, small_config(**settings, evaluate__num_crops=3), workspace)
+    made = stage.evaluate(checkpoint, toy.cache, small_config(**SETTINGS, evaluate__num_crops=3), workspace)
     folder = workspace.path(made)
     again = view_table.score(folder / Evaluation.VIEWS, 3, 1)
     run = stage.evaluate(checkpoint, toy.cache, CONFIG, workspace)
@@ -273,6 +274,24 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, tmp_pa
     assert sorted(files_of(workspace.path(made))) == FILES
 
 
+def test_two_devices_make_the_same_files(toy, start, tmp_path, monkeypatch, caplog):
+    """Each video once, and byte for byte what one process makes."""
+    caplog.set_level("DEBUG", progress.TICKS)
+    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
+    made = []
+    for num_devices in (2, 1):
+        workspace, checkpoint = fresh(toy, start, tmp_path / str(num_devices))
+        settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 3, "runtime__num_devices": num_devices}
+        evaluation = stage.evaluate(checkpoint, toy.cache, small_config(**settings), workspace)
+        made.append((evaluation, written(workspace, evaluation)))
+    assert made[0] == made[1]
+    shown = {
+        (tick.progress["what"], tick.progress["total"]) for tick in caplog.records if hasattr(tick, "progress")
+    }
+    assert shown == {("val, device 1 of 2", 2), ("val, device 2 of 2", 2), ("val", 4)}
+
+
+@pytest.mark.campaign("kill")
 def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp_path, monkeypatch):
     """Each video once, and byte for byte what one process makes."""
     workspace, checkpoint = fresh(toy, start, tmp_path / "two")

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 from keys import settings_in, settings_of
 from registered import add
-from small import files_of, python, small_config
+from small import PLAIN, files_of, python, small_config
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts.keys import digest_of
@@ -28,7 +28,8 @@ def registered(toy, tmp_path):
     return workspace
 
 
-TRAINED = small_config(train__epochs=1, train__batch_size=8, train__val_epochs=0)
+NETWORK = {**PLAIN, "model__zero_gamma": False}  # all of it learns from the first step
+TRAINED = small_config(**NETWORK, train__epochs=1, train__batch_size=8, train__val_epochs=0)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,8 @@ def test_a_training_starts_from_the_champion_and_its_frozen_parts_stay(toy, regi
     made, elsewhere = trained
     champion = elsewhere.path(made) / made.file
     (registered.root / "registry/v0001/checkpoint.safetensors").write_bytes(champion.read_bytes())
-    config = small_config(train__epochs=1, train__init="champion", train__freeze="res4", train__seed=9)
+    settings = {"train__init": "champion", "train__freeze": "res4", "train__seed": 9, "train__val_epochs": 0}
+    config = small_config(**NETWORK, **settings, train__epochs=1)
     tuned = stage.train(toy.cache, config, registered)
     before, after = (safetensors.numpy.load_file(file) for file in (champion, registered.path(tuned) / tuned.file))
     moved = {name for name in before if not np.array_equal(before[name], after[name])}

@@ -5,7 +5,7 @@ import shutil
 import mindspore as ms
 import numpy as np
 import pytest
-from small import small_config
+from small import PLAIN, small_config
 
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint
@@ -142,13 +142,14 @@ def test_other_labels_and_other_files(tmp_path):
 
 def test_a_training_starts_from_a_file_and_its_key_holds_the_content(toy, tmp_path):
     workspace = toy.workspace(tmp_path / "w")
-    config = small_config(train__epochs=1, train__batch_size=8, train__base_lr=1e-12)
+    settings = {**PLAIN, "train__epochs": 1, "train__batch_size": 8, "train__base_lr": 1e-12}
+    config = small_config(**settings)
     file = saved(tmp_path / "a.safetensors", config)
     moved = tmp_path / "b.safetensors"
     shutil.copyfile(file, moved)
 
     def of(path):
-        return small_config(train__epochs=1, train__batch_size=8, train__base_lr=1e-12, train__init=str(path))
+        return small_config(**settings, train__init=str(path))
 
     assert len({stage.key(toy.cache, one, workspace) for one in (config, of(file))}) == 2
     assert stage.key(toy.cache, of(file), workspace) == stage.key(toy.cache, of(moved), workspace)
@@ -158,7 +159,7 @@ def test_a_training_starts_from_a_file_and_its_key_holds_the_content(toy, tmp_pa
     for name, value in expected.items():
         if ".moving_" not in name:
             np.testing.assert_allclose(trained[name], value, atol=1e-9, err_msg=name)
-    saved(moved, small_config(), LABELS[::-1])
+    saved(moved, config, LABELS[::-1])
     assert stage.key(toy.cache, of(file), workspace) != stage.key(toy.cache, of(moved), workspace)
     with pytest.raises(InputError, match="other labels"):
         stage.train(toy.cache, of(moved), workspace)

@@ -4,14 +4,15 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
-from small import small_config
+from small import PLAIN, small_config
 
+from nonlocal_core.models import device
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.step import Inputs, dropout_mask, make_average, make_step, mixing
 
-SETTINGS: dict[str, object] = {"model__nl_res3": (0,), "model__nl_res4": ()}
+SETTINGS = {**PLAIN, "model__nl_res3": (0,)}
 
 
 def network(**overrides):
@@ -37,6 +38,8 @@ def values(net):
 
 
 def stepper(net, config, rates=(0.01, 0.02, 0.005)):
+    """A function that takes a step in the mode that a training has."""
+    device.use(config.runtime)
     optimizer = optimizers.make_optimizer(net, np.array(rates, np.float32), config.train)
     return make_step(net, optimizer, config.train)
 
