@@ -154,7 +154,9 @@ def check_flow(file: Path, given: list[str], monkeypatch: pytest.MonkeyPatch) ->
         if file.stem != "predict" and given and "=" not in given[0]:
             presets = [given.pop(0)]
     own = (
-        {"out", "draw", "window_s", "hop_s", "entry", "workspace_dir"} if file.stem == "predict" else {*parameters}
+        {"out", "draw", "window_s", "hop_s", "checkpoint", "workspace_dir"}
+        if file.stem == "predict"
+        else {*parameters}
     )
     given = [word for word in given if word.partition("=")[0] not in own]
     for preset in presets or ["tiny"]:

@@ -29,8 +29,6 @@ class Weights(NamedTuple):
     path: Path
     entry: Facts | None
     """None: it is a file, not an entry"""
-    preset: str = ""
-    """of published weights"""
 
 
 def find_entry(workspace: Workspace, name: str) -> tuple[str, Facts]:
@@ -62,7 +60,7 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
             entry is not whole.
     """
     if pretrained := store.find(name, setting):
-        return Weights(name, pretrained, None, table.TABLE[name].preset)
+        return Weights(name, pretrained, None)
     if _is_file(name):
         file = Path(name).expanduser()
         if not file.is_file():

@@ -11,6 +11,7 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.pretrained import table
 
 
 class Trained(NamedTuple):
@@ -37,10 +38,10 @@ def find(entry: str, workspace: Workspace, setting: str = "entry") -> Trained:
     Raises: InputError if there is no such entry or file, it is no checkpoint of this project, or the entry's
             settings do not fit those of today; DamagedError if the entry is not whole.
     """
-    name, path, facts, preset = registry.find_weights(workspace, entry, setting)
+    name, path, facts = registry.find_weights(workspace, entry, setting)
     described, _ = checkpoint.read_user_file(path, setting)
-    if preset:
-        return Trained(name, path, described, resolve(preset, {}).evaluate)
+    if name in table.TABLE:
+        return Trained(name, path, described, resolve(table.TABLE[name].preset, {}).evaluate)
     if facts is None:
         return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
     # A protocol only names the values of other settings, and a prediction may change each of them.
