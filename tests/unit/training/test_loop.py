@@ -176,13 +176,24 @@ def test_the_best_weights_are_handed_on(toy, uncut, tmp_path_factory):
     assert described.manifest_digest == toy.manifest.digest
 
 
-def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked_for(toy, tmp_path):
-    """The rate is so small that nothing changes: the first validation stays the best."""
-    settings = {**PLAIN, "train__base_lr": 1e-9, "train__patience": 2, "train__epochs": 6, "train__val_epochs": 1}
-    made, log, epochs = trained(toy, tmp_path, **settings, runtime__keep_every_epochs=2)
+NOT_BETTER: dict[str, object] = {
+    **PLAIN, "train__base_lr": 1e-9, "train__patience": 2, "train__epochs": 6, "train__val_epochs": 1,
+    "runtime__keep_every_epochs": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def not_better(toy, tmp_path_factory):
+    """A training whose rate is so small that nothing changes: the first validation stays the best."""
+    folder = tmp_path_factory.mktemp("not_better")
+    return folder, trained(toy, folder, **NOT_BETTER)
+
+
+def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked_for(toy, not_better):
+    top, (made, log, epochs) = not_better
     assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
     assert (len(log), made.num_steps) == (12, 12)
-    (folder,) = tmp_path.glob("train/*")
+    (folder,) = top.glob("train/*")
     assert {file.name for file in folder.glob("*.safetensors")} == {
         "weights.safetensors",
         "best-00000004.safetensors",
@@ -195,11 +206,18 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
     shutil.copyfile(folder / "weights.safetensors", step_checkpoint.step_path(folder, 12))
     (folder / "artifact.json").unlink()
     folder.rename(folder.with_name(f"{folder.name}.partial"))
-    config = small_config(**settings, runtime__keep_every_epochs=2)
+    config = small_config(**NOT_BETTER)
     before = (folder.with_name(f"{folder.name}.partial") / Checkpoint.LOG).stat().st_mtime_ns
-    assert stage.train(toy.cache, config, Workspace(tmp_path)) == made
+    assert stage.train(toy.cache, config, Workspace(top)) == made
     assert not step_checkpoint.step_path(folder, 12).exists()
     assert (folder / Checkpoint.LOG).stat().st_mtime_ns == before
+
+
+def test_everything_that_the_seed_decides_changes_with_it(toy, tmp_path, not_better):
+    """Already the loss of the first step, which no learning rate has changed."""
+    _, (_, log, _) = not_better
+    _, other, _ = trained(toy, tmp_path, **PLAIN, train__seed=1, train__steps=1, train__val_epochs=0)
+    assert other[0]["loss"] != log[0]["loss"]
 
 
 def test_numbers_that_are_not_finite_name_tensor_step_rate_and_videos(toy, tmp_path):
@@ -219,9 +237,8 @@ def test_numbers_that_are_not_finite_name_tensor_step_rate_and_videos(toy, tmp_p
 
 
 def test_a_loss_that_stays_far_above_guessing_ends_the_training(toy, tmp_path):
-    config = small_config(
-        train__base_lr=3000.0, train__schedule="step", train__epochs=20, train__val_epochs=0, train__freeze="res5"
-    )
+    settings = {"train__base_lr": 3000.0, "train__schedule": "step", "train__epochs": 20, "train__val_epochs": 0}
+    config = small_config(**PLAIN, **settings, train__freeze="res5")
     words = (
         r"median above 4.16, 3 times that of guessing, in the last 50 steps at step \d+ with learning rate 3e\+03"
     )
@@ -232,9 +249,3 @@ def test_a_loss_that_stays_far_above_guessing_ends_the_training(toy, tmp_path):
     assert 49 <= len(log) < 80
     assert np.median([line["loss"] for line in log[-49:]]) > 3 * math.log(4)
     assert all(line["step"] == number for number, line in enumerate(log, 1))
-
-
-def test_another_seed_is_another_training(far_above, not_finite):
-    """From the first step, whose loss no learning rate has changed yet."""
-    first, other = (lines(partial / Checkpoint.LOG)[0]["loss"] for _, partial in (far_above, not_finite))
-    assert first != other
