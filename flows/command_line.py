@@ -43,12 +43,14 @@ def _place(text: str) -> Path | str:
 PARAMETERS: dict[str, Parameter] = {
     "videos_dir": (_place, "folder of labelled videos, or a URI such as s3://bucket/videos"),
     "workspace_dir": (_place, "folder that all results live in; default: workspace"),
-    "labels_path": (_place, "JSON file of label ids, like cls2index.json; default: alphabetical"),
+    "labels_path": (_place, "label ids: JSON, label_map.txt, classInd.txt or CSV; default: alphabetical"),
     "checkpoint": (str, "weights to score: a file, a registry entry such as v0003, or champion (default)"),
     "runner": (str, "where shards of index and cache run: threads (default), processes, dask, ray, or an address"),
 }
 END_S = 20.0
 """seconds that Prefect and its pools get to end after the last line"""
+BEFORE = {"entry": "checkpoint"}
+"""parameters by the names that they had before, which are still taken"""
 
 
 class Watch(logging.Handler):
@@ -177,6 +179,8 @@ def _split(words: list[str], command: Command) -> tuple[dict[str, Any], dict[str
     hint = "a preset comes first" if command.has_presets else f"{command.name}.py has no preset"
     arguments, overrides = {}, {}
     for key, text in key_value.pairs(words, f"; {hint}").items():
+        if BEFORE.get(key) in command.parameters:
+            key = BEFORE[key]
         if key in command.parameters:
             arguments[key] = _converted(key, text, command.parameters[key][0])
         elif key in PARAMETERS:

@@ -55,6 +55,7 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
     report.show_in_prefect()
     manifest = stage.seal(planned, config, workspace)
     report.table(manifest)
+    report.lines("inventory", workspace.provenance(manifest).get("inventory", ()), planned.videos_dir)
     return manifest
 
 

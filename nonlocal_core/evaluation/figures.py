@@ -60,15 +60,15 @@ def worst(scored: pd.DataFrame, labels: list[str], paths: dict[str, str]) -> lis
     """The wrongly classified videos with the greatest loss, with their paths."""
     scores_NK = np.stack(scored["scores"].to_list())
     label_N = scored["label_id"].to_numpy(np.int64)
-    loss_N, is_wrong_N = metrics.losses(scores_NK, label_N), metrics.rank(scores_NK, label_N) > 0
-    order = [i for i in np.argsort(-loss_N, kind="stable") if is_wrong_N[i]][:WORST]
+    loss_N, taken_N = metrics.losses(scores_NK, label_N), metrics.taken_for(scores_NK, label_N)
+    order = [i for i in np.argsort(-loss_N, kind="stable") if taken_N[i] != label_N[i]][:WORST]
     return [
         {
             "video_id": str(scored["video_id"].iloc[i]),
             "path": paths[scored["video_id"].iloc[i]],
             "label": labels[label_N[i]],
             "score": float(scores_NK[i, label_N[i]]),
-            "taken_for": labels[int(scores_NK[i].argmax())],
+            "taken_for": labels[taken_N[i]],
             "other_score": float(scores_NK[i].max()),
             "loss": float(loss_N[i]),
         }

@@ -40,13 +40,23 @@ def topk(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64], k: int) -> 
     return float(np.mean(rank(scores_NK, label_N) < k))
 
 
+def taken_for(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The class that each video is taken for: of classes with the same score a wrong one, as in `rank`.
+
+    Shape:  (N,)
+    """
+    others_NK = scores_NK.copy()
+    np.put_along_axis(others_NK, label_N[:, None], -np.inf, axis=1)
+    return np.where(rank(scores_NK, label_N) == 0, label_N, others_NK.argmax(axis=1))
+
+
 def confusion(scores_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each label (row) was taken for each class (column).
 
     Shape:  (K, K)
     """
     num_classes = scores_NK.shape[1]
-    pairs = label_N * num_classes + scores_NK.argmax(axis=1)
+    pairs = label_N * num_classes + taken_for(scores_NK, label_N)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -188,10 +188,15 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     Raises: InputError if there is nothing to train on, or too many videos cannot be read.
     """
 
+    inventory = list(planned.inventory)
+
     def make(folder: Path) -> Manifest:
         probed = _join(folder, planned.videos_dir, workspace)
         rows = _complete(probed, planned, config, workspace)
         labels = planned.labels or sorted(rows["label"].unique())
+        for line in manifest_table.timing_in_words(rows):
+            log.info("%s: %s", planned.videos_dir, line)
+            inventory.append(line)
         manifest_table.write(rows, folder / Manifest.ROWS)
         label_ids.write(folder / Manifest.LABELS, labels)
         for file in (*folder.glob("todo-*.json"), folder / LISTING_FILE):
@@ -211,7 +216,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     provenance = {
         "videos_dir": planned.videos_dir,
         "config": config.index.model_dump(mode="json"),
-        "inventory": list(planned.inventory),
+        "inventory": inventory,
     }
     manifest = workspace.build(Manifest, planned.key, make, provenance, planned.began)
     return manifest.model_copy(update={"videos_dir": planned.videos_dir})

@@ -53,7 +53,8 @@ OTHER: dict[str, object] = {
 }  # fmt: skip
 NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
     "model.backbone": {
-        "model.width": 8, "model.stage_blocks": (3, 4, 6, 3), "model.stem_stride_t": 2, "model.pool1_stride_t": 2,
+        "clip.clip_len": 8, "model.width": 8, "model.stage_blocks": (3, 4, 6, 3), "model.stem_stride_t": 2,
+        "model.pool1_stride_t": 2,
     },
     "model.block": {"model.inflate": "none"},
     "model.nl_res5": {"model.nl_sub_sample": "none"},

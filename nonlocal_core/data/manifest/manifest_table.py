@@ -175,3 +175,14 @@ def lacks_times(path: Path) -> bool:
     """Whether a manifest of before has videos whose rate varies, without their time stamps."""
     rows = tables.read_rows(path, SCHEMA, _WHAT_TO_DO, ["variable_fps", "times_s"], OPTIONAL)
     return bool((rows["variable_fps"] & rows["times_s"].isna()).any())
+
+
+def timing_in_words(rows: pd.DataFrame) -> list[str]:
+    """What the probes saw of frame rates and pixels, in lines for a person."""
+    usable = rows[rows["status"] == "ok"]
+    rates = usable.loc[usable["fps"] > 0, "fps"].round(2)
+    varying, odd = usable["variable_fps"].sum(), usable["pixel_aspect"].notna().sum()
+    lines = [f"frame rates: {rates.min():g} to {rates.max():g} a second, {varying} of {len(rates)} videos vary"]
+    if odd:
+        lines.append(f"{odd} videos have pixels that are not square: they are stretched (cache.pixels)")
+    return lines if len(rates) else lines[1:]

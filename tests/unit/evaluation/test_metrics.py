@@ -39,8 +39,25 @@ def test_confusion_counts_every_video_once(rows):
     counts = metrics.confusion(np.array(scores), np.array(labels))
     expected = np.zeros_like(counts)
     for row, label in zip(scores, labels, strict=True):
-        expected[label, row.index(max(row))] += 1
+        best = [number for number, score in enumerate(row) if score == max(row)]
+        expected[label, next((number for number in best if number != label), label)] += 1
     np.testing.assert_array_equal(counts, expected)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.sampled_from([0.1, 0.3, 0.6]), min_size=4, max_size=4), st.integers(0, 3)),
+        min_size=1,
+    )
+)
+def test_ties_count_alike_for_top1_and_confusion(rows):
+    """The diagonal is top-1, and no video is taken for a class that is not among the best."""
+    scores_NK, label_N = np.array([scores for scores, _ in rows]), np.array([label for _, label in rows])
+    counts_KK = metrics.confusion(scores_NK, label_N)
+    assert counts_KK.trace() == round(metrics.topk(scores_NK, label_N, 1) * len(rows))
+    assert counts_KK.sum(axis=1).tolist() == np.bincount(label_N, minlength=4).tolist()
+    taken_N = metrics.taken_for(scores_NK, label_N)
+    assert all(scores[taken] == max(scores) for (scores, _), taken in zip(rows, taken_N, strict=True))
 
 
 def test_a_network_that_says_the_same_of_all_classes_is_right_nowhere():

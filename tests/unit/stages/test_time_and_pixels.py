@@ -192,3 +192,10 @@ def test_time_enters_the_keys_of_what_goes_by_it(toy, tmp_path):
     }
     assert len(digests) == 3
     assert pa.types.is_list(manifest_table.SCHEMA.field("times_s").type)
+
+
+def test_the_inventory_counts_both(videos: Path, workspace: Workspace) -> None:
+    made = index(videos, small_config(), workspace)
+    *_, rates, pixels = workspace.provenance(made)["inventory"]
+    assert rates.endswith(" a second, 1 of 6 videos vary")
+    assert pixels == "1 videos have pixels that are not square: they are stretched (cache.pixels)"
