@@ -60,13 +60,13 @@ class Opened:
         self.counts = {file_probe.probe_file: 0, file_probe.hash_of: 0, encoding.encode_video: 0}
         each = workers.each
 
-        def counted(function, items, *rest):
+        def counted(function, items, *rest, **more):
             def one_by_one():
                 for item in items:
                     self.counts[function] += 1
                     yield item
 
-            return each(function, one_by_one(), *rest)
+            return each(function, one_by_one(), *rest, **more)
 
         monkeypatch.setattr(workers, "each", counted)
 

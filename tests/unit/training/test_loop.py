@@ -93,7 +93,7 @@ from nonlocal_core.stages.train import train
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
 train(cache, small_config(**{overrides!r}), Workspace(Path({str(folder)!r})))
 """)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == -killed_by, said
     config = small_config(**overrides)
     assert stage.find(toy.cache, config, workspace) is None
