@@ -71,13 +71,14 @@ class _Relay(logging.Handler):
         self.connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        value = {
+        value: dict[str, Any] = {
             "name": record.name,
             "levelno": record.levelno,
             "levelname": record.levelname,
             "msg": self.format(record),
-            "progress": getattr(record, "progress", None),
         }
+        if hasattr(record, "progress"):
+            value["progress"] = record.progress
         with contextlib.suppress(OSError):  # the listener is gone
             self.connection.send(("log", value))
 

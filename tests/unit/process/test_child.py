@@ -84,6 +84,7 @@ def test_log_and_progress_arrive_under_their_names(caplog, monkeypatch):
         "stage": "cache", "what": "shard 3", "done": 2, "total": 2, "unit": "videos"
     }.items()  # fmt: skip
     assert records[3][:2] == ("nonlocal_core.process.progress", "INFO")
+    assert [hasattr(record, "progress") for record in caplog.records[:4]] == [False, False, True, False]
     assert "not ours" not in caplog.text
     assert "it broke\nTraceback" in records[-1][2]
 
