@@ -116,7 +116,7 @@ def ours(reader: RecordReader, rows: list[int], config: Config, network: inferen
 
     began, began_cpu = time.perf_counter(), time.process_time()
     progress = Progress("evaluate", "val", len(rows), "videos")
-    for logits in inference.logits_by_video(network, prepared(), config.evaluate.batch_clips, progress):
+    for logits in inference.outputs_by_video(network, prepared(), config.evaluate.batch_clips, progress):
         views.average(logits)
     wall, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     before = time.process_time()

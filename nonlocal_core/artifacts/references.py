@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from nonlocal_core.config.sections import CacheConfig, ClipConfig
+from nonlocal_core.config.sections import CacheConfig, ClipConfig, FeaturesConfig
 
 
 class Frozen(BaseModel):
@@ -78,6 +78,28 @@ class RecordCache(Reference):
     def digests(self, clip: ClipConfig) -> list[str]:
         """The digests of all that clips of this kind depend on."""
         return [self.digest, self.timing_digest] if clip.fps else [self.digest]
+
+
+class Features(Reference):
+    """What the trunk of a network gives for some views of each video; the numbers lie in a store."""
+
+    stage: ClassVar[str] = "features"
+    VIDEOS: ClassVar[str] = "videos.parquet"
+    activations: str
+    """folder of the store, relative to the workspace"""
+    trunk_digest: str
+    """digest of the weights of the trunk"""
+    last: str
+    """last part of the trunk"""
+    settings: FeaturesConfig
+    """the views"""
+    clip: ClipConfig
+    shape: tuple[int, ...]
+    """of one view: (C,), or (C, T, H, W)"""
+    num_videos: int
+    num_views: int
+    """of each video"""
+    num_bytes: int
 
 
 class Checkpoint(Reference):

@@ -97,6 +97,19 @@ class ClipConfig(Section):
         return self
 
 
+class FeaturesConfig(Section):
+    """What features reads: the views that the network up to train.freeze looks at once, before train."""
+
+    num_clips: Annotated[int, Field(ge=0)] = 0
+    """clips of each video, evenly spread, whose features are kept for train (0: each step looks at new clips)"""
+    num_crops: Literal[1, 3] = 1
+    """crops of each kept clip: 1 in the centre, or 3 along the longer side"""
+    crop_size: Annotated[int, Field(ge=32)] = 224
+    """side of the crops whose features are kept (pixels)"""
+    mirrored: bool = False
+    """features of each view in the mirror are kept too, for train to learn from"""
+
+
 class EvaluateConfig(Section):
     """What evaluate reads."""
 

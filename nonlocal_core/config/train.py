@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nonlocal_core.config.section import Fraction, Positive, Section
+from nonlocal_core.config.section import Fraction, Positive, Section, later
 from nonlocal_core.errors import ConfigError
 
 Count = Annotated[int, Field(ge=0)]
@@ -27,6 +27,8 @@ class TrainConfig(Section):
     """what becomes of the classifier of train.init: kept, kept for the labels that both have, or drawn anew"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
     """last part of the network that does not learn, like all parts before it"""
+    optimizer: Annotated[Literal["sgd", "lbfgs"], later("sgd")] = "sgd"
+    """SGD with momentum, or L-BFGS for a classifier alone: the optimum for the features of all train videos"""
     epochs: Positive = 100
     """passes over the train split"""
     steps: Count = 0

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError, model_validator
 
 from nonlocal_core.config import key_value, protocols
 from nonlocal_core.config.model import ModelConfig, check_clip
 from nonlocal_core.config.presets import PRESETS
-from nonlocal_core.config.section import Section
+from nonlocal_core.config.section import Section, later
 from nonlocal_core.config.sections import (
     CacheConfig,
     ClipConfig,
     EvaluateConfig,
+    FeaturesConfig,
     IndexConfig,
     RegistryConfig,
     RuntimeConfig,
@@ -31,6 +32,7 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     clip: ClipConfig = ClipConfig()
     model: ModelConfig = ModelConfig()
+    features: Annotated[FeaturesConfig, later(FeaturesConfig())] = FeaturesConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()
@@ -40,7 +42,11 @@ class Config(Section):
     def _sections_fit(self) -> Config:
         train, side = self.train, self.cache.short_side
         check_clip(self.model, self.clip.clip_len, train.crop_size, self.evaluate.crop_size)
-        for name, crop_size in (("train", train.crop_size), ("evaluate", self.evaluate.crop_size)):
+        self._features_fit()
+        sides = {"train": train.crop_size, "evaluate": self.evaluate.crop_size}
+        if self.features.num_clips:
+            sides["features"] = self.features.crop_size
+        for name, crop_size in sides.items():
             if crop_size > side:
                 raise ConfigError(
                     f"{name}.crop_size={crop_size} is larger than a cached frame, cache.short_side={side}:"
@@ -56,6 +62,25 @@ class Config(Section):
         if train.crop == "multi_scale" and (train.scale_min, train.scale_max) != (1.0, 1.0):
             raise ConfigError("train.crop=multi_scale has its own scales: set train.scale_min=1 train.scale_max=1")
         return self
+
+    def _features_fit(self) -> None:
+        """Raise ConfigError if features cannot be kept, or the optimizer needs them and they are not."""
+        train, kept = self.train, bool(self.features.num_clips)
+        if train.optimizer == "lbfgs" and not (kept and train.freeze == "res5"):
+            raise ConfigError(
+                "train.optimizer=lbfgs learns a classifier from kept features: set features.num_clips=1 or more"
+                " and train.freeze=res5"
+            )
+        if kept and (train.freeze == "none" or not train.init):
+            raise ConfigError(
+                f"features.num_clips={self.features.num_clips} keeps what a part that does not learn gives: set"
+                " train.init, and its last such part by train.freeze"
+            )
+        if kept and (train.mixup or self.model.head == "fully_conv"):
+            raise ConfigError(
+                "train.mixup and model.head=fully_conv need whole clips in each step: leave them out, or set"
+                " features.num_clips=0"
+            )
 
 
 class Setting(NamedTuple):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import sampling, timing, transforms
+from nonlocal_core.data.records.kept_features import FeatureReader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import ConfigError
@@ -35,7 +36,8 @@ PREFETCH_BYTES = 512 << 20
 class Batch(NamedTuple):
     """The clips of one training step."""
 
-    clip_NCTHW: NDArray[np.uint8]
+    clip_NCTHW: NDArray[np.generic]
+    """uint8; where features are kept, what the trunk gave for the clips (float32)"""
     label_N: NDArray[np.int32]
     rows: list[int]
 
@@ -68,12 +70,8 @@ def train_batches(
             checksum.
     """
     seed, size = config.train.seed, config.train.batch_size
-    if size % num_ranks:
-        raise ConfigError(f"train.batch_size={size} cannot be shared by {num_ranks} devices: take a multiple")
     labels = reader.rows["label_id"].to_numpy(np.int32)
-    order = sampling.epoch_order(len(rows), seed, epoch)
-    order = np.resize(order, steps_per_epoch(len(rows), size) * size).reshape(-1, size)
-    rows_of_steps = [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
+    rows_of_steps = _rows_of_steps(rows, config, epoch, skip, rank, num_ranks)
     video_ids, part_of = reader.rows["video_id"].tolist(), _parts(reader)
 
     shape = (3, config.clip.clip_len, config.train.crop_size, config.train.crop_size)
@@ -96,6 +94,45 @@ def train_batches(
             for _ in step_rows:
                 next(written)
             yield Batch(prepared.popleft(), labels[step_rows], step_rows)
+
+
+def feature_batches(
+    reader: RecordReader,
+    kept: FeatureReader,
+    rows: list[int],
+    config: Config,
+    epoch: int,
+    skip: int,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> Iterator[Batch]:
+    """The same batches, where features are kept: of each video, those of one of its views.
+
+    Shape:  features (N / num_ranks, C) or (N / num_ranks, C, T, H, W), labels (N / num_ranks,) int32.
+    Raises: as `train_batches`.
+    """
+    labels, video_ids = reader.rows["label_id"].to_numpy(np.int32), reader.rows["video_id"].tolist()
+
+    def features(row: int) -> NDArray[np.float32]:
+        drawn = sampling.generator(config.train.seed, epoch, video_ids[row], "view").integers(
+            kept.features.num_views
+        )
+        return kept.views(row, [int(drawn)])[0]
+
+    for step_rows in _rows_of_steps(rows, config, epoch, skip, rank, num_ranks):
+        yield Batch(np.stack([features(row) for row in step_rows]), labels[step_rows], step_rows)
+
+
+def _rows_of_steps(
+    rows: list[int], config: Config, epoch: int, skip: int, rank: int, num_ranks: int
+) -> list[list[int]]:
+    """One rank's rows of each step of an epoch after the first `skip`."""
+    size = config.train.batch_size
+    if size % num_ranks:
+        raise ConfigError(f"train.batch_size={size} cannot be shared by {num_ranks} devices: take a multiple")
+    order = sampling.epoch_order(len(rows), config.train.seed, epoch)
+    order = np.resize(order, steps_per_epoch(len(rows), size) * size).reshape(-1, size)
+    return [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
 
 
 def video_views(

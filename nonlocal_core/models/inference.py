@@ -6,31 +6,42 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.references import Features
 from nonlocal_core.config.model import map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
-from nonlocal_core.errors import InputError
-from nonlocal_core.models import checkpoint, device
+from nonlocal_core.config.tree import Config
+from nonlocal_core.errors import DamagedError, InputError, few
+from nonlocal_core.models import checkpoint, device, trunk
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger(__name__)
 
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Network = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 def load(
-    path: Path, labels: list[str], clip: ClipConfig, evaluate: EvaluateConfig, runtime: RuntimeConfig
+    path: Path,
+    labels: list[str],
+    clip: ClipConfig,
+    evaluate: EvaluateConfig,
+    runtime: RuntimeConfig,
+    kept: Features | None = None,
 ) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
-    Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels.
+    With kept features, it is a function of these, for which the trunk is not needed.
+
+    Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels, or the
+            features are not those of its trunk.
     """
     device.use(runtime)
     net, described = checkpoint.load_network(path)
@@ -41,17 +52,55 @@ def load(
             *(described.clip.name, clip.name),
         )
     net = with_head(net, described, evaluate)
+    if kept and kept.trunk_digest != trunk.digest(net, kept.last):
+        raise InputError(f"{path} has another trunk than the one whose features are in {kept.path}")
+    rest = trunk.features(net, kept.last if kept else "")
 
     def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
         return net(normalise(clip_NCTHW, net.model))
 
+    def classify(features: ms.Tensor) -> ms.Tensor:
+        return net.classify(rest(features))
+
+    return _compiled(classify if kept else forward, path)
+
+
+def load_trunk(path: Path, config: Config) -> tuple[Network, str]:
+    """The trunk of a checkpoint, up to train.freeze, as a function of uint8 clips, and the digest of its weights.
+
+    Raises: InputError if the checkpoint is not whole or lacks a part of the trunk.
+    """
+    device.use(config.runtime)
+    described, weights = checkpoint.read_user_file(path, "train.init")
+    last = config.train.freeze
+    net = I3D(config.model, len(described.labels))
+    own = checkpoint.weights_of_network(net)
+    missing = [name for name in own if name.startswith(trunk.prefixes(last)) and name not in weights]
+    if missing:
+        raise InputError(
+            f"train.init={path} lacks {few(missing, 3)}, which would stay as they are drawn: lower train.freeze"
+        )
+    fitting = {name: weights[name] if name.startswith(trunk.prefixes(last)) else own[name] for name in own}
+    try:
+        checkpoint.assign(net, fitting, path)
+    except DamagedError as error:
+        raise InputError(f"train.init: {error}") from None
+    net.set_train(False)
+    return _compiled(trunk.trunk(net, last), path), trunk.digest(net, last)
+
+
+def _compiled(forward: trunk.Forward, path: Path) -> Network:
+    """A function of arrays, compiled at its first call.
+
+    What it gives must be finite: InputError names the checkpoint of which it is not.
+    """
     compiled = ms.jit(forward)
 
-    def network(clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits_NK = np.asarray(compiled(ms.Tensor(clip_NCTHW)).asnumpy(), dtype=np.float32)
-        if not np.isfinite(logits_NK).all():
+    def network(inputs: NDArray[np.generic]) -> NDArray[np.float32]:
+        outputs = np.asarray(compiled(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+        if not np.isfinite(outputs).all():
             raise InputError(f"{path} gives scores that are not finite: its training has diverged, take another")
-        return logits_NK
+        return outputs
 
     return network
 
@@ -68,31 +117,29 @@ def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateCon
     return changed
 
 
-def logits(
-    network: Network, views_CTHW: Iterable[NDArray[np.uint8]], batch_size: int
-) -> Iterator[NDArray[np.float32]]:
-    """The logits of each view, in order.
+def outputs(network: Network, views: Iterable[NDArray[Any]], batch_size: int) -> Iterator[NDArray[np.float32]]:
+    """What a network gives for each view, in order: logits (K,), or what a trunk gives.
 
-    The last batch is filled up with zeros, whose logits are dropped.
-
-    Shape:  (K,), each.
+    The last batch is filled up with zeros, whose outputs are dropped.
     """
-    views = iter(views_CTHW)
+    views = iter(views)
     while batch := list(itertools.islice(views, batch_size)):
         padding = [np.zeros_like(batch[0])] * (batch_size - len(batch))
         yield from network(np.stack(batch + padding))[: len(batch)]
 
 
-def logits_by_video(
-    network: Network, videos: Iterable[Iterable[NDArray[np.uint8]]], batch_size: int, progress: Progress
+def outputs_by_video(
+    network: Network, videos: Iterable[Iterable[NDArray[Any]]], batch_size: int, progress: Progress
 ) -> list[NDArray[np.float32]]:
-    """The logits of each video's views, which are taken one after the other; a batch has views of several videos.
+    """What a network gives for each video's views, which are taken one after the other.
 
-    Shape:  (V, K), a video; (0,) if no video has a view.
+    A batch has views of several videos.
+
+    Shape:  (V, K) or (V, …), a video; (0,) if no video has a view.
     """
     counts: list[int] = []
 
-    def views() -> Iterator[NDArray[np.uint8]]:
+    def views() -> Iterator[NDArray[Any]]:
         for video_views in videos:
             counts.append(0)
             for view in video_views:
@@ -100,5 +147,5 @@ def logits_by_video(
                 yield view
             progress.advance()
 
-    rows = list(logits(network, views(), batch_size))
+    rows = list(outputs(network, views(), batch_size))
     return np.split(np.array(rows, np.float32), np.cumsum(counts)[:-1])

@@ -76,7 +76,7 @@ def predict(request: Request) -> Predictions:
             yield views_CTHW
 
     progress = Progress("predict", request.source.name, len(videos), "videos")
-    logits = inference.logits_by_video(network, parts(), config.evaluate.batch_clips, progress)
+    logits = inference.outputs_by_video(network, parts(), config.evaluate.batch_clips, progress)
     predictions = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
     if request.draw_dir is not None:
         paths = (path for _, path in videos)

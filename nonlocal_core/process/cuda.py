@@ -89,3 +89,12 @@ def can_load(name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def one_device(rank: int) -> dict[str, str]:
+    """The environment of a process that uses one device: number `rank` of those that this process may use."""
+    variables = {}
+    for name in ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
+        visible = os.environ.get(name, "").split(",")
+        variables[name] = visible[rank] if rank < len(visible) and visible[rank] else str(rank)
+    return variables

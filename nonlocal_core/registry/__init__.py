@@ -11,7 +11,7 @@ from nonlocal_core.registry.aliases import drop, move, promote, rollback
 from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, checkpoint_of, entries, verify
 from nonlocal_core.registry.facts import Facts, Leak, Parent, Training
 from nonlocal_core.registry.generations import leak, parent_of
-from nonlocal_core.registry.lookup import check_folder, find_entry, find_weights
+from nonlocal_core.registry.lookup import check_folder, find_entry, find_weights, first_weights
 from nonlocal_core.registry.registration import add, find
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, REGISTRY_FILE, State, read
 
@@ -34,6 +34,7 @@ __all__ = [
     "find",
     "find_entry",
     "find_weights",
+    "first_weights",
     "leak",
     "move",
     "parent_of",

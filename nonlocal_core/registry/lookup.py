@@ -76,6 +76,16 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
     return Weights(version, file, facts)
 
 
+def first_weights(workspace: Workspace, init: str) -> Path | None:
+    """The file of the weights that train.init names; None for random weights.
+
+    Raises: InputError if there is no such file or entry; DamagedError if the entry is not whole.
+    """
+    if init == "champion_if_any":
+        init = CHAMPION if read(workspace).champion else ""
+    return find_weights(workspace, init, "train.init").path if init else None
+
+
 class KeptCheckpoint(NamedTuple):
     """A checkpoint that a person named, copied into the workspace."""
 

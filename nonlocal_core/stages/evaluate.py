@@ -155,7 +155,7 @@ def _score(
         if num_devices > 1:
             ranks = range(num_devices)
             calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
-            child.call_all(calls, [_device_variables(rank) for rank in ranks])
+            child.call_all(calls, [cuda.one_device(rank) for rank in ranks])
         elif todo:
             score(todo, num_done=sum(len(chunk.rows) for chunk in chunks if chunk.file.exists()))
         view_table.join([chunk.file for chunk in chunks], folder / Evaluation.VIEWS)
@@ -203,14 +203,5 @@ def score_chunks(
     with contextlib.closing(loader.video_views(reader, rows, config.clip, test, num_workers)) as clips:
         for file, chunk_rows in chunks:
             chunk_clips = itertools.islice(clips, len(chunk_rows))
-            logits = inference.logits_by_video(network, chunk_clips, test.batch_clips, progress)
+            logits = inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)
             tables.write(view_table.table(reader.rows.iloc[chunk_rows], logits, test.num_crops), file)
-
-
-def _device_variables(rank: int) -> dict[str, str]:
-    """The environment of a process that uses one device: number `rank` of those that this process may use."""
-    variables = {}
-    for name in ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
-        visible = os.environ.get(name, "").split(",")
-        variables[name] = visible[rank] if rank < len(visible) and visible[rank] else str(rank)
-    return variables

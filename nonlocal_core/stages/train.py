@@ -56,10 +56,7 @@ def first_weights(config: Config, workspace: Workspace) -> Path | None:
 
     Raises: InputError if there is no such file or entry; DamagedError if the entry is not whole.
     """
-    init = config.train.init
-    if init == "champion_if_any":
-        init = registry.CHAMPION if registry.read(workspace).champion else ""
-    return registry.find_weights(workspace, init, "train.init").path if init else None
+    return registry.first_weights(workspace, config.train.init)
 
 
 def check(config: Config, workspace: Workspace, labels: Sequence[str] = ()) -> None:

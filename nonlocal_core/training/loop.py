@@ -73,7 +73,7 @@ def run(
     _check(device.use(config.runtime), config, videos)
     num_steps = len(training.rates)
     state, take_average, described = _begin(training, described, init)
-    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks)
+    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks, videos.last)
     validator = Validator(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
         watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None
@@ -153,8 +153,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
 def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, float, float]]:
     """The batches of an epoch after a step, each with the clock time of its request and the wait (seconds)."""
     skip = step - epoch * training.steps_per_epoch
-    reader, rows, _ = training.videos
-    batches = loader.train_batches(reader, rows, training.config, epoch, skip, *training.ranks)
+    batches = training.videos.train_batches(training.config, epoch, skip, training.ranks)
     started_s = time.monotonic()
     for batch in islice(batches, len(training.rates) - step):
         yield batch, started_s, time.monotonic() - started_s

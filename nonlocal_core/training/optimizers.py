@@ -9,28 +9,21 @@ import numpy as np
 from mindspore import nn
 
 from nonlocal_core.config.train import TrainConfig
+from nonlocal_core.models import trunk
 from nonlocal_core.models.i3d import I3D
-
-PARTS = ("stem", "res2", "res3", "res4", "res5")
-"""the parts of the network from the clip to the features; the classifier follows them"""
 
 
 def freeze(net: I3D, last: str) -> None:
     """Freeze the weights and BN statistics of every part of the network up to `last`."""
-    for part in frozen_parts(last):
+    for part in trunk.parts(last):
         for parameter in getattr(net, part).get_parameters():
             parameter.requires_grad = False
-
-
-def frozen_parts(last: str) -> tuple[str, ...]:
-    """The parts of the network that do not learn: those up to `last`."""
-    return PARTS[: PARTS.index(last) + 1] if last in PARTS else ()
 
 
 def set_training(net: I3D, last: str) -> None:
     """Put the network into training mode, except the parts that do not learn."""
     net.set_train(True)
-    for part in frozen_parts(last):
+    for part in trunk.parts(last):
         getattr(net, part).set_train(False)
 
 

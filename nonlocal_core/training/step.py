@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
+from nonlocal_core.models import trunk
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
@@ -29,7 +30,8 @@ FP16_LOSS_SCALE = 1024.0
 class Inputs(NamedTuple):
     """The inputs of one step."""
 
-    clip_NCTHW: NDArray[np.uint8]
+    clip_NCTHW: NDArray[np.generic]
+    """clips (uint8) or, where features are kept, what the trunk gave for them (float32)"""
     label_N: NDArray[np.int32]
     keep_NC: NDArray[np.float32]
     """dropout: each feature's factor, 0 or 1 / (share that is kept)"""
@@ -101,15 +103,17 @@ class Graph(nn.Cell):
         return self(*arguments)
 
 
-def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: int = 1) -> Step:
+def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: int = 1, last: str = "") -> Step:
     """A function that takes one step and returns its loss and logits for this device's part of the batch.
+
+    Its input are clips or, where features are kept, what the trunk up to `last` gave.
 
     It is one graph.  With micro batches there are two: one adds up gradients, one updates.  With several devices,
     each updates with the mean of all their gradients.
     """
     optimizers.set_training(net, train.freeze)
     scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
-    gradients = ms.value_and_grad(_forward(net, train, scale), None, optimizer.parameters, has_aux=True)
+    gradients = ms.value_and_grad(_forward(net, train, scale, last), None, optimizer.parameters, has_aux=True)
 
     reduce_mean: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
     num_parts = train.num_parts // num_ranks
@@ -139,8 +143,8 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: 
     return take_step
 
 
-def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[Tensor, Tensor]]:
-    smoothing = train.label_smoothing
+def _forward(net: I3D, train: TrainConfig, scale: float, last: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    smoothing, features = train.label_smoothing, trunk.features(net, last)
 
     def loss_of(logits_NK: Tensor, label_N: Tensor) -> Tensor:
         loss = ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
@@ -149,7 +153,7 @@ def _forward(net: I3D, train: TrainConfig, scale: float) -> Callable[..., tuple[
     def plain(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
     ) -> tuple[Tensor, Tensor]:
-        features_NC = net.features(normalise(clip_NCTHW, net.model)) * keep_NC
+        features_NC = features(clip_NCTHW) * keep_NC
         logits_NK = net.classify(features_NC)
         return loss_of(logits_NK, label_N), logits_NK
 

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
+from nonlocal_core.data.loader import Batch
+from nonlocal_core.data.records.kept_features import FeatureReader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
-from nonlocal_core.models import checkpoint, inference
+from nonlocal_core.models import checkpoint, inference, trunk
 from nonlocal_core.models.checkpoint import Tensors
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -36,6 +38,30 @@ class Videos(NamedTuple):
     reader: RecordReader
     train_rows: list[int]
     val_rows: list[int]
+    features: FeatureReader | None = None
+    """what the trunk gave for them, where it is kept"""
+
+    @property
+    def last(self) -> str:
+        """The last part of the trunk whose features are kept; empty if none are."""
+        return self.features.features.last if self.features else ""
+
+    def train_batches(self, config: Config, epoch: int, skip: int, ranks: Ranks = ALONE) -> Iterator[Batch]:
+        """The batches of one epoch after the first `skip`, a pure function of (seed, epoch)."""
+        if self.features:
+            return loader.feature_batches(
+                self.reader, self.features, self.train_rows, config, epoch, skip, ranks.rank, ranks.num_ranks
+            )
+        return loader.train_batches(self.reader, self.train_rows, config, epoch, skip, *ranks)
+
+    def middle_views(self, rows: list[int], config: Config) -> Iterator[NDArray[np.generic]]:
+        """One view of each video, from its middle: a crop as large as in training, or what is kept of it."""
+        if self.features:
+            kept = self.features
+            return (kept.views(row, [kept.middle])[0] for row in rows)
+        protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=config.train.crop_size)
+        views = loader.video_views(self.reader, rows, config.clip, protocol, config.runtime.num_workers)
+        return itertools.chain.from_iterable(views)
 
 
 class Validator:
@@ -53,13 +79,17 @@ class Validator:
         """The network that is evaluated, built at its first use."""
         return I3D(self.config.model, self.num_labels)
 
-    def _logits(self, clip_NCTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The logits of some clips.
+    def _logits(self, clip_NCTHW: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The logits of some clips, or of what the trunk gave for them.
 
         The network is called directly, not inside a `ms.jit` function, which would not see weights that are
         assigned after its first call.
         """
-        return np.asarray(self.net(normalise(ms.Tensor(clip_NCTHW), self.net.model)).asnumpy(), np.float32)
+        if last := self.videos.last:
+            logits_NK = self.net.classify(trunk.features(self.net, last)(ms.Tensor(clip_NCTHW)))
+        else:
+            logits_NK = self.net(normalise(ms.Tensor(clip_NCTHW), self.net.model))
+        return np.asarray(logits_NK.asnumpy(), np.float32)
 
     def weights(self, state: step_checkpoint.State, epoch: int) -> Tensors:
         """The weights to use after an epoch: the average if one is kept, with precise BN if it is asked for.
@@ -81,12 +111,11 @@ class Validator:
         """
         checkpoint.assign(self.net, weights, Path("the weights"))
         self.net.set_train(False)
-        protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=self.config.train.crop_size)
         reader, rows = self.videos.reader, self.videos.val_rows
         own_rows = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
-        views = loader.video_views(reader, own_rows, self.config.clip, protocol, self.config.runtime.num_workers)
+        views = self.videos.middle_views(own_rows, self.config)
         mine_NK = []
-        for logits_K in inference.logits(self._logits, itertools.chain.from_iterable(views), self.batch):
+        for logits_K in inference.outputs(self._logits, views, self.batch):
             mine_NK.append(logits_K)
             if stop.is_set():
                 raise KeyboardInterrupt
@@ -97,14 +126,13 @@ class Validator:
             step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=_cross_entropy(logits_NK, label_N)
         )
 
-    def _parts(self, epoch: int, num_batches: int) -> Iterator[NDArray[np.uint8]]:
+    def _parts(self, epoch: int, num_batches: int) -> Iterator[NDArray[np.generic]]:
         """The clips of the first batches of an epoch and, if it has too few, of the next epochs."""
-        reader, rows = self.videos.reader, self.videos.train_rows
-        epochs = (loader.train_batches(reader, rows, self.config, later, 0) for later in itertools.count(epoch))
+        epochs = (self.videos.train_batches(self.config, later, 0) for later in itertools.count(epoch))
         for batch in itertools.islice(itertools.chain.from_iterable(epochs), num_batches):
             yield from np.split(batch.clip_NCTHW, self.config.train.num_parts)
 
-    def _statistics(self, parts: Iterator[NDArray[np.uint8]]) -> Tensors:
+    def _statistics(self, parts: Iterator[NDArray[np.generic]]) -> Tensors:
         """Mean and variance over all clips for every BN that learns.
 
         A running statistic that starts at 0 gives, after one batch, that batch's own.  The variance of all batches

@@ -223,7 +223,7 @@ def paths(folder: Path, shard: str) -> Files:
 
 def what_to_do(file: Path, many: str = "its videos") -> str:
     """The command that builds a damaged shard again."""
-    return f"rm '{file}', then the same command again, which decodes {many} anew and nothing else"
+    return f"rm '{file}', then the same command again, which makes {many} anew and nothing else"
 
 
 def gigabytes(num_bytes: float) -> str:

@@ -32,7 +32,7 @@ def videos(counts):
 @pytest.mark.parametrize("counts", [[1], [3, 3, 3], [30], [2, 5, 1], [4, 4], [0, 4, 0]])
 def test_every_view_is_scored_once_and_goes_to_its_video(counts, batch_size):
     network, progress = Network(), Progress("evaluate", "val", len(counts), "videos")
-    found = inference.logits_by_video(network, videos(counts), batch_size, progress)
+    found = inference.outputs_by_video(network, videos(counts), batch_size, progress)
     assert [len(logits) for logits in found] == counts
     numbers = np.arange(1, sum(counts) + 1)
     np.testing.assert_array_equal(np.concatenate(found), np.stack([numbers, 10 * numbers], axis=1))

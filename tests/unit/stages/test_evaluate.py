@@ -25,7 +25,7 @@ from nonlocal_core.evaluation import view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.process import progress
+from nonlocal_core.process import cuda, progress
 from nonlocal_core.stages import evaluate as stage
 
 LABELS = ("falls", "grows", "rises", "shrinks")
@@ -214,7 +214,7 @@ def run_and_cut(toy, checkpoint, workspace, cut, **settings):
 import logging, os, signal
 from pathlib import Path
 from small import small_config
-from nonlocal_core.process import progress
+from nonlocal_core.process import cuda, progress
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -324,7 +324,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
 def test_each_device_is_seen_by_one_process(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
     monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
-    found = [stage._device_variables(rank) for rank in range(3)]
+    found = [cuda.one_device(rank) for rank in range(3)]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "GPU-7", "2"]
     assert [one["ASCEND_RT_VISIBLE_DEVICES"] for one in found] == ["0", "1", "2"]
 

@@ -1,0 +1,216 @@
+"""features: a record cache in, what the trunk of a network gives for some views of each video out.
+
+The trunk is the network up to train.freeze, with the weights of train.init.  It does not learn, so it looks at
+each view once, and train learns from what it gave.  That is stored by the content of a video, in shards: a killed
+run resumes with the others, and what an earlier run has seen is never looked at again, whatever its label and split
+are today.  Several devices share the shards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nonlocal_core import registry
+from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.files import remove_unfinished
+from nonlocal_core.artifacts.keys import digest_of, key_of
+from nonlocal_core.artifacts.references import Features, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.model import ModelConfig
+from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.config.tree import Config
+from nonlocal_core.data.records import cache_table, kept_features, store
+from nonlocal_core.errors import InputError
+from nonlocal_core.process import child, cuda
+from nonlocal_core.process.progress import Progress
+from nonlocal_core.registry.lineage import packages
+
+VERSION = 1
+SHARD_VIEWS = 32
+"""least number of views of a shard; they take two cores half a minute"""
+
+SCHEMA = pa.schema(
+    [("video_id", pa.string()), ("content", pa.string()), ("digest", pa.string())],
+    metadata={"nonlocal_core.features": "1"},
+)
+
+
+class Shard(NamedTuple):
+    """Videos that are looked at together, by their rows in the cache's table."""
+
+    rows: list[int]
+    contents: list[str]
+
+
+def are_kept(config: Config) -> bool:
+    """Whether these settings keep features for train."""
+    return bool(config.features.num_clips)
+
+
+def find(cache: RecordCache, config: Config, workspace: Workspace) -> Features | None:
+    """The finished features of these settings on this cache, if there are any and the store still has them."""
+    found = workspace.find(Features, key(cache, config, workspace))
+    if found and not _missing(_wanted(cache, config, workspace), workspace.root / found.activations).empty:
+        return None
+    return found
+
+
+def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
+    """The key of features; of splits it has those whose videos are looked at."""
+    splits = ",".join(sorted(_splits(config)))
+    return key_of("features", VERSION, [], [_store_key(config, workspace), *cache.digests(config.clip), splits])
+
+
+def features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:
+    """What the trunk gives for the views of every video that is learned from, validated on or scored.
+
+    Raises: InputError if train.init names nothing, or non-local blocks of the trunk would stay as they are drawn;
+            ChildError if the process of a device dies.
+    """
+    features_key, folder = key(cache, config, workspace), _store(config, workspace)
+    rows = _wanted(cache, config, workspace)
+    with workspace.locked(f"activations-{folder.name}"):
+        remove_unfinished(folder)
+        if shards := _shards(_missing(rows, folder), config):
+            _look_at(shards, cache, config, workspace)
+
+    def make(partial_folder: Path) -> Features:
+        contents = store.contents(folder)
+        names = kept_features.names(rows)
+        listed = contents.loc[names.tolist()]
+        table = pd.DataFrame(
+            {"video_id": rows["video_id"].array, "content": names.array, "digest": listed["digest"].array}
+        )
+        tables.write(tables.to_arrow(table, SCHEMA), partial_folder / Features.VIDEOS)
+        trunk_digest, shape = kept_features.read_trunk(folder)
+        return Features(
+            key=features_key,
+            digest=digest_of(trunk_digest, *table["content"], *table["digest"]),
+            path=f"{Features.stage}/{features_key}",
+            activations=str(folder.relative_to(workspace.root)),
+            trunk_digest=trunk_digest,
+            last=config.train.freeze,
+            settings=config.features,
+            clip=config.clip,
+            shape=shape,
+            num_videos=len(table),
+            num_views=_num_views(config),
+            num_bytes=int(listed["num_bytes"].sum()),
+        )
+
+    provenance = {
+        "cache": cache.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", include={"clip", "model", "features"}),
+        "init": config.train.init,
+        "packages": packages(),
+    }
+    return workspace.build(Features, features_key, make, provenance)
+
+
+def _splits(config: Config) -> set[str]:
+    """The splits whose videos are looked at; all of them if all are scored."""
+    validated = {"val"} if config.train.val_epochs else set()
+    return {"train", config.evaluate.split, *validated}
+
+
+def _wanted(cache: RecordCache, config: Config, workspace: Workspace) -> pd.DataFrame:
+    """The rows of the cache's table whose features are kept; the index has their numbers."""
+    rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS).reset_index(drop=True)
+    splits = _splits(config)
+    return rows[(rows["status"] == "ok") & (rows["split"].isin(splits) | ("all" in splits))]
+
+
+def _missing(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The rows whose features the store lacks, one a content."""
+    names = kept_features.names(rows)
+    return rows[~names.isin(store.contents(folder).index) & ~names.duplicated()]
+
+
+def _store_key(config: Config, workspace: Workspace) -> str:
+    """The key of the store: what decides the numbers of a video, beside the video."""
+    init = registry.first_weights(workspace, config.train.init)
+    if init is None:
+        raise InputError(f"train.init={config.train.init} names no weights yet, and features need some")
+    sections = [_trunk_model(config), config.clip, config.features]
+    batch = str(config.evaluate.batch_clips)  # the last digits depend on it
+    return key_of("activations", VERSION, sections, [digest_of(init.read_bytes()), config.train.freeze, batch])
+
+
+def _trunk_model(config: Config) -> ModelConfig:
+    """The settings of the network without those that change nothing in the trunk."""
+    number = {"stem": 1, "res2": 2, "res3": 3, "res4": 4, "res5": 5}[config.train.freeze]
+    after = {f"nl_res{stage}": () for stage in range(max(number + 1, 2), 6)}
+    head = {} if config.train.freeze == "res5" else {"head": "pooled"}
+    return config.model.model_copy(update={"dropout": 0.0, **head, **after})
+
+
+def _store(config: Config, workspace: Workspace) -> Path:
+    folder = workspace.root / kept_features.FOLDER / _store_key(config, workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _num_views(config: Config) -> int:
+    kept = config.features
+    return kept.num_clips * kept.num_crops * (2 if kept.mirrored else 1)
+
+
+def _shards(missing: pd.DataFrame, config: Config) -> list[Shard]:
+    """Shards of some videos, each with at least `SHARD_VIEWS` views where there are so many."""
+    size = math.ceil(SHARD_VIEWS / _num_views(config))
+    names, numbers = kept_features.names(missing).tolist(), missing.index.tolist()
+    starts = range(0, len(numbers), size)
+    return [Shard(numbers[start : start + size], names[start : start + size]) for start in starts]
+
+
+def _look_at(shards: list[Shard], cache: RecordCache, config: Config, workspace: Workspace) -> None:
+    # Only the devices of this host are used.
+    num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(shards))
+    compute = partial(compute_shards, cache, config, workspace)
+    if num_devices <= 1:
+        compute(shards)
+        return
+    ranks = range(num_devices)
+    calls = [partial(compute, shards[rank::num_devices], rank, num_devices) for rank in ranks]
+    child.call_all(calls, [cuda.one_device(rank) for rank in ranks])
+
+
+def compute_shards(
+    cache: RecordCache,
+    config: Config,
+    workspace: Workspace,
+    shards: list[Shard],
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> None:
+    """Write the features of some shards into the store; each device's process calls it once."""
+    cuda.load(config.runtime)  # before anything imports mindspore
+    from nonlocal_core.data import loader
+    from nonlocal_core.data.records.reader import RecordReader
+    from nonlocal_core.models import inference
+
+    init = registry.first_weights(workspace, config.train.init)
+    assert init is not None, "the store's key has its digest"
+    folder, kept, reader = _store(config, workspace), config.features, RecordReader(workspace, cache)
+    network, trunk_digest = inference.load_trunk(init, config)
+    views = EvaluateConfig(num_clips=kept.num_clips, num_crops=kept.num_crops, crop_size=kept.crop_size)
+    rows = list(itertools.chain.from_iterable(shard.rows for shard in shards))
+    what = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
+    progress = Progress("features", what, len(rows), "videos")
+    num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
+    with closing(loader.video_views(reader, rows, config.clip, views, num_workers)) as clips:
+        for shard in shards:
+            videos = itertools.islice(clips, len(shard.rows))
+            seen = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
+            made = inference.outputs_by_video(network, seen, config.evaluate.batch_clips, progress)
+            kept_features.write(folder, shard.contents, made, trunk_digest)
