@@ -19,6 +19,7 @@ from tasks import early, policy
 from tasks.ablate import compare
 from tasks.cache import cache
 from tasks.evaluate import evaluate
+from tasks.features import features
 from tasks.index import index, videos
 from tasks.train import train
 
@@ -72,8 +73,9 @@ def ablate(
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)
         named_train = train.with_options(task_run_name=f"train {variant.name}")
         named_evaluate = evaluate.with_options(task_run_name=f"evaluate {variant.name}")
-        checkpoint = named_train(cached, variant.config, workspace)
-        evaluation = named_evaluate(checkpoint, cached, variant.config, workspace)
+        kept = features(cached, variant.config, workspace) if variant.config.features.num_clips else None
+        checkpoint = named_train(cached, variant.config, workspace, kept)
+        evaluation = named_evaluate(checkpoint, cached, variant.config, workspace, kept)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
     ablation = compare(scored, workspace)
     page = (workspace.path(ablation) / Ablation.PAGE).read_text()

@@ -22,6 +22,7 @@ from nonlocal_core.config.tree import resolve
 from tasks import early, policy
 from tasks.cache import cache
 from tasks.evaluate import evaluate
+from tasks.features import features
 from tasks.index import index, videos
 from tasks.nightly import made_before
 from tasks.register import register
@@ -104,10 +105,14 @@ def full(
     if only_new and (version := made_before(cached, config, workspace)):
         nothing_new = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
+    kept = None
+    if config.features.num_clips:
+        with clock("features"):
+            kept = features(cached, config, workspace)
     with clock("train"):
-        checkpoint = train(cached, config, workspace)
+        checkpoint = train(cached, config, workspace, kept)
     with clock("evaluate"):
-        evaluation = evaluate(checkpoint, cached, config, workspace)
+        evaluation = evaluate(checkpoint, cached, config, workspace, kept)
     with clock("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(

@@ -18,6 +18,7 @@ PARAMETERS: dict[str, help_pages.Parameter] = {
     "workspace_dir": (Path, "workspace whose registry is used; default: workspace"),
     "checkpoint": (str, "champion (default), an entry such as v0001, a .safetensors file, or published weights"),
     "out": (Path, "FILE.parquet or FILE.json for all results"),
+    "features": (Path, "FILE.parquet for the pooled features of every video, the numbers before the classifier"),
     "draw": (Path, "folder for a copy of every video with its labels drawn on it (H.264), and for its timeline"),
     "window_s": (float, "length of a sliding window (seconds); default: the whole video is one window"),
     "hop_s": (float, "from one window to the next (seconds); default: half a window"),
@@ -31,6 +32,7 @@ def predict(
     workspace_dir: Path = Path("workspace"),
     checkpoint: str = "champion",
     out: Path | None = None,
+    features: Path | None = None,
     draw: Path | None = None,
     window_s: float | None = None,
     hop_s: float | None = None,
@@ -43,6 +45,7 @@ def predict(
         workspace_dir: workspace whose registry is used
         checkpoint: champion, an entry such as v0001, a .safetensors file, or the name of published weights
         out: FILE.parquet or FILE.json for all results
+        features: FILE.parquet for the pooled features of every video
         draw: folder for a copy of every video with its labels drawn on it
         window_s: length of a sliding window (seconds); without it, the whole video is one window
         hop_s: from one window to the next (seconds); half a window if there is none
@@ -55,6 +58,7 @@ def predict(
         window_s=window_s,
         hop_s=hop_s,
         draw_dir=draw,
+        features=features,
     )
     return task(request, out)
 

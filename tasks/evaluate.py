@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.process import child
@@ -23,11 +23,17 @@ def given_checkpoint(name: str, workspace: Workspace) -> lookup.KeptCheckpoint:
 
 
 @task(name="evaluate", **policy.options("evaluate"))
-def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
+def evaluate(
+    checkpoint: Checkpoint,
+    cache: RecordCache,
+    config: Config,
+    workspace: Workspace,
+    features: Features | None = None,
+) -> Evaluation:
     """The scores of every video of a split."""
     report.show_in_prefect()
     arguments = (checkpoint, cache, config, workspace)
-    evaluation = stage.find(*arguments) or child.call(stage.evaluate, *arguments)
+    evaluation = stage.find(*arguments) or child.call(stage.evaluate, *arguments, features)
     report.table(evaluation)
     report.page("evaluation-report", workspace.path(evaluation) / Evaluation.REPORT)
     return evaluation

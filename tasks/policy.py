@@ -47,6 +47,7 @@ RETRIES = {
     "index": Retry(3, 5, 6 * HOUR_S),
     "cache": Retry(3, 5, 24 * HOUR_S),
     "train": Retry(2, 10, None),  # it may take weeks; out_of_memory.py halves a batch that is too large
+    "features": Retry(2, 10, None),
     "evaluate": Retry(2, 10, None),
     "register": Retry(3, 2, HOUR_S),
     "predict": Retry(2, 10, None),

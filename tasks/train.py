@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.process import child
@@ -14,12 +14,16 @@ from tasks import policy, report
 
 
 @task(name="train", **policy.options("train"))
-def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
-    """The network trained on the train split of a cache."""
+def train(
+    cache: RecordCache, config: Config, workspace: Workspace, features: Features | None = None
+) -> Checkpoint:
+    """The network trained on the train split of a cache, or on the features that are kept of it."""
     report.show_in_prefect()
 
     def attempt(settings: Config) -> Checkpoint:
-        return stage.find(cache, settings, workspace) or child.call(stage.train, cache, settings, workspace)
+        return stage.find(cache, settings, workspace) or child.call(
+            stage.train, cache, settings, workspace, features
+        )
 
     note = workspace.root / Checkpoint.stage / f"{stage.key(cache, config, workspace)}.memory"
     checkpoint = out_of_memory.retry_halved(attempt, config, note)

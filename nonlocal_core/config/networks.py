@@ -96,3 +96,17 @@ INCEPTION: Settings = {
     "evaluate.batch_clips": 1,
 }
 """DeepMind's network on clips of 64 frames; it was tested on whole videos, where 2 clips are half of 10 s"""
+
+PROBE: Settings = {
+    **INCEPTION,
+    **NO_BLOCKS,
+    "clip.clip_len": 16,
+    "clip.frame_interval": 2,
+    "features.num_clips": 2,
+    "train.init": "i3d_inception_k400",
+    "train.init_head": "new",
+    "train.freeze": "res5",
+    "train.optimizer": "lbfgs",
+    "train.weight_decay": 0.03,
+}
+"""the trunk stays as it is, and only a classifier of its features is learned"""

@@ -6,7 +6,17 @@ others.  The accuracies are what the sources published; nothing here claims to h
 
 from __future__ import annotations
 
-from nonlocal_core.config.networks import BASIC, C2D, EIGHT, INCEPTION, JITTER, MMACTION2, NO_BLOCKS, R18
+from nonlocal_core.config.networks import (
+    BASIC,
+    C2D,
+    EIGHT,
+    INCEPTION,
+    JITTER,
+    MMACTION2,
+    NO_BLOCKS,
+    PROBE,
+    R18,
+)
 from nonlocal_core.config.preset_record import Preset, Published, paper
 from nonlocal_core.config.presets_paper import PAPER, VNN
 from nonlocal_core.config.presets_repositories import REPOSITORIES
@@ -157,6 +167,14 @@ OWN = (
         INCEPTION | {"model.nl_res3": (0, 1), "model.nl_res4": (0, 2, 4), "train.base_lr": 0.01},
         unpublished="not published; starts from i3d_inception, 71.1 / 89.3",
         init="i3d_inception_k400",
+    ),
+    Preset(
+        "probe",
+        "The first I3D with Kinetics weights that stay as they are: a classifier of its features is learned",
+        PROBE,
+        unpublished="docs/evidence/small_data.md",
+        init="i3d_inception_k400",
+        time="minutes on 2 cores for 100 videos",
     ),
 )
 

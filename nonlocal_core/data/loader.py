@@ -113,14 +113,12 @@ def feature_batches(
     """
     labels, video_ids = reader.rows["label_id"].to_numpy(np.int32), reader.rows["video_id"].tolist()
 
-    def features(row: int) -> NDArray[np.float32]:
-        drawn = sampling.generator(config.train.seed, epoch, video_ids[row], "view").integers(
-            kept.features.num_views
-        )
-        return kept.views(row, [int(drawn)])[0]
+    def one_view(row: int) -> NDArray[np.float32]:
+        rng = sampling.generator(config.train.seed, epoch, video_ids[row], "view")
+        return kept.views(row, [int(rng.integers(kept.features.num_views))]).squeeze(0)
 
     for step_rows in _rows_of_steps(rows, config, epoch, skip, rank, num_ranks):
-        yield Batch(np.stack([features(row) for row in step_rows]), labels[step_rows], step_rows)
+        yield Batch(np.stack([one_view(row) for row in step_rows]), labels[step_rows], step_rows)
 
 
 def _rows_of_steps(

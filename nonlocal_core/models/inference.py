@@ -35,10 +35,13 @@ def load(
     evaluate: EvaluateConfig,
     runtime: RuntimeConfig,
     kept: Features | None = None,
+    *,
+    with_features: bool = False,
 ) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
-    With kept features, it is a function of these, for which the trunk is not needed.
+    With kept features, it is a function of these, for which the trunk is not needed.  If they are asked for, the
+    pooled features follow the logits (N, K + C).
 
     Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels, or the
             features are not those of its trunk.
@@ -62,6 +65,13 @@ def load(
     def classify(features: ms.Tensor) -> ms.Tensor:
         return net.classify(rest(features))
 
+    def both(clip_NCTHW: ms.Tensor) -> ms.Tensor:
+        features_NC = rest(clip_NCTHW)
+        logits_NK = forward(clip_NCTHW) if net.fully_conv else net.classify(features_NC)
+        return ms.ops.cat((logits_NK, features_NC), 1)
+
+    if with_features:
+        return _compiled(both, path)
     return _compiled(classify if kept else forward, path)
 
 

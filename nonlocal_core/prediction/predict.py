@@ -30,6 +30,7 @@ from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
+from nonlocal_core.prediction import results
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import bounds, cuda, workers
 from nonlocal_core.process.progress import Progress
@@ -67,7 +68,14 @@ def predict(request: Request) -> Predictions:
     config = settings(trained, request)
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
-    network = inference.load(trained.path, labels, config.clip, config.evaluate, config.runtime)
+    network = inference.load(
+        trained.path,
+        labels,
+        config.clip,
+        config.evaluate,
+        config.runtime,
+        with_features=request.features is not None,
+    )
     seen: list[Seen] = []
 
     def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:
@@ -76,14 +84,22 @@ def predict(request: Request) -> Predictions:
             yield views_CTHW
 
     progress = Progress("predict", request.source.name, len(videos), "videos")
-    logits = inference.outputs_by_video(network, parts(), config.evaluate.batch_clips, progress)
-    predictions = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
+    outputs = inference.outputs_by_video(network, parts(), config.evaluate.batch_clips, progress)
+    num_labels = len(labels)
+    predictions = [
+        _prediction(video, rows[..., :num_labels], labels) for video, rows in zip(seen, outputs, strict=True)
+    ]
+    protocol = _protocol(config, request)
+    if request.features is not None:
+        tables = [_feature_rows(video, rows[..., num_labels:]) for video, rows in zip(seen, outputs, strict=True)]
+        feature_rows = list(itertools.chain.from_iterable(tables))
+        results.write_features(request.features, feature_rows, trained.name, protocol)
     if request.draw_dir is not None:
         paths = (path for _, path in videos)
         predictions = [
             _drawn(prediction, path, request.draw_dir) for prediction, path in zip(predictions, paths, strict=True)
         ]
-    return Predictions(entry=trained.name, protocol=_protocol(config, request), videos=tuple(predictions))
+    return Predictions(entry=trained.name, protocol=protocol, videos=tuple(predictions))
 
 
 class Seen(NamedTuple):
@@ -161,6 +177,17 @@ def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, 
     if duration - length - starts[-1] > 1e-6 * duration:
         starts.append(duration - length)
     return [(start, start + length) for start in starts]
+
+
+def _feature_rows(seen: Seen, features_VC: NDArray[np.float32]) -> list[dict[str, object]]:
+    """The mean features of a video and, below it, of its windows; none of a video that is not ok."""
+    if seen.status != "ok":
+        return []
+    parts = [part_VC.mean(0) for part_VC in np.split(features_VC, np.cumsum(seen.num_views)[:-1])]
+    rows: list[dict[str, object]] = [{"video": seen.name, "features": np.mean(parts, axis=0)}]
+    for (start_s, end_s), mean_C in zip(seen.times_s, parts, strict=False):
+        rows.append({"video": seen.name, "start_s": start_s, "end_s": end_s, "features": mean_C})
+    return rows
 
 
 def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:

@@ -43,6 +43,8 @@ class Request(Frozen):
     """from one window to the next (seconds); None: half a window"""
     draw_dir: Path | None = None
     """where videos are written with their labels on them"""
+    features: Path | None = None
+    """where the pooled features of videos and windows are written"""
 
 
 def check(request: Request) -> None:
@@ -66,6 +68,8 @@ def check(request: Request) -> None:
         raise ConfigError(f"draw={request.draw_dir} is where the videos lie: name another folder")
     if request.draw_dir is not None and request.draw_dir.is_file():
         raise ConfigError(f"draw={request.draw_dir} is a file: name a folder")
+    if request.features is not None and request.features.suffix != ".parquet":
+        raise ConfigError(f"features={request.features}: name a file that ends with .parquet")
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
         if value is not None and not value > 0:
             raise ConfigError(f"{name}={value:g}: name seconds above 0")
@@ -156,6 +160,23 @@ def write(predictions: Predictions, path: Path) -> None:
         tables.write(_table(predictions), path)
     except OSError as error:
         raise InputError(f"out={path} cannot be written: {error.strerror}") from None
+
+
+def write_features(path: Path, rows: list[dict[str, object]], entry: str, protocol: str) -> None:
+    """Write features as parquet: a row a video and, below it, a row a window: only those have times.
+
+    Raises: InputError if the file cannot be written.
+    """
+    columns: list[tuple[str, pa.DataType]] = [
+        *(("video", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())),
+        ("features", pa.list_(pa.float32())),
+    ]
+    metadata: dict[bytes | str, bytes | str] = {"entry": entry, "protocol": protocol}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tables.write(pa.Table.from_pylist(rows, pa.schema(columns, metadata=metadata)), path)
+    except OSError as error:
+        raise InputError(f"features={path} cannot be written: {error.strerror}") from None
 
 
 def _table(predictions: Predictions) -> pa.Table:

@@ -11,17 +11,19 @@ import contextlib
 import itertools
 import math
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import label_ids, tables
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
@@ -72,8 +74,16 @@ def protocol(config: Config) -> str:
     return ", ".join([text, *(f"{name} {way}" for name, way in ways.items() if way not in defaults)])
 
 
-def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
+def evaluate(
+    checkpoint: Checkpoint,
+    cache: RecordCache,
+    config: Config,
+    workspace: Workspace,
+    features: Features | None = None,
+) -> Evaluation:
     """The scores of every video of a split, with their figures.
+
+    Where the views that are scored are kept as features, the trunk does not look at them again.
 
     Raises: InputError if no video of the split could be decoded, or the checkpoint knows other labels; ChildError
             if the process of a device dies.
@@ -84,7 +94,8 @@ def evaluate(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspa
         from nonlocal_core.data.records.reader import RecordReader
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
-        _score(reader, checkpoint, cache, config, workspace, folder)
+        kept = features if features and _are_the_views(features, config) else None
+        _score(reader, checkpoint, cache, config, workspace, folder, kept)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
         split = _split(reader.rows, config.evaluate.split)
@@ -128,6 +139,13 @@ def _evaluation(
     )
 
 
+def _are_the_views(features: Features, config: Config) -> bool:
+    """Whether kept features are of the views that are scored."""
+    test, kept = config.evaluate, features.settings
+    same = (test.num_clips, test.num_crops, test.crop_size) == (kept.num_clips, kept.num_crops, kept.crop_size)
+    return same and features.clip == config.clip and (test.offsets, test.head) == ("spread", "trained")
+
+
 def _split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows if split == "all" else rows[rows["split"] == split]
 
@@ -144,6 +162,7 @@ def _score(
     config: Config,
     workspace: Workspace,
     folder: Path,
+    features: Features | None,
 ) -> None:
     """Write the logits of every view into a folder; finished chunks are not scored again."""
     if not (folder / Evaluation.VIEWS).exists():
@@ -151,7 +170,7 @@ def _score(
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
         # Only the devices of this host are used.
         num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(todo))
-        score = partial(score_chunks, checkpoint, cache, config, workspace)
+        score = partial(score_chunks, checkpoint, cache, config, workspace, features)
         if num_devices > 1:
             ranks = range(num_devices)
             calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
@@ -181,6 +200,7 @@ def score_chunks(
     cache: RecordCache,
     config: Config,
     workspace: Workspace,
+    features: Features | None,
     chunks: list[Chunk],
     rank: int = 0,
     num_ranks: int = 1,
@@ -189,18 +209,26 @@ def score_chunks(
     """Write the logits of all views of some chunks into their files; each device's process calls it once."""
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
+    from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import inference
 
     test = config.evaluate
     reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
     weights = workspace.path(checkpoint) / checkpoint.file
-    network = inference.load(weights, labels, config.clip, test, config.runtime)
+    network = inference.load(weights, labels, config.clip, test, config.runtime, features)
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     what = test.split if num_ranks == 1 else f"{test.split}, device {rank + 1} of {num_ranks}"
     progress = Progress("evaluate", what, num_done + len(rows), "videos", done=num_done)
     num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
-    with contextlib.closing(loader.video_views(reader, rows, config.clip, test, num_workers)) as clips:
+    num_views = range(test.num_clips * test.num_crops)
+    with contextlib.ExitStack() as stack:
+        if features:
+            kept = FeatureReader(workspace, features, reader.rows)
+            clips: Iterator[NDArray[Any]] = (kept.views(row, num_views) for row in rows)
+        else:
+            views = loader.video_views(reader, rows, config.clip, test, num_workers)
+            clips = stack.enter_context(contextlib.closing(views))
         for file, chunk_rows in chunks:
             chunk_clips = itertools.islice(clips, len(chunk_rows))
             logits = inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)

@@ -2,8 +2,8 @@
 
 The trunk is the network up to train.freeze, with the weights of train.init.  It does not learn, so it looks at
 each view once, and train learns from what it gave.  That is stored by the content of a video, in shards: a killed
-run resumes with the others, and what an earlier run has seen is never looked at again, whatever its label and split
-are today.  Several devices share the shards.
+run resumes with the others, and what an earlier run has seen is never looked at again, whatever its label and
+split are today.  Several devices share the shards.
 """
 
 from __future__ import annotations
@@ -50,11 +50,6 @@ class Shard(NamedTuple):
 
     rows: list[int]
     contents: list[str]
-
-
-def are_kept(config: Config) -> bool:
-    """Whether these settings keep features for train."""
-    return bool(config.features.num_clips)
 
 
 def find(cache: RecordCache, config: Config, workspace: Workspace) -> Features | None:

@@ -15,7 +15,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.keys import digest_of, key_of
-from nonlocal_core.artifacts.references import Checkpoint, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
@@ -48,7 +48,8 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
 def key_from(init: str, cache: RecordCache, config: Config) -> str:
     """The key of a training that starts from the weights of this digest."""
     train = config.train.shared_by(config.runtime.num_devices).model_copy(update={"init": init})
-    return key_of("train", VERSION, [config.clip, config.model, train], cache.digests(config.clip))
+    kept = [config.features] if config.features.num_clips else []
+    return key_of("train", VERSION, [config.clip, config.model, train, *kept], cache.digests(config.clip))
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:
@@ -68,8 +69,10 @@ def check(config: Config, workspace: Workspace, labels: Sequence[str] = ()) -> N
         compatibility.check(config, file, labels)
 
 
-def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoint:
-    """The network trained on the train split of a cache.
+def train(
+    cache: RecordCache, config: Config, workspace: Workspace, features: Features | None = None
+) -> Checkpoint:
+    """The network trained on the train split of a cache, or on the features that are kept of it.
 
     Raises: InputError if no train video could be decoded, or the first weights do not fit; DivergenceError if the
             loss is not finite or stays high.
@@ -81,7 +84,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         cuda.load(config.runtime)
         from nonlocal_core.models import checkpoint, device
 
-        _learn(cache, config, workspace, folder, init)
+        _learn(cache, config, workspace, folder, init, features)
         provenance["device"] = device.use(config.runtime)
         described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
         lines = read_json_lines(folder / Checkpoint.LOG)
@@ -92,6 +95,7 @@ def train(cache: RecordCache, config: Config, workspace: Workspace) -> Checkpoin
         "cache": cache.model_dump(mode="json"),
         "config": config.model_dump(mode="json", include={"clip", "model", "train"}),
         "init": {"file": str(init), "digest": digest_of(init.read_bytes())} if init else None,
+        **({"features": features.model_dump(mode="json")} if features else {}),
         "packages": packages(),
     }
     return workspace.build(Checkpoint, training_key, make, provenance)
@@ -104,11 +108,19 @@ def warn_of_leak(workspace: Workspace, cache: RecordCache, init: Path | None) ->
         log.warning("%s: they will be scored too well", leak)
 
 
-def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Path, init: Path | None) -> None:
+def _learn(
+    cache: RecordCache,
+    config: Config,
+    workspace: Workspace,
+    folder: Path,
+    init: Path | None,
+    features: Features | None,
+) -> None:
     """Train, and write the resulting weights into a folder."""
     from nonlocal_core.data import loader
+    from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
-    from nonlocal_core.training import loop, parallel
+    from nonlocal_core.training import classifier, loop, parallel
     from nonlocal_core.training.validation import Videos
 
     reader = RecordReader(workspace, cache)
@@ -116,12 +128,25 @@ def _learn(cache: RecordCache, config: Config, workspace: Workspace, folder: Pat
     if not train_rows:
         raise InputError("no video of the train split could be decoded: there is nothing to learn from")
     described = _description(cache, config, workspace)
-    if config.runtime.num_devices == 1:
-        loop.run(Videos(reader, train_rows, val_rows), described, config, folder, init)
+    kept = FeatureReader(workspace, features, reader.rows) if features else None
+    videos = Videos(reader, train_rows, val_rows, kept)
+    if config.train.optimizer == "lbfgs":
+        assert init is not None, "features need first weights"
+        classifier.learn(videos, described, config, folder, init)
+    elif config.runtime.num_devices == 1:
+        loop.run(videos, described, config, folder, init)
     else:
         root = workspace.root
         parallel.train(
-            parallel.Job(root=root, cache=cache, described=described, config=config, folder=folder, init=init)
+            parallel.Job(
+                root=root,
+                cache=cache,
+                described=described,
+                config=config,
+                folder=folder,
+                init=init,
+                features=features,
+            )
         )
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from nonlocal_core import command
 from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.artifacts.references import Frozen, RecordCache
+from nonlocal_core.artifacts.references import Features, Frozen, RecordCache
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ChildError, ConfigError
@@ -53,6 +53,7 @@ class Job(Frozen):
     config: Config
     folder: Path
     init: Path | None
+    features: Features | None = None
 
 
 class _Device(NamedTuple):

@@ -104,7 +104,7 @@ class Validator:
         checkpoint.assign(self.net, weights, Path("the average"))
         return {**weights, **self._statistics(self._parts(epoch, num_batches))}
 
-    def validate(self, weights: Tensors, step: int, stop: Event) -> checkpoint.Validation:
+    def validate(self, weights: Tensors, step: int, stop: Event | None = None) -> checkpoint.Validation:
         """Top-1 and loss of some weights on the val split.
 
         Raises: KeyboardInterrupt once `stop` is set; DamagedError if a record does not match its checksum.
@@ -117,7 +117,7 @@ class Validator:
         mine_NK = []
         for logits_K in inference.outputs(self._logits, views, self.batch):
             mine_NK.append(logits_K)
-            if stop.is_set():
+            if stop and stop.is_set():
                 raise KeyboardInterrupt
         own_NK = np.array(mine_NK, np.float32).reshape(-1, self.num_labels)  # of a rank without videos, too
         logits_NK = self.ranks.gather(own_NK, len(rows)).astype(np.float64)

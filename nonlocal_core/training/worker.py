@@ -48,6 +48,7 @@ def train(job_file: Path) -> None:
 
     from nonlocal_core.artifacts.workspace import Workspace
     from nonlocal_core.data import loader
+    from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import device
     from nonlocal_core.training import loop, parallel
@@ -57,8 +58,11 @@ def train(job_file: Path) -> None:
     job = parallel.Job.model_validate_json(job_file.read_text())
     device.use(runtime)
     communication.init()
-    reader = RecordReader(Workspace(job.root), job.cache)
-    videos = Videos(reader, *(loader.readable_rows(reader, split) for split in ("train", "val")))
+    workspace = Workspace(job.root)
+    reader = RecordReader(workspace, job.cache)
+    train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
+    kept = FeatureReader(workspace, job.features, reader.rows) if job.features else None
+    videos = Videos(reader, train_rows, val_rows, kept)
     num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // parallel.devices_here(runtime))
     config = job.config.model_copy(update={"runtime": runtime.model_copy(update={"num_workers": num_workers})})
     ranks = Ranks(communication.get_rank(), communication.get_group_size())

@@ -1,0 +1,22 @@
+"""features as a Prefect task, in a process of its own."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from nonlocal_core.artifacts.references import Features, RecordCache
+from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.tree import Config
+from nonlocal_core.process import child
+from nonlocal_core.stages import features as stage
+from tasks import policy, report
+
+
+@task(name="features", **policy.options("features"))
+def features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:
+    """What the trunk of a network gives for some views of each video."""
+    report.show_in_prefect()
+    arguments = (cache, config, workspace)
+    kept = stage.find(*arguments) or child.call(stage.features, *arguments)
+    report.table(kept)
+    return kept
