@@ -70,10 +70,8 @@ def ablate(
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)
-        named_train = train.with_options(task_run_name=f"train {variant.name}")
-        named_evaluate = evaluate.with_options(task_run_name=f"evaluate {variant.name}")
-        checkpoint = named_train(cached, variant.config, workspace)
-        evaluation = named_evaluate(checkpoint, cached, variant.config, workspace)
+        checkpoint = policy.named(train, variant.name)(cached, variant.config, workspace)
+        evaluation = policy.named(evaluate, variant.name)(checkpoint, cached, variant.config, workspace)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
     ablation = compare(scored, workspace)
     page = (workspace.path(ablation) / Ablation.PAGE).read_text()

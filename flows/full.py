@@ -5,10 +5,7 @@ python flows/full.py [PRESET] [key=value ...]
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +18,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from tasks import early, policy
 from tasks.cache import cache
+from tasks.durations import clock
 from tasks.evaluate import evaluate
 from tasks.index import index, videos
 from tasks.nightly import made_before
@@ -93,22 +91,22 @@ def full(
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
     seconds: dict[str, float] = {}
-    clock = functools.partial(_clock, seconds)
-    with clock("videos"):
+    timed = functools.partial(clock, seconds)
+    with timed("videos"):
         videos_dir = videos(videos_dir, preset, workspace)
-    with clock("index"):
+    with timed("index"):
         manifest = index(videos_dir, config, workspace, labels_path, runner)
     early.before_cache(config, workspace, manifest)
-    with clock("cache"):
+    with timed("cache"):
         cached = cache(manifest, config, workspace, runner)
     if only_new and (version := made_before(cached, config, workspace)):
         nothing_new = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
-    with clock("train"):
+    with timed("train"):
         checkpoint = train(cached, config, workspace)
-    with clock("evaluate"):
+    with timed("evaluate"):
         evaluation = evaluate(checkpoint, cached, config, workspace)
-    with clock("register"):
+    with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(
         seconds=seconds,
@@ -119,13 +117,6 @@ def full(
         entry=entry,
         workspace=str(workspace.root),
     )
-
-
-@contextlib.contextmanager
-def _clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started_s = time.monotonic()
-    yield
-    seconds[stage] = round(time.monotonic() - started_s, 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Confidence intervals (95 %) of figures of a number of videos."""
+"""What a figure of a number of videos is worth: confidence intervals (95 %), and what guessing gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,29 @@ def wilson(num_right: int, num: int, confidence: float = CONFIDENCE) -> tuple[fl
 
     Source: Wilson 1927, the score interval without correction for continuity.
     """
-    from scipy import stats  # takes more than a second to load, and a rerun computes none
+    z, share = NormalDist().inv_cdf(0.5 + confidence / 2), num_right / num
+    centre = (share + z**2 / (2 * num)) / (1 + z**2 / num)
+    half = z / (1 + z**2 / num) * math.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
+    return (0.0 if num_right == 0 else centre - half), (1.0 if num_right == num else centre + half)
 
-    low, high = stats.binomtest(num_right, num).proportion_ci(confidence, method="wilson")
-    return float(low), float(high)
+
+def guessing(num_by_label: Iterable[int]) -> float:
+    """The share of right answers of who always says the most frequent label."""
+    counts = list(num_by_label)
+    return max(counts) / sum(counts)
+
+
+def headline(top1: float, num_scored: int, guessed: float | None) -> str:
+    """Top-1 with its interval beside what guessing gives: 61.4 % of 44, 46.6–74.3 %, guessing 50 %: not better.
+
+    `guessed` is None in what earlier versions scored.
+    """
+    low, high = wilson(round(top1 * num_scored), num_scored)
+    text = f"{top1:.1%} of {num_scored}, {100 * low:.1f}–{high:.1%}".replace("%", " %")
+    if guessed is None:
+        return text
+    verdict = ": not better than guessing" if guessed >= low else ""
+    return f"{text}, guessing {100 * guessed:.3g} %{verdict}"
 
 
 def bootstrap(
