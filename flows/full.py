@@ -16,6 +16,7 @@ from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.evaluation import headline
 from tasks import early, policy
 from tasks.cache import cache
 from tasks.durations import clock
@@ -41,12 +42,13 @@ class Summary(Frozen):
         """A dozen lines for a person."""
         scored = self.evaluation
         durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        figures = "\n".join(f"  {name}     {text}" for name, text in headline.of(scored).items())
         champion = "the champion" if self.entry.is_champion else "not the champion"
         return f"""
   time      {durations}
   videos    {self.cache.num_ok} used, {self.cache.num_videos - self.cache.num_ok} quarantined
-  top-1     {scored.top1:.2%}, {scored.coverage} ({scored.protocol})
-  top-5     {scored.top5:.2%}
+{figures}
+  scored    {scored.coverage} ({scored.protocol})
   registry  {self.entry.version}, {champion}: {self.entry.reason}
   report    {self.workspace}/reports/{self.entry.version}.html
   UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200

@@ -30,19 +30,6 @@ def guessing(num_by_label: Iterable[int]) -> float:
     return max(counts) / sum(counts)
 
 
-def headline(top1: float, num_scored: int, guessed: float | None) -> str:
-    """Top-1 with its interval beside what guessing gives: 61.4 % of 44, 46.6–74.3 %, guessing 50 %: not better.
-
-    `guessed` is None in what earlier versions scored.
-    """
-    low, high = wilson(round(top1 * num_scored), num_scored)
-    text = f"{top1:.1%} of {num_scored}, {100 * low:.1f}–{high:.1%}".replace("%", " %")
-    if guessed is None:
-        return text
-    verdict = ": not better than guessing" if guessed >= low else ""
-    return f"{text}, guessing {100 * guessed:.3g} %{verdict}"
-
-
 def bootstrap(
     figure: Callable[[NDArray[np.int64]], float], num: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:

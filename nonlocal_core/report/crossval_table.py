@@ -27,7 +27,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.records import cache_table
 from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import in_markdown
-from nonlocal_core.evaluation import crossval, intervals, metrics, score_table
+from nonlocal_core.evaluation import crossval, headline, intervals, metrics, score_table
 from nonlocal_core.evaluation.crossval import Asked, Crossval, ScoredFold
 from nonlocal_core.report import markdown
 
@@ -138,7 +138,7 @@ def _page(figures: dict[str, Any]) -> str:
     ]
     share = figures["num_correct"], figures["num_scored"]
     notes = [
-        f"pooled top-1: {intervals.headline(figures['top1'], share[1], figures['guessing'])}",
+        f"pooled top-1: {headline.top1(figures['top1'], share[1], figures['guessing'])}",
         f"mean of the folds: {figures['mean']:.2%}, standard deviation {figures['std']:.2%}",
         f"{share[0]} of {share[1]} right; {figures['num_videos']} videos are held out; in the interval: 95 %,"
         " by Wilson's formula",

@@ -96,7 +96,7 @@ def listed(
 
 def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
     """The layout, and why: Kinetics, folds or lists if the folder has their files, else class folders."""
-    _require_folder(videos_dir)
+    require_folder(videos_dir)
     if index.layout != "auto":
         return index.layout, f", as index.layout={index.layout} says"
     tables = [path.name for path in kinetics.find_tables(videos_dir).values()]
@@ -206,7 +206,8 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> list[str]
     return lines
 
 
-def _require_folder(videos_dir: Folder) -> None:
+def require_folder(videos_dir: Folder) -> None:
+    """Raise InputError if there is no such folder."""
     if isinstance(videos_dir, Path) and videos_dir.is_file():
         raise InputError(f"{videos_dir} is a file: give the folder that the videos lie in")
     if not videos_dir.is_dir():

@@ -46,6 +46,7 @@ def plan(
             raise ConfigError(f"folds={asked}: name at least 2 folds, or the folder of their lists")
         _check_drawn(detection.listed(videos_dir, index, names, follow_links).sources, len(folds), index)
         return folds
+    detection.require_folder(videos_dir)
     folds = _listed(Path(asked).expanduser().absolute())
     found = [_of_lists(videos_dir, fold, index, names, follow_links) for fold in folds]
     for fold, one in zip(folds, found, strict=True):
@@ -92,7 +93,8 @@ def drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> dict[str
     fold_of: dict[str, int] = {}
     for unit in order:
         shares = [count * held_out[label] / num_of[label] for label, count in labels_of[unit].items()]
-        fold = int(np.lexsort((sum(held_out.values()), np.sum(shares, axis=0)))[0])
+        totals = np.sum(list(held_out.values()), axis=0)
+        fold = int(np.lexsort((totals, np.sum(shares, axis=0)))[0])
         fold_of[unit] = fold + 1
         for label, count in labels_of[unit].items():
             held_out[label][fold] += count
@@ -118,6 +120,11 @@ def _check_drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> N
                 f" {few(learned)} to learn: add videos or groups of another label"
             )
     lonely = sorted(label for label, numbers in folds_of.items() if len(numbers) == 1)
+    if len(lonely) == len(folds_of):
+        raise InputError(
+            f"folds={num_folds} cannot be drawn: every label has one video or group, so that nobody learns what a"
+            " fold holds out"
+        )
     if lonely:
         log.warning(
             "%d labels lie in one fold each, whose network never learns them: %s; add videos or groups of them, or"
