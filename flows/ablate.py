@@ -71,11 +71,9 @@ def ablate(
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)
-        named_train = train.with_options(task_run_name=f"train {variant.name}")
-        named_evaluate = evaluate.with_options(task_run_name=f"evaluate {variant.name}")
         kept = features(cached, variant.config, workspace) if variant.config.features.num_clips else None
-        checkpoint = named_train(cached, variant.config, workspace, kept)
-        evaluation = named_evaluate(checkpoint, cached, variant.config, workspace, kept)
+        checkpoint = policy.named(train, variant.name)(cached, variant.config, workspace, kept)
+        evaluation = policy.named(evaluate, variant.name)(checkpoint, cached, variant.config, workspace, kept)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
     ablation = compare(scored, workspace)
     page = (workspace.path(ablation) / Ablation.PAGE).read_text()

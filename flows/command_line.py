@@ -45,6 +45,8 @@ PARAMETERS: dict[str, Parameter] = {
     "workspace_dir": (_place, "folder that all results live in; default: workspace"),
     "labels_path": (_place, "label ids: JSON, label_map.txt, classInd.txt or CSV; default: alphabetical"),
     "checkpoint": (str, "weights to score: a file, a registry entry such as v0003, or champion (default)"),
+    "folds": (str, "number of folds to draw (default: 5), or folder with lists: FOLD/train.txt and val.txt"),
+    "out": (_place, "FILE.json for the figures"),
     "runner": (str, "where shards of index and cache run: threads (default), processes, dask, ray, or an address"),
 }
 END_S = 20.0

@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, R
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.evaluation import headline
 from tasks import early
 from tasks.cache import cache
 from tasks.evaluate import evaluate, given_checkpoint
@@ -33,10 +34,10 @@ class Scored(Frozen):
     def __str__(self) -> str:
         """A few lines for a person."""
         scored = self.evaluation
+        figures = "\n".join(f"  {name}     {text}" for name, text in headline.of(scored).items())
         return f"""
   scored    {scored.coverage} ({scored.protocol})
-  top-1     {scored.top1:.2%}
-  top-5     {scored.top5:.2%}
+{figures}
   report    {self.workspace}/{scored.path}/{scored.REPORT}
   more      python -m nonlocal_core.scores {self.workspace}/{scored.path}
 """

@@ -5,10 +5,7 @@ python flows/full.py [PRESET] [key=value ...]
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,8 +16,10 @@ from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.evaluation import headline
 from tasks import early, policy
 from tasks.cache import cache
+from tasks.durations import clock
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
@@ -44,12 +43,13 @@ class Summary(Frozen):
         """A dozen lines for a person."""
         scored = self.evaluation
         durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        figures = "\n".join(f"  {name}     {text}" for name, text in headline.of(scored).items())
         champion = "the champion" if self.entry.is_champion else "not the champion"
         return f"""
   time      {durations}
   videos    {self.cache.num_ok} used, {self.cache.num_videos - self.cache.num_ok} quarantined
-  top-1     {scored.top1:.2%}, {scored.coverage} ({scored.protocol})
-  top-5     {scored.top5:.2%}
+{figures}
+  scored    {scored.coverage} ({scored.protocol})
   registry  {self.entry.version}, {champion}: {self.entry.reason}
   report    {self.workspace}/reports/{self.entry.version}.html
   UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200
@@ -94,26 +94,26 @@ def full(
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
     seconds: dict[str, float] = {}
-    clock = functools.partial(_clock, seconds)
-    with clock("videos"):
+    timed = functools.partial(clock, seconds)
+    with timed("videos"):
         videos_dir = videos(videos_dir, preset, workspace)
-    with clock("index"):
+    with timed("index"):
         manifest = index(videos_dir, config, workspace, labels_path, runner)
     early.before_cache(config, workspace, manifest)
-    with clock("cache"):
+    with timed("cache"):
         cached = cache(manifest, config, workspace, runner)
     if only_new and (version := made_before(cached, config, workspace)):
         nothing_new = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
     kept = None
     if config.features.num_clips:
-        with clock("features"):
+        with timed("features"):
             kept = features(cached, config, workspace)
-    with clock("train"):
+    with timed("train"):
         checkpoint = train(cached, config, workspace, kept)
-    with clock("evaluate"):
+    with timed("evaluate"):
         evaluation = evaluate(checkpoint, cached, config, workspace, kept)
-    with clock("register"):
+    with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(
         seconds=seconds,
@@ -124,13 +124,6 @@ def full(
         entry=entry,
         workspace=str(workspace.root),
     )
-
-
-@contextlib.contextmanager
-def _clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started_s = time.monotonic()
-    yield
-    seconds[stage] = round(time.monotonic() - started_s, 1)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,11 @@ def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspac
     return sealed
 
 
-def cache(manifest: Manifest, config: Config, workspace: Workspace, runner: str) -> RecordCache:
+def cache(
+    manifest: Manifest, config: Config, workspace: Workspace, runner: str, fold_name: str = ""
+) -> RecordCache:
     """The decoded frames of a manifest's videos; called from a flow."""
-    planned = _plan(manifest, config, workspace)
-    policy.map_shards(_shard, runner, planned.shards, manifest=manifest, config=config, workspace=workspace)
-    return _seal(planned, manifest, config, workspace)
+    planned = policy.named(_plan, fold_name)(manifest, config, workspace)
+    shard = policy.named(_shard, fold_name)
+    policy.map_shards(shard, runner, planned.shards, manifest=manifest, config=config, workspace=workspace)
+    return policy.named(_seal, fold_name)(planned, manifest, config, workspace)

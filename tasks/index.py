@@ -11,6 +11,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import toy
 from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation.crossval import Fold
 from nonlocal_core.stages import index as stage
 from tasks import policy, report
 
@@ -36,10 +37,10 @@ def videos(videos_dir: Path | str | None, preset: str, workspace: Workspace) -> 
 
 @task(name="index-plan", **policy.options("index"))
 def _plan(
-    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None
+    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None, fold: Fold | None
 ) -> stage.IndexPlan:
     report.show_in_prefect()
-    planned = stage.plan(videos_dir, config, workspace, labels_path)
+    planned = stage.plan(videos_dir, config, workspace, labels_path, fold)
     report.lines("inventory", planned.inventory, planned.videos_dir)
     return planned
 
@@ -60,9 +61,15 @@ def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Man
 
 
 def index(
-    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None, runner: str
+    videos_dir: Path | str,
+    config: Config,
+    workspace: Workspace,
+    labels_path: Path | None,
+    runner: str,
+    fold: Fold | None = None,
 ) -> Manifest:
-    """The manifest of a folder of labelled videos; called from a flow."""
-    planned = _plan(videos_dir, config, workspace, labels_path)
-    policy.map_shards(_shard, runner, planned.shards, config=config, workspace=workspace)
-    return _seal(planned, config, workspace)
+    """The manifest of a folder of labelled videos, or of one fold of it; called from a flow."""
+    name = fold.name if fold else ""
+    planned = policy.named(_plan, name)(videos_dir, config, workspace, labels_path, fold)
+    policy.map_shards(policy.named(_shard, name), runner, planned.shards, config=config, workspace=workspace)
+    return policy.named(_seal, name)(planned, config, workspace)

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from prefect import Task, runtime, unmapped
@@ -20,6 +20,9 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from nonlocal_core.errors import ConfigError, is_worth_retrying
 from nonlocal_core.process import workers
 from tasks import console
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PORTS = {"dask": 8786, "ray": 10001}
 START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray start --head`"}
@@ -64,6 +67,15 @@ def run_name() -> str:
     """The name of the running flow's run: flow, preset and date."""
     run = runtime.flow_run
     return f"{run.flow_name} {run.parameters['preset']} {run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
+
+
+def named(task: Task[P, R], name: str) -> Task[P, R]:
+    """The task whose runs have a name in theirs, of a variant or a fold; unchanged if it is empty."""
+    if not name:
+        return task
+    stage = task.task_run_name if isinstance(task.task_run_name, str) else task.name
+    escaped = name.replace("{", "{{").replace("}", "}}")  # Prefect fills in what stands in braces
+    return task.with_options(task_run_name=f"{stage} {escaped}")
 
 
 def num_shard_workers() -> int:

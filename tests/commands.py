@@ -18,7 +18,7 @@ from typing import IO
 from tests import leftovers
 
 REPOSITORY = Path(__file__).parents[1]
-PRELOADED = ("full", "prepare", "evaluate", "predict", "ablate")
+PRELOADED = ("full", "prepare", "evaluate", "predict", "ablate", "crossval")
 
 
 class Warm:

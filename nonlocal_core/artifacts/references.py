@@ -138,6 +138,10 @@ class Evaluation(Reference):
     """the videos behind every figure: 7 of 10 videos scored, 3 quarantined: 1 empty, 2 unreadable"""
     loss: float | None = None
     mean_class_accuracy: float | None = None
+    num_labels: int | None = None
+    """labels that the network knows; None, as guessing, if an earlier version scored"""
+    guessing: float | None = None
+    """share of right answers of who always says the most frequent label of the scored videos"""
 
     @model_validator(mode="before")
     @classmethod

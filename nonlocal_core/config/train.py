@@ -79,6 +79,10 @@ class TrainConfig(Section):
     """number format of convolutions and matrix products; fp16 and bf16 need a GPU or Ascend"""
     precise_bn_batches: Count = 0
     """batches that BN's statistics are computed over for evaluation and the final weights (0: running ones)"""
+    balance: Annotated[Fraction, later(0.0)] = 0.0
+    """how even the labels of an epoch are: 0 every video once, 1 all labels equally often, 0.5 between them"""
+    class_weights: Annotated[Literal["none", "inverse"], later("none")] = "none"
+    """weight of a clip's loss: the same for all, or inverse to the number of its label's train videos"""
     crop_size: Annotated[int, Field(ge=32)] = 224
     """side of a training crop (pixels)"""
     flip_probability: Fraction = 0.5
@@ -137,6 +141,10 @@ class TrainConfig(Section):
             )
         if max(self.end_lr, self.warmup_start_lr) > self.base_lr:
             raise ConfigError("train.end_lr and train.warmup_start_lr must not be above train.base_lr")
+        if self.balance and self.class_weights != "none":
+            raise ConfigError(
+                "train.balance and train.class_weights both make up for rare labels: set one of them"
+            )
         if not self.val_epochs and (self.patience or self.select == "best"):
             raise ConfigError("train.select=best and train.patience need validations: set train.val_epochs")
         return self

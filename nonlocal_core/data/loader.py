@@ -42,12 +42,23 @@ class Batch(NamedTuple):
     rows: list[int]
 
 
+class Drawn(NamedTuple):
+    """A clip of an epoch: the row of its video, and how often the epoch has had that video before."""
+
+    row: int
+    turn: int
+
+    def purpose(self, what: str) -> str:
+        """The purpose of a random choice for this clip."""
+        return f"{what} {self.turn}" if self.turn else what
+
+
 def readable_rows(reader: RecordReader, split: str) -> list[int]:
     """The row numbers of a split's videos that could be decoded."""
     return [int(row) for row in np.flatnonzero((reader.rows["split"] == split) & (reader.rows["status"] == "ok"))]
 
 
-def rows_of_rank(rows: list[int], rank: int, num_ranks: int) -> list[int]:
+def rows_of_rank(rows: list[Item], rank: int, num_ranks: int) -> list[Item]:
     """One rank's part of some rows; the parts of all ranks, one after the other, are the rows."""
     return rows[len(rows) * rank // num_ranks : len(rows) * (rank + 1) // num_ranks]
 
@@ -71,28 +82,29 @@ def train_batches(
     """
     seed, size = config.train.seed, config.train.batch_size
     labels = reader.rows["label_id"].to_numpy(np.int32)
-    rows_of_steps = _rows_of_steps(rows, config, epoch, skip, rank, num_ranks)
+    of_steps = _steps_of_rank(labels, rows, config, epoch, skip, rank, num_ranks)
     video_ids, part_of = reader.rows["video_id"].tolist(), _parts(reader)
 
     shape = (3, config.clip.clip_len, config.train.crop_size, config.train.crop_size)
     prepared: deque[NDArray[np.uint8]] = deque()
 
-    def places() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for step_rows in rows_of_steps:
-            prepared.append(np.empty((len(step_rows), *shape), np.uint8))
-            yield from zip(step_rows, prepared[-1], strict=True)
+    def places() -> Iterator[tuple[Drawn, NDArray[np.uint8]]]:
+        for step in of_steps:
+            prepared.append(np.empty((len(step), *shape), np.uint8))
+            yield from zip(step, prepared[-1], strict=True)
 
-    def write_clip(place: tuple[int, NDArray[np.uint8]]) -> None:
-        row, clip_CTHW = place
-        rng = sampling.generator(seed, epoch, video_ids[row], "clip")
-        frames = reader.read(row, sampling.train_indices(part_of(row), config.clip, rng))
+    def write_clip(place: tuple[Drawn, NDArray[np.uint8]]) -> None:
+        drawn, clip_CTHW = place
+        rng = sampling.generator(seed, epoch, video_ids[drawn.row], drawn.purpose("clip"))
+        frames = reader.read(drawn.row, sampling.train_indices(part_of(drawn.row), config.clip, rng))
         transforms.train_view(frames, config.train, rng, out=clip_CTHW)
 
     ahead = min(2 * size, PREFETCH_BYTES // math.prod(shape))
     with closing(map_in_order(write_clip, places(), config.runtime.num_workers, ahead)) as written:
-        for step_rows in rows_of_steps:
-            for _ in step_rows:
+        for step in of_steps:
+            for _ in step:
                 next(written)
+            step_rows = [row for row, _ in step]
             yield Batch(prepared.popleft(), labels[step_rows], step_rows)
 
 
@@ -113,24 +125,40 @@ def feature_batches(
     """
     labels, video_ids = reader.rows["label_id"].to_numpy(np.int32), reader.rows["video_id"].tolist()
 
-    def one_view(row: int) -> NDArray[np.float32]:
-        rng = sampling.generator(config.train.seed, epoch, video_ids[row], "view")
-        return kept.views(row, [int(rng.integers(kept.features.num_views))]).squeeze(0)
+    def one_view(drawn: Drawn) -> NDArray[np.float32]:
+        rng = sampling.generator(config.train.seed, epoch, video_ids[drawn.row], drawn.purpose("view"))
+        return kept.views(drawn.row, [int(rng.integers(kept.features.num_views))]).squeeze(0)
 
-    for step_rows in _rows_of_steps(rows, config, epoch, skip, rank, num_ranks):
-        yield Batch(np.stack([one_view(row) for row in step_rows]), labels[step_rows], step_rows)
+    for step in _steps_of_rank(labels, rows, config, epoch, skip, rank, num_ranks):
+        step_rows = [row for row, _ in step]
+        yield Batch(np.stack([one_view(drawn) for drawn in step]), labels[step_rows], step_rows)
 
 
-def _rows_of_steps(
-    rows: list[int], config: Config, epoch: int, skip: int, rank: int, num_ranks: int
-) -> list[list[int]]:
-    """One rank's rows of each step of an epoch after the first `skip`."""
-    size = config.train.batch_size
-    if size % num_ranks:
-        raise ConfigError(f"train.batch_size={size} cannot be shared by {num_ranks} devices: take a multiple")
-    order = sampling.epoch_order(len(rows), config.train.seed, epoch)
-    order = np.resize(order, steps_per_epoch(len(rows), size) * size).reshape(-1, size)
-    return [rows_of_rank([rows[i] for i in batch], rank, num_ranks) for batch in order[skip:]]
+def _steps_of_rank(
+    labels: NDArray[np.int32],
+    rows: list[int],
+    config: Config,
+    epoch: int,
+    skip: int,
+    rank: int,
+    num_ranks: int,
+) -> list[list[Drawn]]:
+    """One rank's clips of each step of an epoch after the first `skip`."""
+    if config.train.batch_size % num_ranks:
+        raise ConfigError(
+            f"train.batch_size={config.train.batch_size} cannot be shared by {num_ranks} devices: take a multiple"
+        )
+    return [rows_of_rank(step, rank, num_ranks) for step in _steps(labels, rows, config, epoch)[skip:]]
+
+
+def _steps(labels: NDArray[np.int32], rows: list[int], config: Config, epoch: int) -> list[list[Drawn]]:
+    """The clips of each step of an epoch; a video that train.balance repeats gets another clip each time."""
+    seed, size, balance = config.train.seed, config.train.batch_size, config.train.balance
+    order = sampling.balanced_order(labels[rows], balance, seed, epoch)
+    order = np.resize(order, steps_per_epoch(len(rows), size) * size)
+    turns = sampling.turns(order) if balance else np.zeros_like(order)
+    drawn = [Drawn(rows[place], turn) for place, turn in zip(order.tolist(), turns.tolist(), strict=True)]
+    return [drawn[first : first + size] for first in range(0, len(drawn), size)]
 
 
 def video_views(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from typing import Literal
 
 import numpy as np
@@ -134,6 +135,43 @@ def epoch_order(num_videos: int, seed: int, epoch: int) -> NDArray[np.int64]:
     Shape:  (num_videos,), int64, a permutation.
     """
     return generator(seed, epoch, "", "order").permutation(num_videos).astype(np.int64)
+
+
+def balanced_order(label_N: NDArray[np.int32], balance: float, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which an epoch sees the videos of some labels; some come again, and others not at all.
+
+    A label gets places in proportion to (its number of videos) ** (1 - balance): with 0 every video has one, as in
+    `epoch_order`, with 1 all labels have equally many.  Parts of a place are drawn.  The videos of a label get its
+    places in turn: no video comes for the third time before all have come twice.
+
+    Shape:  (N,), int64.
+    """
+    if not balance:
+        return epoch_order(len(label_N), seed, epoch)
+    rng = generator(seed, epoch, "", "balanced order")
+    labels, counts = np.unique(label_N, return_counts=True)
+    shares = counts ** (1.0 - balance)
+    ends = np.floor(np.cumsum(shares) / shares.sum() * len(label_N) + rng.random())
+    ends[-1] = len(label_N)  # whatever the sum is rounded to
+    chosen = []
+    for label, num_places in zip(labels, np.diff(ends, prepend=0.0).astype(int), strict=True):
+        own = np.flatnonzero(label_N == label)
+        rounds = [rng.permutation(own) for _ in range(math.ceil(num_places / len(own)))]
+        chosen += np.concatenate([*rounds, own[:0]])[:num_places].tolist()
+    return rng.permutation(np.array(chosen, np.int64))
+
+
+def turns(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each video of an order has come before.
+
+    Shape:  (N,), int64.
+    """
+    seen: Counter[int] = Counter()
+    before = []
+    for place in order.tolist():
+        before.append(seen[place])
+        seen[place] += 1
+    return np.array(before, np.int64)
 
 
 def _resampled(stretch: Stretch, clip: ClipConfig, start: float, *, loops: bool = False) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
     """The figures of some videos; each row of `scored` has a label id and scores.
 
     `labels`       all labels, in the order of their ids
+    `guessing`     top-1 of who always says the most frequent label of these videos
     `top`          for each k: the share, its Wilson interval, its bootstrap interval
     `calibration`  a list of `metrics.Bin`; `ece` is the expected calibration error
     `by_label`     for each label that has videos: their number, top-k, the Wilson interval of the first k
@@ -38,6 +39,7 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
     return {
         "num_scored": num,
         "labels": labels,
+        "guessing": intervals.guessing(np.bincount(label_N).tolist()),
         "top": {str(k): _share(rank_N < k) for k in ks},
         "mean_class_accuracy": metrics.mean_class_accuracy(is_right_N, label_N),
         "mean_class_accuracy_bootstrap": intervals.bootstrap(

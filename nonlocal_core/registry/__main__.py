@@ -24,6 +24,7 @@ from typing import Any
 from nonlocal_core import command
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError, few
+from nonlocal_core.evaluation import headline
 from nonlocal_core.registry import aliases, decision, mlflow_mirror
 from nonlocal_core.registry.entries import entries, line_of, verify
 from nonlocal_core.registry.facts import Settings
@@ -104,7 +105,7 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     scored, labels = facts.evaluation, facts.label_names
     names = read(workspace).names(version)
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
-    yield f"  top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}"
+    yield from (f"  {name} {text}" for name, text in headline.of(scored).items())
     yield f"  {scored.coverage} ({scored.protocol})"
     yield f"  {len(labels)} labels: {few(labels, 8)}"
     for step in lineage(workspace, version):

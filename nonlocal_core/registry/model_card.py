@@ -8,6 +8,7 @@ from typing import Any
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig, looks_over_time
 from nonlocal_core.escaping import in_markdown
+from nonlocal_core.evaluation import headline
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.lineage import in_words, lineage
@@ -84,9 +85,8 @@ def text(
         f"# Non-local I3D, entry {version}",
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
-        f"- top-1 {scored.top1:.2%}, top-5 {scored.top5:.2%}\n"
-        f"- split {scored.split}: {in_markdown(scored.coverage)}\n"
-        f"- protocol: {in_markdown(scored.protocol)}",
+        "\n".join(f"- {name} {text}" for name, text in headline.of(scored).items())
+        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(scored.protocol)}",
         "## Input",
         _input(described, shape),
         f"## Labels ({len(labels)})",

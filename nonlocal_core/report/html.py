@@ -26,7 +26,7 @@ from nonlocal_core.data import transforms
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.escaping import one_line
-from nonlocal_core.evaluation import metrics
+from nonlocal_core.evaluation import headline, metrics
 from nonlocal_core.registry.facts import Settings
 from nonlocal_core.registry.lineage import text_of
 from nonlocal_core.report import charts, run_facts, video_files
@@ -120,10 +120,10 @@ def _data_uri(content: bytes) -> Markup:
 def _figures(run: Run) -> list[Row]:
     """The summary: top-k from the registry, the other figures from metrics.json."""
     tops = run.metrics.get("top", {})
-    few = " (of 5 labels or fewer)" if len(run.labels) <= 5 else ""
+    top5 = _figure("top5", "top-5", run.evaluation.top5, _interval(tops.get("5")))
     return [
-        _figure("top1", "top-1", run.evaluation.top1, _interval(tops.get("1"))),
-        _figure("top5", "top-5", run.evaluation.top5, _interval(tops.get("5")) + few),
+        _figure("top1", "top-1", run.evaluation.top1, _interval(tops.get("1")) + _beside_guessing(run)),
+        *([top5] if headline.is_shown(5, len(run.labels)) else []),
         _figure("mean_class_accuracy", "mean class accuracy", run.metrics.get("mean_class_accuracy")),
         _figure("loss", "loss", run.metrics.get("loss"), form=".3f"),
         _figure("ece", "calibration error", run.metrics.get("ece"), "ECE, 0 is best"),
@@ -133,6 +133,12 @@ def _figures(run: Run) -> list[Row]:
 def _figure(key: str, name: str, value: float | None, note: str = "", form: str = ".2%") -> Row:
     text = "not measured" if value is None else f"{value:{form}}"
     return {"key": key, "name": name, "value": value, "text": text, "note": note.strip()}
+
+
+def _beside_guessing(run: Run) -> str:
+    """What guessing gives, and whether top-1 is better."""
+    words = headline.top1(run.evaluation.top1, run.evaluation.num_scored, run.evaluation.guessing)
+    return words[words.index(", guessing") :] if run.evaluation.guessing is not None else ""
 
 
 def _interval(share: Row | None) -> str:

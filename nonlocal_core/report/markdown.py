@@ -11,6 +11,7 @@ from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.escaping import in_markdown
+from nonlocal_core.evaluation import headline
 from nonlocal_core.evaluation.figures import Figures
 from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.lineage import in_words, lineage
@@ -38,8 +39,8 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
         f"- {in_markdown(evaluation.coverage)}",
         *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",
-        f"Every figure is of these {evaluation.num_scored} videos. In brackets: 95 % confidence, by Wilson's"
-        " formula for top-k and labels, by bootstrap for the others.",
+        f"Every figure is of these {evaluation.num_scored} videos. Ranges: 95 % confidence, by Wilson's formula"
+        " for top-k and labels, by bootstrap for the others. Guessing: the most frequent label each time.",
         "## Labels",
         labels(figures["by_label"]),
         "## Most confused",
@@ -60,7 +61,10 @@ def summary(figures: Figures) -> list[str]:
     lines = []
     for k, share in figures["top"].items():
         few = f", of only {num_labels} labels with videos" if num_labels <= int(k) else ""
-        lines.append(f"top-{k}: {share['value']:.2%} ({_range(share['wilson'])}{few})")
+        if k == "1":
+            lines.append(f"top-1: {headline.top1(share['value'], figures['num_scored'], figures['guessing'])}")
+        elif headline.is_shown(int(k), len(figures["labels"])):
+            lines.append(f"top-{k}: {share['value']:.2%} ({_range(share['wilson'])}{few})")
     accuracy, loss = figures["mean_class_accuracy"], figures["loss"]
     lines += [
         f"mean class accuracy: {accuracy:.2%} ({_range(figures['mean_class_accuracy_bootstrap'])},"

@@ -136,6 +136,8 @@ def _evaluation(
         coverage=figures.coverage(len(scored), split),
         loss=results["loss"],
         mean_class_accuracy=results["mean_class_accuracy"],
+        num_labels=len(results["labels"]),
+        guessing=results["guessing"],
     )
 
 

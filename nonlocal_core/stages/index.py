@@ -24,8 +24,17 @@ from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import detection, fetch, listing, locations
-from nonlocal_core.data.manifest import file_probe, frozen_split, groups, manifest_table, probe_cache, splits
+from nonlocal_core.data.manifest import (
+    crossval_folds,
+    file_probe,
+    frozen_split,
+    groups,
+    manifest_table,
+    probe_cache,
+    splits,
+)
 from nonlocal_core.errors import InputError, WorkspaceError
+from nonlocal_core.evaluation.crossval import Fold
 from nonlocal_core.process import bounds, workers
 from nonlocal_core.process.progress import Progress
 
@@ -74,9 +83,13 @@ def index(
 
 
 def plan(
-    videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None = None
+    videos_dir: Path | str,
+    config: Config,
+    workspace: Workspace,
+    labels_path: Path | None = None,
+    fold: Fold | None = None,
 ) -> IndexPlan:
-    """The files to probe, cut into shards.
+    """The files to probe, cut into shards; a `fold` of a cross-validation says which videos are train and val.
 
     Raises: InputError if no videos are found, or the labels or a list cannot be read.
     """
@@ -88,7 +101,12 @@ def plan(
             "name another folder with workspace_dir=DIR"
         )
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
-    _, sources, labels, inventory = detection.find(folder, config.index, names, config.runtime.follow_links)
+    follow = config.runtime.follow_links
+    _, sources, labels, inventory = (
+        crossval_folds.find(folder, fold, config.index, names, follow)
+        if fold
+        else detection.find(folder, config.index, names, follow)
+    )
     for line in inventory:
         log.info("%s: %s", folder, line)
     for shared in (probe_cache.FOLDER, frozen_split.FOLDER):

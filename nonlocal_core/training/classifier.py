@@ -57,7 +57,8 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
     label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
     features_NC = np.concatenate([kept.views(row) for row in videos.train_rows]).astype(np.float64)
     label_N = np.repeat(label_ids, kept.features.num_views)
-    solution = solve(features_NC, label_N, len(described.labels), train.weight_decay)
+    balance = 1.0 if train.class_weights == "inverse" else train.balance
+    solution = solve(features_NC, label_N, len(described.labels), train.weight_decay, balance)
     content = "".join(json.dumps(line) + "\n" for line in solution.lines)
     write_atomically(folder / Checkpoint.LOG, content.encode())
 
@@ -78,13 +79,21 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
 
 
 def solve(
-    features_NC: NDArray[np.float64], label_N: NDArray[np.int64], num_labels: int, weight_decay: float
+    features_NC: NDArray[np.float64],
+    label_N: NDArray[np.int64],
+    num_labels: int,
+    weight_decay: float,
+    balance: float = 0.0,
 ) -> Solution:
     """The weights and biases with the least loss on some features.
+
+    A view counts in proportion to 1 / (number of its label's views) ** balance, as often as train.balance draws it.
 
     Shape:  (K, C) and (K,).
     """
     (num, width), lines = features_NC.shape, list[Line]()
+    share_N = np.bincount(label_N)[label_N] ** -balance
+    share_N = share_N / share_N.sum()
     target_NK = np.eye(num_labels)[label_N]
     size = num_labels * width
 
@@ -94,9 +103,9 @@ def solve(
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         log_scores_NK = log_softmax(logits(flat), axis=1)
-        slope_NK = (np.exp(log_scores_NK) - target_NK) / num
+        slope_NK = (np.exp(log_scores_NK) - target_NK) * share_N[:, None]
         decayed = flat[:size] * weight_decay
-        value = -(log_scores_NK * target_NK).sum() / num + 0.5 * float(decayed @ flat[:size])
+        value = -float(share_N @ (log_scores_NK * target_NK).sum(1)) + 0.5 * float(decayed @ flat[:size])
         return value, np.concatenate([(slope_NK.T @ features_NC).ravel() + decayed, slope_NK.sum(0)])
 
     started_s = time.monotonic()

@@ -30,7 +30,7 @@ from nonlocal_core.training import first_weights, optimizers, step_checkpoint
 from nonlocal_core.training.collectives import ALONE, Ranks
 from nonlocal_core.training.log import Watch
 from nonlocal_core.training.schedules import learning_rates
-from nonlocal_core.training.step import inputs, make_average, make_step
+from nonlocal_core.training.step import class_weights, inputs, make_average, make_step
 from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Validator, Videos
 
@@ -73,7 +73,9 @@ def run(
     _check(device.use(config.runtime), config, videos)
     num_steps = len(training.rates)
     state, take_average, described = _begin(training, described, init)
-    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks, videos.last)
+    label_N = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
+    weights_K = class_weights(train, label_N, len(described.labels))
+    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks, weights_K, videos.last)
     validator = Validator(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
         watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None

@@ -103,17 +103,40 @@ class Graph(nn.Cell):
         return self(*arguments)
 
 
-def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: int = 1, last: str = "") -> Step:
+def class_weights(train: TrainConfig, label_N: NDArray[np.int64], num_labels: int) -> NDArray[np.float32] | None:
+    """The weight of each label's clips in the loss, by the labels of the train videos; None for no weights.
+
+    inverse  N / (number of labels with videos * number of the label's videos), whose mean over the videos is 1
+
+    Shape:  (num_labels,); 0 where a label has no video.
+    """
+    if train.class_weights == "none":
+        return None
+    num_K = np.bincount(label_N, minlength=num_labels)
+    weights_K = len(label_N) / (np.count_nonzero(num_K) * np.maximum(num_K, 1))
+    return np.where(num_K > 0, weights_K, 0.0).astype(np.float32)
+
+
+def make_step(
+    net: I3D,
+    optimizer: nn.Optimizer,
+    train: TrainConfig,
+    num_ranks: int = 1,
+    weights_K: NDArray[np.float32] | None = None,
+    last: str = "",
+) -> Step:
     """A function that takes one step and returns its loss and logits for this device's part of the batch.
 
-    Its input are clips or, where features are kept, what the trunk up to `last` gave.
-
+    Its input are clips or, where features are kept, what the trunk up to `last` gave.  With `weights_K`, a clip's
+    loss is multiplied by the weight of its label.
     It is one graph.  With micro batches there are two: one adds up gradients, one updates.  With several devices,
     each updates with the mean of all their gradients.
     """
     optimizers.set_training(net, train.freeze)
     scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
-    gradients = ms.value_and_grad(_forward(net, train, scale, last), None, optimizer.parameters, has_aux=True)
+    gradients = ms.value_and_grad(
+        _forward(net, train, scale, weights_K, last), None, optimizer.parameters, has_aux=True
+    )
 
     reduce_mean: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
     num_parts = train.num_parts // num_ranks
@@ -143,11 +166,18 @@ def make_step(net: I3D, optimizer: nn.Optimizer, train: TrainConfig, num_ranks: 
     return take_step
 
 
-def _forward(net: I3D, train: TrainConfig, scale: float, last: str) -> Callable[..., tuple[Tensor, Tensor]]:
+def _forward(
+    net: I3D, train: TrainConfig, scale: float, weights_K: NDArray[np.float32] | None, last: str
+) -> Callable[..., tuple[Tensor, Tensor]]:
     smoothing, features = train.label_smoothing, trunk.features(net, last)
+    weights = None if weights_K is None else Tensor(weights_K)
 
     def loss_of(logits_NK: Tensor, label_N: Tensor) -> Tensor:
-        loss = ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
+        if weights is None:
+            loss = ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
+        else:  # not divided by the weights of the batch: micro batches and devices would count unequally
+            loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
+            loss = (loss_N * ops.gather(weights, label_N, 0)).mean()
         return loss if scale == 1.0 else loss * scale
 
     def plain(

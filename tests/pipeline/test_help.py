@@ -13,7 +13,7 @@ from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import Config, settings
 
 REPOSITORY = Path(__file__).parents[2]
-FLOWS = ("full", "prepare", "evaluate", "ablate", "predict")
+FLOWS = ("full", "prepare", "evaluate", "ablate", "crossval", "predict")
 ASKED = pytest.CaptureFixture[str]
 
 
@@ -52,7 +52,7 @@ def test_help_begins_with_what_a_newcomer_sets(monkeypatch: pytest.MonkeyPatch, 
     assert "  workspace_dir=…" in said
     assert ("  videos_dir=…" in said) == (flow != "predict")
     assert ("  checkpoint=…" in said) == (flow in ("evaluate", "predict"))
-    assert ("train.epochs=100" in said) == (flow in ("full", "ablate"))
+    assert ("train.epochs=100" in said) == (flow in ("full", "ablate", "crossval"))
     assert ("--help presets" in said) == (flow != "predict")
     assert all(f"  --help {topic} " in said for topic in ("SECTION", "all"))
 

@@ -38,7 +38,7 @@ OTHER: dict[str, object] = {
     "train.end_lr": 0.001, "train.cosine_epochs": 4, "train.warmup_start_lr": 0.001, "train.decayed": "all",
     "train.clip_norm": 40.0, "train.label_smoothing": 0.1, "train.mixup": 0.2, "train.ema": 0.9,
     "train.precision": "bf16", "train.precise_bn_batches": 2, "train.val_epochs": 2, "train.select": "best",
-    "train.patience": 2,
+    "train.patience": 2, "train.balance": 0.5, "train.class_weights": "inverse",
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
     "evaluate.offsets": "paper", "evaluate.batch_clips": 3, "evaluate.protocol": "seed", "evaluate.seed": 1,
     "evaluate.head": "fully_conv",

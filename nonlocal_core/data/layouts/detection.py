@@ -42,6 +42,12 @@ class Found(NamedTuple):
     inventory: tuple[str, ...]
     """what was seen, in lines for a person"""
 
+    def with_splits(self, sources: list[Source], notes: Sequence[str]) -> Found:
+        """The same with the splits of `sources`, and with words on them."""
+        return self._replace(
+            sources=sources, inventory=(*self.inventory, *notes, *_labels_of(sources, self.labels))
+        )
+
 
 def find(
     videos_dir: Folder, index: IndexConfig, names: Names | None = None, follow_links: FollowLinks = "inside"
@@ -50,6 +56,20 @@ def find(
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read or can be read in two
             ways, folders that are splits as well as labels, or one video in two splits.
+    """
+    found = listed(videos_dir, index, names, follow_links)
+    sources, drawn = found.sources, list[str]()
+    if found.layout == "lists" or not _has_val_folder(videos_dir):  # an empty val is a mistake
+        sources, drawn = _with_open_train(sources, index)
+    return found.with_splits(sources, drawn)
+
+
+def listed(
+    videos_dir: Folder, index: IndexConfig, names: Names | None = None, follow_links: FollowLinks = "inside"
+) -> Found:
+    """The same with the splits that the layout names, none of them opened, and no word on them yet.
+
+    Raises: as `find`.
     """
     layout, because = _layout(videos_dir, index)
     seen, notes, used = Seen(follow_links, index.frame_name), list[str](), list[str]()
@@ -70,16 +90,13 @@ def find(
             f" {', '.join(SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
             " kinetics-400_train.csv, …, and for lists such as train.txt"
         )
-    sources, drawn = sorted(sources, key=lambda source: source.path), list[str]()
-    if layout == "lists" or not _has_val_folder(videos_dir):  # an empty val is a mistake
-        sources, drawn = _with_open_train(sources, index)
-    inventory = (f"layout {layout}{because}", *seen.lines(used), *notes, *drawn, *_labels_of(sources, labels))
-    return Found(layout, sources, tuple(labels) if labels else None, inventory)
+    inventory = (f"layout {layout}{because}", *seen.lines(used), *notes)
+    return Found(layout, sorted(sources, key=lambda one: one.path), tuple(labels) if labels else None, inventory)
 
 
 def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
     """The layout, and why: Kinetics, folds or lists if the folder has their files, else class folders."""
-    _require_folder(videos_dir)
+    require_folder(videos_dir)
     if index.layout != "auto":
         return index.layout, f", as index.layout={index.layout} says"
     tables = [path.name for path in kinetics.find_tables(videos_dir).values()]
@@ -189,7 +206,8 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> list[str]
     return lines
 
 
-def _require_folder(videos_dir: Folder) -> None:
+def require_folder(videos_dir: Folder) -> None:
+    """Raise InputError if there is no such folder."""
     if isinstance(videos_dir, Path) and videos_dir.is_file():
         raise InputError(f"{videos_dir} is a file: give the folder that the videos lie in")
     if not videos_dir.is_dir():

@@ -14,7 +14,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
@@ -69,16 +69,21 @@ def find_lists(videos_dir: Folder) -> dict[Folder, str]:
 
 
 def find_videos(
-    videos_dir: Folder, names: Names | None = None, columns: Columns = "auto", seen: Seen | None = None
+    videos_dir: Folder,
+    names: Names | None = None,
+    columns: Columns = "auto",
+    seen: Seen | None = None,
+    lists: Mapping[Folder, str] | None = None,
 ) -> tuple[list[Source], list[str], list[str]]:
     """Every video of the lists, on disk or not; the names of the lists; what is worth saying of them.
 
-    `names` of labels, in the order of their ids, replace numbers.
+    `names` of labels, in the order of their ids, replace numbers.  `lists` are those to read, each with its split;
+    without them, those of the folder are.
 
     Raises: InputError with file and line, if a line cannot be understood or can be in two ways, a path leads
             outside of the folder, a video is listed twice, or labels are numbers here and names there.
     """
-    lists = find_lists(videos_dir)
+    lists = find_lists(videos_dir) if lists is None else lists
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
@@ -113,7 +118,7 @@ def numbers(sources: Sequence[Source]) -> list[str] | None:
 
 
 def _without_copies(
-    lines: dict[Folder, list[Line]], lists: dict[Folder, str]
+    lines: dict[Folder, list[Line]], lists: Mapping[Folder, str]
 ) -> tuple[dict[Folder, list[Line]], list[str]]:
     """The lists without those of test that list the same as one of val: PySlowFast wants the same twice."""
     texts = {path: sorted(line.text.strip() for line in listed) for path, listed in lines.items()}

@@ -75,7 +75,7 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
         names = set(contents.index)
         free = {unit_of[sha256] for sha256 in names - val}
         missing = max(1, round(index.val_fraction * len(names))) - len(names & val)
-        for unit in sorted(free, key=lambda unit: _rank(index.split_seed, unit))[: len(free) - 1]:
+        for unit in sorted(free, key=lambda unit: rank(index.split_seed, unit))[: len(free) - 1]:
             if missing > 0:
                 val |= together[unit]
                 missing -= len(together[unit] & names)
@@ -83,7 +83,7 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
     broken = rows[rows["status"] != "ok"]
     in_val = readable["sha256"].isin(val)
     broken_in_val = [
-        _rank(index.split_seed, sha256 or video_id) < index.val_fraction * 2**64
+        rank(index.split_seed, sha256 or video_id) < index.val_fraction * 2**64
         for sha256, video_id in zip(broken["sha256"], broken["video_id"], strict=True)
     ]
     is_val = pd.concat([in_val, pd.Series(broken_in_val, index=broken.index, dtype=bool)])
@@ -91,7 +91,7 @@ def _draw_splits(rows: pd.DataFrame, index: IndexConfig) -> pd.Series[str]:
     return splits
 
 
-def _rank(seed: int, name: str) -> int:
+def rank(seed: int, name: str) -> int:
     """A pseudo-random number from 0 to 2**64 - 1 that depends on seed and name alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "big")
 

@@ -94,6 +94,48 @@ def test_an_epoch_sees_every_video_once(num_videos: int, seed: int, epoch: int) 
     assert sorted(order.tolist()) == list(range(num_videos))
 
 
+LABELLED = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(lambda labels: np.array(labels, np.int32))
+
+
+@given(LABELLED, st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 99))
+def test_a_balanced_epoch_gives_labels_their_places_and_their_videos_turns(
+    label_N: np.ndarray, balance: float, seed: int
+) -> None:
+    order = sampling.balanced_order(label_N, balance, seed, 3)
+    assert (order.dtype, len(order)) == (np.int64, len(label_N))
+    assert order.tolist() == sampling.balanced_order(label_N, balance, seed, 3).tolist()
+    counts = Counter(label_N.tolist())
+    shares = {label: count ** (1 - balance) for label, count in counts.items()}
+    for label in counts:
+        drawn = Counter(order[label_N[order] == label].tolist())
+        wanted = len(label_N) * shares[label] / sum(shares.values())
+        assert math.floor(wanted - 1e-9) <= drawn.total() <= math.ceil(wanted + 1e-9)
+        times = [drawn[video] for video in np.flatnonzero(label_N == label).tolist()]
+        assert max(times) - min(times) <= 1
+
+
+def test_an_epoch_without_balance_is_the_one_of_before() -> None:
+    label_N = np.array([0] * 12 + [1], np.int32)
+    assert sampling.balanced_order(label_N, 0.0, 5, 7).tolist() == sampling.epoch_order(13, 5, 7).tolist()
+
+
+def test_a_balanced_epoch_depends_on_seed_and_epoch_and_is_fair_in_the_long_run() -> None:
+    label_N = np.array([0] * 9 + [1] * 3 + [2], np.int32)
+    orders = [sampling.balanced_order(label_N, 1.0, 0, epoch) for epoch in range(600)]
+    assert len({tuple(order.tolist()) for order in orders}) == 600
+    assert sampling.balanced_order(label_N, 1.0, 1, 0).tolist() != orders[0].tolist()
+    of_label = np.bincount(label_N[np.concatenate(orders)]) / 600
+    np.testing.assert_allclose(of_label, 13 / 3, rtol=0.01)
+    of_video = np.bincount(np.concatenate(orders)) / 600
+    np.testing.assert_allclose(of_video[:9], 13 / 27, atol=0.1)
+    first_places = np.bincount(label_N[[order[0] for order in orders]]) / 600
+    np.testing.assert_allclose(first_places, 1 / 3, atol=0.07)
+
+
+def test_turns_count_how_often_a_video_has_come_before() -> None:
+    assert sampling.turns(np.array([4, 1, 4, 4, 1, 0])).tolist() == [0, 0, 1, 2, 1, 0]
+
+
 def test_every_argument_changes_the_draw() -> None:
     keys = [
         (0, 1, "a/b.mp4", "clip"),

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -21,11 +18,14 @@ def test_wilson_gives_the_published_values(num_right, num, low, high):
 
 @pytest.mark.parametrize(("num_right", "num"), [(0, 1), (1, 1), (3, 7), (7, 7), (1234, 19881)])
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_wilson_is_that_of_the_formula(num_right, num, confidence):
-    z, share = NormalDist().inv_cdf(0.5 + confidence / 2), num_right / num
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    assert intervals.wilson(num_right, num, confidence) == pytest.approx((centre - half, centre + half), abs=1e-12)
+def test_wilson_is_that_of_scipy(num_right, num, confidence):
+    other = stats.binomtest(num_right, num).proportion_ci(confidence, method="wilson")
+    assert intervals.wilson(num_right, num, confidence) == pytest.approx((other.low, other.high), abs=1e-12)
+
+
+def test_guessing_is_the_share_of_the_most_frequent_label():
+    assert intervals.guessing([3, 0, 5, 2]) == 0.5
+    assert intervals.guessing(np.bincount([1, 1, 1])) == 1.0
 
 
 def test_the_bootstrap_of_a_mean_is_nearly_that_of_the_normal_distribution():

@@ -30,6 +30,15 @@ def test_the_solution_is_where_the_loss_has_no_slope(decay):
     assert found.lines[-1]["loss"] == pytest.approx(float(loss(weight, bias, decay)), rel=1e-6)
 
 
+def test_a_balanced_loss_is_that_of_as_many_copies_of_the_rare_labels():
+    label_N = np.repeat([0, 1, 2], [40, 10, 10])
+    copies = np.repeat(np.arange(60), np.where(label_N == 0, 1, 4))
+    found = classifier.solve(FEATURES_NC, label_N, 3, 0.1, 1.0)
+    copied = classifier.solve(FEATURES_NC[copies], label_N[copies], 3, 0.1)
+    np.testing.assert_allclose(found.weight_KC, copied.weight_KC, atol=1e-4)
+    assert np.abs(found.weight_KC - classifier.solve(FEATURES_NC, label_N, 3, 0.1).weight_KC).max() > 0.01
+
+
 def test_the_log_has_a_line_a_pass_and_the_loss_falls():
     lines = classifier.solve(FEATURES_NC, LABEL_N, 3, 0.1).lines
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))

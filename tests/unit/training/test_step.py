@@ -6,11 +6,12 @@ import pytest
 from mindspore import ops
 from small import PLAIN, small_config
 
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.models import device
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
-from nonlocal_core.training.step import Inputs, dropout_mask, make_average, make_step, mixing
+from nonlocal_core.training.step import Inputs, class_weights, dropout_mask, make_average, make_step, mixing
 
 SETTINGS = {**PLAIN, "model__nl_res3": (0,)}
 
@@ -37,11 +38,11 @@ def values(net):
     return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in net.get_parameters()}
 
 
-def stepper(net, config, rates=(0.01, 0.02, 0.005)):
+def stepper(net, config, rates=(0.01, 0.02, 0.005), weights_K=None):
     """A function that takes a step in the mode that a training has."""
     device.use(config.runtime)
     optimizer = optimizers.make_optimizer(net, np.array(rates, np.float32), config.train)
-    return make_step(net, optimizer, config.train)
+    return make_step(net, optimizer, config.train, weights_K=weights_K)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,37 @@ def test_the_loss_is_that_of_mixed_clips_and_smoothed_labels():
     target = share * one_hot + (1 - share) * one_hot[partner]
     target = 0.8 * target + 0.2 / 4
     assert loss == pytest.approx(-(target * log_softmax(logits)).sum(1).mean(), rel=1e-5)
+
+
+def test_class_weights_have_a_mean_of_1_over_the_train_videos():
+    label_N = np.array([0] * 6 + [2] * 3 + [3])
+    train = small_config(train__class_weights="inverse").train
+    weights_K = class_weights(train, label_N, 5)
+    assert weights_K is not None
+    assert weights_K.tolist() == pytest.approx([10 / 18, 0, 10 / 9, 10 / 3, 0])
+    assert weights_K[label_N].mean() == pytest.approx(1)
+    assert class_weights(small_config().train, label_N, 5) is None
+    with pytest.raises(ConfigError, match=r"train\.balance and train\.class_weights both make up for rare labels"):
+        small_config(train__class_weights="inverse", train__balance=0.5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_multiply_the_loss_of_each_clip_and_its_gradient(smoothing):
+    """In two micro batches: dividing by the weights of each would give another loss and another step."""
+    weights_K = np.array([0.5, 2.0, 0.25, 4.0], np.float32)
+    net, config = network(
+        model__norm="frozen", model__nl_res3=(), model__dropout=0.0, train__label_smoothing=smoothing,
+        train__batch_size=6, train__micro_batch=3, train__momentum=0.0, train__weight_decay=0.0,
+    )  # fmt: skip
+    net.head.fc.weight.set_data(net.head.fc.weight * 100)
+    before, batch = net.head.fc.bias.asnumpy().astype(np.float64), drawn(config, 6)
+    assert len(set(batch.label_N[:3])) > 1
+    loss, logits = stepper(net, config, [0.1], weights_K)(batch)
+    target = (1 - smoothing) * np.eye(4)[batch.label_N] + smoothing / 4
+    weight_N1 = weights_K[batch.label_N, None].astype(np.float64)
+    assert loss == pytest.approx(-(weight_N1 * target * log_softmax(logits)).sum(1).mean(), rel=1e-5)
+    slope = (weight_N1 * (np.exp(log_softmax(logits)) - target)).mean(0)
+    np.testing.assert_allclose(net.head.fc.bias.asnumpy(), before - 0.1 * slope, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_drawn_for_mixup_is_a_function_of_seed_and_step_and_stays_in_its_micro_batch():

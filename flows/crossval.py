@@ -1,0 +1,119 @@
+"""A cross-validation: every video is held out once, and scored by a network that never saw it.
+
+python flows/crossval.py [PRESET] videos_dir=DIR folds=K_OR_DIR [key=value ...] [out=FILE.json]
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import command_line
+from nonlocal_core.artifacts.references import Frozen
+from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.tree import resolve
+from nonlocal_core.evaluation.crossval import Asked, Crossval, ScoredFold, check
+from tasks import early, policy
+from tasks.cache import cache
+from tasks.crossval import folds_of, pool, write
+from tasks.durations import clock
+from tasks.evaluate import evaluate
+from tasks.features import features
+from tasks.index import index, videos
+from tasks.train import train
+
+log = logging.getLogger("nonlocal_core.flows")
+
+
+class Crossvalidated(Frozen):
+    """The figures of a cross-validation, and its workspace."""
+
+    crossval: Crossval
+    page: str
+    """the figures in Markdown"""
+    seconds: dict[str, float]
+    workspace: str
+    out: str
+
+    def __str__(self) -> str:
+        """The figures for a person."""
+        durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        written = f"  written   {self.out}\n" if self.out else ""
+        return (
+            f"\n{self.page}\n  time      {durations}\n  table     {self.workspace}/{self.crossval.path}\n{written}"
+        )
+
+
+@flow(name="crossval", flow_run_name=policy.run_name)
+def crossval(
+    preset: str = "tiny",
+    overrides: dict[str, Any] | None = None,
+    videos_dir: Path | str | None = None,
+    folds: str = "5",
+    workspace_dir: Path = Path("workspace"),
+    labels_path: Path | None = None,
+    runner: str = "threads",
+    out: Path | None = None,
+) -> Crossvalidated:
+    """Index, cache, train and evaluate once for each fold; nothing is registered.
+
+    Args:
+        preset: named settings
+        overrides: settings that differ from the preset, such as {"train.epochs": 2}
+        videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
+        folds: number of folds to draw, or folder of their lists
+        workspace_dir: folder that all results live in
+        labels_path: JSON file of label ids; alphabetical if there is none
+        runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
+        out: FILE.json for the figures
+    """
+    config = resolve(preset, overrides or {})
+    check(config, out)
+    policy.check_runner(runner)
+    workspace = Workspace(workspace_dir)
+    early.before_index(config, workspace)
+    seconds: dict[str, float] = {}
+    timed, scored, started_s = functools.partial(clock, seconds), [], time.monotonic()
+    videos_dir = videos(videos_dir, preset, workspace)
+    with timed("index"):
+        planned = folds_of(videos_dir, folds, config, labels_path)
+        manifests = [index(videos_dir, config, workspace, labels_path, runner, fold) for fold in planned]
+    for manifest in manifests:
+        early.before_cache(config, workspace, manifest)
+    for fold, manifest in zip(planned, manifests, strict=True):
+        log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
+        with timed("cache"):
+            cached = cache(manifest, config, workspace, runner, fold.name)
+        kept = None
+        if config.features.num_clips:
+            with timed("features"):
+                kept = policy.named(features, fold.name)(cached, config, workspace)
+        with timed("train"):
+            checkpoint = policy.named(train, fold.name)(cached, config, workspace, kept)
+        with timed("evaluate"):
+            evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, kept)
+        scored.append(
+            ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
+        )
+    asked = Asked(preset=preset, overrides=overrides or {}, folds=folds)
+    crossval = pool(scored, asked, workspace)
+    seconds = {**seconds, "total": round(time.monotonic() - started_s, 1)}
+    if out:
+        write(crossval, seconds, workspace, out)
+    page = (workspace.path(crossval) / Crossval.PAGE).read_text()
+    return Crossvalidated(
+        crossval=crossval, page=page, seconds=seconds, workspace=str(workspace.root), out=str(out or "")
+    )
+
+
+if __name__ == "__main__":
+    purpose = (
+        "Every video of a folder is held out once, and scored by a network that never saw it.\n"
+        "folds=5 draws five folds; folds=DIR takes those of DIR/FOLD/train.txt and val.txt."
+    )
+    command_line.run("crossval", purpose, crossval)
