@@ -87,7 +87,7 @@ def solve(
 ) -> Solution:
     """The weights and biases with the least loss on some features.
 
-    A view counts in proportion to 1 / (number of its label's views) ** balance, as often as train.balance draws it.
+    A view counts as often as train.balance draws it: in proportion to 1 / (views of its label) ** balance.
 
     Shape:  (K, C) and (K,).
     """
