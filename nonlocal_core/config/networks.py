@@ -82,31 +82,70 @@ GLUON: Settings = {
 }
 """gluon-cv starts from ImageNet; its blocks have PyTorch's own random weights and are no identity at first"""
 
-INCEPTION: Settings = {
+INCEPTION_NET: Settings = {
     "model.backbone": "inception",
     "model.input_mean": (127.5, 127.5, 127.5),
     "model.input_std": (127.5, 127.5, 127.5),
     "model.head": "two_frames",
-    "clip.clip_len": 64,
-    "clip.frame_interval": 1,
-    **recipes.KINETICS_I3D,
     "evaluate.num_clips": 2,
     "evaluate.num_crops": 1,
     "evaluate.crop_size": 224,
     "evaluate.batch_clips": 1,
 }
+INCEPTION: Settings = {
+    **INCEPTION_NET,
+    "clip.clip_len": 64,
+    "clip.frame_interval": 1,
+    **recipes.KINETICS_I3D,
+}
 """DeepMind's network on clips of 64 frames; it was tested on whole videos, where 2 clips are half of 10 s"""
-
-PROBE: Settings = {
-    **INCEPTION,
+SMALL_DATA: Settings = {
+    **INCEPTION_NET,
     **NO_BLOCKS,
     "clip.clip_len": 16,
     "clip.frame_interval": 2,
     "features.num_clips": 2,
     "train.init": "i3d_inception_k400",
+}
+"""features of Kinetics' network for clips of 31 frames, of two places in each video"""
+PROBE: Settings = {
+    **SMALL_DATA,
     "train.init_head": "new",
     "train.freeze": "res5",
     "train.optimizer": "lbfgs",
     "train.weight_decay": 0.03,
 }
-"""the trunk stays as it is, and only a classifier of its features is learned"""
+FINETUNE: Settings = {
+    **SMALL_DATA,
+    "model.norm": "frozen",
+    "model.nl_res5": (0,),
+    "model.nl_norm": "frozen",
+    "features.mirrored": True,
+    "train.init_head": "fitted",
+    "train.freeze": "res4",
+    "train.epochs": 20,
+    "train.base_lr": 0.002,
+    "train.schedule": "cosine",
+    "train.warmup_epochs": 1.0,
+    "train.val_epochs": 5,
+}
+"""res5 with a non-local block learns on, slowly, from the classifier that probe gives"""
+SMALL: Settings = {
+    **BASIC,
+    **R18,
+    "model.nl_res3": (1,),
+    "model.nl_res4": (1,),
+    "cache.short_side": 128,
+    "clip.clip_len": 16,
+    "train.crop_size": 112,
+    "train.epochs": 40,
+    "train.batch_size": 8,
+    "train.base_lr": 0.02,
+    "train.schedule": "cosine",
+    "train.warmup_epochs": 2.0,
+    "train.val_epochs": 5,
+    "evaluate.num_clips": 2,
+    "evaluate.num_crops": 1,
+    "evaluate.crop_size": 112,
+}
+"""an I3D ResNet-18 of 3.9 billion multiply-adds, for clips of 16 frames of 112 pixels"""

@@ -10,12 +10,14 @@ from nonlocal_core.config.networks import (
     BASIC,
     C2D,
     EIGHT,
+    FINETUNE,
     INCEPTION,
     JITTER,
     MMACTION2,
     NO_BLOCKS,
     PROBE,
     R18,
+    SMALL,
 )
 from nonlocal_core.config.preset_record import Preset, Published, paper
 from nonlocal_core.config.presets_paper import PAPER, VNN
@@ -170,10 +172,23 @@ OWN = (
     ),
     Preset(
         "probe",
-        "The first I3D with Kinetics weights that stay as they are: a classifier of its features is learned",
+        "A classifier of what the first I3D sees, whose Kinetics weights stay as they are",
         PROBE,
-        unpublished="docs/evidence/small_data.md",
-        init="i3d_inception_k400",
+        unpublished="docs/evidence/small_data.md has measured ones",
+        time="minutes on 2 cores for 100 videos",
+    ),
+    Preset(
+        "finetune",
+        "The first I3D from Kinetics weights: res5, with a non-local block, learns on from what probe gives",
+        FINETUNE,
+        unpublished="docs/evidence/small_data.md has measured ones",
+        time="minutes on 2 cores for 100 videos",
+    ),
+    Preset(
+        "small",
+        "I3D ResNet-18 on 16 frames of 112 pixels with two non-local blocks, from random weights",
+        SMALL,
+        unpublished="docs/evidence/small_data.md has measured ones",
         time="minutes on 2 cores for 100 videos",
     ),
 )

@@ -23,8 +23,8 @@ class TrainConfig(Section):
 
     init: str = ""
     """first weights: champion, champion_if_any, an alias, an entry (v0003), published, a file (empty: drawn)"""
-    init_head: Literal["keep", "match", "new"] = "keep"
-    """what becomes of the classifier of train.init: kept, kept for the labels that both have, or drawn anew"""
+    init_head: Literal["keep", "match", "new", "fitted"] = "keep"
+    """classifier of train.init: kept, kept for labels that both have, drawn anew, or fitted to kept features"""
     freeze: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
     """last part of the network that does not learn, like all parts before it"""
     optimizer: Annotated[Literal["sgd", "lbfgs"], later("sgd")] = "sgd"

@@ -71,6 +71,10 @@ class Config(Section):
                 "train.optimizer=lbfgs learns a classifier from kept features: set features.num_clips=1 or more"
                 " and train.freeze=res5"
             )
+        if train.init_head == "fitted" and not kept:
+            raise ConfigError(
+                "train.init_head=fitted fits a classifier to kept features: set features.num_clips=1 or more"
+            )
         if kept and (train.freeze == "none" or not train.init):
             raise ConfigError(
                 f"features.num_clips={self.features.num_clips} keeps what a part that does not learn gives: set"

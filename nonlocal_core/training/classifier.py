@@ -22,8 +22,9 @@ from scipy.special import log_softmax
 
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Checkpoint
+from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.models import checkpoint, device
+from nonlocal_core.models import checkpoint, device, trunk
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import first_weights
@@ -34,7 +35,8 @@ log = logging.getLogger(__name__)
 
 MOST_PASSES = 1000
 """some hundred passes over the features reach the optimum"""
-HEAD = "head.fc.weight", "head.fc.bias"
+DECAY = 0.03
+"""weight decay of a classifier that is only fitted to begin with: SGD's own is far less"""
 
 
 class Solution(NamedTuple):
@@ -52,22 +54,14 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
     Raises: InputError if the first weights do not fit; DamagedError if features do not match their checksum.
     """
     device.use(config.runtime)
-    kept, train = videos.features, config.train
-    assert kept is not None, "the settings say so"
-    label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
-    features_NC = np.concatenate([kept.views(row) for row in videos.train_rows]).astype(np.float64)
-    label_N = np.repeat(label_ids, kept.features.num_views)
-    balance = 1.0 if train.class_weights == "inverse" else train.balance
-    solution = solve(features_NC, label_N, len(described.labels), train.weight_decay, balance)
-    content = "".join(json.dumps(line) + "\n" for line in solution.lines)
-    write_atomically(folder / Checkpoint.LOG, content.encode())
-
+    train = config.train
     ms.set_seed(train.seed)
     net = I3D(config.model, len(described.labels))
     first_weights.load(net, init, described.labels, "new")
-    head = (array.astype(np.float32) for array in (solution.weight_KC, solution.bias_K))
-    weights = {**checkpoint.weights_of_network(net), **dict(zip(HEAD, head, strict=True))}
-    step = len(solution.lines)
+    lines = fit(net, videos, train)
+    write_atomically(folder / Checkpoint.LOG, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    weights, step = checkpoint.weights_of_network(net), len(lines)
     described = described.model_copy(update={"step": step})
     if train.val_epochs and videos.val_rows:
         validation = Validator(videos, len(described.labels), config).validate(weights, step)
@@ -76,6 +70,23 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
     watch.epoch(described.validations)
     watch.draw(described.validations)
     return checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
+
+
+def fit(net: I3D, videos: Videos, train: TrainConfig) -> list[Line]:
+    """Give a network the classifier with the least loss on the kept views of the train videos; gives the log."""
+    kept = videos.features
+    assert kept is not None, "the settings say so"
+    net.set_train(False)
+    features = trunk.features(net, videos.last)
+    label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
+    features_NC = np.concatenate([features(ms.Tensor(kept.views(row))).asnumpy() for row in videos.train_rows])
+    label_N = np.repeat(label_ids, kept.features.num_views)
+    balance = 1.0 if train.class_weights == "inverse" else train.balance
+    decay = train.weight_decay if train.optimizer == "lbfgs" else DECAY
+    solution = solve(features_NC.astype(np.float64), label_N, net.head.fc.out_channels, decay, balance)
+    net.head.fc.weight.set_data(ms.Tensor(solution.weight_KC.astype(np.float32)))
+    net.head.fc.bias.set_data(ms.Tensor(solution.bias_K.astype(np.float32)))
+    return solution.lines
 
 
 def solve(

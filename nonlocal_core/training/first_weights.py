@@ -18,8 +18,11 @@ from nonlocal_core.training import compatibility
 
 log = logging.getLogger(__name__)
 
+Head = Literal["keep", "match", "new", "fitted"]
+"""what becomes of the classifier; a fitted one is drawn here, and fitted by classifier.fit"""
 
-def load(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "match", "new"]) -> None:
+
+def load(net: I3D, path: Path, labels: tuple[str, ...], head: Head) -> None:
     """Put a checkpoint's weights into a network.
 
     What the checkpoint lacks stays random: a new classifier, the classifier's rows of labels that it does not
@@ -31,7 +34,8 @@ def load(net: I3D, path: Path, labels: tuple[str, ...], head: Literal["keep", "m
     compatibility.check_network(net.model, described.model, path)
     if head == "keep":
         compatibility.check_labels(labels, described.labels, path)
-    arrays = {name: array for name, array in tensors.items() if not (head == "new" and name.startswith("head."))}
+    is_new = head in ("new", "fitted")
+    arrays = {name: array for name, array in tensors.items() if not (is_new and name.startswith("head."))}
     params = dict(net.parameters_and_names())
     if head == "match":
         arrays = {
@@ -63,6 +67,6 @@ def _match_rows(
 def _is_new(name: str, stored_names: KeysView[str], head: str) -> bool:
     """Whether a parameter belongs to a new classifier, or to a block that the checkpoint lacks as a whole."""
     if name.startswith("head."):
-        return head == "new"
+        return head in ("new", "fitted")
     stage, part = name.split(".")[:2]
     return part.startswith("nl") and f"{stage}.{part}.g.weight" not in stored_names

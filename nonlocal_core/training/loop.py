@@ -26,7 +26,7 @@ from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
-from nonlocal_core.training import first_weights, optimizers, step_checkpoint
+from nonlocal_core.training import classifier, first_weights, optimizers, step_checkpoint
 from nonlocal_core.training.collectives import ALONE, Ranks
 from nonlocal_core.training.log import Watch
 from nonlocal_core.training.schedules import learning_rates
@@ -140,6 +140,9 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     net = I3D(training.config.model, len(described.labels))
     if init:
         first_weights.load(net, init, described.labels, train.init_head)
+    if train.init_head == "fitted" and not step_checkpoint.latest(training.folder):
+        lines = classifier.fit(net, training.videos, train)
+        log.info("the classifier is fitted: loss %.3f, top-1 %.1f%%", lines[-1]["loss"], 100 * lines[-1]["top1"])
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
