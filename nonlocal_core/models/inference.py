@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Features
-from nonlocal_core.config.model import map_sizes
+from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import DamagedError, InputError, few
 from nonlocal_core.models import checkpoint, device, trunk
+from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.process.progress import Progress
@@ -71,8 +73,8 @@ def load(
         return ms.ops.cat((logits_NK, features_NC), 1)
 
     if with_features:
-        return _compiled(both, path)
-    return _compiled(classify if kept else forward, path)
+        return _compiled(both, net.model, path)
+    return _compiled(classify if kept else forward, net.model, path)
 
 
 def load_trunk(path: Path, config: Config) -> tuple[Network, str]:
@@ -96,18 +98,22 @@ def load_trunk(path: Path, config: Config) -> tuple[Network, str]:
     except DamagedError as error:
         raise InputError(f"train.init: {error}") from None
     net.set_train(False)
-    return _compiled(trunk.trunk(net, last), path), trunk.digest(net, last)
+    return _compiled(trunk.trunk(net, last), net.model, path), trunk.digest(net, last)
 
 
-def _compiled(forward: trunk.Forward, path: Path) -> Network:
+def _compiled(forward: trunk.Forward, model: ModelConfig, path: Path) -> Network:
     """A function of arrays, compiled at its first call.
 
     What it gives must be finite: InputError names the checkpoint of which it is not.
     """
     compiled = ms.jit(forward)
+    is_compiled = False
 
     def network(inputs: NDArray[np.generic]) -> NDArray[np.float32]:
-        outputs = np.asarray(compiled(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+        nonlocal is_compiled
+        with contextlib.nullcontext() if is_compiled else compiling("the network", model, inputs.shape):
+            outputs = np.asarray(compiled(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+        is_compiled = True
         if not np.isfinite(outputs).all():
             raise InputError(f"{path} gives scores that are not finite: its training has diverged, take another")
         return outputs

@@ -1,23 +1,17 @@
-"""The folder of the weights that were fetched: `~/.cache/nonlocal-i3d`, or `nonlocal-i3d` in XDG_CACHE_HOME."""
+"""The weights that were fetched, in the folder of user_cache."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from nonlocal_core.artifacts import user_cache
 from nonlocal_core.errors import InputError
 from nonlocal_core.pretrained.table import TABLE
 
 
-def folder() -> Path:
-    """The folder, which may not be there yet."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "nonlocal-i3d"
-
-
 def checkpoint_path(name: str) -> Path:
     """The place of the checkpoint of some weights."""
-    return folder() / f"{name}.safetensors"
+    return user_cache.folder() / f"{name}.safetensors"
 
 
 def find(name: str, setting: str) -> Path | None:

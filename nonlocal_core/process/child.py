@@ -8,6 +8,7 @@ The child dies when its parent does, however that happens.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from nonlocal_core.process import lifeline, messages
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 STOP_S = 30.0
 """seconds that a child gets to keep its work when it is told to stop"""
@@ -69,7 +72,9 @@ def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -
                     results[connection] = messages.result_of(*outcome)
         for child in children.values():
             child.process.wait()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            log.info("stopping: what is computed now is finished and kept first")
         _stop([child.process for child in children.values()])
         raise
     finally:

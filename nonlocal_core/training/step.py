@@ -18,6 +18,7 @@ from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.models import trunk
+from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
@@ -84,9 +85,10 @@ class Graph(nn.Cell):
     It is some 100 MB, which glibc would keep and the run would not use.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], what: str, *identity: object) -> None:
         super().__init__(auto_prefix=False)
         self.function = function
+        self.what, self.identity = what, identity
         self.is_compiled = False
 
     def construct(self, *arguments: Tensor) -> Any:
@@ -96,7 +98,9 @@ class Graph(nn.Cell):
     def run(self, *arguments: Tensor) -> Any:
         """What the function returns; the first call compiles it before."""
         if not self.is_compiled:
-            self.compile(*arguments)
+            shapes = [argument.shape for argument in arguments]
+            with compiling(self.what, *self.identity, shapes):
+                self.compile(*arguments)
             if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
                 trim(0)
             self.is_compiled = True
@@ -151,13 +155,14 @@ def make_step(
         return optimizer(grads)
 
     if num_parts > 1:
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale)
+        identity = (net.model, train, last)
+        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale, identity)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
         return ops.depend(loss, update(grads, scale)), logits_NK
 
-    compiled = Graph(whole)
+    compiled = Graph(whole, "the training step", net.model, train, last)
 
     def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
         loss, logits_NK = compiled.run(*(Tensor(array) for array in step_inputs))
@@ -224,6 +229,7 @@ def _accumulating(
     parameters: ms.ParameterTuple,
     num_parts: int,
     scale: float,
+    identity: tuple[object, ...],
 ) -> Step:
     sums = ms.ParameterTuple(
         [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
@@ -239,7 +245,8 @@ def _accumulating(
     def finish() -> Tensor:
         return update(sums, 1.0)
 
-    adding, finishing = Graph(add), Graph(finish)
+    adding = Graph(add, "the training step", *identity)
+    finishing = Graph(finish, "the update of the weights", *identity)
 
     def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
         arrays: list[NDArray[np.generic]] = list(step_inputs[:-1])

@@ -17,6 +17,7 @@ import pytest
 from torch_files import save_state
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts import user_cache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve
@@ -75,7 +76,7 @@ def test_weights_from_a_server_become_a_checkpoint_with_a_name(served, narrow, t
     trained = trained_network.find(NAME, Workspace(tmp_path / "ws"), "checkpoint")
     assert (trained.name, trained.evaluate) == (NAME, narrow.evaluate)
     registry.check_folder(tmp_path / "ws", NAME)
-    left = {file.name for file in store.folder().iterdir()}
+    left = {file.name for file in user_cache.folder().iterdir()}
     assert left == {f"{NAME}.safetensors", f"{NAME}.lock"}
 
 
