@@ -228,5 +228,5 @@ def test_a_label_that_no_network_learns_is_warned_of(videos_dir, caplog):
 
 
 def test_a_folder_of_videos_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(InputError, match="there is no folder .*videos"):
+    with pytest.raises(InputError, match=r"there is no folder .*videos"):
         plan(tmp_path / "videos", write_lists(tmp_path / "folds"))
