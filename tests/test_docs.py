@@ -26,10 +26,12 @@ from nonlocal_core.data.manifest import frozen_split, probe_cache
 from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.evaluation import comparison, view_table
 from nonlocal_core.evaluation.ablations import TABLES
+from nonlocal_core.evaluation.crossval import Asked
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.registry import Facts, Parent
 from nonlocal_core.registry.state_file import Decision, Move, State
+from nonlocal_core.report import crossval_table
 from tests.pages import (
     REPOSITORY,
     SEEDS_OWN,
@@ -304,6 +306,7 @@ TABLES_ON_DISK: dict[str, pa.Schema] = {
     "cache/KEY/videos.parquet": cache_table.SCHEMA,
     "records/SETTINGS/shard-ID.parquet": store.SCHEMA,
     "evaluate/KEY/views.parquet": view_table.SCHEMA,
+    "crossval/KEY/predictions.parquet": crossval_table.SCHEMA,
     "registry/vNNNN/ranks.parquet": comparison.RANKS,
 }
 
@@ -318,7 +321,8 @@ def test_the_columns_of_a_file_are_those_of_the_page(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [Manifest, RecordCache, Checkpoint, Evaluation, Description, Facts, Parent, State, Decision, Move]
+    "record",
+    [Manifest, RecordCache, Checkpoint, Evaluation, Description, Facts, Parent, State, Decision, Move, Asked],
 )
 def test_the_fields_of_a_record_are_on_the_page(record: Any) -> None:
     text = (REPOSITORY / "docs" / "reference" / "files.md").read_text()

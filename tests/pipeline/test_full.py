@@ -92,7 +92,10 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     text = str(summary)
     assert "24 used, 3 quarantined" in text
     scored = summary.evaluation
-    assert f"{scored.top1:.2%}, {scored.num_scored} of {scored.num_videos} videos scored" in text
+    assert f"  top-1     {100 * scored.top1:.1f} % of {scored.num_scored}, " in text
+    assert ", guessing " in text
+    assert "top-5" not in text, "there are four labels"
+    assert f"  scored    {scored.num_scored} of {scored.num_videos} videos scored" in text
     assert (workspace_dir / scored.path / "report.md").exists()
     assert f"{workspace_dir}/reports/v0001.html" in text
     assert "3 of 27 videos were not used" in (workspace_dir / "reports/v0001.html").read_text(encoding="utf-8")

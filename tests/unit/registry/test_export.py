@@ -104,7 +104,7 @@ def test_the_two_directions_of_the_names_are_one(workspace):
 def test_the_card_says_what_a_stranger_must_know(exported):
     text = (exported[0] / "model_card.md").read_text()
     for part in (
-        "top-1 50.00%, top-5 100.00%",
+        "- top-1 50.0 % of 100, 40.4–59.6 %\n- top-5 100.0 %\n- split val",
         "split val: 100 of 103 videos scored, 3 quarantined: 1 empty, 2 unreadable\n",
         "protocol: val, 30 views",
         "0. falls\n1. grows\n2. rises\n3. !\\[shrinks\\](http\\://e.x)\\\\n# \\<b>\n",

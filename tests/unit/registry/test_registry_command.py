@@ -46,7 +46,7 @@ def test_show(said):
     text = said("show")
     assert text.startswith("v0002 (champion), ")
     for part in (
-        "top-1 60.00%, top-5 100.00%",
+        "top-1 60.0 % of 100, 50.2–69.1 %\n  top-5 100.0 %\n",
         "100 of 100 videos scored (val, 30 views)",
         "2 labels: falls, grows",
     ):
