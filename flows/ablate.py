@@ -71,7 +71,7 @@ def ablate(
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)
-        kept = features(cached, variant.config, workspace) if variant.config.features.num_clips else None
+        kept = features(cached, variant.config, workspace, variant.name)
         checkpoint = policy.named(train, variant.name)(cached, variant.config, workspace, kept)
         evaluation = policy.named(evaluate, variant.name)(checkpoint, cached, variant.config, workspace, kept)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))

@@ -5,23 +5,20 @@ python flows/crossval.py [PRESET] videos_dir=DIR folds=K_OR_DIR [key=value ...] 
 
 from __future__ import annotations
 
-import functools
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.artifacts.references import Frozen
+from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.tree import resolve
-from nonlocal_core.evaluation.crossval import Asked, Crossval, ScoredFold, check
-from tasks import early, policy
+from nonlocal_core.config.tree import Config, resolve
+from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
+from tasks import durations, early, policy
 from tasks.cache import cache
 from tasks.crossval import folds_of, pool, write
-from tasks.durations import clock
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
@@ -42,10 +39,10 @@ class Crossvalidated(Frozen):
 
     def __str__(self) -> str:
         """The figures for a person."""
-        durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        seconds = durations.text(self.seconds)
         written = f"  written   {self.out}\n" if self.out else ""
         return (
-            f"\n{self.page}\n  time      {durations}\n  table     {self.workspace}/{self.crossval.path}\n{written}"
+            f"\n{self.page}\n  time      {seconds}\n  table     {self.workspace}/{self.crossval.path}\n{written}"
         )
 
 
@@ -77,38 +74,42 @@ def crossval(
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
-    seconds: dict[str, float] = {}
-    timed, scored, started_s = functools.partial(clock, seconds), [], time.monotonic()
+    timed = durations.Clock()
     videos_dir = videos(videos_dir, preset, workspace)
     with timed("index"):
         planned = folds_of(videos_dir, folds, config, labels_path)
         manifests = [index(videos_dir, config, workspace, labels_path, runner, fold) for fold in planned]
     for manifest in manifests:
         early.before_cache(config, workspace, manifest)
-    for fold, manifest in zip(planned, manifests, strict=True):
-        log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
-        with timed("cache"):
-            cached = cache(manifest, config, workspace, runner, fold.name)
-        kept = None
-        if config.features.num_clips:
-            with timed("features"):
-                kept = policy.named(features, fold.name)(cached, config, workspace)
-        with timed("train"):
-            checkpoint = policy.named(train, fold.name)(cached, config, workspace, kept)
-        with timed("evaluate"):
-            evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, kept)
-        scored.append(
-            ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
-        )
+    scored = [
+        _score(fold, manifest, config, workspace, runner, timed)
+        for fold, manifest in zip(planned, manifests, strict=True)
+    ]
     asked = Asked(preset=preset, overrides=overrides or {}, folds=folds)
     crossval = pool(scored, asked, workspace)
-    seconds = {**seconds, "total": round(time.monotonic() - started_s, 1)}
+    seconds = timed.total()
     if out:
         write(crossval, seconds, workspace, out)
     page = (workspace.path(crossval) / Crossval.PAGE).read_text()
     return Crossvalidated(
         crossval=crossval, page=page, seconds=seconds, workspace=str(workspace.root), out=str(out or "")
     )
+
+
+def _score(
+    fold: Fold, manifest: Manifest, config: Config, workspace: Workspace, runner: str, timed: durations.Clock
+) -> ScoredFold:
+    """Train on the other folds, and score the videos of one."""
+    log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
+    with timed("cache"):
+        cached = cache(manifest, config, workspace, runner, fold.name)
+    with timed("features"):
+        kept = features(cached, config, workspace, fold.name)
+    with timed("train"):
+        checkpoint = policy.named(train, fold.name)(cached, config, workspace, kept)
+    with timed("evaluate"):
+        evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, kept)
+    return ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
 
 
 if __name__ == "__main__":

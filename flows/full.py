@@ -5,7 +5,6 @@ python flows/full.py [PRESET] [key=value ...]
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +16,8 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Fr
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import headline
-from tasks import early, policy
+from tasks import durations, early, policy
 from tasks.cache import cache
-from tasks.durations import clock
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
@@ -42,11 +40,11 @@ class Summary(Frozen):
     def __str__(self) -> str:
         """A dozen lines for a person."""
         scored = self.evaluation
-        durations = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        seconds = durations.text(self.seconds)
         figures = "\n".join(f"  {name}     {text}" for name, text in headline.of(scored).items())
         champion = "the champion" if self.entry.is_champion else "not the champion"
         return f"""
-  time      {durations}
+  time      {seconds}
   videos    {self.cache.num_ok} used, {self.cache.num_videos - self.cache.num_ok} quarantined
 {figures}
   scored    {scored.coverage} ({scored.protocol})
@@ -93,11 +91,9 @@ def full(
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
-    seconds: dict[str, float] = {}
-    timed = functools.partial(clock, seconds)
-    with timed("videos"):
-        videos_dir = videos(videos_dir, preset, workspace)
+    timed = durations.Clock()
     with timed("index"):
+        videos_dir = videos(videos_dir, preset, workspace)
         manifest = index(videos_dir, config, workspace, labels_path, runner)
     early.before_cache(config, workspace, manifest)
     with timed("cache"):
@@ -105,10 +101,8 @@ def full(
     if only_new and (version := made_before(cached, config, workspace)):
         nothing_new = NothingNew(cache=cached, version=version)
         return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
-    kept = None
-    if config.features.num_clips:
-        with timed("features"):
-            kept = features(cached, config, workspace)
+    with timed("features"):
+        kept = features(cached, config, workspace)
     with timed("train"):
         checkpoint = train(cached, config, workspace, kept)
     with timed("evaluate"):
@@ -116,7 +110,7 @@ def full(
     with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     return Summary(
-        seconds=seconds,
+        seconds=timed.seconds,
         manifest=manifest,
         cache=cached,
         checkpoint=checkpoint,

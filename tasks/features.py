@@ -12,8 +12,18 @@ from nonlocal_core.stages import features as stage
 from tasks import policy, report
 
 
+def features(cache: RecordCache, config: Config, workspace: Workspace, name: str = "") -> Features | None:
+    """What the trunk of a network gives for some views of each video; None if these settings keep no features.
+
+    `name` tells the task run from others.
+    """
+    if not config.features.num_clips:
+        return None
+    return policy.named(make_features, name)(cache, config, workspace)
+
+
 @task(name="features", **policy.options("features"))
-def features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:
+def make_features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:
     """What the trunk of a network gives for some views of each video."""
     report.show_in_prefect()
     arguments = (cache, config, workspace)

@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 ROOTS = ("nonlocal_core", "tasks", "flows")
 MAX_ROOM, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 8  # lines, lines without the docstring, parameters
 LONGER = {"nonlocal_core/training/loop.py:run": 80}
+MORE = {"flows/predict.py:predict": 9}  # each is a parameter of the command
 
 PLANTED = {  # what breaks each contract of pyproject.toml: the file, and the line that is added to it
     "Flows run tasks, tasks call the library": [
@@ -147,7 +148,7 @@ def too_large(root: Path) -> list[str]:
                 found.append(f"{where} has {num_lines} lines")
             args = node.args
             named = [arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs) if arg.arg != "self"]
-            if len(named) > MAX_PARAMETERS:
+            if len(named) > MORE.get(where, MAX_PARAMETERS):
                 found.append(f"{where} has {len(named)} parameters")
         if file.stem in ("utils", "util", "helpers", "common", "misc"):
             found.append(f"{name}: the name says nothing")

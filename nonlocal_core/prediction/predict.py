@@ -68,13 +68,9 @@ def predict(request: Request) -> Predictions:
     config = settings(trained, request)
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
+    asked = request.features is not None
     network = inference.load(
-        trained.path,
-        labels,
-        config.clip,
-        config.evaluate,
-        config.runtime,
-        with_features=request.features is not None,
+        trained.path, labels, config.clip, config.evaluate, config.runtime, with_features=asked
     )
     seen: list[Seen] = []
 
@@ -85,15 +81,13 @@ def predict(request: Request) -> Predictions:
 
     progress = Progress("predict", request.source.name, len(videos), "videos")
     outputs = inference.outputs_by_video(network, parts(), config.evaluate.batch_clips, progress)
-    num_labels = len(labels)
-    predictions = [
-        _prediction(video, rows[..., :num_labels], labels) for video, rows in zip(seen, outputs, strict=True)
-    ]
+    logits = [rows[..., : len(labels)] for rows in outputs]
+    predictions = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
     protocol = _protocol(config, request)
     if request.features is not None:
-        tables = [_feature_rows(video, rows[..., num_labels:]) for video, rows in zip(seen, outputs, strict=True)]
-        feature_rows = list(itertools.chain.from_iterable(tables))
-        results.write_features(request.features, feature_rows, trained.name, protocol)
+        features = [rows[..., len(labels) :] for rows in outputs]
+        rows = itertools.chain.from_iterable(map(_feature_rows, seen, features))
+        results.write_features(request.features, list(rows), trained.name, protocol)
     if request.draw_dir is not None:
         paths = (path for _, path in videos)
         predictions = [

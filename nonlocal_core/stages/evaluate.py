@@ -36,11 +36,22 @@ from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import markdown
 
 if TYPE_CHECKING:
-    from nonlocal_core.data.records.reader import RecordReader
+    pass
 
 VERSION = 2
 CHUNK_VIEWS = 64
 """least number of views of a chunk; they take a GPU a second, and two cores half a minute"""
+
+
+class Job(NamedTuple):
+    """What is scored, by what."""
+
+    checkpoint: Checkpoint
+    cache: RecordCache
+    config: Config
+    workspace: Workspace
+    features: Features | None
+    """of the same views, where they are kept"""
 
 
 class Chunk(NamedTuple):
@@ -95,7 +106,7 @@ def evaluate(
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
         kept = features if features and _are_the_views(features, config) else None
-        _score(reader, checkpoint, cache, config, workspace, folder, kept)
+        _score(Job(checkpoint, cache, config, workspace, kept), reader.rows, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
         split = _split(reader.rows, config.evaluate.split)
@@ -157,22 +168,15 @@ def _digest(scored: pd.DataFrame) -> str:
     return digest_of(*scored["video_id"], label_N.tobytes(), np.stack(scored["scores"].to_list()).tobytes())
 
 
-def _score(
-    reader: RecordReader,
-    checkpoint: Checkpoint,
-    cache: RecordCache,
-    config: Config,
-    workspace: Workspace,
-    folder: Path,
-    features: Features | None,
-) -> None:
+def _score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
     """Write the logits of every view into a folder; finished chunks are not scored again."""
     if not (folder / Evaluation.VIEWS).exists():
-        chunks = _chunks(reader.rows, config.evaluate, folder)
+        chunks = _chunks(rows, job.config.evaluate, folder)
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
         # Only the devices of this host are used.
-        num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(todo))
-        score = partial(score_chunks, checkpoint, cache, config, workspace, features)
+        runtime = job.config.runtime
+        num_devices = min(runtime.num_devices // len(runtime.hosts.split(",")), len(todo))
+        score = partial(score_chunks, job)
         if num_devices > 1:
             ranks = range(num_devices)
             calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
@@ -197,18 +201,9 @@ def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[
     return [Chunk(next(files), wanted[start : start + size]) for start in range(0, len(wanted), size)]
 
 
-def score_chunks(
-    checkpoint: Checkpoint,
-    cache: RecordCache,
-    config: Config,
-    workspace: Workspace,
-    features: Features | None,
-    chunks: list[Chunk],
-    rank: int = 0,
-    num_ranks: int = 1,
-    num_done: int = 0,
-) -> None:
+def score_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 1, num_done: int = 0) -> None:
     """Write the logits of all views of some chunks into their files; each device's process calls it once."""
+    checkpoint, cache, config, workspace, features = job
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.kept_features import FeatureReader

@@ -100,15 +100,7 @@ def plan(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
-    follow = config.runtime.follow_links
-    _, sources, labels, inventory = (
-        crossval_folds.find(folder, fold, config.index, names, follow)
-        if fold
-        else detection.find(folder, config.index, names, follow)
-    )
-    for line in inventory:
-        log.info("%s: %s", folder, line)
+    _, sources, labels, inventory = _find(folder, fold, config, labels_path)
     for shared in (probe_cache.FOLDER, frozen_split.FOLDER):
         remove_unfinished(workspace.root / shared)
     listed = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, str(folder)), [])
@@ -152,6 +144,16 @@ def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexSh
         write_atomically(_todo_path(folder, shard), content)
         shards.append(shard)
     return tuple(shards)
+
+
+def _find(folder: listing.Folder, fold: Fold | None, config: Config, labels_path: Path | None) -> detection.Found:
+    """The videos of a folder, with the splits that it names or those of a fold; logs what was seen."""
+    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
+    asked = config.index, names, config.runtime.follow_links
+    found = crossval_folds.find(folder, fold, *asked) if fold else detection.find(folder, *asked)
+    for line in found.inventory:
+        log.info("%s: %s", folder, line)
+    return found
 
 
 def _kept_path(config: Config, workspace: Workspace) -> Path:

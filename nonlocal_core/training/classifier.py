@@ -104,9 +104,8 @@ def solve(
     """
     (num, width), lines = features_NC.shape, list[Line]()
     share_N = np.bincount(label_N)[label_N] ** -balance
-    share_N = share_N / share_N.sum()
-    target_NK = np.eye(num_labels)[label_N]
-    size = num_labels * width
+    share_N /= share_N.sum()
+    target_NK, size = np.eye(num_labels)[label_N], num_labels * width
 
     def logits(flat: NDArray[np.float64]) -> NDArray[np.float64]:
         product: NDArray[np.float64] = features_NC @ flat[:size].reshape(num_labels, width).T + flat[size:]

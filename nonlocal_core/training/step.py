@@ -155,8 +155,7 @@ def make_step(
         return optimizer(grads)
 
     if num_parts > 1:
-        identity = (net.model, train, last)
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale, identity)
+        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale, (net.model, train, last))
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
