@@ -8,16 +8,18 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows import command_line
-from nonlocal_core.artifacts.references import Frozen
+from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.tree import resolve
-from nonlocal_core.evaluation.crossval import Asked, Crossval, ScoredFold, check
+from nonlocal_core.config.tree import Config, resolve
+from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
 from tasks import early, policy
 from tasks.cache import cache
 from tasks.crossval import folds_of, pool, write
@@ -25,6 +27,9 @@ from tasks.durations import clock
 from tasks.evaluate import evaluate
 from tasks.index import index, videos
 from tasks.train import train
+
+Timed = Callable[[str], AbstractContextManager[None]]
+"""the context in which the time of a stage is taken"""
 
 log = logging.getLogger("nonlocal_core.flows")
 
@@ -86,15 +91,7 @@ def crossval(
         early.before_cache(config, workspace, manifest)
     for fold, manifest in zip(planned, manifests, strict=True):
         log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
-        with timed("cache"):
-            cached = cache(manifest, config, workspace, runner, fold.name)
-        with timed("train"):
-            checkpoint = policy.named(train, fold.name)(cached, config, workspace)
-        with timed("evaluate"):
-            evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace)
-        scored.append(
-            ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
-        )
+        scored.append(_score(fold, manifest, config, workspace, runner, timed))
     asked = Asked(preset=preset, overrides=overrides or {}, folds=folds)
     crossval = pool(scored, asked, workspace)
     seconds = {**seconds, "total": round(time.monotonic() - started_s, 1)}
@@ -104,6 +101,19 @@ def crossval(
     return Crossvalidated(
         crossval=crossval, page=page, seconds=seconds, workspace=str(workspace.root), out=str(out or "")
     )
+
+
+def _score(
+    fold: Fold, manifest: Manifest, config: Config, workspace: Workspace, runner: str, timed: Timed
+) -> ScoredFold:
+    """Cache, train and evaluate one fold."""
+    with timed("cache"):
+        cached = cache(manifest, config, workspace, runner, fold.name)
+    with timed("train"):
+        checkpoint = policy.named(train, fold.name)(cached, config, workspace)
+    with timed("evaluate"):
+        evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace)
+    return ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
 
 
 if __name__ == "__main__":

@@ -100,15 +100,7 @@ def plan(
             f"the workspace {workspace.root} lies inside {folder} and would be taken for videos: "
             "name another folder with workspace_dir=DIR"
         )
-    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
-    follow = config.runtime.follow_links
-    _, sources, labels, inventory = (
-        crossval_folds.find(folder, fold, config.index, names, follow)
-        if fold
-        else detection.find(folder, config.index, names, follow)
-    )
-    for line in inventory:
-        log.info("%s: %s", folder, line)
+    _, sources, labels, inventory = _find(folder, config, labels_path, fold)
     for shared in (probe_cache.FOLDER, frozen_split.FOLDER):
         remove_unfinished(workspace.root / shared)
     listed = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, str(folder)), [])
@@ -133,6 +125,18 @@ def plan(
     shards = _cut(todo, planned.key, partial, config.runtime.index_shard_videos)
     log.info("%d videos, %d of them to probe, shards: %d", len(sources), len(todo), len(shards))
     return planned.model_copy(update={"shards": shards})
+
+
+def _find(folder: listing.Folder, config: Config, labels_path: Path | None, fold: Fold | None) -> detection.Found:
+    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
+    follow = config.runtime.follow_links
+    if fold:
+        found = crossval_folds.find(folder, fold, config.index, names, follow)
+    else:
+        found = detection.find(folder, config.index, names, follow)
+    for line in found.inventory:
+        log.info("%s: %s", folder, line)
+    return found
 
 
 def _frame(sources: list[listing.Source], videos_dir: str) -> pd.DataFrame:

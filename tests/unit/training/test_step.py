@@ -180,6 +180,7 @@ def test_class_weights_have_a_mean_of_1_over_the_train_videos():
     label_N = np.array([0] * 6 + [2] * 3 + [3])
     train = small_config(train__class_weights="inverse").train
     weights_K = class_weights(train, label_N, 5)
+    assert weights_K is not None
     assert weights_K.tolist() == pytest.approx([10 / 18, 0, 10 / 9, 10 / 3, 0])
     assert weights_K[label_N].mean() == pytest.approx(1)
     assert class_weights(small_config().train, label_N, 5) is None
