@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prefect import Task, flow, task
+from prefect import Task, flow, runtime, task
 
 import tasks
 from nonlocal_core.errors import ChildError, DivergenceError, InputError
@@ -41,6 +42,25 @@ def tries(stage: str, work: Callable[[], Any]) -> int:
 
     run(return_state=True)
     return len(tried)
+
+
+@pytest.mark.parametrize("name", ["", "daria", "{odd} {0}"])
+def test_runs_of_a_named_task_have_the_name_in_theirs(prefect_server: None, name: str) -> None:
+    @task(name="train", **policy.options("train"))
+    def train() -> str:
+        return str(runtime.task_run.name)
+
+    @task(name="shard", task_run_name="shard-{shard}", **policy.shard_options("index"))
+    def build(shard: int) -> str:
+        return str(runtime.task_run.name)
+
+    @flow
+    def run() -> list[str]:
+        return [policy.named(train, name)(), policy.named(build, name)(3)]
+
+    first, second = run()
+    assert re.fullmatch(rf"train {re.escape(name)}" if name else r"train-\w+", first)
+    assert second == f"shard-3 {name}".strip()
 
 
 def fails_with(error: BaseException) -> Callable[[], None]:
