@@ -53,7 +53,7 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     from nonlocal_core.stages import train as stage
     from nonlocal_core.training import loop
     from nonlocal_core.training import step as steps
-    from nonlocal_core.training.validation import Videos
+    from nonlocal_core.training.videos import Videos
 
     workspace, config = Workspace(folder), settings(num_steps)
     records = RecordCache.model_validate_json((workspace.root / "cache.json").read_text())

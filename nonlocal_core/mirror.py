@@ -27,18 +27,19 @@ from nonlocal_core import command, registry
 from nonlocal_core.artifacts.files import checked_json, remove_unfinished, replacing
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
-from nonlocal_core.data.records import store
+from nonlocal_core.data.records import kept_features, store
 from nonlocal_core.errors import InputError, RemoteError
 from nonlocal_core.registry.state_file import Decision, Move
 
-KINDS = ("records", "known", "index", "cache", "train", "evaluate", "registry")
+KINDS = ("records", "activations", "known", "index", "cache", "features", "train", "evaluate", "registry")
 """in the order of copying: nothing is copied before what it refers to"""
 
 # What makes something count: its kind, and the lock of whoever builds it.
 _COUNTS = (
     (re.compile(rf"{store.FOLDER}/(\w+)/shard-(\w+)\.parquet"), "records", r"records-\1-\2"),
+    (re.compile(rf"{kept_features.FOLDER}/(\w+)/shard-(\w+)\.parquet"), "activations", r"activations-\1"),
     (re.compile(r"index/known/part-\w+\.parquet"), "known", "index-known"),
-    (re.compile(rf"(index|cache|train|evaluate)/(\w+)/{ARTIFACT_FILE}"), r"\1", r"\1-\2"),
+    (re.compile(rf"(index|cache|features|train|evaluate)/(\w+)/{ARTIFACT_FILE}"), r"\1", r"\1-\2"),
     (re.compile(rf"{registry.FOLDER}/(v\d+)/{registry.ENTRY_FILE}"), "registry", registry.FOLDER),
 )
 _REGISTRY = f"{registry.FOLDER}/{registry.REGISTRY_FILE}"
@@ -127,8 +128,9 @@ def _units(source: Side) -> dict[str, list[Unit]]:
             if match is None or (kind == "registry" and match[1] not in decided):
                 continue
             folder = posixpath.dirname(path)
-            if kind == "records":
+            if kind in ("records", "activations"):
                 files = [path.removesuffix("parquet") + "bin"]
+                files += [file for file in (f"{folder}/{kept_features.TRUNK_FILE}",) if file in source.sizes]
             elif kind == "known":
                 files = []
             else:

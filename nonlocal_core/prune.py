@@ -1,16 +1,17 @@
-"""Drop the records that no cache needs.
+"""Drop the records that no cache needs, and the activations that no kept features need.
 
 python -m nonlocal_core.prune WORKSPACE         say what would be dropped, and what is kept
 python -m nonlocal_core.prune WORKSPACE --yes   drop it
 
-Kept is what a finished cache needs, or an unfinished one (cache/KEY.partial): delete its folder, and the next
-prune drops what nothing else needs.  The record of a video that crashed or hung the decoder is dropped as well, so
-that the next run tries it again.
+Kept is what a finished cache needs, or an unfinished one (cache/KEY.partial), and what finished features need:
+delete its folder, and the next prune drops what nothing else needs.  The record of a video that crashed or hung
+the decoder is dropped as well, so that the next run tries it again.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from nonlocal_core import command
-from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.references import Features, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
-from nonlocal_core.data.records import cache_plan, cache_table, store
+from nonlocal_core.data.records import cache_plan, cache_table, kept_features, store
 from nonlocal_core.errors import DamagedError, InputError
 
 DEAD_SHARE = 0.5
@@ -31,7 +32,7 @@ DEAD_SHARE = 0.5
 
 
 class Needs(NamedTuple):
-    """What one cache needs of a store."""
+    """What a cache, or kept features, need of a store."""
 
     folder: Path
     store: str
@@ -63,9 +64,10 @@ def prune(workspace: Workspace, *, really: bool) -> Iterator[str]:
 
     Raises: DamagedError if it cannot be known what a cache needs, or a record that is to be copied is damaged.
     """
-    for folder in sorted((workspace.root / store.FOLDER).glob("*/")):
-        with workspace.locked(f"records-{folder.name}"):
-            needs = [need for need in _needs(workspace) if need.store == folder.name]
+    places = (workspace.root / top for top in (store.FOLDER, kept_features.FOLDER))
+    for folder in itertools.chain.from_iterable(sorted(place.glob("*/")) for place in places):
+        with workspace.locked(f"{folder.parent.name}-{folder.name}"):
+            needs = [need for need in _needs(workspace) if need.store == f"{folder.parent.name}/{folder.name}"]
             rows = store.scan(folder)
             verdict = _judge(folder, rows, needs)
             if really:
@@ -82,12 +84,16 @@ def _needs(workspace: Workspace) -> list[Needs]:
         if (folder / ARTIFACT_FILE).exists():
             cache, _ = read_artifact(RecordCache, folder)
             names = store.names(cache_table.read(folder / RecordCache.VIDEOS, ["sha256", "pixel_aspect"]))
-            needs.append(Needs(folder, Path(cache.records).name, True, frozenset(names), frozenset()))
+            needs.append(Needs(folder, cache.records, True, frozenset(names), frozenset()))
         elif plan.exists():
             rows = cache_plan.read(plan)
             for name, part in rows.groupby("store"):
                 contents = frozenset(store.names(part)), frozenset(part["shard"])
-                needs.append(Needs(folder, str(name), False, *contents))
+                needs.append(Needs(folder, f"{store.FOLDER}/{name}", False, *contents))
+    for file in sorted((workspace.root / Features.stage).glob(f"*/{ARTIFACT_FILE}")):
+        features, _ = read_artifact(Features, file.parent)
+        kept = frozenset(kept_features.contents_of(file.parent / Features.VIDEOS))
+        needs.append(Needs(file.parent, features.activations, True, kept, frozenset()))
     return needs
 
 
@@ -111,7 +117,11 @@ def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
         else:
             held, num_bytes = held + num_bytes, 0
         freed += num_bytes
-    known = {*rows["shard"], *(shard for need in needs for shard in need.shards)}
+    known = {
+        Path(kept_features.TRUNK_FILE).stem,
+        *rows["shard"],
+        *(shard for need in needs for shard in need.shards),
+    }
     stray = [file for file in folder.iterdir() if file.name.split(".")[0].removeprefix("shard-") not in known]
     freed += sum(file.stat().st_size for file in stray)
     return Verdict(dropped, copied, stray, freed, held, rows.loc[given_up, "sha256"].nunique())
@@ -144,7 +154,7 @@ def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
 def _lines_of(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:
     does = "freed" if really else "would free"
     dropped, copied, stray = len(verdict.dropped), len(verdict.copied), len(verdict.stray)
-    yield f"records/{folder.name}: " + (
+    yield f"{folder.parent.name}/{folder.name}: " + (
         f"{does} {store.gigabytes(verdict.freed)}: {dropped} shards in which nothing is needed, the dead records"
         f" of {copied}, {stray} files of unfinished shards"
         if dropped or copied or stray
@@ -154,7 +164,7 @@ def _lines_of(folder: Path, verdict: Verdict, needs: list[Needs], *, really: boo
         yield f"  {verdict.tried_again} videos that crashed or hung the decoder: the next run tries them again"
     for need in needs:
         state = "" if need.finished else ", unfinished"
-        yield f"  kept for cache/{need.folder.name}: {len(need.sha256):,} contents{state}"
+        yield f"  kept for {need.folder.parent.name}/{need.folder.name}: {len(need.sha256):,} contents{state}"
     if verdict.held:
         yield f"  kept beside them: {store.gigabytes(verdict.held)} of dead records, in shards with few of them"
 

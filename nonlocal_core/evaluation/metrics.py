@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,3 +94,10 @@ def calibration_error(bins: list[Bin]) -> float:
     """The expected calibration error: the mean difference of accuracy and confidence over all videos."""
     num = sum(entry.num for entry in bins)
     return sum(entry.num * abs(entry.accuracy - entry.confidence) for entry in bins) / num
+
+
+def cross_entropy(logits_NK: NDArray[np.floating[Any]], label_N: NDArray[np.int64]) -> float:
+    """The mean cross-entropy of some logits."""
+    from scipy.special import log_softmax  # loads for a second
+
+    return -float(np.mean(log_softmax(logits_NK, axis=1)[np.arange(len(label_N)), label_N]))

@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mindspore as ms
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -27,7 +27,11 @@ from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.config.sections import CacheConfig, ClipConfig
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import ConfigError, DamagedError, InputError, few
-from nonlocal_core.models.i3d import I3D
+
+if TYPE_CHECKING:  # what is read and written needs no MindSpore, which takes seconds to import
+    import mindspore as ms
+
+    from nonlocal_core.models.i3d import I3D
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +141,8 @@ def reference(key: str, described: Description, final_loss: float) -> Checkpoint
 
 def load_network(path: Path) -> tuple[I3D, Description]:
     """The network of a checkpoint, in inference mode, and the checkpoint's description."""
+    from nonlocal_core.models.i3d import I3D
+
     try:
         description, weights = read_weights(path)
     except DamagedError as error:
@@ -186,6 +192,8 @@ def assign_arrays(parameters: dict[str, ms.Parameter], arrays: Tensors, path: Pa
 
     Raises: DamagedError that names tensors, if they are not those of the parameters.
     """
+    import mindspore as ms
+
     odd = sorted(parameters.keys() ^ arrays.keys())
     both = sorted(parameters.keys() & arrays.keys())
     odd += [name for name in both if parameters[name].shape != arrays[name].shape]

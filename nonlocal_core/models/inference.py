@@ -19,7 +19,7 @@ from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import DamagedError, InputError, few
-from nonlocal_core.models import checkpoint, device, trunk
+from nonlocal_core.models import checkpoint, device, parts, trunk
 from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
@@ -87,12 +87,12 @@ def load_trunk(path: Path, config: Config) -> tuple[Network, str]:
     last = config.train.freeze
     net = I3D(config.model, len(described.labels))
     own = checkpoint.weights_of_network(net)
-    missing = [name for name in own if name.startswith(trunk.prefixes(last)) and name not in weights]
+    missing = [name for name in own if name.startswith(parts.prefixes(last)) and name not in weights]
     if missing:
         raise InputError(
             f"train.init={path} lacks {few(missing, 3)}, which would stay as they are drawn: lower train.freeze"
         )
-    fitting = {name: weights[name] if name.startswith(trunk.prefixes(last)) else own[name] for name in own}
+    fitting = {name: weights[name] if name.startswith(parts.prefixes(last)) else own[name] for name in own}
     try:
         checkpoint.assign(net, fitting, path)
     except DamagedError as error:

@@ -9,19 +9,11 @@ from collections.abc import Callable
 
 from mindspore import Tensor, ops
 
-from nonlocal_core.models import checkpoint
+from nonlocal_core.models import checkpoint, parts
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 
 Forward = Callable[[Tensor], Tensor]
-
-PARTS = ("stem", "res2", "res3", "res4", "res5")
-"""the parts of the network from the clip to the features; the classifier follows them"""
-
-
-def parts(last: str) -> tuple[str, ...]:
-    """The parts up to `last`; none if it is none of them."""
-    return PARTS[: PARTS.index(last) + 1] if last in PARTS else ()
 
 
 def trunk(net: I3D, last: str) -> Forward:
@@ -67,12 +59,6 @@ def features(net: I3D, last: str = "") -> Forward:
     return rest if last else whole
 
 
-def prefixes(last: str) -> tuple[str, ...]:
-    """What the names of all tensors of the trunk begin with."""
-    return tuple(f"{part}." for part in parts(last))
-
-
 def digest(net: I3D, last: str) -> str:
     """A digest of the weights and statistics of the trunk."""
-    weights = checkpoint.weights_of_network(net)
-    return checkpoint.tensors_digest({name: weights[name] for name in weights if name.startswith(prefixes(last))})
+    return parts.trunk_digest(checkpoint.weights_of_network(net), last)

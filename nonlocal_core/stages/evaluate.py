@@ -36,7 +36,7 @@ from nonlocal_core.process.progress import Progress
 from nonlocal_core.report import markdown
 
 if TYPE_CHECKING:
-    pass
+    from nonlocal_core.data.records.reader import RecordReader
 
 VERSION = 2
 CHUNK_VIEWS = 64
@@ -203,30 +203,67 @@ def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[
 
 def score_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 1, num_done: int = 0) -> None:
     """Write the logits of all views of some chunks into their files; each device's process calls it once."""
-    checkpoint, cache, config, workspace, features = job
-    cuda.load(config.runtime)  # before anything imports mindspore
+    from nonlocal_core.data.records.reader import RecordReader
+
+    reader, test = RecordReader(job.workspace, job.cache), job.config.evaluate
+    num_videos = num_done + sum(len(chunk.rows) for chunk in chunks)
+    what = test.split if num_ranks == 1 else f"{test.split}, device {rank + 1} of {num_ranks}"
+    progress = Progress("evaluate", what, num_videos, "videos", done=num_done)
+    pooled = job.features is not None and job.features.last == "res5"
+    chunk_logits = _by_classifier if pooled else partial(_by_network, num_ranks=num_ranks)
+    for (file, rows), logits in zip(chunks, chunk_logits(job, reader, chunks, progress), strict=True):
+        tables.write(view_table.table(reader.rows.iloc[rows], logits, test.num_crops), file)
+
+
+Logits = list[NDArray[np.float32]]
+"""of each video of a chunk: one row a view"""
+
+
+def _by_classifier(job: Job, reader: RecordReader, chunks: list[Chunk], progress: Progress) -> Iterator[Logits]:
+    """The logits of each chunk from pooled features, for which no network is built."""
+    from nonlocal_core.data.records.kept_features import FeatureReader
+    from nonlocal_core.models import parts
+
+    assert job.features is not None
+    kept, views = FeatureReader(job.workspace, job.features, reader.rows), _views(job)
+    classify = parts.load_classifier(_weights(job), _labels(job), job.features)
+    for chunk in chunks:
+        yield [classify(kept.views(row, views)) for row in chunk.rows]
+        progress.advance(len(chunk.rows))
+
+
+def _by_network(
+    job: Job, reader: RecordReader, chunks: list[Chunk], progress: Progress, num_ranks: int
+) -> Iterator[Logits]:
+    """The logits of each chunk from clips, or from what the trunk gave for them."""
+    runtime, test, clip = job.config.runtime, job.config.evaluate, job.config.clip
+    cuda.load(runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.kept_features import FeatureReader
-    from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import inference
 
-    test = config.evaluate
-    reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
-    weights = workspace.path(checkpoint) / checkpoint.file
-    network = inference.load(weights, labels, config.clip, test, config.runtime, features)
+    network = inference.load(_weights(job), _labels(job), clip, test, runtime, job.features)
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
-    what = test.split if num_ranks == 1 else f"{test.split}, device {rank + 1} of {num_ranks}"
-    progress = Progress("evaluate", what, num_done + len(rows), "videos", done=num_done)
-    num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
-    num_views = range(test.num_clips * test.num_crops)
     with contextlib.ExitStack() as stack:
-        if features:
-            kept = FeatureReader(workspace, features, reader.rows)
-            clips: Iterator[NDArray[Any]] = (kept.views(row, num_views) for row in rows)
+        if job.features:
+            kept = FeatureReader(job.workspace, job.features, reader.rows)
+            clips: Iterator[NDArray[Any]] = (kept.views(row, _views(job)) for row in rows)
         else:
-            views = loader.video_views(reader, rows, config.clip, test, num_workers)
+            num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
+            views = loader.video_views(reader, rows, clip, test, num_workers)
             clips = stack.enter_context(contextlib.closing(views))
-        for file, chunk_rows in chunks:
-            chunk_clips = itertools.islice(clips, len(chunk_rows))
-            logits = inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)
-            tables.write(view_table.table(reader.rows.iloc[chunk_rows], logits, test.num_crops), file)
+        for chunk in chunks:
+            chunk_clips = itertools.islice(clips, len(chunk.rows))
+            yield inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)
+
+
+def _views(job: Job) -> range:
+    return range(job.config.evaluate.num_clips * job.config.evaluate.num_crops)
+
+
+def _weights(job: Job) -> Path:
+    return job.workspace.path(job.checkpoint) / job.checkpoint.file
+
+
+def _labels(job: Job) -> list[str]:
+    return label_ids.read(job.workspace.path(job.cache) / RecordCache.LABELS)

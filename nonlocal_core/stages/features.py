@@ -18,10 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import remove_unfinished
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Features, RecordCache
@@ -38,11 +36,6 @@ from nonlocal_core.registry.lineage import packages
 VERSION = 1
 SHARD_VIEWS = 32
 """least number of views of a shard; they take two cores half a minute"""
-
-SCHEMA = pa.schema(
-    [("video_id", pa.string()), ("content", pa.string()), ("digest", pa.string())],
-    metadata={"nonlocal_core.features": "1"},
-)
 
 
 class Shard(NamedTuple):
@@ -86,7 +79,7 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
         table = pd.DataFrame(
             {"video_id": rows["video_id"].array, "content": names.array, "digest": listed["digest"].array}
         )
-        tables.write(tables.to_arrow(table, SCHEMA), partial_folder / Features.VIDEOS)
+        kept_features.write_table(table, partial_folder / Features.VIDEOS)
         trunk_digest, shape = kept_features.read_trunk(folder)
         return Features(
             key=features_key,

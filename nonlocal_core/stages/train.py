@@ -81,11 +81,9 @@ def train(
 
     def make(folder: Path) -> Checkpoint:
         warn_of_leak(workspace, cache, init)
-        cuda.load(config.runtime)
-        from nonlocal_core.models import checkpoint, device
+        from nonlocal_core.models import checkpoint
 
-        _learn(cache, config, workspace, folder, init, features)
-        provenance["device"] = device.use(config.runtime)
+        provenance["device"] = _learn(cache, config, workspace, folder, init, features)
         described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
         lines = read_json_lines(folder / Checkpoint.LOG)
         losses = (line["loss"] for line in lines if line["step"] == described.step)
@@ -115,39 +113,38 @@ def _learn(
     folder: Path,
     init: Path | None,
     features: Features | None,
-) -> None:
-    """Train, and write the resulting weights into a folder."""
+) -> str:
+    """Train, and write the resulting weights into a folder; gives the device that was used."""
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
-    from nonlocal_core.training import classifier, loop, parallel
-    from nonlocal_core.training.validation import Videos
+    from nonlocal_core.training.videos import Videos
 
     reader = RecordReader(workspace, cache)
     train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
     if not train_rows:
         raise InputError("no video of the train split could be decoded: there is nothing to learn from")
-    described = _description(cache, config, workspace)
     kept = FeatureReader(workspace, features, reader.rows) if features else None
-    videos = Videos(reader, train_rows, val_rows, kept)
+    videos, described = Videos(reader, train_rows, val_rows, kept), _description(cache, config, workspace)
     if config.train.optimizer == "lbfgs":
+        from nonlocal_core.training import classifier
+
         assert init is not None, "features need first weights"
         classifier.learn(videos, described, config, folder, init)
-    elif config.runtime.num_devices == 1:
+        return "CPU"
+    cuda.load(config.runtime)  # before anything imports mindspore
+    from nonlocal_core.models import device
+    from nonlocal_core.training import loop, parallel
+
+    if config.runtime.num_devices == 1:
         loop.run(videos, described, config, folder, init)
     else:
-        root = workspace.root
-        parallel.train(
-            parallel.Job(
-                root=root,
-                cache=cache,
-                described=described,
-                config=config,
-                folder=folder,
-                init=init,
-                features=features,
-            )
-        )
+        job = parallel.Job(
+            root=workspace.root, cache=cache, described=described, config=config, folder=folder, init=init,
+            features=features,
+        )  # fmt: skip
+        parallel.train(job)
+    return device.use(config.runtime)
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

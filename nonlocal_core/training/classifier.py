@@ -12,24 +12,27 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.artifacts.references import Checkpoint
+from nonlocal_core.artifacts.references import Checkpoint, Features
 from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.models import checkpoint, device, trunk
-from nonlocal_core.models.checkpoint import Description
-from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import first_weights
-from nonlocal_core.training.log import Line, Watch
-from nonlocal_core.training.validation import Validator, Videos
+from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation import metrics
+from nonlocal_core.models import checkpoint, parts
+from nonlocal_core.models.checkpoint import Description, Tensors, Validation
+from nonlocal_core.training import curves
+from nonlocal_core.training.log import Line, summaries
+from nonlocal_core.training.videos import Videos
+
+if TYPE_CHECKING:
+    from nonlocal_core.models.i3d import I3D
 
 log = logging.getLogger(__name__)
 
@@ -49,31 +52,62 @@ class Solution(NamedTuple):
 
 
 def learn(videos: Videos, described: Description, config: Config, folder: Path, init: Path) -> Description:
-    """Learn the classifier of the trunk's features and write the whole network into `folder`.
+    """Learn the classifier of the trunk's features and write the whole network into `folder`; builds no network.
 
-    Raises: InputError if the first weights do not fit; DamagedError if features do not match their checksum.
+    Raises: InputError if the first weights are not those of the trunk; DamagedError if features do not match their
+            checksum.
     """
-    device.use(config.runtime)
-    train = config.train
-    ms.set_seed(train.seed)
-    net = I3D(config.model, len(described.labels))
-    first_weights.load(net, init, described.labels, "new")
-    lines = fit(net, videos, train)
-    write_atomically(folder / Checkpoint.LOG, "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-    weights, step = checkpoint.weights_of_network(net), len(lines)
+    kept, train, rows = videos.features, config.train, videos.reader.rows
+    assert kept is not None, "the settings say so"
+    label_ids = rows["label_id"].to_numpy(np.int64)
+    features_NC = np.concatenate([kept.views(row) for row in videos.train_rows])
+    label_N = np.repeat(label_ids[videos.train_rows], kept.features.num_views)
+    solution = solve(features_NC, label_N, len(described.labels), train.weight_decay, _balance(train))
+    weights = _with_classifier(init, kept.features, solution)
+    lines, step = solution.lines, len(solution.lines)
+    write_atomically(folder / Checkpoint.LOG, _text(lines))
     described = described.model_copy(update={"step": step})
     if train.val_epochs and videos.val_rows:
-        validation = Validator(videos, len(described.labels), config).validate(weights, step)
-        described = described.model_copy(update={"validations": (validation,)})
-    watch = Watch(folder, train, step, step)
-    watch.epoch(described.validations)
-    watch.draw(described.validations)
+        middle_NC = np.concatenate([kept.views(row, [kept.middle]) for row in videos.val_rows])
+        logits_NK, val_N = middle_NC @ solution.weight_KC.T + solution.bias_K, label_ids[videos.val_rows]
+        top1, loss = metrics.topk(logits_NK, val_N, 1), metrics.cross_entropy(logits_NK, val_N)
+        described = described.model_copy(update={"validations": (Validation(step=step, top1=top1, loss=loss),)})
+    validated = [f", val top-1 {each.top1:.1%}" for each in described.validations]
+    figures = f"loss {lines[-1]['loss']:.3f}, top-1 {lines[-1]['top1']:.1%}{''.join(validated)}"
+    log.info("the classifier is learned, in %d passes over the features: %s", step, figures)
+    epochs = summaries(lines, described.validations)
+    write_atomically(folder / Checkpoint.EPOCHS, _text(epochs))
+    curves.draw(folder / Checkpoint.CURVES, lines, epochs)
     return checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
 
 
-def fit(net: I3D, videos: Videos, train: TrainConfig) -> list[Line]:
-    """Give a network the classifier with the least loss on the kept views of the train videos; gives the log."""
+def _balance(train: TrainConfig) -> float:
+    return 1.0 if train.class_weights == "inverse" else train.balance
+
+
+def _with_classifier(init: Path, kept: Features, solution: Solution) -> Tensors:
+    """The trunk of some weights with a new classifier.
+
+    Raises: InputError if it is not the trunk whose features were kept.
+    """
+    _, weights = checkpoint.read_user_file(init, "train.init")
+    if kept.trunk_digest != parts.trunk_digest(weights, kept.last):
+        raise InputError(f"train.init={init} has another trunk than the one whose features are in {kept.path}")
+    trunk = {name: array for name, array in weights.items() if name.startswith(parts.prefixes(kept.last))}
+    head = {parts.WEIGHT: solution.weight_KC, parts.BIAS: solution.bias_K}
+    return {**trunk, **{name: array.astype(np.float32) for name, array in head.items()}}
+
+
+def _text(lines: list[Line]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def fit(net: I3D, videos: Videos, train: TrainConfig) -> Line:
+    """Give a network the classifier with the least loss on the kept views; gives the last line of the log."""
+    import mindspore as ms
+
+    from nonlocal_core.models import trunk
+
     kept = videos.features
     assert kept is not None, "the settings say so"
     net.set_train(False)
@@ -81,16 +115,14 @@ def fit(net: I3D, videos: Videos, train: TrainConfig) -> list[Line]:
     label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
     features_NC = np.concatenate([features(ms.Tensor(kept.views(row))).asnumpy() for row in videos.train_rows])
     label_N = np.repeat(label_ids, kept.features.num_views)
-    balance = 1.0 if train.class_weights == "inverse" else train.balance
-    decay = train.weight_decay if train.optimizer == "lbfgs" else DECAY
-    solution = solve(features_NC.astype(np.float64), label_N, net.head.fc.out_channels, decay, balance)
+    solution = solve(features_NC, label_N, net.head.fc.out_channels, DECAY, _balance(train))
     net.head.fc.weight.set_data(ms.Tensor(solution.weight_KC.astype(np.float32)))
     net.head.fc.bias.set_data(ms.Tensor(solution.bias_K.astype(np.float32)))
-    return solution.lines
+    return solution.lines[-1]
 
 
 def solve(
-    features_NC: NDArray[np.float64],
+    features_NC: NDArray[np.floating[Any]],
     label_N: NDArray[np.int64],
     num_labels: int,
     weight_decay: float,
@@ -102,6 +134,7 @@ def solve(
 
     Shape:  (K, C) and (K,).
     """
+    features_NC = features_NC.astype(np.float64)
     (num, width), lines = features_NC.shape, list[Line]()
     share_N = np.bincount(label_N)[label_N] ** -balance
     share_N /= share_N.sum()

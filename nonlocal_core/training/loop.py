@@ -32,7 +32,8 @@ from nonlocal_core.training.log import Watch
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import class_weights, inputs, make_average, make_step
 from nonlocal_core.training.step_checkpoint import State
-from nonlocal_core.training.validation import Validator, Videos
+from nonlocal_core.training.validation import Validator
+from nonlocal_core.training.videos import Videos
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +142,8 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
     if init:
         first_weights.load(net, init, described.labels, train.init_head)
     if train.init_head == "fitted" and not step_checkpoint.latest(training.folder):
-        lines = classifier.fit(net, training.videos, train)
-        log.info("the classifier is fitted: loss %.3f, top-1 %.1f%%", lines[-1]["loss"], 100 * lines[-1]["top1"])
+        line = classifier.fit(net, training.videos, train)
+        log.info("the classifier is fitted: loss %.3f, top-1 %.1f%%", line["loss"], 100 * line["top1"])
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
     state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
@@ -158,7 +159,7 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
 def _batches(training: Run, epoch: int, step: int) -> Iterator[tuple[Batch, float, float]]:
     """The batches of an epoch after a step, each with the clock time of its request and the wait (seconds)."""
     skip = step - epoch * training.steps_per_epoch
-    batches = training.videos.train_batches(training.config, epoch, skip, training.ranks)
+    batches = training.videos.train_batches(training.config, epoch, skip, *training.ranks)
     started_s = time.monotonic()
     for batch in islice(batches, len(training.rates) - step):
         yield batch, started_s, time.monotonic() - started_s

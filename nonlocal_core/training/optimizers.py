@@ -9,13 +9,13 @@ import numpy as np
 from mindspore import nn
 
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.models import trunk
+from nonlocal_core.models import parts
 from nonlocal_core.models.i3d import I3D
 
 
 def freeze(net: I3D, last: str) -> None:
     """Freeze the weights and BN statistics of every part of the network up to `last`."""
-    for part in trunk.parts(last):
+    for part in parts.parts(last):
         for parameter in getattr(net, part).get_parameters():
             parameter.requires_grad = False
 
@@ -23,7 +23,7 @@ def freeze(net: I3D, last: str) -> None:
 def set_training(net: I3D, last: str) -> None:
     """Put the network into training mode, except the parts that do not learn."""
     net.set_train(True)
-    for part in trunk.parts(last):
+    for part in parts.parts(last):
         getattr(net, part).set_train(False)
 
 

@@ -10,19 +10,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 from numpy.typing import NDArray
 
-from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
-from nonlocal_core.data.loader import Batch
-from nonlocal_core.data.records.kept_features import FeatureReader
-from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.models import checkpoint, inference, trunk
 from nonlocal_core.models.checkpoint import Tensors
@@ -30,38 +25,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers, step_checkpoint
 from nonlocal_core.training.collectives import ALONE, Ranks
-
-
-class Videos(NamedTuple):
-    """The cached videos, and which of their rows are trained on and validated on."""
-
-    reader: RecordReader
-    train_rows: list[int]
-    val_rows: list[int]
-    features: FeatureReader | None = None
-    """what the trunk gave for them, where it is kept"""
-
-    @property
-    def last(self) -> str:
-        """The last part of the trunk whose features are kept; empty if none are."""
-        return self.features.features.last if self.features else ""
-
-    def train_batches(self, config: Config, epoch: int, skip: int, ranks: Ranks = ALONE) -> Iterator[Batch]:
-        """The batches of one epoch after the first `skip`, a pure function of (seed, epoch)."""
-        if self.features:
-            return loader.feature_batches(
-                self.reader, self.features, self.train_rows, config, epoch, skip, ranks.rank, ranks.num_ranks
-            )
-        return loader.train_batches(self.reader, self.train_rows, config, epoch, skip, *ranks)
-
-    def middle_views(self, rows: list[int], config: Config) -> Iterator[NDArray[np.generic]]:
-        """One view of each video, from its middle: a crop as large as in training, or what is kept of it."""
-        if self.features:
-            kept = self.features
-            return (kept.views(row, [kept.middle])[0] for row in rows)
-        protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=config.train.crop_size)
-        views = loader.video_views(self.reader, rows, config.clip, protocol, config.runtime.num_workers)
-        return itertools.chain.from_iterable(views)
+from nonlocal_core.training.videos import Videos
 
 
 class Validator:
@@ -123,12 +87,12 @@ class Validator:
         logits_NK = self.ranks.gather(own_NK, len(rows)).astype(np.float64)
         label_N = reader.rows["label_id"].to_numpy(np.int64)[rows]
         return checkpoint.Validation(
-            step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=_cross_entropy(logits_NK, label_N)
+            step=step, top1=metrics.topk(logits_NK, label_N, 1), loss=metrics.cross_entropy(logits_NK, label_N)
         )
 
     def _parts(self, epoch: int, num_batches: int) -> Iterator[NDArray[np.generic]]:
         """The clips of the first batches of an epoch and, if it has too few, of the next epochs."""
-        epochs = (self.videos.train_batches(self.config, later, 0) for later in itertools.count(epoch))
+        epochs = (self.videos.train_batches(self.config, later) for later in itertools.count(epoch))
         for batch in itertools.islice(itertools.chain.from_iterable(epochs), num_batches):
             yield from np.split(batch.clip_NCTHW, self.config.train.num_parts)
 
@@ -161,9 +125,3 @@ class Validator:
 
 def _batch(running: ms.Parameter, norm: nn.BatchNorm2d) -> NDArray[np.float64]:
     return np.asarray(running.asnumpy(), np.float64) / norm.momentum
-
-
-def _cross_entropy(logits_NK: NDArray[np.float64], label_N: NDArray[np.int64]) -> float:
-    highest = logits_NK.max(1, keepdims=True)
-    log_sum_N = np.log(np.exp(logits_NK - highest).sum(1)) + highest[:, 0]
-    return float(np.mean(log_sum_N - logits_NK[np.arange(len(label_N)), label_N]))

@@ -53,7 +53,7 @@ def train(job_file: Path) -> None:
     from nonlocal_core.models import device
     from nonlocal_core.training import loop, parallel
     from nonlocal_core.training.collectives import Ranks
-    from nonlocal_core.training.validation import Videos
+    from nonlocal_core.training.videos import Videos
 
     job = parallel.Job.model_validate_json(job_file.read_text())
     device.use(runtime)

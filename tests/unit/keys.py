@@ -38,6 +38,8 @@ OTHER: dict[str, object] = {
     "train.end_lr": 0.001, "train.cosine_epochs": 4, "train.warmup_start_lr": 0.001, "train.decayed": "all",
     "train.clip_norm": 40.0, "train.label_smoothing": 0.1, "train.mixup": 0.2, "train.ema": 0.9,
     "train.precision": "bf16", "train.precise_bn_batches": 2, "train.val_epochs": 2, "train.select": "best",
+    "train.optimizer": "lbfgs", "features.num_clips": 1, "features.num_crops": 3, "features.crop_size": 34,
+    "features.mirrored": True,
     "train.patience": 2, "train.balance": 0.5, "train.class_weights": "inverse",
     "evaluate.split": "test", "evaluate.num_clips": 2, "evaluate.num_crops": 3, "evaluate.crop_size": 34,
     "evaluate.offsets": "paper", "evaluate.batch_clips": 3, "evaluate.protocol": "seed", "evaluate.seed": 1,
@@ -51,7 +53,10 @@ OTHER: dict[str, object] = {
     "runtime.keep_checkpoints": 3, "runtime.keep_every_epochs": 2,
     "runtime.attention_videos": 1,
 }  # fmt: skip
+KEPT = {"train.init": "a.safetensors", "train.freeze": "res5", "features.num_clips": 2, "features.crop_size": 32}
 NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not with the small settings
+    "train.optimizer": KEPT, "features.num_clips": KEPT, "features.num_crops": KEPT, "features.crop_size": KEPT,
+    "features.mirrored": KEPT,
     "model.backbone": {
         "clip.clip_len": 8, "model.width": 8, "model.stage_blocks": (3, 4, 6, 3), "model.stem_stride_t": 2,
         "model.pool1_stride_t": 2,

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.files import read_checked_json, write_checked_json
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Features
@@ -24,7 +26,28 @@ from nonlocal_core.errors import DamagedError
 
 FOLDER = "activations"
 """folder in the workspace, with a folder for each trunk, kind of clip and choice of views"""
-_TRUNK_FILE = "trunk.json"
+TRUNK_FILE = "trunk.json"
+"""file of a store with the digest of its trunk, and the shape of what that gives for a view"""
+
+
+SCHEMA = pa.schema(
+    [("video_id", pa.string()), ("content", pa.string()), ("digest", pa.string())],
+    metadata={"nonlocal_core.features": "1"},
+)
+"""the table of the artifact: each video, the name of its record, and the digest of its numbers"""
+
+
+def write_table(rows: pd.DataFrame, path: Path) -> None:
+    """Write the table of an artifact."""
+    tables.write(tables.to_arrow(rows, SCHEMA), path)
+
+
+def contents_of(path: Path) -> list[str]:
+    """The names of the records that an artifact needs, from its table.
+
+    Raises: DamagedError if it is not there or does not match its checksums.
+    """
+    return tables.read_rows(path, SCHEMA, "delete its folder and run again", ["content"])["content"].tolist()
 
 
 def names(rows: pd.DataFrame) -> pd.Series[str]:
@@ -38,7 +61,7 @@ def write(
     folder: Path, contents: Sequence[str], features: Sequence[NDArray[np.float32]], trunk_digest: str
 ) -> None:
     """Write a shard of the features of some contents, each of the shape (views, C) or (views, C, T, H, W)."""
-    write_checked_json(folder / _TRUNK_FILE, {"digest": trunk_digest, "shape": features[0].shape[1:]})
+    write_checked_json(folder / TRUNK_FILE, {"digest": trunk_digest, "shape": features[0].shape[1:]})
     records = (
         store.Record(name, "ok", "", len(views), 1, views[0].size, [view.tobytes() for view in views])
         for name, views in zip(contents, features, strict=True)
@@ -51,7 +74,7 @@ def read_trunk(folder: Path) -> tuple[str, tuple[int, ...]]:
 
     Raises: DamagedError if it cannot be read.
     """
-    file = folder / _TRUNK_FILE
+    file = folder / TRUNK_FILE
     try:
         trunk = read_checked_json(file)
         return str(trunk["digest"]), tuple(trunk["shape"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small import small_config
 
-from nonlocal_core.models import trunk
+from nonlocal_core.models import parts, trunk
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 
@@ -32,7 +32,7 @@ def net(request):
     return made
 
 
-@pytest.mark.parametrize("last", trunk.PARTS)
+@pytest.mark.parametrize("last", parts.PARTS)
 def test_the_rest_takes_what_the_trunk_gives(net, last):
     clip = ms.Tensor(np.random.default_rng(2).integers(0, 256, (2, 3, 16, 32, 32)).astype(np.uint8))
     whole = net.features(normalise(clip, net.model)).asnumpy()

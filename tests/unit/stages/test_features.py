@@ -19,7 +19,7 @@ from nonlocal_core.data.records import cache_table, kept_features, store
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.evaluation import view_table
-from nonlocal_core.models import checkpoint, trunk
+from nonlocal_core.models import checkpoint, parts, trunk
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.stages import evaluate as evaluate_stage
 from nonlocal_core.stages import features as stage
@@ -168,7 +168,7 @@ def test_scores_from_features_are_those_of_the_network(toy, kept):
     assert described.labels == ("falls", "grows", "rises", "shrinks")
     init = checkpoint.read_weights(Path(config.train.init))[1]
     same = {name for name in init if name in weights and np.array_equal(init[name], weights[name])}
-    assert {name for name in init if name.startswith(trunk.prefixes(config.train.freeze))} <= same
+    assert {name for name in init if name.startswith(parts.prefixes(config.train.freeze))} <= same
     assert "head.fc.weight" not in same
 
 

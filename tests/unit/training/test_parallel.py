@@ -22,7 +22,8 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.stages import train as stage
 from nonlocal_core.training import parallel, step_checkpoint
 from nonlocal_core.training.collectives import Ranks
-from nonlocal_core.training.validation import Validator, Videos
+from nonlocal_core.training.validation import Validator
+from nonlocal_core.training.videos import Videos
 
 
 def trained(toy, folder, num_devices, **overrides):

@@ -16,7 +16,8 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training.step_checkpoint import State
-from nonlocal_core.training.validation import Validator, Videos
+from nonlocal_core.training.validation import Validator
+from nonlocal_core.training.videos import Videos
 
 
 @pytest.fixture(scope="module")
