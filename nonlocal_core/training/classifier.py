@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
     kept, train, rows = videos.features, config.train, videos.reader.rows
     assert kept is not None, "the settings say so"
     label_ids = rows["label_id"].to_numpy(np.int64)
-    features_NC = np.concatenate([kept.views(row) for row in videos.train_rows])
+    features_NC = np.concatenate([kept.views(row).astype(np.float64) for row in videos.train_rows])
     label_N = np.repeat(label_ids[videos.train_rows], kept.features.num_views)
     solution = solve(features_NC, label_N, len(described.labels), train.weight_decay, _balance(train))
     weights = _with_classifier(init, kept.features, solution)
@@ -115,14 +115,15 @@ def fit(net: I3D, videos: Videos, train: TrainConfig) -> Line:
     label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
     features_NC = np.concatenate([features(ms.Tensor(kept.views(row))).asnumpy() for row in videos.train_rows])
     label_N = np.repeat(label_ids, kept.features.num_views)
-    solution = solve(features_NC, label_N, net.head.fc.out_channels, DECAY, _balance(train))
+    num_labels = net.head.fc.out_channels
+    solution = solve(features_NC.astype(np.float64), label_N, num_labels, DECAY, _balance(train))
     net.head.fc.weight.set_data(ms.Tensor(solution.weight_KC.astype(np.float32)))
     net.head.fc.bias.set_data(ms.Tensor(solution.bias_K.astype(np.float32)))
     return solution.lines[-1]
 
 
 def solve(
-    features_NC: NDArray[np.floating[Any]],
+    features_NC: NDArray[np.float64],
     label_N: NDArray[np.int64],
     num_labels: int,
     weight_decay: float,
@@ -134,7 +135,6 @@ def solve(
 
     Shape:  (K, C) and (K,).
     """
-    features_NC = features_NC.astype(np.float64)
     (num, width), lines = features_NC.shape, list[Line]()
     share_N = np.bincount(label_N)[label_N] ** -balance
     share_N /= share_N.sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from small import SETTINGS
 
@@ -68,13 +69,15 @@ NEEDS: dict[str, dict[str, object]] = {  # what a value goes with, where not wit
 }  # fmt: skip
 
 
-def settings_in(key: Callable[[Config], str]) -> set[str]:
-    """The settings that change a key."""
+def settings_in(key: Callable[[Config], str], init: Path = Path("a.safetensors")) -> set[str]:
+    """The settings that change a key; `init` is a file that train.init may name."""
     found = set()
     for name, value in OTHER.items():
         section, leaf = name.split(".")
-        base = resolve("tiny", {**SETTINGS, **NEEDS.get(name, {})})
-        changed = resolve("tiny", {**SETTINGS, **NEEDS.get(name, {}), name: value})
+        needs = NEEDS.get(name, {})
+        needs = {**needs, "train.init": str(init)} if "train.init" in needs else needs
+        base = resolve("tiny", {**SETTINGS, **needs})
+        changed = resolve("tiny", {**SETTINGS, **needs, name: value})
         assert getattr(getattr(changed, section), leaf) != getattr(getattr(base, section), leaf), name
         if key(changed) != key(base):
             found.add(name)

@@ -43,7 +43,8 @@ def test_the_key_holds_clip_network_training_and_what_came_in(toy, registered):
     def key(config, cache=toy.cache):
         return stage.key(cache, config, registered)
 
-    assert settings_in(key) == {*settings_of("clip", "model", "train"), "runtime.num_devices"}
+    expected = {*settings_of("clip", "model", "train", "features"), "runtime.num_devices"}
+    assert settings_in(key, init=toy.root / "cache" / toy.cache.key / "videos.parquet") == expected
     moved = toy.cache.model_copy(update={"key": "other", "path": "cache/other"})
     assert key(small_config(), moved) == key(small_config())
     other = toy.cache.model_copy(update={"digest": "other"})
