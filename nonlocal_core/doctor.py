@@ -1,9 +1,11 @@
 """Print what this machine has for a training, and what it lacks.
 
 python -m nonlocal_core.doctor --step runtime.device=GPU workspace_dir=DIR
+python -m nonlocal_core.doctor --preset probe videos_dir=DIR
 
 A line that begins with `!` says what is missing and what to do.  The exit status is 0 if a training can run with
-the given settings (`runtime.device=GPU`); `--step` tries one step of the preset `tiny`.
+the given settings (`runtime.device=GPU`); `--step` tries one step of the preset `tiny`.  `--preset` measures what
+a preset will cost for the videos of a folder: minutes, memory and disk.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Report:
         self.can_train = self.can_train and not needed
 
 
-def examine(config: Config, workspace_dir: Path, tries_step: bool) -> bool:
+def examine(config: Config, workspace_dir: Path, tries_step: bool, videos_dir: str = "") -> bool:
     """Whether a training can run here; each finding is printed."""
     report = Report()
     _machine(report, workspace_dir)
@@ -56,6 +57,8 @@ def examine(config: Config, workspace_dir: Path, tries_step: bool) -> bool:
     _mindspore(report, config)
     if tries_step and report.can_train:
         _step(report, config)
+    if videos_dir and report.can_train:
+        _costs(report, config, videos_dir)
     return report.can_train
 
 
@@ -128,45 +131,47 @@ def _mindspore(report: Report, config: Config) -> None:
 
 
 def _step(report: Report, config: Config) -> None:
-    """Two steps of a network on clips of noise: the first one compiles."""
+    """A step of a network on clips of noise, after the one that compiles."""
     import mindspore as ms
-    import numpy as np
 
-    from nonlocal_core.data.loader import Batch
     from nonlocal_core.models.i3d import I3D
-    from nonlocal_core.training import optimizers
-    from nonlocal_core.training.step import inputs, make_step
+    from nonlocal_core.training import costs
 
-    side, train = config.train.crop_size, config.train
-    noise = np.random.default_rng(0)
-    clip_NCTHW = noise.integers(0, 256, (train.batch_size, 3, config.clip.clip_len, side, side)).astype(np.uint8)
-    batch = Batch(clip_NCTHW, np.zeros(train.batch_size, np.int32), list(range(train.batch_size)))
     ms.set_seed(0)
     try:
-        net = I3D(config.model, 4)
-        take_step = make_step(net, optimizers.make_optimizer(net, np.full(2, 0.01, np.float32), train), train)
-        seconds = []
-        for step in range(2):
-            started_s = time.monotonic()
-            loss, _ = take_step(inputs(batch, config, step))
-            seconds.append(time.monotonic() - started_s)
+        step = costs.one_step(I3D(config.model, 4), config)
     except Exception as error:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         report.lacks(f"a training step fails ({why}): try runtime.device=CPU", True)
         return
-    report.say("a step of tiny", f"{seconds[1]:.2f} s after {seconds[0]:.1f} s to compile, loss {loss:.2f}")
+    report.say(
+        "a step of tiny", f"{step.seconds:.2f} s after {step.compile_s:.1f} s to compile, loss {step.loss:.2f}"
+    )
+
+
+def _costs(report: Report, config: Config, videos_dir: str) -> None:
+    from nonlocal_core.training import costs
+
+    for name, text in costs.lines(config, videos_dir):
+        report.say(name, text)
 
 
 def main(words: list[str]) -> int:
     """Print what a command line asks for; gives the exit status."""
     parser = command.parser("nonlocal_core.doctor", __doc__)
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, and workspace_dir=DIR")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="settings, workspace_dir=DIR, videos_dir=DIR"
+    )
+    parser.add_argument("--preset", help="measure what this preset will cost for the videos of videos_dir=DIR")
     parser.add_argument("--step", action="store_true", help="try a training step of the preset tiny")
     given = parser.parse_intermixed_args(words)
     try:
         settings = key_value.pairs(given.settings)
         workspace_dir = Path(settings.pop("workspace_dir", "workspace"))
-        if examine(resolve("tiny", settings), workspace_dir, given.step):
+        videos_dir = settings.pop("videos_dir", "")
+        if bool(videos_dir) != bool(given.preset):
+            raise ConfigError("--preset NAME and videos_dir=DIR go together: they say what is to cost how much")
+        if examine(resolve(given.preset or "tiny", settings), workspace_dir, given.step, videos_dir):
             print("a training can run here")
             return 0
         print("a training cannot run here: see the lines with !", file=sys.stderr)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,40 @@ def test_a_step_is_tried_and_everything_is_named(tmp_path):
     assert any("a step of tiny" in line and " s after " in line and "loss 1." in line for line in lines)
     assert lines[-1] == "a training can run here"
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_preset_will_cost_is_measured_before_anything_starts(toy, tmp_path):
+    small = (
+        "cache.short_side=36",
+        "clip.clip_len=4",
+        "model.width=2",
+        "train.crop_size=32",
+        "evaluate.crop_size=32",
+    )
+    words = (f"videos_dir={toy.videos_dir}", f"workspace_dir={tmp_path / 'new'}", "train.epochs=3")
+    said = doctor("--preset", "tiny", *words, *small)
+    assert (said.returncode, said.stderr) == (0, "")
+    found = dict(
+        re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in said.stdout.splitlines() if "  " in line.strip()
+    )
+    assert found["videos"] == "12 of 4 labels: 10 train, 2 val"
+    assert re.fullmatch(r"about \d+ s, 0\.0\d+ GB of disk", found["cache"])
+    assert re.fullmatch(r"3 steps of 0\.\d\d s, after \d+ s to compile: about \d+ s", found["train"])
+    assert re.fullmatch(r"4 views of 0\.\d\d s: about \d+ s", found["evaluate"])
+    assert re.match(r"\d\.\d GB for the network", found["memory"])
+    assert found["all together"].startswith("about ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_costs_need_a_preset_and_videos(tmp_path):
+    for words, line in (
+        (("--preset", "probe"), "--preset NAME and videos_dir=DIR go together"),
+        ((f"videos_dir={tmp_path}",), "--preset NAME and videos_dir=DIR go together"),
+        (("--preset", "prob", f"videos_dir={tmp_path}"), "there is no preset 'prob': did you mean probe?"),
+    ):
+        said = doctor(*words, "runtime.device=CPU")
+        assert said.returncode != 0
+        assert line in said.stderr
 
 
 @pytest.mark.skipif(cuda.can_load(cuda.DRIVER), reason="this machine has a GPU's driver")
