@@ -19,11 +19,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache
+from nonlocal_core.artifacts.references import Features
 from nonlocal_core.config import Config, key_value, resolve
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import settings
 from nonlocal_core.data.manifest import frozen_split, probe_cache
-from nonlocal_core.data.records import cache_table, store
+from nonlocal_core.data.records import cache_table, kept_features, store
 from nonlocal_core.evaluation import comparison, view_table
 from nonlocal_core.evaluation.ablations import TABLES
 from nonlocal_core.evaluation.crossval import Asked
@@ -305,6 +306,7 @@ TABLES_ON_DISK: dict[str, pa.Schema] = {
     "index/frozen/NAME.parquet": frozen_split.SCHEMA,
     "cache/KEY/videos.parquet": cache_table.SCHEMA,
     "records/SETTINGS/shard-ID.parquet": store.SCHEMA,
+    "features/KEY/videos.parquet": kept_features.SCHEMA,
     "evaluate/KEY/views.parquet": view_table.SCHEMA,
     "crossval/KEY/predictions.parquet": crossval_table.SCHEMA,
     "registry/vNNNN/ranks.parquet": comparison.RANKS,
@@ -322,7 +324,20 @@ def test_the_columns_of_a_file_are_those_of_the_page(title: str) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [Manifest, RecordCache, Checkpoint, Evaluation, Description, Facts, Parent, State, Decision, Move, Asked],
+    [
+        Manifest,
+        RecordCache,
+        Features,
+        Checkpoint,
+        Evaluation,
+        Description,
+        Facts,
+        Parent,
+        State,
+        Decision,
+        Move,
+        Asked,
+    ],
 )
 def test_the_fields_of_a_record_are_on_the_page(record: Any) -> None:
     text = (REPOSITORY / "docs" / "reference" / "files.md").read_text()

@@ -11,9 +11,13 @@ import pytest
 
 from flows.crossval import Crossvalidated, crossval
 from nonlocal_core import __version__
-from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.artifacts.references import Features
+from nonlocal_core.artifacts.workspace import Workspace, read_artifact
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts.toy import LABELS, make_toy_videos
 from nonlocal_core.evaluation.crossval import Crossval
+from nonlocal_core.models import checkpoint
+from nonlocal_core.models.i3d import I3D
 from tests.commands import Warm
 
 SMALL = {
@@ -72,7 +76,7 @@ def test_folds_come_out_in_one_table_and_a_stopped_run_goes_on(prefect_server: N
     assert found["mean"] == pytest.approx(sum(top1s) / 2)
     assert found["std"] == pytest.approx(abs(top1s[0] - top1s[1]) / 2**0.5)
     assert (found["preset"], found["overrides"]["train.epochs"], found["version"]) == ("tiny", 1, __version__)
-    assert {*found["seconds"]} == {"index", "cache", "train", "evaluate", "total"}
+    assert {*found["seconds"]} == {"index", "cache", "features", "train", "evaluate", "total"}
     assert sum(found["seconds"].values()) - found["seconds"]["total"] <= found["seconds"]["total"] + 0.3
     assert f"pooled top-1: {100 * found['top1']:.1f} % of 12, " in str(made)
     assert list(workspace.root.glob("registry/v*")) == [], "nothing is registered"
@@ -88,6 +92,29 @@ def test_folds_come_out_in_one_table_and_a_stopped_run_goes_on(prefect_server: N
     assert run().page == made.page
     redone = {path.parent for path, changed in files(workspace).items() if before.get(path) != changed}
     assert redone == {last, workspace.root / trained, folder}, "the finished fold stays as it is"
+
+
+def test_folds_look_at_each_video_once_together(prefect_server: None, tmp_path: Path) -> None:
+    """Features of a trunk that does not learn, and a classifier of them, in each fold."""
+    videos_dir, folds = make_toy_videos(tmp_path / "videos", num_videos=12), lists(tmp_path / "folds")
+    config, weights = resolve("tiny", SMALL), tmp_path / "weights.safetensors"
+    described = checkpoint.Description(
+        step=0, labels=("a", "b"), model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    checkpoint.save_weights(weights, checkpoint.weights_of_network(I3D(config.model, 2)), described)
+    probe = {"train.init": str(weights), "train.init_head": "new", "train.freeze": "res5"}
+    probe |= {"train.optimizer": "lbfgs", "features.num_clips": "1", "features.crop_size": "32"}
+    made = crossval("tiny", {**SMALL, **probe}, videos_dir, str(folds), tmp_path / "workspace")
+    root = tmp_path / "workspace"
+    kept = [read_artifact(Features, path.parent)[0] for path in sorted(root.glob("features/*/artifact.json"))]
+    assert [features.num_videos for features in kept] == [12, 12]
+    assert len({features.activations for features in kept}) == 1
+    shards = [pq.read_table(path, columns=["sha256"]) for path in root.glob("activations/*/shard-*.parquet")]
+    assert sum(map(len, shards)) == 12, "each video was looked at once"
+    assert "of 12, " in str(made)
+    trained = [json.loads(path.read_text()) for path in root.glob("train/*/artifact.json")]
+    assert {one["provenance"]["features"]["trunk_digest"] for one in trained} == {kept[0].trunk_digest}
 
 
 def test_a_mistake_is_one_clear_line(warm: Warm, tmp_path: Path) -> None:
