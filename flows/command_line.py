@@ -26,8 +26,9 @@ from flows import help_pages
 from flows.help_pages import Command, Parameter
 from flows.server import login
 from nonlocal_core.command import failed, show
-from nonlocal_core.config import key_value
+from nonlocal_core.config import key_value, settings_file
 from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import settings as all_settings
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.escaping import several_lines
 from nonlocal_core.process.lifeline import end_with_us
@@ -100,10 +101,18 @@ class Watch(logging.Handler):
 
 def run(name: str, purpose: str, start: Callable[..., Any], sections: Sequence[str] = help_pages.SECTIONS) -> None:
     """Start a flow as the command line says, print its result, and end the process."""
-    words = {"PRESET": "named settings of a network and its training; default: tiny"}
+    words = {
+        "PRESET": "named settings of a network and its training; default: tiny",
+        "--config FILE": "preset, parameters and settings as YAML or JSON, or an entry: workspace/registry/v0003",
+    }
     command = Command(name, "[PRESET] [key=value ...]", purpose, words, _parameters(start), sections)
-    settings = _parse(command).words
-    preset = settings.pop(0) if settings and "=" not in settings[0] else "tiny"
+    parsed = _parse(command, takes_file=True)
+    named, settings = parsed.words[:1], parsed.words
+    preset = settings.pop(0) if named and "=" not in named[0] else ""
+    try:
+        preset, settings = _with_file(parsed.config, preset, settings)
+    except ConfigError as error:
+        sys.exit(failed(error))
     flow = functools.partial(start, preset=preset)
     _start(command, settings, flow, lambda overrides: resolve(preset, overrides))
 
@@ -142,14 +151,40 @@ class _Help(argparse.Action):
         parser.exit(show(help_pages.page(self.command, topic or "")))
 
 
-def _parse(command: Command, source: str = "") -> argparse.Namespace:
-    """The words of the command line, after a path if the command has a `source`."""
+def _parse(command: Command, source: str = "", *, takes_file: bool = False) -> argparse.Namespace:
+    """The words of the command line, after a path if the command has a `source`; perhaps a file of settings."""
     parser = argparse.ArgumentParser(command.program, f"{command.program} {command.usage}", add_help=False)
     parser.add_argument("-h", "--help", nargs="?", action=_Help, command=command)
     if source:
         parser.add_argument("source", metavar=source, type=Path)
+    if takes_file:
+        parser.add_argument("--config", type=Path)
     parser.add_argument("words", nargs="*")
-    return parser.parse_args()
+    parsed, unknown = parser.parse_known_args()
+    if unknown:
+        sys.exit(failed(ConfigError(_meant(unknown[0], command))))
+    return parsed
+
+
+def _with_file(file: Path | None, preset: str, words: list[str]) -> tuple[str, list[str]]:
+    """Preset and words, completed by a file of settings; what the command line says counts more."""
+    texts = settings_file.read(file) if file else {}
+    named = texts.pop("preset", "tiny")
+    said = key_value.pairs(word for word in words if "=" in word)
+    return preset or named, [*words, *(f"{key}={text}" for key, text in texts.items() if key not in said)]
+
+
+def _meant(option: str, command: Command) -> str:
+    """What a person who wrote `--epochs 3` meant."""
+    name, _, value = option.lstrip("-").partition("=")
+    after = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
+    value = value or next((word for word in after[:1] if not word.startswith("-")), "VALUE")
+    leaf = name.replace("-", "_")
+    keys = [setting.key for setting in all_settings() if leaf in (setting.key, setting.key.split(".")[1])]
+    keys += [key for key in command.parameters if key == leaf]
+    if not keys:
+        return f"there is no option {option}: settings are words such as train.epochs=3, see --help"
+    return f"settings are words without dashes: {' or '.join(f'{key}={value}' for key in keys)}"
 
 
 def _parameters(start: Callable[..., Any]) -> dict[str, Parameter]:

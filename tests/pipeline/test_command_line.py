@@ -57,6 +57,11 @@ def failed(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
         (["train.crop_size=100"], "train.crop_size=100 is larger than a cached frame"),
         (["clip.clip_len=1"], "clip.clip_len=1 is too short"),
         (["tiny", "epochs"], "'epochs' is not of the form key=value"),
+        (["tiny", "--epochs", "3"], "settings are words without dashes: train.epochs=3"),
+        (["--train.epochs=3"], "settings are words without dashes: train.epochs=3"),
+        (["--short-side=64"], "settings are words without dashes: cache.short_side=64"),
+        (["--nothing", "1"], "there is no option --nothing: settings are words such as train.epochs=3"),
+        (["--config", "/no/run.yaml"], "--config /no/run.yaml cannot be read: No such file or directory"),
         (["train.epochs=2", "train.seed=1", "train.epochs=3"], "train.epochs is given twice, '2' and '3'"),
     ],
 )
@@ -64,6 +69,15 @@ def test_wrong_settings(warm: Warm, words: list[str], said: str) -> None:
     code, error = fails(warm, *words)
     assert code == 2
     assert said in error
+
+
+def test_a_file_of_settings_counts_less_than_the_command_line(warm: Warm, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: tiny\ntrain:\n  epochs: 0\n  seed: -1\n")
+    assert "train.epochs=0 does not fit" in fails(warm, "--config", str(file), "train.seed=1")[1]
+    assert "train.seed=-1 does not fit" in fails(warm, "train.epochs=2", "--config", str(file))[1]
+    file.write_text(f"preset: nl_i3d_r50_8x8\nworkspace_dir: {tmp_path}\n")
+    assert "videos_dir=DIR" in fails(warm, "--config", str(file))[1]
 
 
 def test_videos_are_asked_for(warm: Warm, tmp_path: Path) -> None:

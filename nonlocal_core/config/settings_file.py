@@ -1,0 +1,54 @@
+"""A file of settings: YAML or JSON that a person wrote, or the settings of an entry of the registry.
+
+preset: probe            # tiny if it is left out
+videos_dir: videos       # parameters of the command
+train:                   # settings, nested or dotted
+  weight_decay: 0.1
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nonlocal_core.config import key_value
+from nonlocal_core.errors import ConfigError
+
+MOST_BYTES = 1 << 20
+ENTRY_FILE = "entry.json"
+
+
+def read(path: Path) -> dict[str, str]:
+    """The texts of all keys of a file, dotted; `preset` is one of them.
+
+    Raises: ConfigError if it cannot be read, or is no mapping of keys to values.
+    """
+    is_entry = path.is_dir()
+    file = path / ENTRY_FILE if is_entry else path
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"--config {path} has more than {MOST_BYTES >> 20} MB: it is no file of settings")
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text)["config"] if is_entry else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())[:120]
+        raise ConfigError(f"--config {path} is neither YAML nor JSON, nor an entry: {problem}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config {path} has no keys: write `train.epochs: 3`, or `train:` with keys below it")
+    return {key: key_value.text_of(value) for key, value in _flat(content, "").items()}
+
+
+def _flat(content: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
