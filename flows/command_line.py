@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flows import help_pages
 from flows.help_pages import Command, Parameter
-from flows.server import login
+from flows.server import login, prefect_settings
 from nonlocal_core.command import failed, show
 from nonlocal_core.config import key_value, settings_file
 from nonlocal_core.config.tree import resolve
@@ -268,11 +268,15 @@ def _start_server() -> None:
     Prefect would try for minutes to report that the run was stopped.  The server ends with this command, even
     after `kill -9`.
     """
+    prefect_settings.apply()
     if PREFECT_API_URL.value() is None:  # other users of this machine, and pages in a browser, cannot use it
         os.environ |= login.environment("http://127.0.0.1", login.new())
         refresh_global_settings_context()
     with console.deaf():
-        problem = get_client(sync_client=True).api_healthcheck()
+        try:
+            problem = get_client(sync_client=True).api_healthcheck()
+        except RuntimeError as error:
+            raise ConfigError(f"Prefect's own server does not start ({error}): run again") from None
     if module := sys.modules.get("prefect.server.api.server"):  # imported only if a server was started
         for server in module.SubprocessASGIServer._instances.values():
             if server.server_process:
@@ -291,5 +295,3 @@ def _quiet_prefect(watch: Watch) -> None:
         logging.getLogger(name).addHandler(watch)
     console.quiet_console()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # for Dask's workers
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")  # for the server of this command

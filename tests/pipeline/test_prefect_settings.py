@@ -1,0 +1,48 @@
+"""Prefect's settings are ours from any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import tomli
+
+from flows.server.prefect_settings import SETTINGS
+
+REPOSITORY = Path(__file__).parents[2]
+SEEN = """
+from prefect.settings import get_current_settings
+from flows.server import prefect_settings
+prefect_settings.apply()
+now = get_current_settings()
+print(now.server.ephemeral.startup_timeout_seconds, now.flows.heartbeat_frequency, now.server.database.timeout)
+print(now.server.analytics_enabled, now.logging.extra_loggers, now.server.concurrency.lease_storage)
+"""
+
+
+def flat(tree: dict[str, object], prefix: str = "PREFECT") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in tree.items():
+        name = f"{prefix}_{key.upper()}"
+        found |= flat(value, name) if isinstance(value, dict) else {name: str(value).lower()}
+    return found
+
+
+def test_they_are_those_of_pyproject() -> None:
+    there = flat(tomli.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["prefect"])
+    plugins = {name for name in there if name.startswith("PREFECT_PLUGINS")}  # of the command `prefect` alone
+    assert {name: value for name, value in there.items() if name not in plugins} == SETTINGS
+
+
+def test_they_hold_in_another_folder_and_the_environment_counts_more(tmp_path: Path) -> None:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**others, "PREFECT_HOME": str(tmp_path), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "45"}
+    done = subprocess.run(
+        [sys.executable, "-c", SEEN], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == [
+        "120 45 60.0",
+        f"False ['nonlocal_core'] {SETTINGS['PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE']}",
+    ], done.stderr
