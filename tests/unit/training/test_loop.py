@@ -1,11 +1,13 @@
-"""Trainings that are killed, in real processes, end as if they had not been."""
+"""Trainings that are killed end as if they had not been."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,8 +50,26 @@ def lines(path):
 
 
 @pytest.fixture(scope="module")
-def uncut(toy, tmp_path_factory):
-    return trained(toy, tmp_path_factory.mktemp("uncut"), **STATES, runtime__num_workers=1)
+def killed(tmp_path_factory):
+    """The folder of a training that looks as if it was killed; `uncut` fills it."""
+    return tmp_path_factory.mktemp("killed")
+
+
+@pytest.fixture(scope="module")
+def uncut(toy, killed, tmp_path_factory):
+    """A training that nothing disturbs; `killed` gets what a kill would leave of it while it writes step 6."""
+    folder, really = tmp_path_factory.mktemp("uncut"), os.fsync
+
+    def fsync(file):
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        if "step-00000006" in path.name and ".tmp" in path.name:
+            shutil.copytree(path.parent, killed / path.parent.relative_to(folder))
+            os.truncate(killed / path.relative_to(folder), path.stat().st_size // 2)
+        really(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        return trained(toy, folder, **STATES, runtime__num_workers=1)
 
 
 AT_STEP = """
@@ -111,12 +131,16 @@ def check_same(resumed, uncut):
     assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
 
 
-def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, tmp_path, uncut):
-    partial = cut(toy, tmp_path, IN_WRITE.format(step=6), {**STATES, "runtime__num_workers": 2})
+def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, killed, uncut):
+    """From what lies on disk at that moment; the campaign below kills processes."""
+    (partial,) = killed.glob("train/*.partial")
     assert len(list(partial.glob("step-00000006*.tmp*"))) == 1
     assert step_checkpoint.step_path(partial, 4).exists()
     assert not step_checkpoint.step_path(partial, 6).exists()
-    check_same(trained(toy, tmp_path, **STATES, runtime__num_workers=1), uncut)
+    before = (partial / Checkpoint.LOG).read_text().splitlines()[:4]
+    check_same(trained(toy, killed, **STATES, runtime__num_workers=2), uncut)
+    (log,) = killed.glob(f"train/*/{Checkpoint.LOG}")
+    assert log.read_text().splitlines()[:4] == before, "with their times: these steps are not taken again"
 
 
 @pytest.mark.campaign("kill")
