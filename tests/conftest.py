@@ -1,16 +1,15 @@
-"""Prefect without telemetry or network, one server for all tests that need one, and MindSpore as it starts."""
+"""Prefect without telemetry or network, and MindSpore as it starts."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
-from tests import campaign, commands, leftovers
+from tests import campaign, leftovers
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -58,40 +57,3 @@ def pytest_runtest_setup() -> None:
     """Leave the graph mode of an earlier test's training, in which every network would be compiled."""
     if mindspore := sys.modules.get("mindspore"):
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A server and database of its own that live as long as the tests."""
-    from prefect.settings import (
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        PREFECT_HOME,
-        PREFECT_LOCAL_STORAGE_PATH,
-        temporary_settings,
-    )
-    from prefect.testing.utilities import prefect_test_harness
-
-    home = tmp_path_factory.mktemp("prefect")
-    settings = {
-        PREFECT_HOME: home,
-        PREFECT_LOCAL_STORAGE_PATH: home / "storage",
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-    }
-    with temporary_settings(settings), prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-@pytest.fixture(scope="session")
-def environment(prefect_server: None) -> dict[str, str]:
-    """The environment of a command that uses the tests' server."""
-    from prefect.settings import PREFECT_API_URL
-
-    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-
-
-@pytest.fixture(scope="session")
-def warm(environment: dict[str, str]) -> Iterator[commands.Warm]:
-    """Runs commands of flows/ that use the tests' server."""
-    started = commands.Warm(environment)
-    yield started
-    started.end()

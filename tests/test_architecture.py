@@ -174,3 +174,9 @@ def test_what_is_too_large_is_found(tmp_path):
         "tasks/utils.py: the name says nothing",
         "tasks/wide.py:nine has 9 parameters",
     ]
+
+
+def test_what_reads_the_files_of_others_imports_no_settings():
+    loaded = loaded_by("import nonlocal_core.models.published.files")
+    assert "safetensors" in loaded
+    assert loaded.isdisjoint({"mindspore", "pydantic", "pandas", "pyarrow"})

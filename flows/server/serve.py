@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.process import ProcessWorker
@@ -58,7 +59,6 @@ def serve(port: int, folder: Path) -> None:
     os.environ |= {"PREFECT_API_URL": f"{url}/api", "NONLOCAL_HOME": str(HOME), "DO_NOT_TRACK": "1"}
     os.environ |= login.environment(url, login.kept_in(folder / LOGIN))
     refresh_global_settings_context()
-    (folder / "pool.json").write_text(json.dumps(pool_template()))
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -70,11 +70,8 @@ def serve(port: int, folder: Path) -> None:
         print("starting Prefect's server, some 20 s at first ...", flush=True)
         services.append(_server(folder, port))
         _wait_for(url, services[0])
-        for pool in POOLS:
-            template = ("--base-job-template", str(folder / "pool.json"))
-            _prefect("work-pool", "create", pool, "--type", "process", *template, "--overwrite")
-        _prefect("work-pool", "set-concurrency-limit", "gpu", "1")
-        _prefect("--no-prompt", "deploy", "--all")
+        _make_pools()
+        _deploy()
         services += [_worker(folder, pool) for pool in POOLS]
         print(_what_to_type(port, folder), flush=True)
         # A request that waits a minute for a dead server would keep it from being started again.
@@ -132,7 +129,18 @@ def _worker(folder: Path, pool: str) -> Service:
     )
 
 
-def _prefect(*words: str) -> None:
+def _make_pools() -> None:
+    """Make the work pools, or give them our template again; on the GPU, one run after the other."""
+    with get_client(sync_client=True) as client:
+        for pool in POOLS:
+            limit = 1 if pool == "gpu" else None
+            template = pool_template()
+            asked = WorkPoolCreate(name=pool, type="process", base_job_template=template, concurrency_limit=limit)
+            client.create_work_pool(asked, overwrite=True)
+
+
+def _deploy() -> None:
+    words = ("--no-prompt", "deploy", "--all")
     done = subprocess.run([PREFECT, *words], cwd=HOME, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise ChildError(f"`prefect {' '.join(words)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")

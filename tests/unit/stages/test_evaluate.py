@@ -246,13 +246,34 @@ def written(workspace, evaluation):
     return {name: (folder / name).read_bytes() for name in FILES if name != "artifact.json"}
 
 
-def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, tmp_path, monkeypatch):
-    workspace, checkpoint = fresh(toy, start, tmp_path / "cut")
-    settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 3}
+CHUNKS: dict[str, object] = {"evaluate__num_clips": 3, "evaluate__batch_clips": 3}
+
+
+@pytest.fixture(scope="module")
+def in_chunks(toy, start, tmp_path_factory):
+    """An evaluation in chunks of one video, and its workspace."""
+    workspace, checkpoint = fresh(toy, start, tmp_path_factory.mktemp("chunks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "CHUNK_VIEWS", 1)
+        return stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS), workspace), workspace
+
+
+def shown(caplog):
+    """What is counted while an evaluation runs, and up to what number."""
+    return {
+        (tick.progress["what"], tick.progress["total"]) for tick in caplog.records if hasattr(tick, "progress")
+    }
+
+
+def test_a_killed_evaluation_goes_on_with_its_finished_chunks(
+    toy, start, in_chunks, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("DEBUG", progress.TICKS)
+    workspace, checkpoint = fresh(toy, start, tmp_path)
     cut = "done == 3 and os.kill(os.getpid(), signal.SIGKILL)"
-    code, _, problems = run_and_cut(toy, checkpoint, workspace, cut, **settings)
+    code, _, problems = run_and_cut(toy, checkpoint, workspace, cut, **CHUNKS)
     assert code == -signal.SIGKILL, problems
-    config = small_config(**settings)
+    config = small_config(**CHUNKS)
     partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
     assert sorted(files_of(partial)) == ["chunk-000000.parquet", "chunk-000001.parquet"]
     chunk = partial / "chunk-000000.parquet"
@@ -265,30 +286,24 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(toy, start, tmp_pa
     tables.write(pa.Table.from_pylist(rows, schema=view_table.SCHEMA), chunk)
     monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
-    other, _ = fresh(toy, start, tmp_path / "uncut")
-    uncut = stage.evaluate(checkpoint, toy.cache, config, other)
-    scores, expected = scores_of(workspace, made), scores_of(other, uncut)
+    assert shown(caplog) == {("val", 4)}
+    scores, expected = scores_of(workspace, made), scores_of(in_chunks[1], in_chunks[0])
     assert scores.pop(first.pop())[3] > 0.99, "it was scored again"
     assert len(scores) == len(expected) - 1
     assert all(scores[video_id].tolist() == expected[video_id].tolist() for video_id in scores)
     assert sorted(files_of(workspace.path(made))) == FILES
 
 
-def test_two_devices_make_the_same_files(toy, start, tmp_path, monkeypatch, caplog):
+def test_two_devices_make_the_same_files(toy, start, in_chunks, tmp_path, monkeypatch, caplog):
     """Each video once, and byte for byte what one process makes."""
     caplog.set_level("DEBUG", progress.TICKS)
     monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
-    made = []
-    for num_devices in (2, 1):
-        workspace, checkpoint = fresh(toy, start, tmp_path / str(num_devices))
-        settings = {"evaluate__num_clips": 3, "evaluate__batch_clips": 3, "runtime__num_devices": num_devices}
-        evaluation = stage.evaluate(checkpoint, toy.cache, small_config(**settings), workspace)
-        made.append((evaluation, written(workspace, evaluation)))
-    assert made[0] == made[1]
-    shown = {
-        (tick.progress["what"], tick.progress["total"]) for tick in caplog.records if hasattr(tick, "progress")
-    }
-    assert shown == {("val, device 1 of 2", 2), ("val, device 2 of 2", 2), ("val", 4)}
+    workspace, checkpoint = fresh(toy, start, tmp_path)
+    made = stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS, runtime__num_devices=2), workspace)
+    alone, other = in_chunks
+    assert made == alone
+    assert written(workspace, made) == written(other, alone)
+    assert shown(caplog) == {("val, device 1 of 2", 2), ("val, device 2 of 2", 2)}
 
 
 @pytest.mark.campaign("kill")

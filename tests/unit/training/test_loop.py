@@ -1,11 +1,13 @@
-"""Trainings that are killed, in real processes, end as if they had not been."""
+"""Trainings that are killed end as if they had not been."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,19 +21,18 @@ from nonlocal_core.stages import train as stage
 from nonlocal_core.training import step_checkpoint
 
 NUM_STEPS = 12  # 8 videos, 2 a step, 3 epochs
-ALL = {  # everything that has a state, or draws at random
+STATES = {  # what a checkpoint of a step has to keep, and draws of the loader
     **PLAIN,
     "train__ema": 0.8,
-    "train__mixup": 0.3,
     "train__label_smoothing": 0.1,
     "train__clip_norm": 5.0,
     "train__scale_max": 1.3,
     "train__colour_jitter": 0.3,
-    "train__precise_bn_batches": 2,
     "train__freeze": "stem",
     "train__select": "best",
     "runtime__checkpoint_steps": 2,
 }
+ALL = {**STATES, "train__mixup": 0.3, "train__precise_bn_batches": 2}  # each is a graph more to compile
 
 
 def trained(toy, folder, **overrides):
@@ -49,8 +50,26 @@ def lines(path):
 
 
 @pytest.fixture(scope="module")
-def uncut(toy, tmp_path_factory):
-    return trained(toy, tmp_path_factory.mktemp("uncut"), **ALL, runtime__num_workers=1)
+def killed(tmp_path_factory):
+    """The folder of a training that looks as if it was killed; `uncut` fills it."""
+    return tmp_path_factory.mktemp("killed")
+
+
+@pytest.fixture(scope="module")
+def uncut(toy, killed, tmp_path_factory):
+    """A training that nothing disturbs; `killed` gets what a kill would leave of it while it writes step 6."""
+    folder, really = tmp_path_factory.mktemp("uncut"), os.fsync
+
+    def fsync(file):
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        if "step-00000006" in path.name and ".tmp" in path.name:
+            shutil.copytree(path.parent, killed / path.parent.relative_to(folder))
+            os.truncate(killed / path.relative_to(folder), path.stat().st_size // 2)
+        really(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        return trained(toy, folder, **STATES, runtime__num_workers=1)
 
 
 AT_STEP = """
@@ -112,16 +131,20 @@ def check_same(resumed, uncut):
     assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
 
 
-def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, tmp_path, uncut):
-    partial = cut(toy, tmp_path, IN_WRITE.format(step=6), {**ALL, "runtime__num_workers": 3})
+def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, killed, uncut):
+    """From what lies on disk at that moment; the campaign below kills processes."""
+    (partial,) = killed.glob("train/*.partial")
     assert len(list(partial.glob("step-00000006*.tmp*"))) == 1
     assert step_checkpoint.step_path(partial, 4).exists()
     assert not step_checkpoint.step_path(partial, 6).exists()
-    check_same(trained(toy, tmp_path, **ALL, runtime__num_workers=1), uncut)
+    before = (partial / Checkpoint.LOG).read_text().splitlines()[:4]
+    check_same(trained(toy, killed, **STATES, runtime__num_workers=2), uncut)
+    (log,) = killed.glob(f"train/*/{Checkpoint.LOG}")
+    assert log.read_text().splitlines()[:4] == before, "with their times: these steps are not taken again"
 
 
 @pytest.mark.campaign("kill")
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(toy, tmp_path, uncut):
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(toy, tmp_path):
     """After a step; while a checkpoint is written; at any moment of a later step or of the validation after it."""
     rng = np.random.default_rng(11)
     after, writing, later = rng.integers(1, 4), 2 * rng.integers(2, 4), rng.integers(7, 9)
@@ -142,14 +165,20 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(to
     newest = sorted(partial.glob("step-*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-5])
 
+    uncut = trained(toy, tmp_path / "uncut", **ALL, runtime__num_workers=1)
     check_same(trained(toy, tmp_path, **ALL, runtime__num_workers=3), uncut)
 
 
-def test_ctrl_c_keeps_the_step_even_if_it_comes_from_the_terminal_and_from_the_parent(toy, tmp_path, uncut):
+@pytest.fixture(scope="module")
+def stopped(toy, tmp_path_factory):
+    """What Ctrl-C from the terminal and from the parent leaves of a training with another seed."""
     code = AT_STEP.format(step=3, delay_s=0, signals=[int(signal.SIGINT)] * 2)
-    partial = cut(toy, tmp_path, code, {**ALL, "runtime__checkpoint_steps": 100}, killed_by=signal.SIGINT)
-    assert [file.name for file in partial.glob("step-*")] == ["step-00000003.safetensors"]
-    assert [line["step"] for line in lines(partial / Checkpoint.LOG)] == [1, 2, 3]
+    return cut(toy, tmp_path_factory.mktemp("stopped"), code, {**PLAIN, "train__seed": 1}, signal.SIGINT)
+
+
+def test_ctrl_c_keeps_the_step_even_if_it_comes_from_the_terminal_and_from_the_parent(stopped):
+    assert [file.name for file in stopped.glob("step-*")] == ["step-00000003.safetensors"]
+    assert [line["step"] for line in lines(stopped / Checkpoint.LOG)] == [1, 2, 3]
 
 
 def test_the_log_has_what_happened(uncut):
@@ -213,11 +242,10 @@ def test_a_training_that_does_not_get_better_ends_early_and_keeps_what_was_asked
     assert (folder / Checkpoint.LOG).stat().st_mtime_ns == before
 
 
-def test_everything_that_the_seed_decides_changes_with_it(toy, tmp_path, not_better):
+def test_everything_that_the_seed_decides_changes_with_it(stopped, not_better):
     """Already the loss of the first step, which no learning rate has changed."""
     _, (_, log, _) = not_better
-    _, other, _ = trained(toy, tmp_path, **PLAIN, train__seed=1, train__steps=1, train__val_epochs=0)
-    assert other[0]["loss"] != log[0]["loss"]
+    assert lines(stopped / Checkpoint.LOG)[0]["loss"] != log[0]["loss"]
 
 
 def test_numbers_that_are_not_finite_name_tensor_step_rate_and_videos(toy, tmp_path):

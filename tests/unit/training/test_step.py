@@ -59,44 +59,60 @@ def one_step():
     return net, lambda: gradients(*(ms.Tensor(array) for array in batch[:3])), batch
 
 
-@pytest.mark.parametrize(
-    ("nesterov", "decayed", "clip_norm"), [(False, "kernels", 0.0), (True, "not_norms", 0.0), (False, "all", 0.7)]
-)
-def test_steps_are_sgd_with_momentum_decay_and_clipping(one_step, nesterov, decayed, clip_norm):
-    net, gradients, batch = one_step
-    config = small_config(
-        train__nesterov=nesterov,
-        train__weight_decay=0.1,
-        train__momentum=0.8,
-        train__decayed=decayed,
-        train__clip_norm=clip_norm,
-    )
-    rates = np.array([0.01, 0.02, 0.005], np.float32)
-    take_step = stepper(net, config, rates)
+RATES = np.array([0.01, 0.02, 0.005], np.float32)
+SGD = {"train__weight_decay": 0.1, "train__momentum": 0.8}
+
+
+def check_sgd(net, config, take_step, slopes_of):
+    """Whether each of three steps is that of the formulas; `slopes_of` gives the gradients before a step."""
     parameters = list(net.trainable_params())
     norms = {p.name for p in parameters if p.name.endswith((".gamma", ".beta"))}
     kernels = {p.name for p in parameters if p.name.endswith("weight")}
     biases = {p.name for p in parameters} - norms - kernels
     assert norms
     assert biases
-    decays = {"kernels": kernels, "not_norms": kernels | biases, "all": kernels | biases | norms}[decayed]
+    decays = {"kernels": kernels, "not_norms": kernels | biases, "all": kernels | biases | norms}[
+        config.train.decayed
+    ]
     weights = [parameter.asnumpy().astype(np.float64) for parameter in parameters]
     speeds = [np.zeros_like(weight) for weight in weights]
-    for rate in rates:
-        slopes = [slope.asnumpy().astype(np.float64) for slope in gradients()]
-        norm = np.sqrt(sum((slope**2).sum() for slope in slopes))
-        if clip_norm:
-            assert norm > clip_norm  # it is clipped
-            slopes = [slope * clip_norm / norm for slope in slopes]
-        take_step(batch)
+    for rate in RATES:
+        slopes = slopes_of()
+        take_step()
         for i, (parameter, slope) in enumerate(zip(parameters, slopes, strict=True)):
             slope = slope + (0.1 * weights[i] if parameter.name in decays else 0.0)
             speeds[i] = 0.8 * speeds[i] + slope
-            weights[i] -= rate * (slope + 0.8 * speeds[i] if nesterov else speeds[i])
+            weights[i] -= rate * (slope + 0.8 * speeds[i] if config.train.nesterov else speeds[i])
             np.testing.assert_allclose(
                 parameter.asnumpy(), weights[i], rtol=1e-4, atol=1e-5, err_msg=parameter.name
             )
             weights[i] = parameter.asnumpy().astype(np.float64)
+
+
+@pytest.mark.parametrize(("nesterov", "decayed", "clip_norm"), [(True, "kernels", 0.0), (False, "all", 0.7)])
+def test_steps_are_sgd_with_momentum_decay_and_clipping(one_step, nesterov, decayed, clip_norm):
+    net, gradients, batch = one_step
+    config = small_config(**SGD, train__nesterov=nesterov, train__decayed=decayed, train__clip_norm=clip_norm)
+    take_step = stepper(net, config, RATES)
+
+    def slopes_of():
+        slopes = [slope.asnumpy().astype(np.float64) for slope in gradients()]
+        norm = np.sqrt(sum((slope**2).sum() for slope in slopes))
+        if not clip_norm:
+            return slopes
+        assert norm > clip_norm  # it is clipped
+        return [slope * clip_norm / norm for slope in slopes]
+
+    check_sgd(net, config, lambda: take_step(batch), slopes_of)
+
+
+def test_norms_alone_may_not_decay():
+    """Of any gradients, which no network has to be compiled for."""
+    net, config = network(**SGD, train__decayed="not_norms")
+    optimizer = optimizers.make_optimizer(net, RATES, config.train)
+    rng = np.random.default_rng(0)
+    slopes = [rng.normal(size=parameter.shape).astype(np.float32) for parameter in net.trainable_params()]
+    check_sgd(net, config, lambda: optimizer(tuple(map(ms.Tensor, slopes))), lambda: slopes)
 
 
 def test_micro_batches_take_the_step_of_the_whole_batch():
