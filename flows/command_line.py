@@ -160,10 +160,10 @@ def _parse(command: Command, source: str = "", *, takes_file: bool = False) -> a
     if takes_file:
         parser.add_argument("--config", type=Path)
     parser.add_argument("words", nargs="*")
-    parsed, unknown = parser.parse_known_args()
-    if unknown:
+    names = (word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--"))
+    if unknown := [name for name in names if name not in ("--help", "--config")]:
         sys.exit(failed(ConfigError(_meant(unknown[0], command))))
-    return parsed
+    return parser.parse_args()
 
 
 def _with_file(file: Path | None, preset: str, words: list[str]) -> tuple[str, list[str]]:
@@ -176,9 +176,10 @@ def _with_file(file: Path | None, preset: str, words: list[str]) -> tuple[str, l
 
 def _meant(option: str, command: Command) -> str:
     """What a person who wrote `--epochs 3` meant."""
-    name, _, value = option.lstrip("-").partition("=")
-    after = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
-    value = value or next((word for word in after[:1] if not word.startswith("-")), "VALUE")
+    word = next(word for word in sys.argv if word.partition("=")[0] == option)
+    after = sys.argv[sys.argv.index(word) + 1 :]
+    value = word.partition("=")[2] or next((other for other in after[:1] if not other.startswith("-")), "VALUE")
+    name = option.lstrip("-")
     leaf = name.replace("-", "_")
     keys = [setting.key for setting in all_settings() if leaf in (setting.key, setting.key.split(".")[1])]
     keys += [key for key in command.parameters if key == leaf]

@@ -130,7 +130,8 @@ def check_module(name: str, given: list[str]) -> None:
         main(["3" if word in ("NAME", "N") else word for word in given])
     except ParsedError as parsed:
         if preset := getattr(parsed.namespace, "preset", ""):
-            check_settings(preset, parsed.namespace.settings)
+            places = ("videos_dir=", "workspace_dir=")
+            check_settings(preset, [word for word in parsed.namespace.settings if not word.startswith(places)])
 
 
 def _is_package(name: str) -> bool:
@@ -157,7 +158,7 @@ def check_flow(file: Path, given: list[str], monkeypatch: pytest.MonkeyPatch) ->
         if file.stem != "predict" and given and "=" not in given[0]:
             presets = [given.pop(0)]
     own = (
-        {"out", "draw", "window_s", "hop_s", "checkpoint", "workspace_dir"}
+        {"out", "draw", "features", "window_s", "hop_s", "checkpoint", "workspace_dir"}
         if file.stem == "predict"
         else {*parameters}
     )
