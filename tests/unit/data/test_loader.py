@@ -101,6 +101,44 @@ def test_whole_batches_even_of_fewer_videos_than_one_takes(reader, num_videos, s
     assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
 
 
+def unequal(reader):
+    """Five rows of one label and one of another."""
+    labels = reader.rows["label_id"].to_numpy()
+    reader.rows.loc[labels > 1, "label_id"] = 0
+    rows = reader.rows.index[reader.rows["label_id"] == 0].tolist()[:5]
+    return rows, [*rows, reader.rows.index[reader.rows["label_id"] == 1].tolist()[0]]
+
+
+def test_a_balanced_epoch_shows_a_rare_label_as_often_each_time_with_another_clip(reader):
+    often, rows = unequal(reader)
+    epoch = batches(reader, rows=rows, train__batch_size=6, train__balance=1.0)
+    (batch,) = epoch
+    assert np.bincount(batch.label_N).tolist() == [3, 3]
+    assert len({*batch.rows} & {*often}) == 3
+    clips = [clip.tobytes() for row, clip in zip(batch.rows, batch.clip_NCTHW, strict=True) if row == rows[-1]]
+    assert len(set(clips)) == 3
+    assert_same(epoch, batches(reader, rows=rows, train__batch_size=6, train__balance=1.0, runtime__num_workers=1))
+    others = [batches(reader, epoch=n, rows=rows, train__batch_size=6, train__balance=1.0) for n in range(1, 5)]
+    assert {row for other in others for row in other[0].rows} == {*rows}, "nothing is left out for ever"
+
+
+def test_a_balanced_epoch_can_be_skipped_into_and_shared(reader):
+    _, rows = unequal(reader)
+    config = small_config(train__batch_size=2, train__balance=0.7)
+    whole = list(loader.train_batches(reader, rows, config, 3, 0))
+    assert_same(whole[2:], list(loader.train_batches(reader, rows, config, 3, 2)))
+    parts = [list(loader.train_batches(reader, rows, config, 3, 0, rank, 2)) for rank in range(2)]
+    for batch, *mine in zip(whole, *parts, strict=True):
+        assert batch.rows == [row for part in mine for row in part.rows]
+        np.testing.assert_array_equal(batch.clip_NCTHW, np.concatenate([part.clip_NCTHW for part in mine]))
+
+
+def test_without_balance_a_video_that_fills_a_batch_keeps_its_one_clip(reader):
+    """As trainings of before had it."""
+    (batch,) = batches(reader, rows=[3], train__batch_size=4)
+    assert len({clip.tobytes() for clip in batch.clip_NCTHW}) == 1
+
+
 def test_what_is_left_out_of_one_epoch_is_in_another(reader):
     rows = set(loader.readable_rows(reader, "train"))
     epochs = [batches(reader, epoch, train__batch_size=3) for epoch in range(4)]

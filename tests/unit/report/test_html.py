@@ -17,7 +17,7 @@ from nonlocal_core import html_report, registry
 from nonlocal_core.artifacts.files import write_json
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.escaping import one_line
-from nonlocal_core.evaluation import figures
+from nonlocal_core.evaluation import figures, intervals
 from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.report import html, run_facts, run_report
 from nonlocal_core.stages import evaluate as evaluate_stage
@@ -89,7 +89,6 @@ def expected(scored):
     return (
         {
             "top1": np.mean([place <= 1 for _, place, _ in places]),
-            "top5": np.mean([place <= 5 for _, place, _ in places]),
             "mean_class_accuracy": np.mean(list(by_label.values())),
         },
         by_label,
@@ -104,6 +103,11 @@ def test_figures_are_those_of_the_scores(page, scored, registered):
         (found,) = parsed.of("data", id=key)
         assert float(found["value"]) == pytest.approx(value, abs=1e-12)
         assert parsed.texts[key] == f"{100 * value:.2f}%"
+    assert parsed.of("data", id="top5") == [], "there are four labels"
+    most, num = scored["label"].value_counts().max(), len(scored)
+    assert f"95% Wilson, guessing {100 * most / num:.3g} %" in page
+    is_better = registered.evaluation.guessing < intervals.wilson(round(figures["top1"] * num), num)[0]
+    assert ("not better than guessing" in page) != is_better
     by_shown = {one_line(label): top1 for label, top1 in by_label.items()}
     assert {one["data-label"]: float(one["value"]) for one in parsed.of("data", **{"class": "label"})} == by_shown
     counts = np.zeros((4, 4), int)
@@ -277,6 +281,7 @@ def test_few_and_many_labels(registered, num_labels):
     named = [one["data-label"] for one in Parsed(page).of("data", **{"class": "label"})]
     assert sorted(named) == sorted(labels)
     assert len(page) < 600_000
+    assert bool(Parsed(page).of("data", id="top5")) == (num_labels == 400)
 
 
 def test_command(registered, capsys):

@@ -23,6 +23,7 @@ from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.manifest import probe_cache
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import InputError
+from nonlocal_core.evaluation.crossval import Fold
 from nonlocal_core.stages import index as stage
 
 
@@ -52,6 +53,23 @@ def test_the_manifest_has_every_video_with_its_label(toy):
     assert labels == {"falls": 0, "grows": 1, "rises": 2, "shrinks": 3}
     assert (rows["label_id"] == rows["label"].map(labels)).all()
     assert all(video_id.startswith(f"{label}/") for video_id, label in rows["label"].items())
+
+
+def test_a_fold_is_in_key_and_digest_and_opens_no_video_again(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    planned = [
+        stage.plan(toy.videos_dir, config, workspace, fold=Fold(name=str(k), number=k, num_folds=3))
+        for k in (1, 2, 3)
+    ]
+    assert [one.shards for one in planned] == [(), (), ()], "the files are known"
+    manifests = [stage.seal(one, config, workspace) for one in planned]
+    assert len({one.key for one in [*manifests, toy.manifest]}) == 4
+    assert len({one.digest for one in [*manifests, toy.manifest]}) == 4
+    held_out = [rows.index[rows["split"] == "val"] for one in manifests for rows in [rows_of(workspace, one)]]
+    assert [len(names) for names in held_out] == [4, 4, 4]
+    assert sorted(name for names in held_out for name in names) == sorted(rows_of(workspace, toy.manifest).index)
+    again = stage.plan(toy.videos_dir, config, workspace, fold=Fold(name="other", number=1, num_folds=3))
+    assert again.key == planned[0].key, "the name of a fold says nothing"
 
 
 def test_a_second_call_touches_nothing(toy, tmp_path):
