@@ -126,15 +126,18 @@ def read_user_file(path: Path, setting: str) -> tuple[Description, Tensors]:
         ) from None
 
 
-def reference(key: str, described: Description, final_loss: float) -> Checkpoint:
-    """The reference of the weights that lie as Checkpoint.WEIGHTS in the artifact of a key."""
+def reference(key: str, described: Description, final_loss: float, step_clips: int = 0) -> Checkpoint:
+    """The reference of the weights that lie as Checkpoint.WEIGHTS in the artifact of a key.
+
+    `step_clips` clips were seen in each step; 0 means a batch.
+    """
     return Checkpoint(
         key=key,
         digest=digest_of(described.weights_digest, described.model.model_dump_json()),
         path=f"{Checkpoint.stage}/{key}",
         file=Checkpoint.WEIGHTS,
         num_steps=described.step,
-        num_clips=described.step * described.train.batch_size,
+        num_clips=described.step * (step_clips or described.train.batch_size),
         final_loss=final_loss,
     )
 

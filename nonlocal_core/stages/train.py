@@ -83,11 +83,11 @@ def train(
         warn_of_leak(workspace, cache, init)
         from nonlocal_core.models import checkpoint
 
-        provenance["device"] = _learn(cache, config, workspace, folder, init, features)
+        provenance["device"], step_clips = _learn(cache, config, workspace, folder, init, features)
         described, _ = checkpoint.read_weights(folder / Checkpoint.WEIGHTS)
         lines = read_json_lines(folder / Checkpoint.LOG)
         losses = (line["loss"] for line in lines if line["step"] == described.step)
-        return checkpoint.reference(training_key, described, next(losses, float("nan")))
+        return checkpoint.reference(training_key, described, next(losses, float("nan")), step_clips)
 
     provenance: dict[str, Any] = {
         "cache": cache.model_dump(mode="json"),
@@ -113,8 +113,8 @@ def _learn(
     folder: Path,
     init: Path | None,
     features: Features | None,
-) -> str:
-    """Train, and write the resulting weights into a folder; gives the device that was used."""
+) -> tuple[str, int]:
+    """Train, and write the resulting weights into a folder; gives the device that was used, and a step's clips."""
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
@@ -131,7 +131,7 @@ def _learn(
 
         assert init is not None, "features need first weights"
         classifier.learn(videos, described, config, folder, init)
-        return "CPU"
+        return "CPU", len(train_rows) * (features.num_views if features else 1)
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.models import device
     from nonlocal_core.training import loop, parallel
@@ -144,7 +144,7 @@ def _learn(
             features=features,
         )  # fmt: skip
         parallel.train(job)
-    return device.use(config.runtime)
+    return device.use(config.runtime), config.train.batch_size
 
 
 def _description(cache: RecordCache, config: Config, workspace: Workspace) -> Description:

@@ -153,6 +153,7 @@ def test_scores_from_features_are_those_of_the_network(toy, kept):
     if config.train.freeze == "res5":
         config = config.model_copy(update={"train": config.train.model_copy(update={"optimizer": "lbfgs"})})
     made = train_stage.train(toy.cache, config, workspace, features)
+    assert made.num_clips == made.num_steps * (16 if config.train.optimizer == "lbfgs" else 2)
     from_features = evaluate_stage.evaluate(made, toy.cache, config, workspace, features)
     other = Workspace(shutil.copytree(workspace.root, workspace.root.with_name("again"), dirs_exist_ok=True))
     shutil.rmtree(other.path(from_features))
