@@ -5,6 +5,7 @@
     network.mindir             MindSpore's graph with the weights
     network.onnx               the same for onnxruntime
     model_card.md              input, labels, accuracy, lineage, and how to load each file
+    config.json, …             for programs: labels, network, preprocessing (export_files.py)
 
 All take normalised clips (1, 3, T, H, W) and give logits (1, K).
 """
@@ -32,7 +33,7 @@ from nonlocal_core.models.convolution import use_operators
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.names import mmaction2_name
-from nonlocal_core.registry import model_card
+from nonlocal_core.registry import export_files, model_card
 from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, read
@@ -109,6 +110,8 @@ def _write(
     card = model_card.text(workspace, version, facts, original.described, made, original.clips.shape[2:])
     write_atomically(folder / CARD_FILE, card.encode())
     yield f"{'card':12} {CARD_FILE}"
+    names = export_files.write(folder, original.described, facts.evaluate_config(version))
+    yield f"{'programs':12} {', '.join(names)}"
 
 
 def _original(workspace: Workspace, version: str, facts: Facts) -> Original:
@@ -187,7 +190,11 @@ def _onnx(original: Original, file: Path) -> Array:
     except ImportError:
         raise InputError("onnx and onnxruntime are not installed: pip install -e '.[onnx]'") from None
     use_operators(original.net)
-    onnx_graph.write(original.net, ms.Tensor(original.clips[:1]), file)
+    texts = {
+        "labels": json.dumps(original.described.labels),
+        "config": json.dumps(original.described.model.model_dump()),
+    }
+    onnx_graph.write(original.net, ms.Tensor(original.clips[:1]), file, texts)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return _run(lambda clip: session.run(None, {name: clip})[0], original.clips)

@@ -13,6 +13,12 @@ from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.lineage import in_words, lineage
 
+_FRONT_MATTER = """\
+---
+pipeline_tag: video-classification
+library_name: mindspore
+tags: [action-recognition, i3d, non-local]
+---"""
 _MINDSPORE = """\
 ```python
 import mindspore as ms
@@ -82,6 +88,7 @@ def text(
         "backbone": _backbone(model),
     }
     parts = [
+        _FRONT_MATTER,
         f"# Non-local I3D, entry {version}",
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",

@@ -16,8 +16,8 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.models.i3d import I3D
 
 
-def write(net: I3D, clip_NCTHW: ms.Tensor, file: Path) -> None:
-    """Write a network to `file`, for clips of one shape.
+def write(net: I3D, clip_NCTHW: ms.Tensor, file: Path, texts: dict[str, str]) -> None:
+    """Write a network to `file`, for clips of one shape, with some texts as its metadata.
 
     Raises: InputError that names an operator for which MindSpore has no ONNX.
     """
@@ -39,5 +39,6 @@ def write(net: I3D, clip_NCTHW: ms.Tensor, file: Path) -> None:
             pads = pools.pop(0)
             node.attribute.remove(attributes["auto_pad"])
             node.attribute.append(onnx.helper.make_attribute("pads", [*pads, *pads]))
+    onnx.helper.set_model_props(graph, texts)
     file.unlink()  # MindSpore made it read-only
     onnx.save(graph, str(file))

@@ -12,8 +12,13 @@ import safetensors
 from exported import LABELS, add_network, code_of
 
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.model import ModelConfig
+from nonlocal_core.config.sections import EvaluateConfig
+from nonlocal_core.data import loader, timing
+from nonlocal_core.data.records import encoding
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.models import checkpoint
+from nonlocal_core.models.normalise import normalise
 from nonlocal_core.models.published import names
 from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.models.published.weights import load_published
@@ -57,12 +62,16 @@ def apart(logits, original):
 def test_what_is_written_and_said(exported):
     folder, said = exported
     assert sorted(os.listdir(folder)) == [
+        "config.json",
+        "label_map.txt",
         "mmaction2.safetensors",
         "model_card.md",
         "network.mindir",
+        "preprocess.py",
+        "preprocessor_config.json",
         "weights.ckpt",
     ]
-    assert [line.split()[0] for line in said] == ["ckpt", "safetensors", "mindir", "card", "written"]
+    assert [line.split()[0] for line in said] == ["ckpt", "safetensors", "mindir", "card", "programs", "written"]
     assert "weights.ckpt, its logits differ by 0.0e+00 of the greatest" in said[0]
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.*[rts]")} == {0o644}
 
@@ -73,6 +82,42 @@ def test_the_code_of_the_card_gives_the_same_logits(exported, original, monkeypa
     known = {"clip": ms.Tensor(original[0])}
     exec(code_of(exported[0] / "model_card.md", title), known)
     assert apart(known["logits"].asnumpy(), original) <= 1e-6
+
+
+def test_other_programs_read_labels_and_network(exported):
+    config = json.loads((exported[0] / "config.json").read_text())
+    assert config["id2label"] == {str(number): label for number, label in enumerate(LABELS)}
+    assert config["label2id"] == {label: number for number, label in enumerate(LABELS)}
+    assert ModelConfig.model_validate(config["model"]).pairwise == "dot_product"
+    assert len((exported[0] / "label_map.txt").read_text().splitlines()) == len(LABELS)
+    assert (exported[0] / "model_card.md").read_text().startswith("---\npipeline_tag: video-classification\n")
+
+
+@pytest.mark.parametrize(("height", "width", "num_frames"), [(48, 64, 30), (70, 40, 9), (36, 36, 2)])
+@pytest.mark.parametrize(("num_clips", "num_crops", "quality"), [(1, 1, 90), (4, 3, 90), (3, 3, 0)])
+def test_the_exported_program_gives_what_the_product_sees(
+    exported, height, width, num_frames, num_clips, num_crops, quality
+):
+    """Bit for bit, without importing anything of the project."""
+    source = (exported[0] / "preprocess.py").read_text()
+    assert "nonlocal_core" not in source
+    known: dict[str, Any] = {"__file__": str(exported[0] / "preprocess.py"), "__name__": "preprocess"}
+    exec(source, known)
+    changes = {"num_clips": num_clips, "num_crops": num_crops, "jpeg_quality": quality}
+    frames = np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3)).astype(np.uint8)
+    found = known["views"](frames, {**known["SETTINGS"], **changes})
+
+    _, described = checkpoint.load_network(exported[0].parent / "registry/v0001" / WEIGHTS_FILE)
+    cache = described.cache
+    small = [encoding.resize(frame, cache) for frame in frames]
+    if quality:
+        jpegs = [np.frombuffer(encoding.encode(frame, quality), np.uint8) for frame in small]
+        small = [encoding.decode(jpeg, *frame.shape[:2]) for jpeg, frame in zip(jpegs, small, strict=True)]
+    test = EvaluateConfig(num_clips=num_clips, num_crops=num_crops, crop_size=known["SETTINGS"]["crop_size"])
+    whole = timing.whole(num_frames, 25.0, None)
+    seen = loader.views_of(lambda indices: [small[i] for i in indices], whole, "v", described.clip, test)
+    expected = normalise(ms.Tensor(seen), described.model).asnumpy()
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_mmaction2s_names_are_read_back_as_the_same_network(exported, original):
