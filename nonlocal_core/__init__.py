@@ -1,5 +1,6 @@
 """Train, evaluate and keep running a Non-local I3D action recogniser; works with and without Prefect."""
 
+import importlib
 import logging
 import os
 from numbers import Number
@@ -31,3 +32,10 @@ def _make_escaped_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
 
 
 logging.setLogRecordFactory(_make_escaped_record)
+
+
+def __getattr__(name: str) -> Any:
+    """`load` and `Recogniser`, which import NumPy and OpenCV, once somebody asks for them."""
+    if name in ("load", "Recogniser"):
+        return getattr(importlib.import_module("nonlocal_core.prediction.recogniser"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
