@@ -8,6 +8,7 @@ from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import resolve
 
 INCEPTION = {"i3d_inception": 0, "nl_i3d_inception": 5}  # non-local blocks
+RECIPES = ("probe", "finetune", "small")  # for few videos: ways to learn, not networks
 
 
 @pytest.mark.parametrize("name", INCEPTION)
@@ -38,10 +39,21 @@ def test_a_preset_resolves_and_says_command_time_and_accuracy(name):
 def test_a_network_with_frozen_statistics_starts_from_trained_weights():
     frozen = {name for name in PRESETS if resolve(name, {}).model.norm == "frozen"}
     assert {name for name, preset in PRESETS.items() if preset.init} == {
-        *frozen,
+        *frozen - {name for name in RECIPES if resolve(name, {}).train.init},
         "nl5_i3d_r50_8x8_slowfast_imagenet",
         "nl_i3d_inception",
     }
+
+
+def test_the_recipes_for_few_videos_are_what_they_say():
+    probe, finetune, small = (resolve(name, {}) for name in RECIPES)
+    for config in (probe, finetune):
+        assert (config.model.backbone, config.train.init) == ("inception", "i3d_inception_k400")
+        kept = config.features
+        assert (kept.num_clips, kept.crop_size) == (config.evaluate.num_clips, config.evaluate.crop_size)
+    assert (probe.train.freeze, probe.train.optimizer) == ("res5", "lbfgs")
+    assert (finetune.train.freeze, finetune.train.init_head, finetune.model.nl_res5) == ("res4", "fitted", (0,))
+    assert (small.train.init, small.train.crop_size, small.model.stage_blocks) == ("", 112, (2, 2, 2, 2))
 
 
 def test_an_accuracy_is_written_with_the_decimals_of_its_source():
@@ -53,7 +65,7 @@ def test_an_accuracy_is_written_with_the_decimals_of_its_source():
     assert expected["i3d_r18_32x2"].startswith("not published")
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("tiny", *INCEPTION)])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("tiny", *INCEPTION, *RECIPES)])
 def test_a_name_says_network_and_clip(name):
     config = resolve(name, {})
     model = config.model
@@ -76,7 +88,7 @@ def test_a_name_says_network_and_clip(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_scale_jitter_is_the_papers_and_slowfasts(name):
     train = resolve(name, {}).train
-    own = name in ("tiny", "nl_i3d_r50_32x6", *INCEPTION) or name.endswith("_gluon")
+    own = name in ("tiny", "nl_i3d_r50_32x6", *INCEPTION, *RECIPES) or name.endswith("_gluon")
     assert (train.scale_min, train.scale_max) == ((1.0, 1.0) if own else (1.0, 320 / 256))
 
 
