@@ -63,7 +63,7 @@ def test_dotted_keys_and_nested_mappings_are_the_same_and_make_a_round_trip():
         ("xyz", {}, r"no preset 'xyz': python flows/full.py --help presets lists all of them"),
         ("tiny", {"train.epoch": 2}, r"no setting 'train.epoch': did you mean train.epochs"),
         ("tiny", {"epochs": 2}, r"no setting 'epochs': did you mean train.epochs"),
-        ("tiny", {"crop_size": 2}, r"did you mean train.crop_size or features.crop_size or evaluate.crop_size"),
+        ("tiny", {"crop_size": 2}, r"did you mean features.crop_size or train.crop_size or evaluate.crop_size"),
         ("tiny", {"train": 2}, r"no setting 'train'"),
         ("tiny", {"train.epochs.x": 2}, r"no setting 'train.epochs.x'"),
         ("tiny", {"qqqqqq": 2}, r"python flows/full.py --help all lists all of them"),
