@@ -75,16 +75,16 @@ def listed(
     seen, notes, used = Seen(follow_links, index.frame_name), list[str](), list[str]()
     labels: Sequence[str] | None = names.names if names else None
     if layout == "kinetics":
-        sources, used = kinetics.find_videos(videos_dir, seen)
+        sources, used, notes = kinetics.find_videos(videos_dir, seen)
     elif layout == "folds":
-        sources, used, labels = folds.find_videos(videos_dir, index.fold, labels, seen)
+        sources, used, notes, labels = folds.find_videos(videos_dir, index.fold, labels, seen)
     elif layout == "lists":
         sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen)
         labels = labels or lists.numbers(sources)
     else:
-        sources = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto")
+        sources, notes = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto")
     if not sources:
-        kinds = "; ".join(seen.lines())
+        kinds = "; ".join([*seen.lines(), *_remedies(videos_dir)])
         raise InputError(
             f"no videos in {videos_dir} ({kinds}): looked for [train|val|test/]LABEL/VIDEO with"
             f" {', '.join(SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
@@ -116,7 +116,7 @@ def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
     return "class_folders", ", because there are neither tables nor lists"
 
 
-def _find_class_folders(videos_dir: Folder, seen: Seen, is_asked: bool) -> list[Source]:
+def _find_class_folders(videos_dir: Folder, seen: Seen, is_asked: bool) -> tuple[list[Source], list[str]]:
     files = [(file, file.path.split("/")) for file in walk(videos_dir, seen=seen)]
     # train/clip.mp4 makes "train" a label; train/LABEL/clip.mp4 makes it a split.
     splits = {parts[0] for _, parts in files if len(parts) >= 3 and split_of(parts[0])}
@@ -137,12 +137,9 @@ def _find_class_folders(videos_dir: Folder, seen: Seen, is_asked: bool) -> list[
             split = split_of(parts[0]) if splits else ""
             label = composed(parts[depth])
             sources.append(Source(composed(file.path), file.path, label, split, file.size_bytes, file.stamp))
-    if sources and unlabelled:
-        log.warning(
-            "%d videos lie outside a label folder and are left out, e.g. %s", len(unlabelled), unlabelled[0]
-        )
     _refuse_two_spellings(sources)
-    return sources
+    notes = [f"{len(unlabelled)} videos lie outside a label folder and are left out: {few(sorted(unlabelled), 3)}"]
+    return sources, [*(notes if unlabelled else ()), *_remedies(videos_dir)]
 
 
 def _refuse_what_is_no_label(videos_dir: Folder, files: list[tuple[File, list[str]]]) -> None:
@@ -151,10 +148,14 @@ def _refuse_what_is_no_label(videos_dir: Folder, files: list[tuple[File, list[st
     for _, parts in files:
         if len(parts) >= 2:
             below[parts[0]].add(parts[1] if len(parts) >= 3 else "")
+    says_so = "if they are labels all the same, say index.layout=class_folders"
+    if len(below) == 1 and "" in below[min(below)]:
+        others = _remedies(videos_dir) or ["sort them into one folder a label, or add a list such as train.txt"]
+        one = f"all videos of {videos_dir} lie in its folder {min(below)}, so they have one label"
+        raise InputError(f"{one}: {'; '.join(others)}")
     kinds = list(below.values())
     if not kinds or "" in set().union(*kinds) or len(kinds[0]) < 2:
         return
-    says_so = "if they are labels all the same, say index.layout=class_folders"
     if len(below) == 1:
         (name,) = below
         raise InputError(
@@ -166,6 +167,18 @@ def _refuse_what_is_no_label(videos_dir: Folder, files: list[tuple[File, list[st
             f"the folders {few(sorted(below), 3)} of {videos_dir} all hold {few(sorted(kinds[0]), 3)}, as splits"
             f" do: name them train, val and test; {says_so}"
         )
+
+
+def _remedies(videos_dir: Folder) -> list[str]:
+    """What the tables of a folder are good for whose videos lie in no label folders."""
+    tables = [path.name for path in lists.find_tables(videos_dir)]
+    of_kinetics = [path.name for path in entries(videos_dir) if path.is_file() and kinetics.is_table(path)]
+    remedies = []
+    if tables:
+        remedies.append(f"index.layout=lists reads {few(tables, 3)}")
+    if of_kinetics:
+        remedies.append(f"{few(of_kinetics, 3)} are of Kinetics, whose videos lie in train/, val/ and test/")
+    return remedies
 
 
 def _refuse_two_spellings(sources: list[Source]) -> None:

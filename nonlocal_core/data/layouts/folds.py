@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from nonlocal_core.artifacts import label_ids
-from nonlocal_core.data.layouts.inventory import Seen, is_junk
+from nonlocal_core.data.layouts.inventory import Seen, is_junk, unlisted
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, walk
 from nonlocal_core.errors import InputError, few
 from nonlocal_core.escaping import composed
@@ -34,8 +34,10 @@ def find_lists(videos_dir: Folder) -> dict[Folder, int]:
 
 def find_videos(
     videos_dir: Folder, fold: int, names: Sequence[str] | None, seen: Seen
-) -> tuple[list[Source], list[str], Sequence[str] | None]:
-    """Every video of a fold, on disk or not; the names of its lists; the labels in the order of classInd.txt.
+) -> tuple[list[Source], list[str], list[str], Sequence[str] | None]:
+    """Every video of a fold, on disk or not; the names of its lists; what is worth saying of them; the labels.
+
+    The labels are in the order of classInd.txt, where it is there.
 
     Raises: InputError if there is no such fold, or a line cannot be understood, or is listed twice.
     """
@@ -62,7 +64,8 @@ def find_videos(
         if path.name.lower() == CLASSES.lower():
             used.append(path.name)
             names = names or label_ids.parse(path.read_text(encoding="utf-8-sig"), str(path)).names
-    return sources, used, names
+    notes = unlisted((file.path for file in files.values()), (source.path for source in sources))
+    return sources, used, notes, names
 
 
 def _texts(videos_dir: Folder) -> Iterator[Folder]:

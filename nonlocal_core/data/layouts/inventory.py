@@ -90,6 +90,12 @@ class Seen:
         return lines
 
 
+def unlisted(paths: Iterable[str], listed: Iterable[str]) -> list[str]:
+    """A line on the videos, by their paths, that are in no list; none if all are."""
+    left = sorted(set(paths) - set(listed))
+    return [f"{len(left)} videos are in no list and left out: {few(left, EXAMPLES)}"] if left else []
+
+
 def _most(counts: Counter[str]) -> list[tuple[str, int]]:
     """The names with their counts, the greatest first, in an order that does not depend on the walk."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

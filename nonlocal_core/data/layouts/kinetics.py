@@ -8,11 +8,10 @@ Tables have the columns label, youtube_id, time_start, time_end.  The files may 
 from __future__ import annotations
 
 import csv
-import logging
 import re
 from collections.abc import Iterator
 
-from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError
@@ -21,8 +20,6 @@ from nonlocal_core.escaping import composed
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 _NAME = re.compile(r"(kinetics-?\d+_)?([a-z]+)(_cleaned)?\.csv", re.IGNORECASE)
-
-log = logging.getLogger(__name__)
 
 
 def is_table(path: Folder) -> bool:
@@ -59,15 +56,15 @@ def find_tables(videos_dir: Folder) -> dict[str, Folder]:
     return tables
 
 
-def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Source], list[str]]:
-    """Every video that a table lists, on disk or not; the names of the tables.
+def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Source], list[str], list[str]]:
+    """Every video that a table lists, on disk or not; the names of the tables; what is worth saying of them.
 
     Raises: InputError if there is no table, one cannot be read, or a video is listed under two labels or splits.
     """
     tables = find_tables(videos_dir)
     if not tables:
         raise InputError(f"{videos_dir} has no kinetics-400_train.csv beside train/ (nor for val, test): add one")
-    sources: dict[str, Source] = {}
+    sources, paths = dict[str, Source](), list[str]()
     for folder, table in tables.items():
         split = split_of(folder)
         files = {stem(file.path): file for file in sorted(walk(videos_dir, folder, seen), reverse=True)}
@@ -80,9 +77,9 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
                     f"video {video_id} is listed as {listed.split} {listed.label!r} and as {split} {label!r}:"
                     f" remove one of the lines from {' or '.join(sorted(table.name for table in tables.values()))}"
                 )
-        if unlisted := sorted(file.path for name, file in files.items() if name not in sources):
-            log.warning("%d videos are not in %s and left out: %s, …", len(unlisted), table.name, unlisted[0])
-    return list(sources.values()), [table.name for table in tables.values()]
+        paths += (file.path for file in files.values())
+    notes = unlisted(paths, (source.path for source in sources.values()))
+    return list(sources.values()), [table.name for table in tables.values()], notes
 
 
 def _rows(table: Folder) -> Iterator[tuple[str, str]]:

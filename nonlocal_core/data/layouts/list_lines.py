@@ -29,6 +29,10 @@ _LABELS = {
 }
 _STARTS, _ENDS = {"start", "start_fraction"}, {"end", "end_fraction"}
 _GROUPS = {"group", "group_id", "recording"}
+_SPLITS = {"split", "subset", "set", "usage"}
+_COLUMNS = {
+    **{"path": _PATHS, "label": _LABELS, "start": _STARTS, "end": _ENDS, "group": _GROUPS, "split": _SPLITS},
+}
 FORMAT = "expected `path label`, `path label start end` or `folder num_frames label`"
 
 
@@ -41,6 +45,8 @@ class Reading(NamedTuple):
     """where the action begins, as it is written; "" for the begin of the video"""
     end: str = ""
     group: str = ""
+    split: str = ""
+    """as it is written; "" where no column names it"""
     columns: Columns = "path,label"
 
     def __str__(self) -> str:
@@ -81,15 +87,22 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
     return lines
 
 
+def has_header(table: Folder) -> bool:
+    """Whether the first line of a file names the columns of a path and of a label."""
+    try:
+        with table.open(encoding="utf-8-sig", errors="replace") as lines:
+            return _header(lines.readline()) is not None
+    except OSError:
+        return False
+
+
 def _header(text: str) -> tuple[str, dict[str, int]] | None:
     """The separator of a line of names, and the column of each that is known; None if it is none."""
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, ";"):
         fields = [field.strip().strip('"').lower() for field in text.strip().split(separator)]
         places = {
             kind: next((number for number, field in enumerate(fields) if field in known), -1)
-            for kind, known in zip(
-                ("path", "label", "start", "end", "group"), (_PATHS, _LABELS, _STARTS, _ENDS, _GROUPS), strict=True
-            )
+            for kind, known in _COLUMNS.items()
         }
         if places["path"] >= 0 and places["label"] >= 0:
             return separator, places
@@ -101,10 +114,10 @@ def _of_columns(text: str, separator: str, places: dict[str, int]) -> list[Readi
     fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
     if max(places.values()) >= len(fields):
         return []
-    path, label, start, end, group = (fields[place] if place >= 0 else "" for place in places.values())
+    path, label, start, end, group, split = (fields[place] if place >= 0 else "" for place in places.values())
     if not path or not label or bool(start) != bool(end):
         return []
-    return [Reading(composed(path), composed(label), start, end, group, "path,label,start,end")]
+    return [Reading(composed(path), composed(label), start, end, group, split, "path,label,start,end")]
 
 
 def _readings(text: str) -> Iterator[Reading]:

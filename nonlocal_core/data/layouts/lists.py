@@ -1,6 +1,7 @@
 """The layout of list files: one line a video, as mmaction2, PySlowFast and pandas write them.
 
-    DIR/*train*.txt|csv, *val*, *test*    lines as `list_lines.py` reads them
+    DIR/*train*.txt|csv|tsv, *val*, *test*    lines as `list_lines.py` reads them
+    DIR/*.csv|tsv|txt                         the same with names of columns, where index.layout=lists asks for it
 
 A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes; or it is
 absolute and inside DIR.  A label is a number or a name.  A folder of pictures is a video too.  Parts of one video
@@ -14,12 +15,12 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.data.layouts import kinetics, list_lines
-from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
 from nonlocal_core.data.layouts.listing import (
     SUFFIXES,
@@ -33,11 +34,11 @@ from nonlocal_core.data.layouts.listing import (
 )
 from nonlocal_core.data.layouts.locations import is_uri
 from nonlocal_core.data.layouts.remote import RemotePath
-from nonlocal_core.data.layouts.split_names import splits_in
-from nonlocal_core.errors import InputError, few
+from nonlocal_core.data.layouts.split_names import split_of, splits_in
+from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import composed
 
-_SUFFIXES = (".txt", ".csv")
+_SUFFIXES = (".txt", ".csv", ".tsv")
 _MOST_LABELS = 100_000
 
 log = logging.getLogger(__name__)
@@ -57,15 +58,24 @@ class _Table(NamedTuple):
 def find_lists(videos_dir: Folder) -> dict[Folder, str]:
     """The list files of a folder with their splits; a file's name has the split as one of its words."""
     lists = {}
-    for path in entries(videos_dir):
-        if path.suffix.lower() not in _SUFFIXES or not path.is_file() or kinetics.is_table(path):
-            continue
+    for path in _texts(videos_dir):
         splits = splits_in(path.stem)
         if len(splits) == 1:
             lists[path] = splits.pop()
         elif splits:
             log.warning("%s is not taken for a list: it names the splits %s", path, ", ".join(sorted(splits)))
     return lists
+
+
+def find_tables(videos_dir: Folder) -> list[Folder]:
+    """The files of a folder that are named like no split, and begin with names of the columns of a list."""
+    return [path for path in _texts(videos_dir) if not splits_in(path.stem) and list_lines.has_header(path)]
+
+
+def _texts(videos_dir: Folder) -> Iterator[Folder]:
+    for path in entries(videos_dir):
+        if path.suffix.lower() in _SUFFIXES and path.is_file() and not kinetics.is_table(path):
+            yield path
 
 
 def find_videos(
@@ -83,7 +93,8 @@ def find_videos(
     Raises: InputError with file and line, if a line cannot be understood or can be in two ways, a path leads
             outside of the folder, a video is listed twice, or labels are numbers here and names there.
     """
-    lists = find_lists(videos_dir) if lists is None else lists
+    if lists is None:
+        lists = find_lists(videos_dir) or dict.fromkeys(find_tables(videos_dir), "")
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
@@ -99,13 +110,12 @@ def find_videos(
         _refuse_labels_as_parts(based, listed)
         _refuse_unknown_header(based, listed)
         for line in listed:
-            sources.append(_source(based, line)._replace(split=lists[path]))
+            source = _source(based, line)
+            sources.append(source._replace(split=lists[path] or source.split))
             places.append(line.place)
     sources = _with_parts(sources, places)
-    if unlisted := sorted(
-        file.path for file in table.files.values() if file.path not in {s.path for s in sources}
-    ):
-        notes.append(f"{len(unlisted)} videos are in no list and left out: {few(unlisted, 3)}")
+    paths = (file.path for file in table.files.values())
+    notes += unlisted(paths, (source.path for source in sources))
     sources = _with_label_names(sources, places, names)
     return sources, [path.name for path in lists], notes
 
@@ -207,7 +217,10 @@ def _source(table: _Table, line: Line) -> Source:
         raise InputError(f"{line.place}: {part} is no part of a video: 0 <= start < end <= 1")
     file = table.files.get(path) or stat_file(table.videos_dir, path, table.seen)
     label = re.sub(r"^(\d+)\.0*$", r"\1", chosen.label)  # pandas writes ids as 1.0 where one is missing
-    return Source(path, file.path, label, "", file.size_bytes, file.stamp, start, end, chosen.group)
+    split = split_of(chosen.split)
+    if chosen.split and not split:
+        raise InputError(f"{line.place}: there is no split {chosen.split!r}: write train, val or test")
+    return Source(path, file.path, label, split, file.size_bytes, file.stamp, start, end, chosen.group)
 
 
 def _chosen(table: _Table, line: Line) -> Reading:

@@ -32,9 +32,6 @@ def labels_and_splits(sources: list[Source]) -> dict[str, tuple[str, str]]:
     return {source.video_id: (source.label, source.split) for source in sources}
 
 
-HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
-
-
 def test_class_folders_without_splits(tmp_path: Path) -> None:
     touch(tmp_path, "jump/a.mp4", "jump/2020/deep/b.AVI", "run fast/ü 視.MKV", "run fast/c.webm", "run fast/d.mov")
     touch(tmp_path, "jump/.hidden.mp4", ".cache/x.mp4", "jump/notes.txt", "empty/readme.md")
@@ -72,11 +69,36 @@ def test_split_folders_beside_label_folders_are_refused(tmp_path: Path) -> None:
         found(tmp_path)
 
 
-def test_videos_outside_of_label_folders_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "jump/a.mp4", "stray.mp4")
-    assert len(found(tmp_path)) == 1
-    assert "1 videos lie outside a label folder" in caplog.text
-    assert "stray.mp4" in caplog.text
+def test_videos_outside_of_label_folders_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "jump/a.mp4", "run/a.mp4", "stray.mp4")
+    folder = find(tmp_path)
+    assert len(folder.sources) == 2
+    assert "1 videos lie outside a label folder and are left out: stray.mp4" in folder.inventory
+
+
+HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
+ONE_LABEL = "lie in its folder videos, so they have one label: "
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "message"),
+    [
+        ("notes.txt", "no list", ONE_LABEL + "sort them into one folder a label"),
+        ("labels.csv", "video,label\nvideos/a.mp4,jump\n", ONE_LABEL + r"index\.layout=lists reads labels\.csv"),
+        ("train.csv", HEADER, ONE_LABEL + r"train\.csv are of Kinetics, whose videos lie in train/"),
+    ],
+)
+def test_one_folder_of_videos_is_no_label(tmp_path: Path, table: str, text: str, message: str) -> None:
+    (touch(tmp_path, "videos/a.mp4", "videos/b.mp4") / table).write_text(text)
+    with pytest.raises(InputError, match=message):
+        find(tmp_path)
+
+
+def test_a_table_beside_label_folders_is_said(tmp_path: Path) -> None:
+    (touch(tmp_path, "jump/a.mp4", "run/b.mp4") / "meta.tsv").write_text("file\tclass\njump/a.mp4\thop\n")
+    folder = find(tmp_path)
+    assert {source.label for source in folder.sources} == {"jump", "run"}
+    assert "index.layout=lists reads meta.tsv" in folder.inventory
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -99,7 +121,7 @@ def test_nothing_to_find(tmp_path: Path) -> None:
 
 
 def test_the_layout_is_said(tmp_path: Path) -> None:
-    touch(tmp_path, "jump/a.mp4", "notes.txt", "drainage.txt")
+    touch(tmp_path, "jump/a.mp4", "run/a.mp4", "notes.txt", "drainage.txt")
     assert find(tmp_path).inventory[0] == "layout class_folders, because there are neither tables nor lists"
     (tmp_path / "my_training.txt").write_text("jump/a.mp4 0\n")
     assert find(tmp_path).inventory[0] == "layout lists, because of my_training.txt"
@@ -142,11 +164,11 @@ def test_any_change_of_a_picture_is_seen(tmp_path: Path, change: str) -> None:
 
 
 def test_what_is_no_file_is_a_row_and_does_not_hang(tmp_path: Path) -> None:
-    touch(tmp_path, "jump/a.mp4")
+    touch(tmp_path, "jump/a.mp4", "run/a.mp4")
     os.mkfifo(tmp_path / "jump/pipe.mp4")
     (tmp_path / "jump/self.mp4").symlink_to("self.mp4")
     assert {source.path: source.size_bytes for source in found(tmp_path)} == {
-        "jump/a.mp4": 10, "jump/pipe.mp4": 0, "jump/self.mp4": -1
+        "jump/a.mp4": 10, "jump/pipe.mp4": 0, "jump/self.mp4": -1, "run/a.mp4": 9
     }  # fmt: skip
 
 

@@ -322,6 +322,23 @@ def test_a_list_counts_as_the_file_of_labels_or_from_0(tmp_path: Path, ids: tupl
     assert found.labels == ("run", "jump", "wave")
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_one_table_of_any_name_is_a_list_where_it_is_asked_for(tmp_path: Path, separator: str) -> None:
+    touch(tmp_path, "clips/a.mp4", "clips/b.mp4", "clips/c.mp4")
+    rows = [("video", "label", "subset"), ("clips/a.mp4", "jump", "training"), ("clips/b.mp4", "run", "valid")]
+    table = tmp_path / ("meta.tsv" if separator == "\t" else "meta.csv")
+    table.write_text("".join(separator.join(row) + "\n" for row in rows))
+    folder = find(tmp_path, layout="lists")
+    assert [(one.path, one.label, one.split) for one in folder.sources] == [
+        ("clips/a.mp4", "jump", "train"),
+        ("clips/b.mp4", "run", "val"),
+    ]
+    assert "1 videos are in no list and left out: clips/c.mp4" in folder.inventory
+    table.write_text(table.read_text().replace("valid", "holdout"))
+    with pytest.raises(InputError, match=r"meta\.[ct]sv:3: there is no split 'holdout': write train, val or test"):
+        find(tmp_path, layout="lists")
+
+
 def test_a_column_names_the_group(tmp_path: Path) -> None:
     listed(tmp_path, train_csv="path,label,group\nvideos/run_1.mp4,run,anna\nvideos/run_2.mp4,run,\n")
     assert [source.group for source in find(tmp_path).sources] == ["anna", ""]
