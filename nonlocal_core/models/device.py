@@ -26,8 +26,10 @@ def find(runtime: RuntimeConfig) -> str:
     return name
 
 
-def use(runtime: RuntimeConfig) -> str:
-    """Make this process use a device, in graph mode, and give its name; waits while another process uses it.
+def use(runtime: RuntimeConfig, compiled: bool = True) -> str:
+    """Make this process use a device, and give its name; waits while another process uses it.
+
+    Networks are compiled, except on a CPU if they are not to be.
 
     Raises: ConfigError if the device in the settings is not there.
     """
@@ -38,7 +40,7 @@ def use(runtime: RuntimeConfig) -> str:
         # MindSpore hands every kernel from thread to thread, and the threads spin while they wait.  With few
         # cores they keep each other from working: a step takes 3 to 15 times as long.
         os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
-    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_context(mode=ms.GRAPH_MODE if compiled or name != "CPU" else ms.PYNATIVE_MODE)
     if ms.get_context("device_target") != name:  # it must not be set again after something was computed
         ms.set_device(name)
     return name

@@ -71,8 +71,8 @@ def run(
     training = Run(videos, config, folder, learning_rates(train, per_epoch), per_epoch, ranks)
     if finished := _read_finished(training):
         return finished
-    _check(device.use(config.runtime), config, videos)
     num_steps = len(training.rates)
+    _check(device.use(config.runtime, _is_compiled(training)), config, videos)
     state, take_average, described = _begin(training, described, init)
     label_N = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
     weights_K = class_weights(train, label_N, len(described.labels))
@@ -115,6 +115,11 @@ def run(
     if watch:
         watch.draw(described.validations)
     return _finish(training, state, described, validator)
+
+
+def _is_compiled(training: Run) -> bool:
+    """Whether the steps are worth compiling: a function of them all, so that going on later changes no bit."""
+    return training.ranks.num_ranks > 1 or len(training.rates) >= training.config.runtime.compile_from_steps
 
 
 def _check(target: str, config: Config, videos: Videos) -> None:

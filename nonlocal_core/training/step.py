@@ -82,7 +82,8 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
 class Graph(nn.Cell):
     """A function that is compiled before its first run; the memory that compiling frees is returned in between.
 
-    It is some 100 MB, which glibc would keep and the run would not use.
+    It is some 100 MB, which glibc would keep and the run would not use.  In MindSpore's PyNative mode nothing is
+    compiled, and each run goes operator by operator.
     """
 
     def __init__(self, function: Callable[..., Any], what: str, *identity: object) -> None:
@@ -97,6 +98,8 @@ class Graph(nn.Cell):
 
     def run(self, *arguments: Tensor) -> Any:
         """What the function returns; the first call compiles it before."""
+        if ms.get_context("mode") == ms.PYNATIVE_MODE:
+            return self.function(*arguments)
         if not self.is_compiled:
             shapes = [argument.shape for argument in arguments]
             with compiling(self.what, *self.identity, shapes):
@@ -285,9 +288,9 @@ def make_average(net: I3D, decay: float) -> Average:
             ops.assign(mean, keep * mean + (1.0 - keep) * parameter)
         return keep
 
-    compiled = ms.jit(follow)
+    average = Graph(follow, "the average of the weights", net.model)
 
     def take(step: int) -> None:
-        compiled(Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
+        average.run(Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
 
     return Average(tuple(means), take)

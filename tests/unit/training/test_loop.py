@@ -31,7 +31,9 @@ STATES = {  # what a checkpoint of a step has to keep, and draws of the loader
     "train__freeze": "stem",
     "train__select": "best",
     "runtime__checkpoint_steps": 2,
+    "runtime__compile_from_steps": 0,
 }
+BY_OPERATOR = {**STATES, "runtime__compile_from_steps": NUM_STEPS + 1}
 ALL = {**STATES, "train__mixup": 0.3, "train__precise_bn_batches": 2}  # each is a graph more to compile
 
 
@@ -141,6 +143,25 @@ def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(to
     check_same(trained(toy, killed, **STATES, runtime__num_workers=2), uncut)
     (log,) = killed.glob(f"train/*/{Checkpoint.LOG}")
     assert log.read_text().splitlines()[:4] == before, "with their times: these steps are not taken again"
+
+
+@pytest.fixture(scope="module")
+def by_operator(toy, tmp_path_factory):
+    """The training `uncut`, operator by operator."""
+    return trained(toy, tmp_path_factory.mktemp("by_operator"), **BY_OPERATOR)
+
+
+def test_a_short_training_is_not_compiled_and_learns_the_same(uncut, by_operator):
+    (_, log, epochs), (_, expected_log, expected_epochs) = by_operator, uncut
+    for line, expected in zip(log + epochs, expected_log + expected_epochs, strict=True):
+        assert line == {name: pytest.approx(value, rel=1e-4, abs=1e-5) for name, value in expected.items()}
+
+
+def test_a_training_that_is_killed_operator_by_operator_ends_with_the_same_weights(toy, by_operator, tmp_path):
+    partial = cut(toy, tmp_path, IN_WRITE.format(step=6), {**BY_OPERATOR, "runtime__num_workers": 3})
+    assert step_checkpoint.step_path(partial, 4).exists()
+    assert not step_checkpoint.step_path(partial, 6).exists()
+    check_same(trained(toy, tmp_path, **BY_OPERATOR, runtime__num_workers=1), by_operator)
 
 
 @pytest.mark.campaign("kill")
