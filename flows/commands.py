@@ -15,7 +15,7 @@ from pathlib import Path
 
 FLOWS = Path(__file__).parent
 LIBRARY = FLOWS.parent / "nonlocal_core"
-NOT_COMMANDS = ("command", "commands", "command_line", "errors", "escaping", "help_pages")
+NOT_COMMANDS = ("chain", "command", "commands", "command_line", "errors", "escaping", "help_pages")
 
 
 def files() -> Iterator[tuple[str, str, Path]]:

@@ -96,4 +96,4 @@ def test_what_is_no_video_is_said(recogniser, registered, tmp_path):
     with pytest.raises(ConfigError, match=r"features=a\.csv: name a file that ends with \.parquet"):
         check(Request(source=tmp_path, workspace_dir=registered.workspace.root, features=Path("a.csv")))
     with pytest.raises(AttributeError, match="has no attribute 'loads'"):
-        nonlocal_core.loads  # noqa: B018
+        nonlocal_core.loads  # type: ignore[attr-defined] # noqa: B018
