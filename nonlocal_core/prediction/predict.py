@@ -33,7 +33,7 @@ from nonlocal_core.evaluation import views
 from nonlocal_core.prediction import results
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import bounds, cuda, workers
-from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.progress import Progress, Within
 from nonlocal_core.report import video_files
 
 PICTURES_FPS = 25.0
@@ -112,9 +112,11 @@ def _look(
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
+        within, limits = Within("predict", "frames decoded"), bounds.of(config.runtime)
         outcomes = workers.each(
-            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
-        )
+            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", limits,
+            lambda job, done: within(job.path.name, done),
+        )  # fmt: skip
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
                 outcome = frame_file.broken("unreadable", outcome.reason)
