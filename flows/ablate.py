@@ -5,16 +5,20 @@ python flows/ablate.py TABLE|PRESET ... [key=value|value ...]
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # says its first line before the imports below, and imports this file again
+    from flows.command_line import main
+
+    main("ablate")
+
 import logging
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import command_line
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.evaluation.ablations import TABLES, Ablation, Scored, variants
+from nonlocal_core.evaluation.ablations import Ablation, Scored, variants
 from tasks import early, policy
 from tasks.ablate import compare
 from tasks.cache import cache
@@ -78,10 +82,3 @@ def ablate(
     ablation = compare(scored, workspace)
     page = (workspace.path(ablation) / Ablation.PAGE).read_text()
     return Compared(ablation=ablation, page=page, workspace=str(workspace.root))
-
-
-if __name__ == "__main__":
-    listed = "\n".join(f"  {name}  {what}" for name, what in TABLES.items())
-    command_line.run_on_names(
-        "ablate", f"Variants in, one table out.\n\ntables of the paper:\n{listed}", ablate, variants
-    )

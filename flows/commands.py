@@ -15,14 +15,14 @@ from pathlib import Path
 
 FLOWS = Path(__file__).parent
 LIBRARY = FLOWS.parent / "nonlocal_core"
-NOT_COMMANDS = ("command", "commands", "command_line", "errors", "escaping", "help_pages")
+IS_COMMAND = '\nif __name__ == "__main__":'
 
 
 def files() -> Iterator[tuple[str, str, Path]]:
     """The name, the module and the file of every command."""
     for folder, package in ((FLOWS, "flows"), (LIBRARY, "nonlocal_core")):
         for file in sorted(folder.glob("[a-z]*.py")):
-            if file.stem not in NOT_COMMANDS:
+            if file.name != "commands.py" and IS_COMMAND in file.read_text(encoding="utf-8"):
                 yield file.stem, f"{package}.{file.stem}", file
     for name in ("registry", "pretrained"):
         yield name, f"nonlocal_core.{name}", LIBRARY / name / "__main__.py"

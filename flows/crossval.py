@@ -5,13 +5,17 @@ python flows/crossval.py [PRESET] videos_dir=DIR folds=K_OR_DIR [key=value ...] 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # says its first line before the imports below, and imports this file again
+    from flows.command_line import main
+
+    main("crossval")
+
 import logging
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import command_line
 from nonlocal_core.artifacts.references import Frozen, Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
@@ -110,11 +114,3 @@ def _score(
     with timed("evaluate"):
         evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, kept)
     return ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)
-
-
-if __name__ == "__main__":
-    purpose = (
-        "Every video of a folder is held out once, and scored by a network that never saw it.\n"
-        "folds=5 draws five folds; folds=DIR takes those of DIR/FOLD/train.txt and val.txt."
-    )
-    command_line.run("crossval", purpose, crossval)

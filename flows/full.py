@@ -5,13 +5,17 @@ python flows/full.py [PRESET] [key=value ...]
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # says its first line before the imports below, and imports this file again
+    from flows.command_line import main
+
+    main("full")
+
 from pathlib import Path
 from typing import Any, cast
 
 from prefect import flow
 from prefect.states import Completed
 
-from flows import command_line
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
@@ -118,8 +122,3 @@ def full(
         entry=entry,
         workspace=str(workspace.root),
     )
-
-
-if __name__ == "__main__":
-    purpose = "A folder of labelled videos in, an evaluated and registered network out; tiny makes its own videos."
-    command_line.run("full", purpose, full)

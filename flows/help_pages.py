@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
 
+from flows.catalogue import SECTIONS, Command
 from nonlocal_core.command import WIDTH
 from nonlocal_core.config import key_value
 from nonlocal_core.config.preset_record import Preset
 from nonlocal_core.config.presets import PRESETS
-from nonlocal_core.config.tree import Config, Setting, settings
+from nonlocal_core.config.tree import Setting, settings
 from nonlocal_core.errors import ConfigError
 
 COLUMN = 42
 """greatest width of a first column"""
-SECTIONS = tuple(Config.model_fields)
 FIRST = (
     *("cache.short_side", "clip.clip_len", "clip.frame_interval", "train.init", "train.epochs"),
     *("train.batch_size", "train.base_lr", "evaluate.protocol", "runtime.device", "runtime.num_workers"),
@@ -26,33 +25,6 @@ SUFFIXES = (
     "presets; the end of a name says whose code a network is built as: the paper's (_caffe2),",
     "PySlowFast's (_slowfast), gluon-cv's (_gluon), else mmaction2's:",
 )
-
-Parameter = tuple[Callable[[str], Any], str]
-"""parameter of a flow: the function that converts its text to a value, and its description"""
-
-
-class Command(NamedTuple):
-    """A flow at the command line."""
-
-    name: str
-    usage: str
-    """what follows `python flows/NAME.py`"""
-    purpose: str
-    words: dict[str, str]
-    """arguments beside parameters and settings, with their descriptions"""
-    parameters: dict[str, Parameter]
-    sections: Sequence[str]
-    """sections of the settings that the flow uses"""
-
-    @property
-    def program(self) -> str:
-        """The command without its words."""
-        return f"python flows/{self.name}.py"
-
-    @property
-    def has_presets(self) -> bool:
-        """Whether the command has a preset."""
-        return "PRESET" in self.usage
 
 
 def page(command: Command, topic: str) -> Iterator[str]:

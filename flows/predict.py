@@ -5,24 +5,18 @@ python flows/predict.py VIDEO_OR_DIR [key=value ...]
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # says its first line before the imports below, and imports this file again
+    from flows.command_line import main
+
+    main("predict")
+
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import command_line, help_pages
 from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
-
-PARAMETERS: dict[str, help_pages.Parameter] = {
-    "workspace_dir": (Path, "workspace whose registry is used; default: workspace"),
-    "checkpoint": (str, "champion (default), an entry such as v0001, a .safetensors file, or published weights"),
-    "out": (Path, "FILE.parquet or FILE.json for all results"),
-    "features": (Path, "FILE.parquet for the pooled features of every video, the numbers before the classifier"),
-    "draw": (Path, "folder for a copy of every video with its labels drawn on it (H.264), and for its timeline"),
-    "window_s": (float, "length of a sliding window (seconds); default: the whole video is one window"),
-    "hop_s": (float, "from one window to the next (seconds); default: half a window"),
-}
 
 
 @flow(name="predict", flow_run_name="predict-{checkpoint}")
@@ -61,8 +55,3 @@ def predict(
         features=features,
     )
     return task(request, out)
-
-
-if __name__ == "__main__":
-    purpose = "Videos in, their best labels out."
-    command_line.run_on("predict", purpose, predict, PARAMETERS, ("evaluate", "runtime"))

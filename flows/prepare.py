@@ -5,12 +5,16 @@ python flows/prepare.py [PRESET] [videos_dir=DIR] [key=value ...]
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # says its first line before the imports below, and imports this file again
+    from flows.command_line import main
+
+    main("prepare")
+
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import command_line
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
@@ -59,8 +63,3 @@ def prepare(
     manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, runner)
     cached = cache(manifest, config, workspace, runner)
     return Prepared(cache=cached, workspace=str(workspace.root))
-
-
-if __name__ == "__main__":
-    purpose = "A folder of labelled videos in, their decoded frames out."
-    command_line.run("prepare", purpose, prepare, ("index", "cache", "runtime"))

@@ -11,6 +11,12 @@ from nonlocal_core.escaping import one_line
 
 __version__ = "0.1.0"
 
+LATE = {"load": "prediction.recogniser", "Recogniser": "prediction.recogniser", "train": "chain", "Run": "chain"}
+"""names that are imported, with NumPy and OpenCV, once somebody asks for them, and where they are
+
+Type checkers find them in `__init__.pyi`: an import here, even an unused one, would be one of every room.
+"""
+
 # Before anything imports mindspore: it logs every missing GPU library as a warning.
 os.environ.setdefault("GLOG_v", "3")
 
@@ -35,7 +41,7 @@ logging.setLogRecordFactory(_make_escaped_record)
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `Recogniser`, which import NumPy and OpenCV, once somebody asks for them."""
-    if name in ("load", "Recogniser"):
-        return getattr(importlib.import_module("nonlocal_core.prediction.recogniser"), name)
+    """A name of `LATE`."""
+    if name in LATE:
+        return getattr(importlib.import_module(f"nonlocal_core.{LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

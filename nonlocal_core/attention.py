@@ -1,6 +1,6 @@
 """Draw which places of a video a non-local block attends to, as the paper's figure 3 does.
 
-python -m nonlocal_core.attention VIDEO --workspace DIR --out DIR --block res4.nl1 --query 4,7,7
+python -m nonlocal_core.attention VIDEO --out DIR --block res4.nl1 --query 4,7,7 workspace_dir=DIR
 
 Writes NAME.BLOCK.png (the frames with arrows across them), .gif and .mp4 (the clip, each frame with the arrows
 that end in it).  Without --query, the arrows start where the clip moves most.
@@ -71,9 +71,7 @@ def main(words: list[str]) -> int:
     """Draw as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.attention", __doc__)
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of pictures")
-    parser.add_argument(
-        "--workspace", type=Path, default=Path("workspace"), metavar="DIR", help="default: workspace"
-    )
+    command.add_workspace(parser)
     parser.add_argument(
         "--entry", default="champion", help="champion (default), an entry such as v0001, or a .safetensors file"
     )
@@ -82,7 +80,7 @@ def main(words: list[str]) -> int:
         "--query", default="", metavar="t,y,x", help="where arrows start; default: what moves most"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the pictures")
-    return command.show(run(parser.parse_args(words)))
+    return command.show(run(parser.parse_args(command.with_workspace(words))))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from nonlocal_core.errors import ChildError, WorkspaceError, as_ours, disk_fault
 from nonlocal_core.escaping import escaped
 
 WIDTH = 100
 """characters of the longest line of help"""
+WORKSPACE = "workspace_dir="
 
 
 def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
@@ -25,6 +27,34 @@ def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
         epilog="\n\n".join(rest),
         formatter_class=formatter,
     )
+
+
+def add_workspace(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `workspace_dir=DIR`, once `with_workspace` has looked at its words."""
+    text = "written workspace_dir=DIR, as in every command; default: workspace"
+    parser.add_argument("--workspace", type=_folder, default=Path("workspace"), metavar="DIR", help=text)
+
+
+def with_workspace(words: list[str], was_first: Callable[[list[str]], bool] = lambda words: False) -> list[str]:
+    """The words as the parser of `add_workspace` takes them: the workspace first, before a subcommand.
+
+    `was_first` says whether the first word is the workspace, which it was before `workspace_dir` was there.
+    """
+    if words and not is_option(words[0]) and was_first(words):
+        words = [f"{WORKSPACE}{words[0]}", *words[1:]]
+    named = [word.removeprefix(WORKSPACE) for word in words if word.startswith(WORKSPACE)]
+    return [*(f"--workspace={folder}" for folder in named), *(w for w in words if not w.startswith(WORKSPACE))]
+
+
+def is_option(word: str) -> bool:
+    """Whether a word of the command line stands at no certain place."""
+    return word.startswith(("-", WORKSPACE))
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("name a folder")
+    return Path(text).expanduser()
 
 
 def formatter(prog: str) -> argparse.HelpFormatter:

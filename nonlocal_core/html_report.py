@@ -1,6 +1,6 @@
 """The HTML report of a registered run: WORKSPACE/reports/VERSION.html, one file that needs nothing else.
 
-python -m nonlocal_core.html_report WORKSPACE [champion | v0001 | all] [--attention 3] [--out DIR]
+python -m nonlocal_core.html_report [champion | v0001 | all] [--attention 3] workspace_dir=DIR
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 def main(words: list[str]) -> int:
     """Make reports as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.html_report", __doc__)
-    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    command.add_workspace(parser)
     parser.add_argument("entry", nargs="?", default="champion", help="champion (default), v0001, … or all")
     parser.add_argument(
         "--attention",
@@ -43,7 +43,9 @@ def main(words: list[str]) -> int:
         help="videos whose attention is drawn (default: 3)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the pages (default: WORKSPACE/reports)")
-    return command.show(run(parser.parse_args(words)))
+    return command.show(
+        run(parser.parse_args(command.with_workspace(words, lambda given: Path(given[0]).is_dir())))
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Copy what is finished in a workspace to object storage, or from there into a workspace.
 
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER          copy what is finished here
-python -m nonlocal_core.mirror WORKSPACE s3://BUCKET/FOLDER --pull   copy what is finished there
+python -m nonlocal_core.mirror s3://BUCKET/FOLDER workspace_dir=DIR          copy what is here
+python -m nonlocal_core.mirror s3://BUCKET/FOLDER workspace_dir=DIR --pull   copy what is there
 
 Nothing is copied twice and nothing is deleted.  The file that makes something count is copied last, so a transfer
 that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has.
@@ -228,9 +228,11 @@ def _written(target: Side, path: str) -> Iterator[str]:
 def main(words: list[str]) -> int:
     """Copy as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.mirror", __doc__)
-    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    command.add_workspace(parser)
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")
+    words = sorted(words, key=command.is_option)
+    words = command.with_workspace(words, lambda given: not all(map(command.is_option, given[1:])))
     return command.show(_lines(parser.parse_args(words)))
 
 

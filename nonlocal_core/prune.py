@@ -1,7 +1,7 @@
 """Drop the records that no cache needs, and the activations that no kept features need.
 
-python -m nonlocal_core.prune WORKSPACE         say what would be dropped, and what is kept
-python -m nonlocal_core.prune WORKSPACE --yes   drop it
+python -m nonlocal_core.prune workspace_dir=DIR         say what would be dropped, and what is kept
+python -m nonlocal_core.prune workspace_dir=DIR --yes   drop it
 
 Kept is what a finished cache needs, or an unfinished one (cache/KEY.partial), and what finished features need:
 delete its folder, and the next prune drops what nothing else needs.  The record of a video that crashed or hung
@@ -172,8 +172,9 @@ def _lines_of(folder: Path, verdict: Verdict, needs: list[Needs], *, really: boo
 def main(words: list[str]) -> int:
     """Prune as a command line asks; gives the exit status."""
     parser = command.parser("nonlocal_core.prune", __doc__)
-    parser.add_argument("workspace", type=Path, help="the folder of the workspace")
+    command.add_workspace(parser)
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
+    words = command.with_workspace(sorted(words, key=command.is_option), lambda given: True)
     return command.show(_lines(parser.parse_args(words)))
 
 

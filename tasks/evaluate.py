@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import task
 
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.process import child
-from nonlocal_core.registry import lookup
+from nonlocal_core.registry import trained_network
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 
 
 @task(name="given-checkpoint", **policy.options("evaluate"))
-def given_checkpoint(name: str, workspace: Workspace) -> lookup.KeptCheckpoint:
+def given_checkpoint(name: str, workspace: Workspace) -> trained_network.KeptCheckpoint:
     """The checkpoint that a person names, with its settings."""
     report.show_in_prefect()
-    kept = child.call(lookup.take, name, workspace)
+    kept = child.call(trained_network.take, name, workspace)
     report.table(kept.checkpoint)
     return kept
+
+
+def settings(kept: trained_network.KeptCheckpoint, preset: str, overrides: dict[str, Any]) -> Config:
+    """The settings to score a checkpoint with; called from a flow.
+
+    Raises: ConfigError if one does not fit.
+    """
+    config = trained_network.settings(kept.name, kept.settings, preset, overrides)
+    if config.evaluate.crop_size < config.train.crop_size:
+        raise ConfigError(
+            f"evaluate.crop_size={config.evaluate.crop_size} is smaller than the crops of"
+            f" {config.train.crop_size} that the network was trained on: leave it and the preset out, or name"
+            " evaluate.protocol=10x3"
+        )
+    return config
 
 
 @task(name="evaluate", **policy.options("evaluate"))

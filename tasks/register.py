@@ -47,4 +47,8 @@ def _track(workspace: Workspace) -> None:
             for line in mlflow_mirror.track(workspace, None):
                 log.info("MLflow: %s", line)
         except NonlocalError as error:
-            log.warning("%s; `python -m nonlocal_core.registry %s track` does it later", error, workspace.root)
+            log.warning(
+                "%s; `python -m nonlocal_core.registry track workspace_dir=%s` does it later",
+                error,
+                workspace.root,
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError, model_validator
@@ -112,22 +113,23 @@ def settings() -> Iterator[Setting]:
             yield Setting(f"{section}.{name}", field.description or "", field.default, choices)
 
 
-def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
+def resolve(
+    preset: str, overrides: Mapping[str, object], kept: Mapping[str, object] = MappingProxyType({})
+) -> Config:
     """The settings of a preset with some of them replaced.
 
     `overrides` has dotted keys (`{"train.epochs": 2}`), nested mappings or both; a value may be text, as a
-    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).
+    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).  `kept` are those of a checkpoint, dotted: they count more
+    than the preset's, and less than the overrides.
 
     Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
     """
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: {_near(preset, list(PRESETS), 'presets')}")
+    check_names(overrides)
     defaults = {setting.key: setting.default for setting in settings()}
-    known = list(defaults)
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
-    for key, value in protocols.fill(PRESETS[preset].settings, _flatten(overrides)).items():
-        if key not in known:
-            raise ConfigError(f"there is no setting {key!r}: {_near(key, known, 'all')}")
+    for key, value in protocols.fill({**PRESETS[preset].settings, **kept}, flatten(overrides)).items():
         section, name = key.split(".")
         given = key_value.value_of(value) if isinstance(value, str) else value
         if isinstance(given, bool) and not isinstance(defaults[key], bool):
@@ -145,11 +147,33 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
         ) from None
 
 
-def _flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def check_names(overrides: Mapping[str, object]) -> None:
+    """Check that there are such settings.
+
+    Raises: ConfigError that names a key and what is near it.
+    """
+    known = [setting.key for setting in settings()]
+    for key in flatten(overrides):
+        if key not in known:
+            raise ConfigError(f"there is no setting {key!r}: {_near(key, known, 'all')}")
+
+
+def differences(kept: Mapping[str, object], config: Config) -> list[str]:
+    """The settings that are not as a checkpoint has them, in words."""
+    asked = flatten(config.model_dump(mode="json"))
+    return [
+        f"{key}={key_value.text_of(asked[key])} instead of {key_value.text_of(value)}"
+        for key, value in kept.items()
+        if asked[key] != value
+    ]
+
+
+def flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one with dotted keys."""
     flat: dict[str, object] = {}
     for key, value in overrides.items():
         if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat

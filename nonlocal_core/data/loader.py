@@ -69,7 +69,13 @@ def steps_per_epoch(num_videos: int, batch_size: int) -> int:
 
 
 def train_batches(
-    reader: RecordReader, rows: list[int], config: Config, epoch: int, skip: int, rank: int = 0, num_ranks: int = 1
+    reader: RecordReader,
+    rows: list[int],
+    config: Config,
+    epoch: int,
+    skip: int = 0,
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> Iterator[Batch]:
     """The batches of one epoch after the first `skip`, a pure function of (seed, epoch).
 

@@ -23,7 +23,7 @@ from nonlocal_core.models import checkpoint, device, parts, trunk
 from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.progress import Progress, Within
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +154,14 @@ def outputs_by_video(
     Shape:  (V, K) or (V, …), a video; (0,) if no video has a view.
     """
     counts: list[int] = []
+    within = Within(progress.stage, "views")
 
     def views() -> Iterator[NDArray[Any]]:
         for video_views in videos:
             counts.append(0)
             for view in video_views:
                 counts[-1] += 1
+                within(f"{progress.what}, video {len(counts)}", counts[-1])
                 yield view
             progress.advance()
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,8 @@ from nonlocal_core.evaluation import views
 from nonlocal_core.prediction import results
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import bounds, cuda, workers
-from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.progress import Progress, Within
 from nonlocal_core.report import video_files
-
-if TYPE_CHECKING:
-    from nonlocal_core.registry.trained_network import Trained
 
 PICTURES_FPS = 25.0
 """at which a folder of pictures is written as a video"""
@@ -65,7 +62,7 @@ def predict(request: Request) -> Predictions:
 
     workspace = Workspace(request.workspace_dir, only_read=True)
     trained = trained_network.find(request.checkpoint, workspace, "checkpoint")
-    config = settings(trained, request)
+    config = trained_network.settings(trained.name, trained.settings, "", request.overrides)
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
     asked = request.features is not None
@@ -115,9 +112,11 @@ def _look(
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
         jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
+        within, limits = Within("predict", "frames decoded"), bounds.of(config.runtime)
         outcomes = workers.each(
-            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
-        )
+            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", limits,
+            lambda job, done: within(job.path.name, done),
+        )  # fmt: skip
         for (name, _), outcome in zip(videos, outcomes, strict=True):
             if isinstance(outcome, workers.Lost):
                 outcome = frame_file.broken("unreadable", outcome.reason)
@@ -260,17 +259,6 @@ def _with_labels(
         likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
         shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
         yield video_files.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
-
-
-def settings(trained: Trained, request: Request) -> Config:
-    """The settings of a network, with what a person changes of its evaluation.
-
-    Raises: ConfigError if one does not exist or does not fit.
-    """
-    described = trained.described
-    own = {name: getattr(described, name).model_dump() for name in ("cache", "clip", "model", "train")}
-    test = trained.evaluate.model_dump()
-    return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
 
 
 def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tuple[str, Path]]:

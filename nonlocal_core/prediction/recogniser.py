@@ -17,7 +17,6 @@ from nonlocal_core.data.records import encoding, frame_file
 from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
-from nonlocal_core.prediction.predict import settings
 from nonlocal_core.prediction.results import Request, check
 from nonlocal_core.process import bounds, cuda, workers
 
@@ -112,4 +111,5 @@ def load(
     from nonlocal_core.registry import trained_network
 
     trained = trained_network.find(checkpoint, Workspace(request.workspace_dir, only_read=True), "checkpoint")
-    return Recogniser(trained.name, trained.path, trained.described.labels, settings(trained, request))
+    config = trained_network.settings(trained.name, trained.settings, "", changed)
+    return Recogniser(trained.name, trained.path, trained.described.labels, config)

@@ -22,6 +22,23 @@ LINE_EVERY_S = 10.0
 TICK_EVERY_S = 0.2
 
 
+class Within:
+    """The progress within one item whose end is not known: a line now and then, none of a short item."""
+
+    def __init__(self, stage: str, unit: str) -> None:
+        self.stage, self.unit, self.what = stage, unit, ""
+        self.line_s = 0.0
+
+    def __call__(self, what: str, done: int) -> None:
+        """Say how much of an item is done; the time begins with the first call for it."""
+        now_s = time.monotonic()
+        if what != self.what:
+            self.what, self.line_s = what, now_s
+        if done and now_s - self.line_s >= LINE_EVERY_S:
+            self.line_s = now_s
+            log.info("%s, %s: %d %s so far", self.stage, what, done, self.unit)
+
+
 class Progress:
     """A count towards a total, which is reported now and then."""
 

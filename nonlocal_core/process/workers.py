@@ -7,6 +7,7 @@ and a new worker goes on with the rest.  The worker dies with its parent.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
@@ -48,21 +49,24 @@ def each(
     timeout_s: float,
     unit: str = "result",
     most: bounds.Bounds = bounds.NONE,
+    within: Callable[[Item, int], None] | None = None,
 ) -> Generator[T | Lost, None, None]:
     """What `function(item)` returns for each item, in order, or `Lost`.
 
     The function must belong to a module.  Where it works for long it calls `alive()` after each `unit`: an item is
     lost after `timeout_s` without such a sign of life.  `most` is what an item may take of the machine.
+    `within` is told of an item, now and then, how many units of it are done.
 
     Raises: the NonlocalError that the function raised; ChildError for any other exception, or when stopped.
     """
     worker: _Worker | None = None
     try:
         for item in items:
+            told = functools.partial(within, item) if within else None
             for _ in range(TRIES):
                 worker = worker or _Worker(function, most)
                 if not _stopped.is_set():
-                    outcome, again = worker.call(item, timeout_s, unit)
+                    outcome, again = worker.call(item, timeout_s, unit, told)
                 if _stopped.is_set():
                     raise ChildError("stopped", worth_retrying=False)
                 if not isinstance(outcome, Lost):
@@ -112,11 +116,11 @@ def _leave(pool: contextlib.ExitStack) -> None:
 
 
 _last_beat_s = 0.0
-_beat: Callable[[], None] | None = None  # None outside of a worker, where nobody waits for a sign of life
+_beat: Callable[[int], None] | None = None  # None outside of a worker, where nobody waits for a sign of life
 
 
-def alive() -> None:
-    """Give a sign of life from inside a function that `each` calls.
+def alive(done: int = 0) -> None:
+    """Give a sign of life from inside a function that `each` calls, which has done so many units.
 
     Raises: BoundError if the item takes longer than it may.
     """
@@ -125,7 +129,7 @@ def alive() -> None:
     now_s = time.monotonic()
     if _beat and now_s - _last_beat_s >= BEAT_S:
         _last_beat_s = now_s
-        _beat()
+        _beat(done)
 
 
 class _Worker:
@@ -159,7 +163,7 @@ class _Worker:
                 raise ChildError("stopped", worth_retrying=False)
             raise ChildError(f"the worker of {function.__name__} did not start: run again")
 
-    def call(self, item: Any, timeout_s: float, unit: str) -> tuple[Any, bool]:
+    def call(self, item: Any, timeout_s: float, unit: str, told: Callable[[int], None] | None) -> tuple[Any, bool]:
         """The outcome of one item and, if it is lost, whether it gets another try."""
         try:
             self.connection.send(item)
@@ -167,6 +171,8 @@ class _Worker:
                 kind, value = self.connection.recv()
                 if kind != "alive":
                     return messages.result_of(kind, value), False
+                if told:
+                    told(value)
         except (EOFError, ConnectionError):
             return Lost(f"crashes the decoder ({self._death()})"), True
         return Lost(f"hangs the decoder: no {unit} for {timeout_s:g} s"), False
@@ -191,7 +197,7 @@ def main() -> None:
     die_with(lifeline)
     module, name, most = connection.recv()
     function = getattr(importlib.import_module(module), name)
-    _beat = lambda: connection.send(("alive", None))  # noqa: E731
+    _beat = lambda done: connection.send(("alive", done))  # noqa: E731
     bounds.enter(most)
     connection.send(("ready", None))
     while True:

@@ -1,16 +1,17 @@
 """Look at the registry of a workspace, and change what its names point to.
 
-    python -m nonlocal_core.registry WORKSPACE list
-    python -m nonlocal_core.registry WORKSPACE show champion
-    python -m nonlocal_core.registry WORKSPACE compare v0001 v0002
-    python -m nonlocal_core.registry WORKSPACE promote v0002 --expect v0001
-    python -m nonlocal_core.registry WORKSPACE rollback
-    python -m nonlocal_core.registry WORKSPACE alias demo v0002
-    python -m nonlocal_core.registry WORKSPACE verify
-    python -m nonlocal_core.registry WORKSPACE export champion FOLDER
-    python -m nonlocal_core.registry WORKSPACE track --uri sqlite:///mlflow.db
+    python -m nonlocal_core.registry list
+    python -m nonlocal_core.registry show champion
+    python -m nonlocal_core.registry compare v0001 v0002
+    python -m nonlocal_core.registry promote v0002 --expect v0001
+    python -m nonlocal_core.registry rollback
+    python -m nonlocal_core.registry alias demo v0002
+    python -m nonlocal_core.registry verify
+    python -m nonlocal_core.registry export champion FOLDER
+    python -m nonlocal_core.registry track --uri sqlite:///mlflow.db
 
-An entry is named by its version or by an alias.  docs/guides/registry.md says how entries are decided on.
+workspace_dir=DIR names another workspace than `workspace`.  An entry is named by its version or by an alias.
+docs/guides/registry.md says how entries are decided on.
 """
 
 from __future__ import annotations
@@ -32,10 +33,17 @@ from nonlocal_core.registry.lineage import lineage, text_of
 from nonlocal_core.registry.lookup import check_folder, find_entry
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve
 
+COMMANDS = ("list", "show", "compare", "promote", "rollback", "alias", "verify", "track", "export")
+
 
 def main(words: list[str]) -> int:
     """The command: its lines, and its exit code."""
-    return command.show(_lines(_parser().parse_args(words)))
+    return command.show(_lines(_parser().parse_args(command.with_workspace(words, _was_first))))
+
+
+def _was_first(words: list[str]) -> bool:
+    """Whether the first word is the workspace: a folder, or no command but followed by one."""
+    return words[0] not in COMMANDS and (Path(words[0]).is_dir() or any(word in COMMANDS for word in words[1:2]))
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
@@ -45,7 +53,7 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("nonlocal_core.registry", __doc__)
-    parser.add_argument("workspace", type=Path, metavar="WORKSPACE", help="the folder of the workspace")
+    command.add_workspace(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def subcommand(

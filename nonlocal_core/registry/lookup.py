@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.artifacts import label_ids
-from nonlocal_core.artifacts.keys import key_of
-from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.pretrained import store, table
 from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
-
-VERSION = 1
-DESCRIBED = ("cache", "clip", "model", "train")
-"""sections of the settings that a checkpoint has"""
 
 
 class Weights(NamedTuple):
@@ -84,37 +76,3 @@ def first_weights(workspace: Workspace, init: str) -> Path | None:
     if init == "champion_if_any":
         init = CHAMPION if read(workspace).champion else ""
     return find_weights(workspace, init, "train.init").path if init else None
-
-
-class KeptCheckpoint(NamedTuple):
-    """A checkpoint that a person named, copied into the workspace."""
-
-    checkpoint: Checkpoint
-    labels_path: Path
-    settings: dict[str, object]
-    """the sections `DESCRIBED`, with dotted keys"""
-
-
-def take(name: str, workspace: Workspace) -> KeptCheckpoint:
-    """The checkpoint that a person names (a file, v0003, champion, published weights), copied into the workspace.
-
-    Raises: InputError if there is none, or it is no checkpoint of this project.
-    """
-    from nonlocal_core.models import checkpoint
-
-    file = find_weights(workspace, name, "checkpoint").path
-    described, _ = checkpoint.read_user_file(file, "checkpoint")
-    key = key_of("given", VERSION, [], [described.content_digest])
-
-    def copy(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
-        label_ids.write(folder / RecordCache.LABELS, described.labels)
-        return checkpoint.reference(key, described, float("nan"))
-
-    kept = workspace.build(Checkpoint, key, copy, {"file": str(file)})
-    settings = {
-        f"{section}.{leaf}": value
-        for section in DESCRIBED
-        for leaf, value in getattr(described, section).model_dump(mode="json").items()
-    }
-    return KeptCheckpoint(kept, workspace.path(kept) / RecordCache.LABELS, settings)

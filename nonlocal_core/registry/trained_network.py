@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.keys import key_of
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.sections import EvaluateConfig
-from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import Config, differences, flatten, resolve
+from nonlocal_core.errors import ConfigError
 from nonlocal_core.models import checkpoint
-from nonlocal_core.models.i3d import I3D
 from nonlocal_core.pretrained import table
+
+if TYPE_CHECKING:
+    from nonlocal_core.models.i3d import I3D
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+NETWORK = ("cache", "clip", "model")
+"""sections of the settings that say what a network is, and what it sees"""
+FREE = ("evaluate.batch_clips", "evaluate.protocol")
+"""settings that change no score"""
+OF_PRESET, OF_TRAINING = ("index.", "evaluate."), ("train.", "features.", "registry.")
 
 
 class Trained(NamedTuple):
@@ -23,6 +42,13 @@ class Trained(NamedTuple):
     described: checkpoint.Description
     evaluate: EvaluateConfig
     """the entry's or preset's; of a file: 10 clips and 3 crops as large as the short side of a cached frame"""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings that come with it, by dotted keys: network, frames, clips and views."""
+        sections = {name: getattr(self.described, name).model_dump(mode="json") for name in NETWORK}
+        own = {**sections, "evaluate": self.evaluate.model_dump(mode="json")}
+        return {**flatten(own), "train.crop_size": self.described.train.crop_size}
 
     def network(self) -> I3D:
         """The network with its weights.
@@ -41,8 +67,58 @@ def find(entry: str, workspace: Workspace, setting: str = "entry") -> Trained:
     name, path, facts = registry.find_weights(workspace, entry, setting)
     described, _ = checkpoint.read_user_file(path, setting)
     if name in table.TABLE:
-        return Trained(name, path, described, resolve(table.TABLE[name].preset, {}).evaluate)
-    if facts is None:
-        return Trained(name, path, described, EvaluateConfig(crop_size=described.cache.short_side))
-    # A protocol only names the values of other settings, and a prediction may change each of them.
-    return Trained(name, path, described, facts.evaluate_config(name).model_copy(update={"protocol": "own"}))
+        evaluate = resolve(table.TABLE[name].preset, {}).evaluate
+    elif facts is None:
+        evaluate = EvaluateConfig(crop_size=described.cache.short_side)
+    else:
+        evaluate = facts.evaluate_config(name)
+    # A protocol only names the values of other settings, and a person may change each of them.
+    return Trained(name, path, described, evaluate.model_copy(update={"protocol": "own"}))
+
+
+class KeptCheckpoint(NamedTuple):
+    """A checkpoint that a person named, copied into the workspace."""
+
+    name: str
+    checkpoint: Checkpoint
+    labels_path: Path
+    settings: dict[str, object]
+    """those of `Trained`"""
+
+
+def take(name: str, workspace: Workspace) -> KeptCheckpoint:
+    """The checkpoint that a person names (a file, v0003, champion, published weights), copied into the workspace.
+
+    Raises: as `find`.
+    """
+    trained = find(name, workspace, "checkpoint")
+    key = key_of("given", VERSION, [], [trained.described.content_digest])
+
+    def copy(folder: Path) -> Checkpoint:
+        shutil.copyfile(trained.path, folder / Checkpoint.WEIGHTS)
+        label_ids.write(folder / RecordCache.LABELS, trained.described.labels)
+        return checkpoint.reference(key, trained.described, float("nan"))
+
+    kept = workspace.build(Checkpoint, key, copy, {"file": str(trained.path)})
+    return KeptCheckpoint(trained.name, kept, workspace.path(kept) / RecordCache.LABELS, trained.settings)
+
+
+def settings(name: str, kept: Mapping[str, object], preset: str, overrides: Mapping[str, object]) -> Config:
+    """The settings to use a network with: its own, unless a person changes them, which the log says.
+
+    A preset that is named says how to index, and the views.  How the network was trained matters no more.
+
+    Raises: ConfigError if one does not exist or does not fit, or would be another network.
+    """
+    base = dict(kept)
+    if preset:
+        base = {key: value for key, value in kept.items() if not key.startswith("evaluate.")}
+        base |= {key: value for key, value in PRESETS[preset].settings.items() if key.startswith(OF_PRESET)}
+    asked = {key: value for key, value in flatten(overrides).items() if not key.startswith(OF_TRAINING)}
+    config = resolve("tiny", asked, base)
+    others = [text for text in differences(kept, config) if not text.startswith(FREE)]
+    if network := [text for text in others if text.startswith("model.")]:
+        raise ConfigError(f"{network[0]}: the network comes with the weights of {name}, leave it out")
+    if others:
+        log.info("other settings than those of %s: %s", name, ", ".join(others))
+    return config

@@ -32,7 +32,7 @@ from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
 from nonlocal_core.data.video import decord_frames
 from nonlocal_core.errors import ConfigError, DamagedError, InputError, WorkspaceError, as_ours
 from nonlocal_core.process import bounds, workers
-from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.progress import Progress, Within
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +176,11 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None
         progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
+        within, limits = Within("cache", "frames"), bounds.of(config.runtime)
         outcomes = workers.each(
-            encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime)
-        )
+            encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", limits,
+            lambda job, done: within(job.place, done),
+        )  # fmt: skip
         try:
             with closing(outcomes):
                 records = _records(manifest.videos_dir, rows, outcomes, progress, sample)

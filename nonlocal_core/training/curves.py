@@ -30,7 +30,10 @@ class Curve(NamedTuple):
 
 
 def of_training(steps: list[Line], epochs: list[Line]) -> dict[str, list[Curve]]:
-    """The curves of each chart by its title: every step, the means of the epochs, and the validations."""
+    """The curves of each chart by its title: every step, the means of the epochs, and the validations.
+
+    There is no chart of the learning rate where there was none: L-BFGS logs 0.
+    """
     validated = [epoch for epoch in epochs if "val_top1" in epoch]
     charts = {
         "loss": [
@@ -39,8 +42,9 @@ def of_training(steps: list[Line], epochs: list[Line]) -> dict[str, list[Curve]]
             _curve("val", validated, "val_loss"),
         ],
         "top-1": [_curve("train", epochs, "top1"), _curve("val", validated, "val_top1")],
-        "learning rate": [_curve("rate", steps, "lr")],
     }
+    if any(step["lr"] for step in steps):
+        charts["learning rate"] = [_curve("rate", steps, "lr")]
     return {title: [curve for curve in curves if curve.steps] for title, curves in charts.items()}
 
 
@@ -57,20 +61,23 @@ def draw(path: Path, steps: list[Line], epochs: list[Line]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    all_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-    for axes, (title, curves) in zip(all_axes, of_training(steps, epochs).items(), strict=True):
+    charts = of_training(steps, epochs)
+    heights = [2 if title == "learning rate" else 3 for title in charts]
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    all_axes = figure.subplots(len(charts), 1, sharex=True, height_ratios=heights)
+    for axes, (title, curves) in zip(all_axes, charts.items(), strict=True):
         for curve in curves:
             axes.plot(curve.steps, curve.values, **STYLES[curve.name])
         axes.set_ylabel(title)
         axes.grid(visible=True, color="0.92")
-    loss, top1, rate = all_axes
-    top1.set_ylim(-0.02, 1.02)
-    top1.yaxis.set_major_formatter(PercentFormatter(1.0))
-    rate.set_xlabel("step")
-    rate.set_ylim(bottom=0)
-    for axes in (loss, top1):
-        axes.legend(loc="best", fontsize="small")
+        if title == "learning rate":
+            axes.set_ylim(bottom=0)
+        else:
+            axes.legend(loc="best", fontsize="small")
+        if title == "top-1":
+            axes.set_ylim(-0.02, 1.02)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    all_axes[-1].set_xlabel("step")
     FigureCanvasAgg(figure)
     with replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=100)

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.task_runners import ProcessPoolTaskRunner
 from prefect_dask import DaskTaskRunner
 
-from flows import command_line
+from flows import catalogue, command_line
 from tasks import policy, report
 
 
@@ -44,4 +44,5 @@ left = DaskTaskRunner.__exit__
 if __name__ == "__main__":
     ProcessPoolTaskRunner._process_subprocess_message = lambda *_: time.sleep(3600)  # type: ignore[method-assign]
     DaskTaskRunner.__exit__ = leave_slowly
-    command_line.run("interrupted", "Shards that take an hour.", interrupted)
+    command = catalogue.COMMANDS["prepare"]._replace(name="interrupted", purpose="Shards that take an hour.")
+    command_line.run(command, lambda: interrupted)

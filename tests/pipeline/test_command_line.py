@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import pty
 import shutil
@@ -16,6 +18,7 @@ from urllib.request import Request, urlopen
 import pyarrow.parquet as pq
 import pytest
 
+from flows.catalogue import COMMANDS
 from flows.prepare import prepare
 from nonlocal_core.artifacts import Manifest
 from nonlocal_core.data.layouts.toy import make_toy_videos
@@ -88,9 +91,44 @@ def test_videos_are_asked_for(warm: Warm, tmp_path: Path) -> None:
 
 def test_a_prefect_server_that_does_not_answer(environment: dict[str, str], tmp_path: Path) -> None:
     nobody = {**environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    command = [*FULL, f"workspace_dir={tmp_path}"]
+    command = [FULL[0], "-X", "importtime", FULL[1], f"workspace_dir={tmp_path}"]
     done = subprocess.run(command, cwd=REPOSITORY, env=nobody, capture_output=True, text=True, timeout=120)
     assert "no Prefect server answers at http://127.0.0.1:9/api" in failed(done)[1]
+    before, after = done.stderr.split("full tiny: Prefect starts\n")
+    assert imported(before).isdisjoint(SLOW), "the first line comes before them"
+    assert imported(after) >= {"prefect", "rich"}
+
+
+SLOW = {"prefect", "mindspore", "pandas", "pyarrow", "numpy", "scipy", "cv2", "rich"}
+
+
+def imported(listing: str) -> set[str]:
+    """The packages in what `python -X importtime` prints."""
+    lines = (line.split("|")[-1].strip() for line in listing.splitlines() if line.startswith("import time:"))
+    return {name.partition(".")[0] for name in lines}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["full.py", "tiny", "train.epoch=2"],
+        ["ablate.py", "2a", "train.epoch=2"],
+        ["evaluate.py", "evaluate.clips=2"],
+        ["predict.py", "video.mp4", "evaluate.clips=2"],
+    ],
+)
+def test_a_mistyped_key_waits_for_nothing_slow(words: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", f"flows/{words[0]}", *words[1:]]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert "did you mean" in failed(done)[1]
+    assert imported(done.stderr).isdisjoint(SLOW)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_takes_the_parameters_of_its_flow(name: str) -> None:
+    flow = getattr(importlib.import_module(f"flows.{name}"), COMMANDS[name].flow)
+    others = {"preset", "names", "source", "overrides", "only_new"}
+    assert {*COMMANDS[name].parameters} == {*inspect.signature(flow).parameters} - others
 
 
 def test_no_videos(warm: Warm, tmp_path: Path) -> None:
@@ -243,7 +281,7 @@ def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_kil
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PREFECT_HOME": str(tmp_path / "prefect")}
     code = (
-        "import os, signal\nfrom flows import command_line\ncommand_line._start_server()\n"
+        "import os, signal\nfrom flows import session\nsession.start_server()\n"
         "from prefect.server.api.server import SubprocessASGIServer as server\n"
         "from prefect.client.orchestration import get_client\n"
         "(one,) = server._instances.values()\n"

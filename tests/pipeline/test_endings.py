@@ -42,7 +42,7 @@ def test_ctrl_c_when_a_pool_minds_its_lost_processes(
 STUCK = """
 import sys, signal, time
 from concurrent.futures import ThreadPoolExecutor
-from flows import command_line
+from flows import session
 from nonlocal_core.errors import InputError
 
 def begin(watch):
@@ -58,7 +58,7 @@ def begin(watch):
             raise KeyError("ours")
     return "all done"
 
-command_line._run_to_the_end(begin, "stopped")
+session.run_to_the_end(begin, "stopped")
 """
 
 

@@ -17,6 +17,7 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.registry.trained_network import settings, take
 from nonlocal_core.stages import register
 from tests.commands import Warm
 
@@ -81,11 +82,8 @@ def test_from_the_command_line_an_entry_is_found_scored(
     start: Start, warm: Warm, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = _written(start.workspace.root / "evaluate")
-    done = warm.run(
-        "evaluate",
-        *("checkpoint=v0001", f"videos_dir={start.videos_dir}", f"workspace_dir={start.workspace.root}"),
-        *(f"{key}={value}" for key, value in EVALUATED.items()),
-    )
+    place = (f"videos_dir={start.videos_dir}", f"workspace_dir={start.workspace.root}")
+    done = warm.run("evaluate", "checkpoint=v0001", *place)
     assert done.returncode == 0, done.stderr
     assert "4 of 4 videos scored, 0 quarantined (val, 1 clips x 1 crops of 4x3, 40 px of 40)" in done.stdout
     assert _written(start.workspace.root / "evaluate") == before
@@ -93,6 +91,30 @@ def test_from_the_command_line_an_entry_is_found_scored(
     capsys.readouterr()
     assert scores.main(more.split("nonlocal_core.scores")[1].split()) == 0
     assert "4 of 4 videos scored, 0 quarantined" in capsys.readouterr().out
+
+
+def test_other_settings_than_those_of_the_entry_are_said(start: Start, warm: Warm) -> None:
+    place = (f"videos_dir={start.videos_dir}", f"workspace_dir={start.workspace.root}")
+    done = warm.run("evaluate", *place, "evaluate.num_clips=2", "clip.frame_interval=2", "train.epochs=9")
+    assert done.returncode == 0, done.stderr
+    assert "(val, 2 clips x 1 crops of 4x2, 40 px of 40)" in done.stdout
+    said = (
+        "other settings than those of v0001: clip.frame_interval=2 instead of 3, evaluate.num_clips=2 instead of 1"
+    )
+    assert said in done.stderr.splitlines()
+    other = warm.run("evaluate", *place, "model.width=4")
+    assert other.returncode == 2
+    assert "error: model.width=4 instead of 2: the network comes with the weights of v0001" in other.stderr
+    unknown = warm.run("evaluate", *place, "evaluate.clips=4")
+    assert "there is no setting 'evaluate.clips'" in unknown.stderr
+
+
+def test_a_preset_that_is_named_says_the_views_alone(start: Start) -> None:
+    """`probe` would be another network, with larger frames than this one's, learned from features."""
+    kept = take("v0001", start.workspace)
+    config = settings(kept.name, kept.settings, "probe", {"evaluate.crop_size": 40})
+    assert (config.evaluate.num_clips, config.clip.clip_len, config.cache.short_side) == (2, 4, 40)
+    assert settings(kept.name, kept.settings, "", {}).evaluate.num_clips == 1
 
 
 def test_a_flow_without_checkpoint_says_so(warm: Warm) -> None:

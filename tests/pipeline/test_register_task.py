@@ -78,7 +78,7 @@ def test_a_tracker_that_cannot_be_told_stops_nothing(prefect_server, tmp_path, m
     caplog.set_level(logging.WARNING)
     assert registering().is_champion
     assert "registry " in caplog.text
-    assert "track` does it later" in caplog.text
+    assert f"track workspace_dir={workspace.root}` does it later" in caplog.text
 
 
 def test_names_are_no_markdown_in_the_ui(prefect_server):

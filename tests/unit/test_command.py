@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core import html_report, scores
+from nonlocal_core import command, html_report, prune, scores
 from nonlocal_core.command import show
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.registry import __main__ as registry_command
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -82,3 +83,51 @@ def test_help_says_what_a_command_is_for_in_100_columns(words, monkeypatch, caps
     paragraphs = "\n".join(lines).split("\n\n")
     assert paragraphs[1].endswith("."), "what it is for"
     assert len(words) > 1 or any(f"python -m nonlocal_core.{words[0]}" in text for text in paragraphs[2:])
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        *((registry_command.main, words) for words in (["list"], ["show", "v0001"])),
+        *((prune.main, words) for words in ([], ["--yes"])),
+    ],
+)
+def test_the_workspace_is_named_in_one_way_and_the_old_one_works(registered, capsys, monkeypatch, main, words):
+    root = registered.workspace.root
+    said = set()
+    for spelt in ([f"workspace_dir={root}", *words], [*words, f"workspace_dir={root}"], [str(root), *words]):
+        assert main(spelt) == 0
+        said.add(capsys.readouterr().out)
+    monkeypatch.chdir(root.parent)
+    assert root.name == "workspace"
+    assert main(words) == 0
+    said.add(capsys.readouterr().out)
+    (lines,) = said
+    assert len(lines.splitlines()) > 1
+
+
+def test_a_word_that_is_no_command_is_not_taken_for_a_workspace(capsys):
+    with pytest.raises(SystemExit):
+        registry_command.main(["lst"])
+    assert "invalid choice: 'lst'" in capsys.readouterr().err
+    assert registry_command.main(["nowhere", "list"]) == 3
+    assert "there is no registry in nowhere" in capsys.readouterr().err
+
+
+def test_where_the_workspace_was_first_before_it_still_may_be(tmp_path):
+    def folder_of(words, was_first):
+        parser = command.parser("x", "X.\n\npython -m x")
+        command.add_workspace(parser)
+        parser.add_argument("rest", nargs="*")
+        given = parser.parse_args(command.with_workspace(words, was_first))
+        return str(given.workspace), given.rest
+
+    def was_first(words):
+        return words[0].startswith("w")
+
+    assert folder_of(["w", "b"], was_first) == ("w", ["b"])
+    assert folder_of(["b", "workspace_dir=~/w"], was_first) == (str(Path("~/w").expanduser()), ["b"])
+    assert folder_of(["--workspace", "w", "b"], was_first) == ("w", ["b"])
+    assert folder_of(["b"], was_first) == ("workspace", ["b"])
+    with pytest.raises(SystemExit):
+        folder_of(["workspace_dir="], was_first)

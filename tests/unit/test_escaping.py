@@ -130,7 +130,7 @@ def test_what_commands_print_is_lines(capsys):
 
 def test_the_commands_of_the_flows_print_lines():
     code = (
-        "import logging\nfrom flows.command_line import Watch\nlog = logging.getLogger('nonlocal_core.x')\n"
+        "import logging\nfrom flows.session import Watch\nlog = logging.getLogger('nonlocal_core.x')\n"
         "log.addHandler(Watch())\nlog.warning('%s [red]', 'a\\x1b[31m\\nb')"
     )
     with python(code) as process:

@@ -65,3 +65,10 @@ def give_what_cannot_be_sent(item: object) -> object:
 def hang(item: Path) -> None:
     item.write_text(str(os.getpid()))
     ctypes.CDLL(None).pause()
+
+
+def work_in_parts(item: int) -> int:
+    for part in range(1, 4):
+        workers.alive(item + part)
+        time.sleep(1.5 * workers.BEAT_S)
+    return item

@@ -80,7 +80,7 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     num_frames = height = width = source_px = kept_bytes = 0
     kept = job.kept and not (job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path))
     for frame in decoding.read_frames(path):
-        workers.alive()
+        workers.alive(num_frames + 1)
         if kept or not num_frames:
             small = resize(frame, job.settings, job.pixel_aspect)
             height, width = small.shape[:2]

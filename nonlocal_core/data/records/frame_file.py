@@ -66,7 +66,7 @@ def spool(job: Job) -> Spooled:
         aspect = (probed.pixel_aspect or 1.0) if job.settings.pixels == "shown" else 1.0
         with job.file.open("wb") as stream:
             for frame in decoding.read_frames(job.path):
-                workers.alive()
+                workers.alive(len(ends) + 1)
                 small = encoding.resize(frame, job.settings, aspect)
                 height, width = small.shape[:2]
                 stream.write(encoding.encode(small, job.settings.jpeg_quality))

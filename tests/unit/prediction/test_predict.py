@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from small import small_config
 from video_files import SLOW_THEN_FAST, encode_timed, frames_by_pyav, times_by_pyav
 
 from nonlocal_core.data import transforms
@@ -20,8 +22,10 @@ from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise
+from nonlocal_core.prediction import predict as predicting
 from nonlocal_core.prediction.predict import find_videos, predict, windows
 from nonlocal_core.prediction.results import Request, check, check_out, write
+from nonlocal_core.process import progress
 from nonlocal_core.registry import trained_network
 from nonlocal_core.report import video_files
 
@@ -233,3 +237,14 @@ def test_a_checkpoint_file(registered):
     assert made.entry == "checkpoint.safetensors"
     assert made.protocol == "10 clips x 3 crops of 4x3, 36 px"
     assert made.videos[0].status == "ok"
+
+
+def test_a_long_video_says_how_many_frames_of_it_are_decoded(toy, caplog, monkeypatch):
+    """Every sign of life is a line here; the network is not asked."""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    caplog.set_level(logging.INFO)
+    request = Request(source=toy.videos_dir / "falls", workspace_dir=toy.root)
+    videos = predicting.find_videos(request.source)
+    for _, clips in predicting._look(videos, small_config(), request):
+        list(clips)
+    assert f"predict, {videos[0][0]}: 1 frames decoded so far" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import nonlocal_core
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.prediction.predict import predict
 from nonlocal_core.prediction.results import Request, check
 from nonlocal_core.registry import WEIGHTS_FILE
@@ -61,8 +63,6 @@ def test_features_are_what_the_classifier_sees(recogniser, predicted, registered
 
 
 def one_view_weights(registered):
-    from nonlocal_core.models import checkpoint
-
     return checkpoint.read_weights(registered.workspace.root / "registry/v0001" / WEIGHTS_FILE)[1]
 
 
@@ -84,6 +84,20 @@ def test_the_table_has_a_row_a_video_and_a_window(predicted):
         )
 
 
+def test_how_a_network_was_trained_does_not_matter(registered, recogniser, tmp_path, caplog):
+    """A classifier that L-BFGS has learned needed features; to ask it, none are kept."""
+    caplog.set_level(logging.INFO)
+    described, weights = checkpoint.read_weights(registered.workspace.root / "registry/v0001" / WEIGHTS_FILE)
+    train = described.train.model_copy(update={"optimizer": "lbfgs", "init": "x", "init_head": "fitted"})
+    checkpoint.save_weights(tmp_path / "w.safetensors", weights, described.model_copy(update={"train": train}))
+    own = nonlocal_core.load(str(tmp_path / "w.safetensors"), overrides={**CPU, "evaluate.protocol": "1x1"})
+    assert (own.config.evaluate.num_clips, own.config.evaluate.num_crops) == (1, 1)
+    assert own.config.model == recogniser.config.model
+    assert "other settings than those of w.safetensors: evaluate.num_clips=1 instead of 10" in caplog.text
+    champion = nonlocal_core.load("champion", registered.workspace.root, {**CPU, "evaluate.protocol": "10x3"})
+    assert (champion.config.evaluate.num_clips, champion.config.evaluate.num_crops) == (10, 3)
+
+
 def test_what_is_no_video_is_said(recogniser, registered, tmp_path):
     with pytest.raises(InputError, match="there is no video"):
         recogniser.scores(tmp_path / "none.mp4")
@@ -96,4 +110,4 @@ def test_what_is_no_video_is_said(recogniser, registered, tmp_path):
     with pytest.raises(ConfigError, match=r"features=a\.csv: name a file that ends with \.parquet"):
         check(Request(source=tmp_path, workspace_dir=registered.workspace.root, features=Path("a.csv")))
     with pytest.raises(AttributeError, match="has no attribute 'loads'"):
-        nonlocal_core.loads  # noqa: B018
+        nonlocal_core.loads  # type: ignore[attr-defined] # noqa: B018

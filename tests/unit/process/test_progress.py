@@ -76,3 +76,24 @@ def test_changes_reach_only_those_who_watch_them(monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger(), "handlers", [everywhere])
     Progress("cache", "shard 0", 1, "videos").advance()
     assert [record.levelname for record in records] == ["INFO"]
+
+
+def test_an_item_that_takes_long_says_how_much_of_it_is_done(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    now_s = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    within = progress.Within("predict", "frames decoded")
+    for what, after_s, done in (
+        ("a", 0, 1),
+        ("a", 9, 90),
+        ("b", 9, 1),
+        ("b", 10, 100),
+        ("b", 1, 110),
+        ("b", 10, 250),
+    ):
+        now_s += after_s
+        within(what, done)
+    assert [record.getMessage() for record in caplog.records] == [
+        "predict, b: 100 frames decoded so far",
+        "predict, b: 250 frames decoded so far",
+    ]

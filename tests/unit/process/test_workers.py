@@ -121,3 +121,12 @@ def test_ctrl_c_at_a_terminal_does_not_reach_a_worker_that_starts():
     outcomes = workers.each(functions.process_of, range(2), 10)
     assert os.getsid(next(outcomes)) != os.getsid(0)  # type: ignore[arg-type]
     outcomes.close()
+
+
+def test_what_is_done_of_an_item_is_told_while_it_goes_on():
+    told = []
+    outcomes = workers.each(
+        functions.work_in_parts, [10, 20], 10, within=lambda item, done: told.append((item, done))
+    )
+    assert list(outcomes) == [10, 20]
+    assert told == [(item, item + part) for item in (10, 20) for part in (1, 2, 3)]

@@ -82,3 +82,13 @@ def test_tensorboard_gets_every_step_and_validation(tmp_path):
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
     assert [event.value for event in events.Scalars("train/loss")][-1] == pytest.approx(2 / 6)
     assert events.Scalars("val/top1")[-1].value == 0.5
+
+
+def test_a_training_without_a_learning_rate_has_no_chart_of_it(tmp_path):
+    """L-BFGS logs 0; the picture has the two other charts, in the same size."""
+    lines = [line(step, step) | {"lr": 0.0} for step in (1, 2, 3)]
+    epochs = summaries(lines, [Validation(step=3, top1=0.5, loss=1.0)])
+    assert list(curves.of_training(lines, epochs)) == ["loss", "top-1"]
+    assert list(curves.of_training([*lines, line(4, 4)], epochs)) == ["loss", "top-1", "learning rate"]
+    curves.draw(tmp_path / "a.png", lines, epochs)
+    assert cv2.imread(str(tmp_path / "a.png")).shape == (600, 900, 3)
