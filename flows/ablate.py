@@ -21,6 +21,7 @@ from tasks.cache import cache
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
+from tasks.signature import sign
 from tasks.train import train
 
 log = logging.getLogger("nonlocal_core.flows")
@@ -39,7 +40,7 @@ class Compared(Frozen):
         return f"\n{self.page}\n  table     {self.workspace}/{self.ablation.path}\n"
 
 
-@flow(name="ablate", flow_run_name="ablate {names}")
+@flow(name="ablate", flow_run_name="ablate {names}", on_running=[sign])
 def ablate(
     names: list[str],
     overrides: dict[str, Any] | None = None,

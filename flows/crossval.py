@@ -22,6 +22,7 @@ from tasks.crossval import folds_of, pool, write
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
+from tasks.signature import sign
 from tasks.train import train
 
 log = logging.getLogger("nonlocal_core.flows")
@@ -46,7 +47,7 @@ class Crossvalidated(Frozen):
         )
 
 
-@flow(name="crossval", flow_run_name=policy.run_name)
+@flow(name="crossval", flow_run_name=policy.run_name, on_running=[sign])
 def crossval(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,

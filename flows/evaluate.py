@@ -21,6 +21,7 @@ from tasks.cache import cache
 from tasks.evaluate import evaluate, given_checkpoint
 from tasks.index import index
 from tasks.policy import check_runner
+from tasks.signature import sign
 
 
 class Scored(Frozen):
@@ -43,7 +44,7 @@ class Scored(Frozen):
 """
 
 
-@flow(name="evaluate", flow_run_name="evaluate-{checkpoint}")
+@flow(name="evaluate", flow_run_name="evaluate-{checkpoint}", on_running=[sign])
 def evaluate_checkpoint(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,

@@ -23,6 +23,7 @@ from tasks.features import features
 from tasks.index import index, videos
 from tasks.nightly import made_before
 from tasks.register import register
+from tasks.signature import sign
 from tasks.train import train
 
 
@@ -66,7 +67,7 @@ class NothingNew(Frozen):
         return f"nothing new: {self.version} was made of the same {self.cache.num_ok} videos by the same settings"
 
 
-@flow(name="full", flow_run_name=policy.run_name)
+@flow(name="full", flow_run_name=policy.run_name, on_running=[sign])
 def full(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,

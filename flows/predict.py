@@ -13,6 +13,7 @@ from prefect import flow
 from flows import command_line, help_pages
 from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
+from tasks.signature import sign
 
 PARAMETERS: dict[str, help_pages.Parameter] = {
     "workspace_dir": (Path, "workspace whose registry is used; default: workspace"),
@@ -25,7 +26,7 @@ PARAMETERS: dict[str, help_pages.Parameter] = {
 }
 
 
-@flow(name="predict", flow_run_name="predict-{checkpoint}")
+@flow(name="predict", flow_run_name="predict-{checkpoint}", on_running=[sign])
 def predict(
     source: Path,
     overrides: dict[str, Any] | None = None,

@@ -17,6 +17,7 @@ from nonlocal_core.config.tree import resolve
 from tasks import policy
 from tasks.cache import cache
 from tasks.index import index, videos
+from tasks.signature import sign
 
 
 class Prepared(Frozen):
@@ -34,7 +35,7 @@ class Prepared(Frozen):
 """
 
 
-@flow(name="prepare", flow_run_name=policy.run_name)
+@flow(name="prepare", flow_run_name=policy.run_name, on_running=[sign])
 def prepare(
     preset: str = "tiny",
     overrides: dict[str, Any] | None = None,
