@@ -18,6 +18,7 @@ from nonlocal_core.evaluation.ablations import TABLES, Ablation, Scored, variant
 from tasks import early, policy
 from tasks.ablate import compare
 from tasks.cache import cache
+from tasks.choices import Runner
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
@@ -47,7 +48,7 @@ def ablate(
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
 ) -> Compared:
     """Index and cache once, then train and evaluate each variant; nothing is registered.
 

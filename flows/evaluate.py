@@ -18,6 +18,7 @@ from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import headline
 from tasks import early
 from tasks.cache import cache
+from tasks.choices import Preset, Runner
 from tasks.evaluate import evaluate, given_checkpoint
 from tasks.index import index
 from tasks.policy import check_runner
@@ -46,13 +47,13 @@ class Scored(Frozen):
 
 @flow(name="evaluate", flow_run_name="evaluate-{checkpoint}", on_running=[sign])
 def evaluate_checkpoint(
-    preset: str = "tiny",
+    preset: Preset = "tiny",
     overrides: dict[str, Any] | None = None,
     checkpoint: str = "champion",
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
 ) -> Scored:
     """Index, cache and evaluate.
 
