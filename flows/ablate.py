@@ -22,9 +22,11 @@ from nonlocal_core.evaluation.ablations import Ablation, Scored, variants
 from tasks import early, policy
 from tasks.ablate import compare
 from tasks.cache import cache
+from tasks.choices import Runner
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
+from tasks.signature import sign
 from tasks.train import train
 
 log = logging.getLogger("nonlocal_core.flows")
@@ -43,14 +45,14 @@ class Compared(Frozen):
         return f"\n{self.page}\n  table     {self.workspace}/{self.ablation.path}\n"
 
 
-@flow(name="ablate", flow_run_name="ablate {names}")
+@flow(name="ablate", flow_run_name="ablate {names}", on_running=[sign])
 def ablate(
     names: list[str],
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
 ) -> Compared:
     """Index and cache once, then train and evaluate each variant; nothing is registered.
 

@@ -22,10 +22,12 @@ from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
 from tasks import durations, early, policy
 from tasks.cache import cache
+from tasks.choices import Preset, Runner
 from tasks.crossval import folds_of, pool, write
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
+from tasks.signature import sign
 from tasks.train import train
 
 log = logging.getLogger("nonlocal_core.flows")
@@ -50,15 +52,15 @@ class Crossvalidated(Frozen):
         )
 
 
-@flow(name="crossval", flow_run_name=policy.run_name)
+@flow(name="crossval", flow_run_name=policy.run_name, on_running=[sign])
 def crossval(
-    preset: str = "tiny",
+    preset: Preset = "tiny",
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | str | None = None,
     folds: str = "5",
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
     out: Path | None = None,
 ) -> Crossvalidated:
     """Index, cache, train and evaluate once for each fold; nothing is registered.

@@ -22,9 +22,11 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import headline
 from tasks import early
 from tasks.cache import cache
+from tasks.choices import PresetOrNone, Runner
 from tasks.evaluate import evaluate, given_checkpoint, settings
 from tasks.index import index
 from tasks.policy import check_runner
+from tasks.signature import sign
 
 
 class Scored(Frozen):
@@ -47,15 +49,15 @@ class Scored(Frozen):
 """
 
 
-@flow(name="evaluate", flow_run_name="evaluate-{checkpoint}")
+@flow(name="evaluate", flow_run_name="evaluate-{checkpoint}", on_running=[sign])
 def evaluate_checkpoint(
-    preset: str = "",
+    preset: PresetOrNone = "",
     overrides: dict[str, Any] | None = None,
     checkpoint: str = "champion",
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
 ) -> Scored:
     """Index, cache and evaluate.
 

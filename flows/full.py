@@ -22,11 +22,13 @@ from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import headline
 from tasks import durations, early, policy
 from tasks.cache import cache
+from tasks.choices import Preset, Runner
 from tasks.evaluate import evaluate
 from tasks.features import features
 from tasks.index import index, videos
 from tasks.nightly import made_before
 from tasks.register import register
+from tasks.signature import sign
 from tasks.train import train
 
 
@@ -40,6 +42,17 @@ class Summary(Frozen):
     evaluation: Evaluation
     entry: Entry
     workspace: str
+
+    @property
+    def outcome(self) -> str:
+        """The name of the state that such a run ends in."""
+        return "Decision needed" if self.entry.is_open else "Completed"
+
+    @property
+    def headline(self) -> str:
+        """One line for a person."""
+        champion = "is the champion" if self.entry.is_champion else "is not the champion"
+        return f"{self.entry.version} {champion}: {self.entry.reason}; {self.evaluation.coverage}"
 
     def __str__(self) -> str:
         """A dozen lines for a person."""
@@ -70,15 +83,16 @@ class NothingNew(Frozen):
         return f"nothing new: {self.version} was made of the same {self.cache.num_ok} videos by the same settings"
 
 
-@flow(name="full", flow_run_name=policy.run_name)
+@flow(name="full", flow_run_name=policy.run_name, on_running=[sign])
 def full(
-    preset: str = "tiny",
+    preset: Preset = "tiny",
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
     only_new: bool = False,
+    defaults: dict[str, Any] | None = None,
 ) -> Summary | NothingNew:
     """Index, cache, train, evaluate and register.
 
@@ -89,9 +103,10 @@ def full(
         workspace_dir: folder that all results live in
         labels_path: JSON file of label ids; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
-        only_new: end after cache if an entry of the registry was made of the same videos by the same settings
+        only_new: train nothing if an entry of the registry was made of the same videos by the same settings
+        defaults: settings of every run of a deployment, in place of the preset's; overrides counts more
     """
-    config = resolve(preset, overrides or {})
+    config = resolve(preset, {**(defaults or {}), **(overrides or {})})
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
@@ -102,23 +117,26 @@ def full(
     early.before_cache(config, workspace, manifest)
     with timed("cache"):
         cached = cache(manifest, config, workspace, runner)
-    if only_new and (version := made_before(cached, config, workspace)):
-        nothing_new = NothingNew(cache=cached, version=version)
-        return cast(NothingNew, Completed(name="Nothing new", message=str(nothing_new), data=nothing_new))
+    before = made_before(cached, config, workspace) if only_new else None
+    if before and before.is_scored:
+        return _nothing_new(cached, before.version)
     with timed("features"):
         kept = features(cached, config, workspace)
     with timed("train"):
-        checkpoint = train(cached, config, workspace, kept)
+        checkpoint = before.checkpoint if before else train(cached, config, workspace, kept)
     with timed("evaluate"):
         evaluation = evaluate(checkpoint, cached, config, workspace, kept)
     with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
-    return Summary(
-        seconds=timed.seconds,
-        manifest=manifest,
-        cache=cached,
-        checkpoint=checkpoint,
-        evaluation=evaluation,
-        entry=entry,
-        workspace=str(workspace.root),
-    )
+    if before and entry.version == before.version:
+        return _nothing_new(cached, entry.version)
+    summary = Summary(
+        seconds=timed.seconds, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation,
+        entry=entry, workspace=str(workspace.root),
+    )  # fmt: skip
+    return cast(Summary, Completed(name=summary.outcome, message=summary.headline, data=summary))
+
+
+def _nothing_new(cached: RecordCache, version: str) -> NothingNew:
+    result = NothingNew(cache=cached, version=version)
+    return cast(NothingNew, Completed(name="Nothing new", message=str(result), data=result))

@@ -17,9 +17,10 @@ from prefect import flow
 
 from nonlocal_core.prediction.results import Predictions, Request
 from tasks.predict import predict as task
+from tasks.signature import sign
 
 
-@flow(name="predict", flow_run_name="predict-{checkpoint}")
+@flow(name="predict", flow_run_name="predict-{checkpoint}", on_running=[sign])
 def predict(
     source: Path,
     overrides: dict[str, Any] | None = None,

@@ -20,7 +20,9 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from tasks import policy
 from tasks.cache import cache
+from tasks.choices import Preset, Runner
 from tasks.index import index, videos
+from tasks.signature import sign
 
 
 class Prepared(Frozen):
@@ -38,14 +40,14 @@ class Prepared(Frozen):
 """
 
 
-@flow(name="prepare", flow_run_name=policy.run_name)
+@flow(name="prepare", flow_run_name=policy.run_name, on_running=[sign])
 def prepare(
-    preset: str = "tiny",
+    preset: Preset = "tiny",
     overrides: dict[str, Any] | None = None,
     videos_dir: Path | str | None = None,
     workspace_dir: Path = Path("workspace"),
     labels_path: Path | None = None,
-    runner: str = "threads",
+    runner: Runner = "threads",
 ) -> Prepared:
     """Index and cache.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from nonlocal_core.errors import as_ours
 from nonlocal_core.process import lifeline, messages
 
 VARIABLE = "NONLOCAL_SHOWN_AT"
@@ -36,6 +37,21 @@ def is_for_a_person(record: logging.LogRecord) -> bool:
     if record.name in ("prefect.flow_runs", "prefect.task_runs"):
         return "Retry" in record.getMessage()  # the UI shows all of them
     return record.levelno >= logging.WARNING
+
+
+def in_one_line(record: logging.LogRecord) -> bool:
+    """Cut the traceback from a record of Prefect's of an error whose text is for a person; always true."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if isinstance(error, BaseException) and (ours := as_ours(error)):
+        record.exc_info, record.exc_text = None, None
+        record.msg, record.args = record.getMessage().replace(repr(error), str(ours)), ()
+    return True
+
+
+def say_mistakes_in_one_line() -> None:
+    """Let the logs of Prefect's runs in this process say a person's mistake without a traceback."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(in_one_line)  # a second time changes nothing
 
 
 def quiet_console() -> None:

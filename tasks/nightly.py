@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 
 from nonlocal_core import registry
-from nonlocal_core.artifacts.references import RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.stages import cache as cache_stage
@@ -19,9 +19,18 @@ IGNORED = ("runtime", "registry")
 """sections of the settings that change no weight and no score"""
 
 
+class Before(NamedTuple):
+    """An entry that an earlier run made."""
+
+    version: str
+    checkpoint: Checkpoint
+    is_scored: bool
+    """on the videos of today; else others are scored today, or others are quarantined"""
+
+
 @task(name="made-before", **policy.options("register"))
-def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> str | None:
-    """The newest entry that was made of the same videos with the same settings, if there is one.
+def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> Before | None:
+    """The newest entry that learned from the same videos with the same settings, if there is one.
 
     The key of a training cannot tell: with the champion's weights at its start, it changes with each promotion.
     Entries made by an older version of a stage do not count.
@@ -30,9 +39,11 @@ def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> str
     state = registry.read(workspace)
     settings = _relevant(config.model_dump(mode="json"))
     for version, entry in reversed(registry.entries(workspace).items()):
-        is_same = entry.cache.digest == cache.digest and _relevant(entry.config) == settings
-        if is_same and state.decision(version) and _has_current_keys(entry, cache, config):
-            return version
+        is_same = _relevant(entry.config) == settings and _has_current_keys(entry, cache, config)
+        if is_same and state.decision(version):
+            kept = {"path": f"{registry.FOLDER}/{version}", "file": registry.WEIGHTS_FILE}
+            is_scored = entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
+            return Before(version, entry.checkpoint.model_copy(update=kept), is_scored)
     return None
 
 
@@ -41,7 +52,7 @@ def _relevant(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_current_keys(entry: registry.Facts, cache: RecordCache, config: Config) -> bool:
-    """Whether an entry's results have the keys that the present versions of the stages give."""
+    """Whether an entry's results are of the present versions of the stages, and it learned from this cache."""
     kept, training = entry.cache, entry.training
     try:
         trained = Config.model_validate({**entry.config, **training.config})
@@ -51,5 +62,5 @@ def _has_current_keys(entry: registry.Facts, cache: RecordCache, config: Config)
     return (
         kept.key == cache_stage.key_from(kept.manifest_digest, config)
         and entry.checkpoint.key == train_stage.key_from(init, cache, trained)
-        and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
+        and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, kept, config)
     )

@@ -24,6 +24,7 @@ from tasks import console
 P = ParamSpec("P")
 R = TypeVar("R")
 
+RUNNERS = ("threads", "processes", "dask", "ray")
 PORTS = {"dask": 8786, "ray": 10001}
 START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray start --head`"}
 

@@ -139,6 +139,7 @@ def _how_far(progress: dict[str, Any]) -> str:
 def show_in_prefect() -> None:
     """Send the library's log and progress to the UI and the command; every task calls this, once is enough."""
     console.speak()
+    console.say_mistakes_in_one_line()
     logging.getLogger("nonlocal_core").setLevel(logging.INFO)
     ticks = logging.getLogger(TICKS)
     if not any(isinstance(handler, ProgressArtifacts) for handler in ticks.handlers):

@@ -81,9 +81,10 @@ def night(videos_dir: Path, workspace: Workspace, opened: Opened) -> Night:
     manifest = index(videos_dir, CONFIG, workspace)
     cached = cache(manifest, CONFIG, workspace)
     steps, entry = 0, None
-    if nightly.made_before.fn(cached, CONFIG, workspace) is None:
-        checkpoint: Checkpoint = train(cached, CONFIG, workspace)
-        steps = checkpoint.num_steps
+    before = nightly.made_before.fn(cached, CONFIG, workspace)
+    if before is None or not before.is_scored:
+        checkpoint = before.checkpoint if before else train(cached, CONFIG, workspace)
+        steps = 0 if before else checkpoint.num_steps
         entry = register(checkpoint, evaluate(checkpoint, cached, CONFIG, workspace), cached, CONFIG, workspace)
     return Night(manifest, cached, entry, *opened.take(), steps)
 

@@ -25,12 +25,13 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from flows.server import dead_runs, login
-from flows.server.dead_runs import POOLS
 from nonlocal_core import command
 from nonlocal_core.errors import ChildError, ConfigError
+from nonlocal_core.process.child import how_it_ended
 from nonlocal_core.process.lifeline import children, end_with_us
 
 HOME = Path(__file__).parents[2]
+POOLS = ("cpu", "gpu")
 PREFECT = Path(sys.executable).with_name("prefect")
 START_S = 120.0
 LOGIN = "login"
@@ -174,7 +175,8 @@ def _keep_running(services: list[Service], port: int) -> None:
                 services[number] = _server(service.log.parent, port)
                 _wait_for(f"http://127.0.0.1:{port}", services[number])
             else:
-                dead_runs.say(dead_runs.mark(runs[service.name]))
+                died = f"{service.name}, which {how_it_ended(service.process.returncode)}"
+                dead_runs.say(dead_runs.mark(runs[service.name], died))
                 services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
         if time.monotonic() - looked_s > dead_runs.EVERY_S:
             dead_runs.say(watch.look())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -52,6 +53,14 @@ class Manifest(Reference):
     num_labels: int
 
 
+class Usable(Frozen):
+    """Digests of the videos of some splits that can be decoded."""
+
+    digest: str
+    timing_digest: str
+    """of frame rates and time stamps, which clip.fps reads"""
+
+
 class RecordCache(Reference):
     """A manifest's videos with label, split and whether they can be decoded; the frames lie in a store."""
 
@@ -74,10 +83,21 @@ class RecordCache(Reference):
     """size of its frames in the store"""
     timing_digest: str = ""
     """digest of frame rates and time stamps, which clip.fps reads; empty in caches of before"""
+    usable: dict[str, Usable] = {}
+    """by the names of splits, as in `train+val`; empty in caches of before, whose stages depend on all rows"""
+    coverage_digests: dict[str, str] = {}
+    """of all videos of each split, also of those that cannot be decoded"""
 
-    def digests(self, clip: ClipConfig) -> list[str]:
-        """The digests of all that clips of this kind depend on."""
-        return [self.digest, self.timing_digest] if clip.fps else [self.digest]
+    def used(self, splits: Set[str], clip: ClipConfig) -> list[str]:
+        """The digests of what clips of the usable videos of some splits depend on; `all` is every split."""
+        names = [name for name in sorted(self.coverage_digests) if name in splits or "all" in splits]
+        part = self.usable.get("+".join(names), self)
+        return [part.digest, part.timing_digest] if clip.fps else [part.digest]
+
+    def scored(self, split: str, clip: ClipConfig) -> list[str]:
+        """The digests of what the scores of a split and their coverage depend on; `all` is every split."""
+        _, *timing = self.used({split}, clip)
+        return [self.coverage_digests.get(split, self.digest), *timing]
 
 
 class Features(Reference):
@@ -161,3 +181,5 @@ class Entry(Reference):
     version: str
     is_champion: bool
     reason: str
+    is_open: bool = False
+    """whether it becomes the champion is left to a person"""

@@ -115,14 +115,18 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _death_of(child: _Child) -> str:
-    returncode = child.process.wait()
+    ending = how_it_ended(child.process.wait())
     child.output.seek(0)
     output = messages.last_words(child.output.read().decode(errors="replace"))
     stage = child.function.__module__.rsplit(".", 1)[-1]
-    ending = (
+    return f"the process of {stage} {ending}: run again, it continues where it was{output}"
+
+
+def how_it_ended(returncode: int) -> str:
+    """What a process's return code says, as the end of a sentence."""
+    return (
         f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
     )
-    return f"the process of {stage} {ending}: run again, it continues where it was{output}"
 
 
 def main() -> None:

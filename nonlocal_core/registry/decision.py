@@ -28,6 +28,8 @@ class Verdict(NamedTuple):
     promoted: bool
     """it becomes the champion"""
     reason: str
+    is_open: bool = False
+    """whether it becomes the champion is left to a person"""
 
 
 def rule_text(rule: RegistryConfig) -> str:
@@ -43,7 +45,9 @@ def judge(
     verdict, leak = _judge(workspace, version, known, state, rule), known[version].leak
     if leak and leak.num_videos and verdict.leads and state.champion in known:
         reason = f"not called better, since {leak}, which this training started from"
-        return Verdict(False, False, f"{reason}: `promote {version}` changes the champion ({verdict.reason})")
+        return Verdict(
+            False, False, f"{reason}: `promote {version}` changes the champion ({verdict.reason})", True
+        )
     return verdict
 
 
@@ -96,7 +100,9 @@ def _judge_champions_weights(
     if best in known:
         better, figures = _better(workspace, str(best), version, rule)
         if better:
-            return Verdict(False, False, f"{reason}; {best} is {figures}: `promote {best}` changes the champion")
+            return Verdict(
+                False, False, f"{reason}; {best} is {figures}: `promote {best}` changes the champion", True
+            )
     return Verdict(True, False, f"{reason}: later entries of the line are compared with it")
 
 
@@ -108,11 +114,13 @@ def _judge_against_other_line(
     new, old = known[version].evaluation, known[champion].evaluation
     same_videos = (new.split_digest, new.protocol) == (old.split_digest, old.protocol)
     if not same_videos or not known[version].labels.keys() >= known[champion].labels.keys():
-        return Verdict(True, False, f"{stays}, as the two cannot be compared: `promote {version}` changes it")
+        return Verdict(
+            True, False, f"{stays}, as the two cannot be compared: `promote {version}` changes it", True
+        )
     paired = compared(workspace, champion, version)
     figures = _figures(paired, champion)
     if paired.second_only < paired.first_only:
-        return Verdict(True, False, f"{stays}, as it is better: {figures}; `promote {version}` changes it")
+        return Verdict(True, False, f"{stays}, as it is better: {figures}; `promote {version}` changes it", True)
     return Verdict(
         True, True, f"{reason}; knows all labels of the champion, and is as good on its videos: {figures}"
     )

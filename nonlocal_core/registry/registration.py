@@ -80,4 +80,5 @@ def _reference(version: str, facts: Facts, decision: Decision, state: State) -> 
         version=version,
         is_champion=is_champion,
         reason=decision.reason + replaced,
+        is_open=decision.is_open and not is_champion,
     )

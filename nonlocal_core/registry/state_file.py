@@ -29,6 +29,8 @@ class Decision(Frozen):
     promoted: bool
     """it became the champion"""
     reason: str
+    is_open: bool = False
+    """whether it becomes the champion is left to a person"""
     champion_before: str | None
     rule: str
     """the rule of the decision, in words"""

@@ -137,7 +137,8 @@ def _is_current(
 ) -> bool:
     """Whether a finished cache is what would be made now; caches of before have no frame rates for clip.fps."""
     is_timed = bool(old.timing_digest) or not config.clip.fps
-    return is_timed and _digest(cache_table.join(rows, contents, config.cache), workspace.path(old)) == old.digest
+    joined = cache_table.join(rows, contents, config.cache)
+    return is_timed and cache_table.digest_with_labels(joined, workspace.path(old)) == old.digest
 
 
 def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int) -> None:
@@ -244,7 +245,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
             (partial / name).unlink(missing_ok=True)
         return RecordCache(
             key=planned.key,
-            digest=_digest(rows, partial),
+            digest=cache_table.digest_with_labels(rows, partial),
             path=f"cache/{planned.key}",
             records=str(folder.relative_to(workspace.root)),
             settings=config.cache,
@@ -258,6 +259,7 @@ def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Work
             num_frames=int(rows["num_frames"].sum()),
             num_bytes=int(rows["num_bytes"].sum()),
             timing_digest=cache_table.timing_digest(rows),
+            **cache_table.digests_of_splits(rows, partial),
         )
 
     provenance = {"manifest": manifest.model_dump(mode="json"), "config": config.cache.model_dump(mode="json")}
@@ -293,7 +295,3 @@ def _records_dir(config: Config, workspace: Workspace) -> Path:
     folder: Path = workspace.root / store.FOLDER / key_of("records", VERSION, [settings], _reader_of(config))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _digest(rows: pd.DataFrame, folder: Path) -> str:
-    return digest_of(cache_table.digest(rows), (folder / RecordCache.LABELS).read_bytes())

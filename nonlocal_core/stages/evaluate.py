@@ -69,7 +69,8 @@ def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: 
 def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
     """The key of an evaluation; the views of a protocol count, not its name."""
     views = config.evaluate.model_copy(update={"protocol": "own"})
-    return key_of("evaluate", VERSION, [config.clip, views], [checkpoint.digest, *cache.digests(config.clip)])
+    read = cache.scored(config.evaluate.split, config.clip)
+    return key_of("evaluate", VERSION, [config.clip, views], [checkpoint.digest, *read])
 
 
 def protocol(config: Config) -> str:

@@ -55,8 +55,9 @@ def find(cache: RecordCache, config: Config, workspace: Workspace) -> Features |
 
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
     """The key of features; of splits it has those whose videos are looked at."""
-    splits = ",".join(sorted(_splits(config)))
-    return key_of("features", VERSION, [], [_store_key(config, workspace), *cache.digests(config.clip), splits])
+    splits = _splits(config)
+    read = cache.used(splits, config.clip)
+    return key_of("features", VERSION, [], [_store_key(config, workspace), *read, ",".join(sorted(splits))])
 
 
 def features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:

@@ -49,7 +49,8 @@ def key_from(init: str, cache: RecordCache, config: Config) -> str:
     """The key of a training that starts from the weights of this digest."""
     train = config.train.shared_by(config.runtime.num_devices).model_copy(update={"init": init})
     kept = [config.features] if config.features.num_clips else []
-    return key_of("train", VERSION, [config.clip, config.model, train, *kept], cache.digests(config.clip))
+    read = {"train", "val"} if config.train.val_epochs else {"train"}
+    return key_of("train", VERSION, [config.clip, config.model, train, *kept], cache.used(read, config.clip))
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:

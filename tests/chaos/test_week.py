@@ -29,7 +29,7 @@ def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
         (0, 2, 0, 0),  # renamed: hashed and recognised, and still called as before
         (2, 0, 0, 8),  # 18 of train
         (5, 0, 5, 10),  # 23 of train
-        (0, 0, 0, 10),
+        (0, 0, 0, 0),  # the same videos of train: Saturday's network is scored on the val that is left
     ]
     val = [{name for name, where in found.items() if where == "val"} for found in split]
     assert val[0] == val[1] == val[2] == val[3] == val[4] == val[5]
@@ -51,7 +51,8 @@ def test_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     assert sum(start is None for start in starts) == 1, "all but the first start from the champion"
 
     sunday_cache = nights[-1].cache
-    assert nightly.made_before.fn(sunday_cache, CONFIG, workspace) == "v0005"
+    before = nightly.made_before.fn(sunday_cache, CONFIG, workspace)
+    assert (before.version, before.is_scored) == ("v0005", True)
     for stage in ("cache", "train", "evaluate"):  # an upgrade changes what it makes
         with monkeypatch.context() as upgrade:
             module = importlib.import_module(f"nonlocal_core.stages.{stage}")

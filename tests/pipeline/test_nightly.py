@@ -17,7 +17,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,14 +26,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
 
-from flows.server import dead_runs
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
@@ -106,9 +98,10 @@ class Served:
             token = json.loads(answer.read())["token"]
         return {**sent, "Prefect-Csrf-Client": client, "Prefect-Csrf-Token": token}
 
-    def ask(self, path: str, body: Any = None) -> Any:
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        asked = Request(f"{self.api}/{path}", data, {"content-type": "application/json", **self.headers})
+        headers = {"content-type": "application/json", **self.headers}
+        asked = Request(f"{self.api}/{path}", data, headers, method=method)
         for _ in range(10):
             try:
                 with urlopen(asked, timeout=30) as answer:
@@ -126,16 +119,6 @@ class Served:
         with contextlib.suppress(OSError):
             return bool(self.ask("health"))
         return False
-
-    def beat(self, run: str) -> None:
-        """A sign of life of a run."""
-        beat = {
-            "id": str(uuid.uuid4()),
-            "event": dead_runs.BEAT,
-            "occurred": datetime.now(timezone.utc).isoformat(),
-            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
-        }
-        self.ask("events", [beat])
 
     def finished(self, run: str, task: str) -> int:
         """How many task runs of a name have completed in a flow run."""
@@ -262,6 +245,8 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
         os.kill(process, signal.SIGKILL)
     wait_for(lambda: served.started(b"--pool gpu") not in ([], [killed]), 60, served)
     assert served.state(run) == "Crashed", "whoever starts the worker again sees that the process is gone"
+    cause = "its process is gone, and so is worker-gpu, which was killed by SIGKILL"
+    assert served.ask(f"flow_runs/{run}")["state"]["message"] == cause
     cut = steps(workspace_dir)
     served.prefect("flow-run", "retry", run)
     wait_for(lambda: len(steps(workspace_dir)) > len(cut) + 3, 120, served)
@@ -279,7 +264,7 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
     wait_for(lambda: len(told) > 1, 60, served)
-    assert sorted(told)[0] == f"{name}: Crashed, its process is gone"
+    assert sorted(told)[0] == f"{name}: Crashed, {cause}"
     assert sorted(told)[1].startswith("new champion: v0001 is the champion: ")
 
     said = served.prefect("deployment", "run", "full/nightly-train", *words)
@@ -328,32 +313,6 @@ def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Serv
         said = process.stdout.read()
         process.stdin.close()
     assert said.split() == b"failed nights and new champions are told from now on".split()
-
-
-def test_a_run_without_a_sign_of_life_is_ended(served: Served) -> None:
-    """Its clock begins anew when the server was away; a run that nobody promised to hear from is left alone."""
-    running = {"state": {"type": "RUNNING"}}
-    silent, alive = served.begin("prepare/prepare", **running), served.begin("prepare/prepare", **running)
-    flow = served.ask(f"flow_runs/{silent}")["flow_id"]
-    foreign = served.ask("flow_runs/", {"flow_id": flow, **running})["id"]
-    watch, ended = dead_runs.Watch(silent_s=6), []
-    asked = {PREFECT_API_URL: served.api, PREFECT_API_AUTH_STRING: served.login(), PREFECT_CLIENT_MAX_RETRIES: 0}
-    with temporary_settings(asked):
-        started_s = time.monotonic()
-        while not ended and time.monotonic() - started_s < 90:
-            served.beat(alive)
-            time.sleep(0.5)
-            ended = watch.look()
-        assert ended == [served.ask(f"flow_runs/{silent}")["name"]]
-        assert [served.state(run) for run in (silent, alive, foreign)] == ["Crashed", "Running", "Running"]
-
-        watch = dead_runs.Watch(silent_s=2)
-        assert watch.look() == []
-        time.sleep(2.2)
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-            assert watch.look() == []
-        assert watch.look() == [], "it could not be heard while the server was away"
-        wait_for(lambda: watch.look() == [served.ask(f"flow_runs/{alive}")["name"]], 60, served)
 
 
 def status(served: Served, path: str, headers: dict[str, str], method: str = "GET", body: str = "") -> int:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import Task, flow, runtime, task
 
 import tasks
-from nonlocal_core.errors import ChildError, DivergenceError, InputError
+from flows.full import full
+from nonlocal_core.errors import ChildError, ConfigError, DivergenceError, InputError
 from tasks import policy
+from tasks.signature import sign
 
 
 @pytest.fixture
@@ -119,3 +123,36 @@ def test_no_task_waits_for_a_slot_of_a_tag() -> None:
 def tasks_by_name() -> dict[str, Task[..., Any]]:
     modules = [importlib.import_module(f"tasks.{name}") for _, name, _ in pkgutil.iter_modules(tasks.__path__)]
     return {item.name: item for module in modules for item in vars(module).values() if isinstance(item, Task)}
+
+
+@pytest.mark.parametrize(
+    ("words", "mistake"), [({"preset": "tinny"}, "tinny"), ({"videos_dir": "nowhere"}, "nowhere")]
+)
+def test_a_mistake_of_a_person_is_logged_without_a_traceback(
+    prefect_server: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, words: dict[str, Any], mistake: str
+) -> None:
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addHandler(caplog.handler)
+    try:
+        with pytest.raises((ConfigError, InputError)):
+            full(**words, workspace_dir=tmp_path)
+    finally:
+        for name in ("prefect.flow_runs", "prefect.task_runs"):
+            logging.getLogger(name).removeHandler(caplog.handler)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert any(mistake in record.getMessage() for record in errors)
+    assert [record for record in errors if record.exc_info or "\n" in record.getMessage()] == []
+
+
+def test_a_fault_of_ours_keeps_its_traceback(prefect_server: None, caplog: pytest.LogCaptureFixture) -> None:
+    @flow(on_running=[sign])
+    def broken() -> None:
+        raise KeyError("ours")
+
+    logging.getLogger("prefect.flow_runs").addHandler(caplog.handler)
+    try:
+        with pytest.raises(KeyError):
+            broken()
+    finally:
+        logging.getLogger("prefect.flow_runs").removeHandler(caplog.handler)
+    assert any(record.exc_info for record in caplog.records)

@@ -12,11 +12,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
+from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from flows.full import full
+from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process.progress import Progress
-from tasks import report
+from tasks import policy, report
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
@@ -36,7 +38,10 @@ def shown(key: str) -> dict[str, float]:
 
 
 def test_each_stage_shows_its_counts(prefect_server: None, tmp_path: Path) -> None:
-    made = full("tiny", SMALL, make_toy_videos(tmp_path / "videos", 13), tmp_path / "w")
+    nightly = {"index.frozen_val": "nightly", "train.epochs": 50}
+    made = full("tiny", SMALL, make_toy_videos(tmp_path / "videos", 13), tmp_path / "w", defaults=nightly)
+    assert (tmp_path / "w" / "index" / "frozen" / "nightly.parquet").exists(), "overrides are merged with defaults"
+    assert made.checkpoint.num_steps < 10, "and count more"
     assert shown("index-progress")["13 of 13 videos"] == 100
     assert shown("cache-progress")["8 of 8 videos"] == 100, "the first shard"
     assert shown("cache-progress")["5 of 5 videos"] == 100
@@ -68,12 +73,30 @@ def test_a_bar_says_how_long_it_will_take(prefect_server: None) -> None:
     assert shown("some-stage-progress") == {"4 of 4 videos": 100}
 
 
+def schema_of(deployment: dict[str, Any]) -> Any:
+    return parameter_schema(import_object(deployment["entrypoint"].replace("/", ".").replace(".py:", ".")))
+
+
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: str(one["name"]))
 def test_every_parameter_of_a_form_is_explained_and_has_a_default(deployment: dict[str, Any]) -> None:
-    schema = parameter_schema(import_object(deployment["entrypoint"].replace("/", ".").replace(".py:", ".")))
+    schema = schema_of(deployment)
     assert len(schema.properties) > 5
     for name, field in schema.properties.items():
         assert len(field.get("description", "")) > 5, name
         must = {"source"} if deployment["name"] == "predict" else set()
         assert ("default" in field or name in deployment["parameters"]) != (name in must), name
     assert deployment["parameters"].keys() <= schema.properties.keys()
+    assert not deployment["parameters"].get("overrides"), "those of a run would replace them"
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS[:3], ids=lambda one: str(one["name"]))
+def test_preset_and_runner_are_chosen_from_a_list(deployment: dict[str, Any]) -> None:
+    schema = schema_of(deployment)
+    assert schema.properties["preset"]["enum"] == list(PRESETS)
+    runner = schema.properties["runner"]["anyOf"][0]
+    assert runner["enum"] == list(policy.RUNNERS)
+    for fits in ({"preset": "nl_i3d_r50_32x2"}, {"runner": "dask"}, {"runner": "tcp://10.0.0.1:8786"}):
+        validate(fits, schema.model_dump(), raise_on_error=True)
+    for wrong in ({"preset": "tinny"}, {"runner": "tasks"}):
+        with pytest.raises(ValidationError):
+            validate(wrong, schema.model_dump(), raise_on_error=True)

@@ -50,6 +50,11 @@ class Toy(NamedTuple):
     manifest: Manifest
     cache: RecordCache
 
+    @property
+    def other_cache(self) -> RecordCache:
+        """A cache at the same place with other videos in it."""
+        return self.cache.model_copy(update={"digest": "other", "usable": {}, "coverage_digests": {}})
+
     def workspace(self, folder: Path) -> Workspace:
         """A workspace of its own that has the manifest and the cache."""
         shutil.copytree(self.root, folder, dirs_exist_ok=True)

@@ -14,13 +14,17 @@ pixel_aspect                               as in the manifest, of frames that ar
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.artifacts.references import RecordCache, Usable
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import store
 from nonlocal_core.errors import DamagedError
@@ -88,6 +92,24 @@ def digest(rows: pd.DataFrame) -> str:
     if (by_time := ordered[is_part & ordered["times_s"].notna()]).size:
         content.update(timing_digest(by_time).encode())
     return content.hexdigest()
+
+
+def digest_with_labels(rows: pd.DataFrame, folder: Path) -> str:
+    """Hash of the same and of the ids of the labels, which the folder of the cache has."""
+    return digest_of(digest(rows), (folder / RecordCache.LABELS).read_bytes())
+
+
+def digests_of_splits(rows: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    """The fields `usable` and `coverage_digests` of the cache in a folder."""
+    names = sorted(rows["split"].unique())
+    usable = {}
+    for chosen in (some for size in range(1, len(names) + 1) for some in itertools.combinations(names, size)):
+        read = rows[(rows["status"] == "ok") & rows["split"].isin(chosen)]
+        usable["+".join(chosen)] = Usable(
+            digest=digest_with_labels(read, folder), timing_digest=timing_digest(read)
+        )
+    coverage = {name: digest_with_labels(rows[rows["split"] == name], folder) for name in names}
+    return {"usable": usable, "coverage_digests": coverage}
 
 
 def timing_digest(rows: pd.DataFrame) -> str:

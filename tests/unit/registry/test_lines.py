@@ -39,7 +39,7 @@ def test_another_line_is_begun_and_said(workspace, how):
     assert decision.leads
     assert decision.reason.startswith(f"starts the new line {decision.line} ({how})")
     moves = how in ("labels added: jumps", "labels numbered anew")
-    assert (entry.is_champion, decision.promoted) == (moves, moves)
+    assert (entry.is_champion, decision.promoted, entry.is_open) == (moves, moves, not moves)
     if not moves:
         assert entry.reason.endswith(
             "; the champion v0001 stays, as the two cannot be compared: `promote v0002` changes it"
@@ -54,7 +54,7 @@ def test_another_line_is_begun_and_said(workspace, how):
 def test_with_a_label_added_the_champion_moves_if_nothing_gets_worse(workspace, top1, moves):
     add(workspace, "a", 0.5)
     entry = add(workspace, "b", top1, labels=MORE, rule=RegistryConfig(min_gain=0.1))
-    assert (champion(workspace) == "v0002", entry.is_champion) == (moves, moves)
+    assert (champion(workspace) == "v0002", entry.is_champion, entry.is_open) == (moves, moves, not moves)
     figures = f"top-1 {top1:.2%} against 50.00% of v0001, 100 videos"
     expected = (
         f"is as good on its videos: {figures}"
@@ -111,6 +111,7 @@ def test_a_line_that_had_a_better_entry_before_the_champion_was_scored_there_say
     assert entry.reason.endswith(
         "; v0002 is better: top-1 80.00% against 30.00% of v0003, 100 videos: `promote v0002` changes the champion"
     )
+    assert entry.is_open
     assert not add(workspace, "d", 0.4, split_digest="others").is_champion  # v0002 is the one to beat
     assert champion(workspace) == "v0001"
     last = add(workspace, "e", 0.85, split_digest="others")

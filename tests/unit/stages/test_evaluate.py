@@ -88,7 +88,7 @@ def test_the_key_holds_clip_views_and_what_came_in(toy, start):
     base = stage.key(checkpoint, toy.cache, CONFIG)
     assert stage.key(checkpoint.model_copy(update={"path": "p", "key": "x"}), toy.cache, CONFIG) == base
     assert stage.key(checkpoint.model_copy(update={"digest": "x"}), toy.cache, CONFIG) != base
-    assert stage.key(checkpoint, toy.cache.model_copy(update={"digest": "x"}), CONFIG) != base
+    assert stage.key(checkpoint, toy.other_cache, CONFIG) != base
 
 
 def test_scores_are_those_of_each_video_alone(toy, start, evaluated):

@@ -100,7 +100,7 @@ def test_other_splits_and_labels_need_nothing_new(toy, kept):
     turned = rows.assign(split=np.where(rows["split"] == "val", "train", "val"))
     cache_table.write(turned, folder / "videos.parquet")
     try:
-        again = stage.features(toy.cache.model_copy(update={"digest": "other"}), config, workspace)
+        again = stage.features(toy.other_cache, config, workspace)
     finally:
         cache_table.write(rows, folder / "videos.parquet")
     assert again.key != features.key
