@@ -73,7 +73,7 @@ def evaluate_checkpoint(
         raise InputError("evaluate needs videos: name their folder with videos_dir=DIR")
     workspace = Workspace(workspace_dir)
     kept = given_checkpoint(checkpoint, workspace)
-    config = resolve(preset, {**kept.settings, **(overrides or {})})
+    config = resolve(preset, overrides or {}, kept.settings)
     if config.evaluate.crop_size < config.train.crop_size:
         raise ConfigError(
             f"evaluate.crop_size={config.evaluate.crop_size} is smaller than the crops of"

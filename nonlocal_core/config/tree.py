@@ -112,11 +112,14 @@ def settings() -> Iterator[Setting]:
             yield Setting(f"{section}.{name}", field.description or "", field.default, choices)
 
 
-def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
+def resolve(
+    preset: str, overrides: Mapping[str, object], of_checkpoint: Mapping[str, object] | None = None
+) -> Config:
     """The settings of a preset with some of them replaced.
 
     `overrides` has dotted keys (`{"train.epochs": 2}`), nested mappings or both; a value may be text, as a
-    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).
+    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).  What comes with a checkpoint takes the place of the
+    preset's, and overrides and the protocol that they name take its place.
 
     Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
     """
@@ -125,7 +128,8 @@ def resolve(preset: str, overrides: Mapping[str, object]) -> Config:
     defaults = {setting.key: setting.default for setting in settings()}
     known = list(defaults)
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
-    for key, value in protocols.fill(PRESETS[preset].settings, _flatten(overrides)).items():
+    before = {**PRESETS[preset].settings, **_flatten(of_checkpoint or {})}
+    for key, value in protocols.fill(before, _flatten(overrides)).items():
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}: {_near(key, known, 'all')}")
         section, name = key.split(".")

@@ -270,7 +270,7 @@ def settings(trained: Trained, request: Request) -> Config:
     described = trained.described
     own = {name: getattr(described, name).model_dump() for name in ("cache", "clip", "model", "train")}
     test = trained.evaluate.model_dump()
-    return resolve("tiny", {**own, "evaluate": test, **request.overrides})  # every setting is named
+    return resolve("tiny", request.overrides, {**own, "evaluate": test})  # every setting is named
 
 
 def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tuple[str, Path]]:
