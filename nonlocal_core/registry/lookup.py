@@ -115,6 +115,6 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
     settings = {
         f"{section}.{leaf}": value
         for section in DESCRIBED
-        for leaf, value in getattr(described, section).model_dump(mode="json").items()
+        for leaf, value in getattr(described, section)  # also those that a file leaves out
     }
     return KeptCheckpoint(kept, workspace.path(kept) / RecordCache.LABELS, settings)

@@ -243,7 +243,7 @@ def test_a_multi_scale_crop_is_mmaction2s() -> None:
     large = [(0, 0), (0, 84), (0, 42)]
     small = [(0, 0), (0, 136), (52, 0), (52, 136), (26, 68)]
     assert set(found) == {(*at, 256, 256) for at in large} | {(*at, 204, 204) for at in small}
-    shares = {box: count / 4000 for box, count in found.items()}
+    shares = {tuple(box): count / 4000 for box, count in found.items()}
     assert shares[0, 42, 256, 256] == pytest.approx(0.1, abs=0.02)  # one of five places of one of two shapes
     assert shares[0, 0, 256, 256] == pytest.approx(0.2, abs=0.02)  # as its lower left corner
     assert shares[26, 68, 204, 204] == pytest.approx(0.1, abs=0.02)
