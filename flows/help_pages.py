@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from flows.catalogue import SECTIONS, Command
 from nonlocal_core.command import WIDTH
 from nonlocal_core.config import key_value
-from nonlocal_core.config.preset_record import Preset
+from nonlocal_core.config.preset_record import IMAGENET, Preset
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import Setting, settings
 from nonlocal_core.errors import ConfigError
@@ -57,7 +57,10 @@ def page(command: Command, topic: str) -> Iterator[str]:
 
 def _preset(preset: Preset) -> Iterator[str]:
     facts = {"network": preset.title, "command": preset.command, "time": preset.time}
-    yield from (preset.name, "", *_columns(facts | {"top-1 / top-5": preset.expected}))
+    more = {"top-1 / top-5": preset.expected, "not its authors'": preset.differs}
+    if IMAGENET in preset.command:
+        more[IMAGENET] = "ImageNet's weights, by python -m nonlocal_core.import_weights (docs/guides/weights.md)"
+    yield from (preset.name, "", *_columns(facts | more))
     yield from ("", "settings that differ from the defaults:")
     yield from (f"  {key}={key_value.text_of(value)}" for key, value in preset.settings.items())
 

@@ -44,10 +44,10 @@ def run(given: argparse.Namespace) -> Iterator[str]:
                 scored, labels, given.k
             )
     if given.json:
-        whole = {"protocol": evaluation.protocol, "coverage": evaluation.coverage, "views": by_views}
+        whole = {"protocol": evaluation.conditions, "coverage": evaluation.coverage, "views": by_views}
         yield from json.dumps(whole, indent=2, ensure_ascii=False).split("\n")
         return
-    yield f"protocol: {evaluation.protocol}"
+    yield f"protocol: {evaluation.conditions}"
     yield f"{evaluation.coverage}; in brackets: 95 % confidence"
     for views, figures_of_views in by_views.items():
         yield ""

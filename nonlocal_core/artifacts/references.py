@@ -160,6 +160,8 @@ class Evaluation(Reference):
     mean_class_accuracy: float | None = None
     num_labels: int | None = None
     """labels that the network knows; None, as guessing, if an earlier version scored"""
+    frames: str = ""
+    """what was done to the pixels of a frame, as text; empty if an earlier version scored"""
     guessing: float | None = None
     """share of right answers of who always says the most frequent label of the scored videos"""
 
@@ -172,6 +174,11 @@ class Evaluation(Reference):
         scored = f"{fields.get('num_scored')} of {fields.get('num_videos')} videos scored"
         split = str(fields.get("protocol", "")).partition(",")[0]
         return {"split": split, **fields, "coverage": fields.get("coverage") or scored}
+
+    @property
+    def conditions(self) -> str:
+        """What was asked for: views and frames, as text."""
+        return f"{self.protocol}, frames {self.frames or 'not recorded by the earlier version that scored'}"
 
 
 class Entry(Reference):

@@ -36,11 +36,16 @@ EIGHT: Settings = {
     "model.pool1_stride_t": 1,
 }
 
-MMACTION2 = JITTER | recipes.MMACTION2
+EVEN: Settings = {"evaluate.crops": "even"}
+"""the three test crops of mmaction2 and video-nonlocal-net"""
+LOOP: Settings = {"clip.short_videos": "loop"}
+"""a clip that is longer than its video goes on from the start, as in mmaction2 and video-nonlocal-net"""
+MMACTION2 = LOOP | EVEN | recipes.MMACTION2
 
 EMBEDDED: Settings = {"model.pairwise": "embedded_gaussian", "model.nl_scale": True, "model.nl_out_bias": True}
 FULLY_CONV: Settings = {"model.nl_sub_sample": "before_conv", "model.head": "fully_conv"}
 CAFFE2: Settings = {
+    **LOOP,
     **JITTER,
     **ONE_LEVEL,
     **EMBEDDED,
@@ -49,6 +54,7 @@ CAFFE2: Settings = {
     "model.nl_out_init": "normal",
     **recipes.PAPER_32F,
     "evaluate.offsets": "paper",
+    **EVEN,
 }
 """what all networks of video-nonlocal-net share; the rate falls after 150,000 and 300,000 of 400,000 steps"""
 CAFFE2_32X2: Settings = CAFFE2 | {"model.pool1_kernel_t": 2}
@@ -73,12 +79,16 @@ SLOWFAST: Settings = {
     "model.nl_init": "msra",
     "clip.fps": 30.0,
     **recipes.SLOWFAST_SCRATCH,
+    "evaluate.offsets": "slowfast",
+    "evaluate.crops": "slowfast",
 }
 GLUON: Settings = {
+    **JITTER,
     **EMBEDDED,
     "model.zero_gamma": False,
     "model.nl_sub_sample": "none",
     "model.nl_zero_gamma": False,
+    **recipes.GLUON,
 }
 """gluon-cv starts from ImageNet; its blocks have PyTorch's own random weights and are no identity at first"""
 

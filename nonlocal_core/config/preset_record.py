@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from nonlocal_core.config.section import Settings
 
+IMAGENET = "IMAGENET_FILE"
+"""a file that `python -m nonlocal_core.import_weights` makes of ImageNet's weights for this network"""
 DAYS = "days on 8 GPUs for Kinetics-400; not run by us"
 
 
@@ -46,7 +49,9 @@ class Preset:
     unpublished: str = "not published"
     """what to expect where nobody published the accuracy"""
     init: str = ""
-    """what `train.init` has to name, where the network makes sense from trained weights only"""
+    """what `train.init` has to name, where the recipe or the network starts from trained weights"""
+    differs: str = "only as all presets do"
+    """where settings and recipe are not those of the authors; docs/reference/networks.md says what all have"""
     time: str = DAYS
 
     @property
@@ -55,6 +60,8 @@ class Preset:
         if self.name == "tiny":
             return "python flows/full.py"
         init = f" train.init={self.init}" if self.init else ""
+        if "imagenet" in self.init.lower():
+            init += " train.init_head=new"
         return f"python flows/full.py {self.name} videos_dir=DIR{init}"
 
     @property
@@ -71,3 +78,8 @@ class Preset:
 def paper(top1: float, top5: float, *tables: str) -> Published:
     """An accuracy of the paper."""
     return Published(top1, top5, "paper", tables)
+
+
+def from_imagenet(presets: Iterable[Preset], differs: str) -> tuple[Preset, ...]:
+    """Presets of authors who start from ImageNet; those that start from something else keep it."""
+    return tuple(replace(preset, init=preset.init or IMAGENET, differs=differs) for preset in presets)

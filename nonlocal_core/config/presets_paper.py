@@ -1,8 +1,8 @@
 """The networks of the paper's Tables 2a to 2g, as the authors' Caffe2 code builds them.
 
 `nl1_`, `nl5_`, `nl10_` say how many non-local blocks a network has; without another word they compare by the
-embedded Gaussian.  The training is the paper's as far as the settings have it: the paper starts from ImageNet, and
-makes its BN precise.  Clips of 128 frames start from the network of 32, with its BN statistics as they are.
+embedded Gaussian.  The training is the paper's: it starts from ImageNet, and makes its BN precise.  Clips of 128
+frames start from the network of 32, with its BN statistics as they are.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from nonlocal_core.config.networks import (
     TEN_R101,
     TIME,
 )
-from nonlocal_core.config.preset_record import Preset, Published, paper
+from nonlocal_core.config.preset_record import Preset, Published, from_imagenet, paper
 from nonlocal_core.config.section import Settings
 
 VNN = "video-nonlocal-net"
+CAFFE2_DIFFERS = "scaled frames are rounded to whole pixels, not cut off; else only as all presets do"
 ONE_RES4: Settings = {"model.nl_res3": (), "model.nl_res4": (4,)}
 UNSCALED: Settings = {"model.nl_scale": False}
 
-PAPER = (
+_PAPER = (
     Preset(
         "c2d_r50_32x2_caffe2",
         "C2D ResNet-50: time is only pooled",
@@ -208,3 +209,4 @@ PAPER = (
         init="FILE",
     ),
 )
+PAPER = from_imagenet(_PAPER, CAFFE2_DIFFERS)

@@ -1,7 +1,7 @@
 """Networks of four repositories that are not in the paper's tables, each as its authors built it.
 
 The suffix says whose code it is: `_caffe2` is video-nonlocal-net, `_slowfast` PySlowFast and pytorchvideo,
-`_gluon` gluon-cv.  All but gluon-cv's train as their authors did.
+`_gluon` gluon-cv.  What a preset has in another way than its authors, `Preset.differs` says.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from nonlocal_core.config.networks import (
     TEN_R50,
     TEN_R101,
 )
-from nonlocal_core.config.preset_record import Preset, Published
+from nonlocal_core.config.preset_record import IMAGENET, Preset, Published, from_imagenet
+from nonlocal_core.config.presets_paper import CAFFE2_DIFFERS
 from nonlocal_core.config.recipes import SLOWFAST_IMAGENET
 from nonlocal_core.config.section import Settings
 
 VNN, PSF, PTV, GCV = "video-nonlocal-net", "PySlowFast", "pytorchvideo", "gluon-cv"
+LOG = "gluon-cv's log, last epoch, one view a video"
+PYTORCHVIDEO_DIFFERS = "clips are PySlowFast's; pytorchvideo cuts its own by seconds. Else only as all presets do"
+GLUON_DIFFERS = (
+    "gluon-cv squeezes frames to 340x256 pixels, spreads 32 frames over the 64 of a training clip, and starts test"
+    " clips at even frames; its logs are of MXNet scripts: a weight decay of 1e-4, crops of mmaction2's scales"
+)
 NO_POOL2: Settings = {"model.pool2_kernel_t": 1, "model.pool2_stride_t": 1, "model.head_window": (8, 7, 7)}
 
-REPOSITORIES = (
+_CAFFE2 = (
     Preset(
         "c2d_r50_8x8_caffe2",
         "C2D ResNet-50 on 8 frames",
@@ -64,11 +71,14 @@ REPOSITORIES = (
         (Published(76.5, 92.6, VNN),),
         init="FILE",
     ),
+)
+_SLOWFAST = (
     Preset(
         "c2d_r50_8x8_slowfast",
         "C2D ResNet-50 on 8 frames; pool2 halves them",
         SLOWFAST | C2D | NO_BLOCKS,
         (Published(71.46, 89.68, PTV),),
+        differs=PYTORCHVIDEO_DIFFERS,
     ),
     Preset(
         "c2d_r50_8x8_slowfast_nopool",
@@ -93,25 +103,30 @@ REPOSITORIES = (
         "Non-local I3D ResNet-50 on 8 frames, from ImageNet weights instead of random ones",
         SLOWFAST | SLOWFAST_IMAGENET,
         unpublished="not published; 74.0 / 91.1 from random weights (PySlowFast)",
-        init="FILE",
+        init=IMAGENET,
     ),
+)
+_GLUON = (
     Preset(
         "i3d_r50_32x2_gluon",
         "I3D ResNet-50",
         GLUON | NO_BLOCKS,
-        (Published(74.87, None, GCV),),
+        (Published(74.87, None, GCV), Published(66.59, 85.98, LOG)),
+        init="i3d_r50_imagenet",
     ),
     Preset(
         "nl5_i3d_r50_32x2_gluon",
         "Non-local I3D ResNet-50 with five blocks",
         GLUON,
-        (Published(75.17, None, GCV),),
+        (Published(75.17, None, GCV), Published(67.81, 86.73, LOG)),
+        init="i3d_r50_imagenet",
     ),
     Preset(
         "nl10_i3d_r50_32x2_gluon",
         "Non-local I3D ResNet-50 with ten blocks",
         GLUON | TEN_R50,
-        (Published(75.93, None, GCV),),
+        (Published(75.93, None, GCV), Published(67.41, 86.62, LOG)),
+        init="i3d_r50_imagenet",
     ),
     Preset(
         "i3d_r101_32x2_gluon",
@@ -123,12 +138,17 @@ REPOSITORIES = (
         "nl5_i3d_r101_32x2_gluon",
         "Non-local I3D ResNet-101 with five blocks",
         GLUON | R101 | FIVE_R101,
-        (Published(75.81, None, GCV),),
+        (Published(75.81, None, GCV), Published(67.57, 86.43, LOG)),
     ),
     Preset(
         "nl10_i3d_r101_32x2_gluon",
         "Non-local I3D ResNet-101 with ten blocks",
         GLUON | R101 | TEN_R101,
-        (Published(75.93, None, GCV),),
+        (Published(75.93, None, GCV), Published(67.79, 86.47, LOG)),
     ),
+)
+REPOSITORIES = (
+    *from_imagenet(_CAFFE2, CAFFE2_DIFFERS),
+    *_SLOWFAST,
+    *from_imagenet(_GLUON, GLUON_DIFFERS),
 )

@@ -4,7 +4,7 @@
 `micro_batch` makes BN see as many clips as one of the authors' GPUs did.  Where a recipe starts from other
 weights (ImageNet, or a shorter clip's model), name them with `train.init`.
 
-Source: the paper, section 4.1, and the code of video-nonlocal-net, PySlowFast, mmaction2 and the seed.
+Source: the paper, section 4.1, and the code of video-nonlocal-net, PySlowFast, mmaction2, gluon-cv and the seed.
 """
 
 from __future__ import annotations
@@ -71,8 +71,21 @@ MMACTION2: Settings = {
     "train.weight_decay": 1e-4,
     "train.decayed": "all",
     "train.clip_norm": 40.0,
+    "train.crop": "multi_scale",
+    "train.crop_scales": (1.0, 0.8),
+    "train.crop_gap": 0,
 }
-"""mmaction2 from ImageNet weights; its multi-scale crop is train.crop=multi_scale, which has other scales"""
+"""mmaction2 from ImageNet weights: squares of the short side, or 0.8 of it, at a corner or in the centre"""
+
+GLUON: Settings = {
+    "train.epochs": 100,
+    "train.milestones": (40, 80),
+    "train.base_lr": 0.01,
+    **EIGHT_GPUS,
+    "train.weight_decay": 1e-5,
+    "train.decayed": "all",
+}
+"""gluon-cv's PyTorch configs, from ImageNet weights; its MXNet scripts have 1e-4, and mmaction2's scales"""
 
 SEED: Settings = {
     "train.epochs": 5,

@@ -66,6 +66,13 @@ class CacheConfig(Section):
     pixels: Annotated[Literal["shown", "stored"], later("shown")] = "shown"
     """shape of frames whose pixels are no squares: as players show them, or as they are stored"""
 
+    @property
+    def frames(self) -> str:
+        """What is done to the pixels of a frame, as text: resized by auto, JPEG 90."""
+        codec = f"JPEG {self.jpeg_quality}" if self.codec == "jpeg" else "no JPEG"
+        shape = ", pixels as stored" if self.pixels == "stored" else ""
+        return f"resized by {self.interpolation}, {codec}{shape}"
+
 
 class ClipConfig(Section):
     """Which frames of a video make a clip."""
@@ -115,16 +122,20 @@ class EvaluateConfig(Section):
 
     split: Literal["val", "test", "train", "all"] = "val"
     """split that is scored; all takes every video"""
-    protocol: Literal["own", "1x1", "10x1", "10x3", "mmaction2", "paper", "seed"] = "own"
-    """name for num_clips, offsets, num_crops and head (docs/guides/evaluation.md); own: each as it is set"""
+    protocol: Literal[
+        "own", "1x1", "10x1", "10x3", "mmaction2", "mmaction2_exact", "paper", "slowfast", "seed"
+    ] = "own"
+    """name for clips, crops and head (docs/guides/evaluation.md); own: each as it is set"""
     num_clips: Positive = 10
     """clips of each video that are scored"""
-    offsets: Literal["spread", "paper", "random"] = "spread"
-    """starts of the clips: from the first to the last possible one, at k/num_clips of the video, or random"""
+    offsets: Literal["spread", "paper", "slowfast", "random"] = "spread"
+    """starts of the clips: from first to last possible, at k/num_clips of the video or of its spare, or random"""
     seed: int = 0
     """seed of evaluate.offsets=random"""
     num_crops: Literal[1, 3] = 3
     """crops of each clip that are scored: 1 in the centre, or 3 along the longer side"""
+    crops: Annotated[Literal["ends", "even", "slowfast"], later("ends")] = "ends"
+    """places of the crops: both ends and the middle, steps of one length, or the ends and the middle rounded up"""
     crop_size: Annotated[int, Field(ge=32)] = 256
     """side of a test crop (pixels)"""
     head: Literal["trained", "pooled", "fully_conv"] = "trained"

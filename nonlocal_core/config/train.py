@@ -16,6 +16,8 @@ from nonlocal_core.errors import ConfigError
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Amount = Annotated[float, Field(ge=0.0)]
+MULTI_SCALES = (1.0, 0.875, 0.75, 0.66)
+"""TSN's scales, the defaults of mmaction2's and gluon-cv's multi-scale crop"""
 
 
 class TrainConfig(Section):
@@ -92,7 +94,11 @@ class TrainConfig(Section):
     scale_max: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
     """greatest scale of training frames before the crop (times cache.short_side; both 1: never scaled)"""
     crop: Literal["random", "multi_scale"] = "random"
-    """training crop: crop_size anywhere, or 1 to 0.66 of the short side at a corner or the centre, resized"""
+    """training crop: crop_size anywhere, or crop_scales of the short side at a corner or the centre, resized"""
+    crop_scales: Annotated[tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...], later(MULTI_SCALES)] = MULTI_SCALES
+    """sides that a multi_scale crop may have (times the short side of a cached frame)"""
+    crop_gap: Annotated[Count, later(1)] = 1
+    """greatest distance of height and width of a multi_scale crop in that list (0: only squares)"""
     colour_jitter: Fraction = 0.0
     """greatest change of brightness, contrast and saturation of a training clip (0…1 of each; 0: off)"""
     val_epochs: Count = 1

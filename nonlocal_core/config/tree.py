@@ -120,7 +120,7 @@ def resolve(
 
     `overrides` has dotted keys (`{"train.epochs": 2}`), nested mappings or both; a value may be text, as a
     command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).  `kept` are those of a checkpoint, dotted: they count more
-    than the preset's, and less than the overrides.
+    than the preset's, and less than the overrides and the protocol that these name.
 
     Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
     """
@@ -160,7 +160,7 @@ def check_names(overrides: Mapping[str, object]) -> None:
 
 def differences(kept: Mapping[str, object], config: Config) -> list[str]:
     """The settings that are not as a checkpoint has them, in words."""
-    asked = flatten(config.model_dump(mode="json"))
+    asked = {f"{name}.{leaf}": value for name, section in config for leaf, value in section}
     return [
         f"{key}={key_value.text_of(asked[key])} instead of {key_value.text_of(value)}"
         for key, value in kept.items()

@@ -200,7 +200,8 @@ def views_of(
     indices = sampling.evaluation_indices(part, clip, evaluate, video_id)
     frames = frames_at(indices.ravel())
     clips = (frames[i : i + clip.clip_len] for i in range(0, len(frames), clip.clip_len))
-    return np.concatenate([transforms.test_views(each, evaluate.crop_size, evaluate.num_crops) for each in clips])
+    crops = (evaluate.crop_size, evaluate.num_crops, evaluate.crops)
+    return np.concatenate([transforms.test_views(each, *crops) for each in clips])
 
 
 def _parts(reader: RecordReader) -> Callable[[int], Stretch]:

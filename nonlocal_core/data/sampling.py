@@ -15,6 +15,8 @@ from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 
+Offsets = Literal["spread", "paper", "slowfast"]
+
 
 def generator(seed: int, epoch: int, video_id: str, purpose: str) -> np.random.Generator:
     """A random generator that depends on these four values alone, whatever the platform and the process."""
@@ -54,15 +56,15 @@ def train_indices(stretch: Stretch, clip: ClipConfig, rng: np.random.Generator) 
     return stretch.first + _ended(_clip(start, num_frames, clip), num_frames, clip)
 
 
-def test_indices(
-    stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
-) -> NDArray[np.int64]:
+def test_indices(stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Offsets) -> NDArray[np.int64]:
     """Source-frame indices of `num_clips` evenly spread test clips.
 
-    spread  The first starts with the stretch and the last ends with it; one clip alone lies in the middle.  In a
-            stretch shorter than the span, all start at 0 and end as `clip.short_videos` says.
-    paper   Clip k of n starts at k/n of the stretch and starts again where it ends, whatever
-            `clip.short_videos` says.
+    spread    The first starts with the stretch and the last ends with it; one clip alone lies in the middle.  In a
+              stretch shorter than the span, all start at 0 and end as `clip.short_videos` says.
+    paper     Clip k of n starts at k/n of the stretch and starts again where it ends, whatever
+              `clip.short_videos` says.
+    slowfast  Clip k of n starts at k/n of what the stretch has more than a clip stands for: the last one never
+              ends with the stretch, and one clip alone starts with it.
 
     `discrete` and `average` clips cover the whole stretch: their test clips are the same, evenly spaced frames,
     and what is spread is the place in each of the equal parts.  None is random.
@@ -70,7 +72,7 @@ def test_indices(
     Shape:  (num_clips, clip_len), int64, each row non-decreasing unless it loops.
     Units:  source frames of the video, 0-based.
     Raises: InputError if there is no frame.
-    Source: Wang et al. 2018, section 4.1, Inference; mmaction2 (spread), video-nonlocal-net (paper).
+    Source: Wang et al. 2018, section 4.1, Inference; mmaction2 (spread), video-nonlocal-net (paper), PySlowFast.
     """
     num_frames = _require_frames(stretch)
     if clip.fps:
@@ -78,6 +80,10 @@ def test_indices(
     if offsets == "paper":
         starts = [num_frames * k // num_clips for k in range(num_clips)]
         clips = [_clip(start, num_frames, clip) % num_frames for start in starts]
+    elif offsets == "slowfast":
+        more = num_frames - 1 if _covers_all(clip) else max(0, num_frames - clip.clip_len * step(clip))
+        starts = [more * k // num_clips for k in range(num_clips)]
+        clips = [_ended(_clip(start, num_frames, clip), num_frames, clip) for start in starts]
     else:
         last_start = num_frames - 1 if _covers_all(clip) else max(0, num_frames - span(clip))
         starts = views.spread(last_start, num_clips)
@@ -183,12 +189,14 @@ def _resampled(stretch: Stretch, clip: ClipConfig, start: float, *, loops: bool 
 
 
 def _resampled_test_clips(
-    stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Literal["spread", "paper"]
+    stretch: Stretch, clip: ClipConfig, num_clips: int, offsets: Offsets
 ) -> NDArray[np.int64]:
     if offsets == "paper":
         starts = [stretch.length * k / num_clips for k in range(num_clips)]
         return np.stack([_resampled(stretch, clip, start, loops=True) for start in starts])
     last_start = max(0.0, stretch.length - size(stretch, clip))
+    if offsets == "slowfast":
+        return np.stack([_resampled(stretch, clip, last_start * k / num_clips) for k in range(num_clips)])
     spread = np.linspace(0.0, last_start, num_clips) if num_clips > 1 else [last_start / 2]
     return np.stack([_resampled(stretch, clip, float(start)) for start in spread])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from nonlocal_core.errors import InputError
 Frames = NDArray[np.uint8]
 Clip = Frames | list[Frames]
 """frames of one size: one array, or a list of arrays"""
+Crops = Literal["ends", "even", "slowfast"]
 
 # In the seed, "bilinear" is cv2.INTER_AREA; here it is bilinear.
 INTERPOLATIONS = {
@@ -24,7 +25,6 @@ INTERPOLATIONS = {
     "bicubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
 }
-MULTI_SCALES = (1.0, 0.875, 0.75, 0.66)
 RED_GREEN_BLUE_LUMA = (0.299, 0.587, 0.114)
 
 
@@ -103,22 +103,28 @@ def train_view(
     return out
 
 
-def test_views(frames_THWC: Clip, crop_size: int, num_crops: int) -> NDArray[np.uint8]:
+def test_views(frames_THWC: Clip, crop_size: int, num_crops: int, crops: Crops) -> NDArray[np.uint8]:
     """The centre crop of the clip, or 3 along the longer side: start, centre, end.
+
+    Where the spare pixels are odd, the two steps differ by a pixel (`ends`), the last crop ends a pixel before the
+    frame does (`even`), or the centre is rounded up (`slowfast`).
 
     Shape:  (T, H, W, 3) to (num_crops, 3, T, crop_size, crop_size), contiguous.
     Raises: InputError if a frame is smaller than the crop, or num_crops is neither 1 nor 3.
-    Source: Wang et al. 2018, section 4.1, Inference.
+    Source: Wang et al. 2018, section 4.1, Inference; for `even`, video-nonlocal-net and mmaction2's ThreeCrop; for
+            `slowfast`, PySlowFast's uniform_crop.
     """
     height, width = _require_room(frames_THWC, crop_size)
     if num_crops not in (1, 3):
         raise InputError(f"a clip has 1 or 3 test crops, not {num_crops}")
     spare_h, spare_w = height - crop_size, width - crop_size
-    corners = [(spare_h // 2, spare_w // 2)]
+    centre_h, centre_w = ((spare + (crops == "slowfast")) // 2 for spare in (spare_h, spare_w))
+    corners = [(centre_h, centre_w)]
     if num_crops == 3:
-        start, end = ((spare_h // 2, 0), (spare_h // 2, spare_w))
+        end_h, end_w = (2 * centre_h, 2 * centre_w) if crops == "even" else (spare_h, spare_w)
+        start, end = ((centre_h, 0), (centre_h, end_w))
         if height > width:
-            start, end = ((0, spare_w // 2), (spare_h, spare_w // 2))
+            start, end = ((0, centre_w), (end_h, centre_w))
         corners = [start, *corners, end]
     views = np.empty((num_crops, 3, len(frames_THWC), crop_size, crop_size), np.uint8)
     for view, (top, left) in zip(views, corners, strict=True):
@@ -150,20 +156,23 @@ def _random_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generat
 
 
 def _multi_scale_box(frames_THWC: Clip, settings: TrainConfig, rng: np.random.Generator) -> Box:
-    """A box at a corner or in the centre, each side one of `MULTI_SCALES` of the frame's short side.
+    """A box at a corner or in the centre, each side one of `crop_scales` of the frame's short side.
 
-    The sides are the same or neighbours in that list; a side within 2 pixels of `crop_size` becomes `crop_size`.
-    The 10 shapes are equally likely, and so are the 5 places.
+    Height and width are at most `crop_gap` apart in that list; a side within 2 pixels of `crop_size` becomes
+    `crop_size`.  The shapes are equally likely, and so are the 5 places, which lie whole quarters of the spare
+    pixels apart: the far corners may be up to 3 pixels off the edge.
+
+    Source: mmaction2's MultiScaleCrop with its 5 fixed crops.
     """
     height, width = _require_room(frames_THWC, settings.crop_size)
-    sides = [int(min(height, width) * scale) for scale in MULTI_SCALES]
+    sides = [int(min(height, width) * scale) for scale in settings.crop_scales]
     sides = [settings.crop_size if abs(side - settings.crop_size) < 3 else side for side in sides]
-    shapes = [(i, j) for i in range(len(sides)) for j in range(len(sides)) if abs(i - j) <= 1]
+    places_in_list = range(len(sides))
+    shapes = [(i, j) for i in places_in_list for j in places_in_list if abs(i - j) <= settings.crop_gap]
     i, j = shapes[int(rng.integers(len(shapes)))]
-    spare_h, spare_w = height - sides[i], width - sides[j]
-    places = [(0, 0), (0, spare_w), (spare_h, 0), (spare_h, spare_w), (spare_h // 2, spare_w // 2)]
-    top, left = places[int(rng.integers(len(places)))]
-    return Box(top, left, sides[i], sides[j])
+    down, across = (height - sides[i]) // 4, (width - sides[j]) // 4
+    top, left = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))[int(rng.integers(5))]
+    return Box(top * down, left * across, sides[i], sides[j])
 
 
 def _crop_into(view_CTHW: NDArray[np.uint8], frames_THWC: Iterable[Frames], box: Box, *, mirrored: bool) -> None:

@@ -114,7 +114,7 @@ def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     names = read(workspace).names(version)
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
     yield from (f"  {name} {text}" for name, text in headline.of(scored).items())
-    yield f"  {scored.coverage} ({scored.protocol})"
+    yield f"  {scored.coverage} ({facts.conditions})"
     yield f"  {len(labels)} labels: {few(labels, 8)}"
     for step in lineage(workspace, version):
         yield step.name

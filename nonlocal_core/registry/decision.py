@@ -111,9 +111,8 @@ def _judge_against_other_line(
 ) -> Verdict:
     """The verdict on the best entry of a line in which the champion was not scored."""
     stays = f"{reason}; the champion {champion} stays"
-    new, old = known[version].evaluation, known[champion].evaluation
-    same_videos = (new.split_digest, new.protocol) == (old.split_digest, old.protocol)
-    if not same_videos or not known[version].labels.keys() >= known[champion].labels.keys():
+    same_input = not any(_other_input(known[champion], known[version]))
+    if not same_input or not known[version].labels.keys() >= known[champion].labels.keys():
         return Verdict(
             True, False, f"{stays}, as the two cannot be compared: `promote {version}` changes it", True
         )
@@ -174,9 +173,16 @@ def differences(old: Facts, new: Facts) -> list[str]:
         reasons.append(f"labels gone: {few(lost, 3)}")
     if not reasons and old.labels != new.labels:
         reasons.append("labels numbered anew")
-    before, after = old.evaluation, new.evaluation
+    return [*reasons, *_other_input(old, new)]
+
+
+def _other_input(old: Facts, new: Facts) -> list[str]:
+    """How the videos, views and frames differ on which two entries were scored."""
+    before, after, reasons = old.evaluation, new.evaluation, []
     if before.split_digest != after.split_digest:
         reasons.append("other val videos")
     if before.protocol != after.protocol:
         reasons.append(f"another protocol: {after.protocol}, not {before.protocol}")
+    if old.frames != new.frames:
+        reasons.append(f"other frames: {new.frames}, not {old.frames}")
     return reasons

@@ -11,6 +11,7 @@ from nonlocal_core.artifacts.files import publish, sha256_of, write_json
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, State
@@ -57,9 +58,11 @@ def number(version: str) -> int:
 
 
 def line_of(facts: Facts) -> str:
-    """The name of an entry's line: the entries with the same labels and ids, videos and protocol."""
+    """The name of an entry's line: the entries with the same labels and ids, videos, protocol and frames."""
     labels = json.dumps(facts.labels, sort_keys=True)
-    return digest_of(labels, facts.evaluation.split_digest, facts.evaluation.protocol)[:8]
+    # Lines of frames as they are by default have the names that they had before frames counted.
+    frames = () if facts.frames == CacheConfig().frames else (facts.frames,)
+    return digest_of(labels, facts.evaluation.split_digest, facts.evaluation.protocol, *frames)[:8]
 
 
 def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:

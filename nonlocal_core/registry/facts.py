@@ -82,6 +82,17 @@ class Facts(Frozen):
         """The labels in the order of their ids."""
         return label_ids.in_order(self.labels)
 
+    @property
+    def frames(self) -> str:
+        """What was done to the pixels that were scored; its cache says it where an earlier version scored."""
+        return self.evaluation.frames or self.cache.settings.frames
+
+    @property
+    def conditions(self) -> str:
+        """Views and frames of its evaluation, as text."""
+        told = "" if self.evaluation.frames else " (as its cache says: an earlier version scored)"
+        return f"{self.evaluation.protocol}, frames {self.frames}{told}"
+
     def evaluate_config(self, version: str) -> EvaluateConfig:
         """The settings of its evaluation.
 

@@ -119,7 +119,7 @@ def _send(
 def _parameters(facts: Facts) -> dict[str, str]:
     sections = facts.config.items()
     settings = {f"{section}.{leaf}": value for section, leaves in sections for leaf, value in leaves.items()}
-    more = {"protocol": facts.evaluation.protocol, "manifest_digest": facts.manifest_digest}
+    more = {"protocol": facts.conditions, "manifest_digest": facts.manifest_digest}
     return {key: str(value)[:MAX_TEXT] for key, value in {**settings, **more}.items()}
 
 

@@ -93,7 +93,7 @@ def text(
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
         "\n".join(f"- {name} {text}" for name, text in headline.of(scored).items())
-        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(scored.protocol)}",
+        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(facts.conditions)}",
         "## Input",
         _input(described, shape),
         f"## Labels ({len(labels)})",

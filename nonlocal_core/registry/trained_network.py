@@ -46,9 +46,9 @@ class Trained(NamedTuple):
     @property
     def settings(self) -> dict[str, object]:
         """The settings that come with it, by dotted keys: network, frames, clips and views."""
-        sections = {name: getattr(self.described, name).model_dump(mode="json") for name in NETWORK}
-        own = {**sections, "evaluate": self.evaluate.model_dump(mode="json")}
-        return {**flatten(own), "train.crop_size": self.described.train.crop_size}
+        sections = {**{name: getattr(self.described, name) for name in NETWORK}, "evaluate": self.evaluate}
+        own = {f"{name}.{leaf}": value for name, section in sections.items() for leaf, value in section}
+        return {**own, "train.crop_size": self.described.train.crop_size}
 
     def network(self) -> I3D:
         """The network with its weights.

@@ -58,7 +58,8 @@ def _row(scored: Scored, workspace: Workspace) -> dict[str, Any]:
         "num_parameters": _num_parameters(workspace.path(scored.checkpoint) / scored.checkpoint.file),
         **shares,
         **ends,
-        **scored.evaluation.model_dump(include={"protocol", "coverage", "path", "digest"}),
+        **scored.evaluation.model_dump(include={"coverage", "path", "digest"}),
+        "protocol": scored.evaluation.conditions,
         "p_value": None,
     }
 

@@ -62,7 +62,7 @@ def make(scored: Sequence[ScoredFold], asked: Asked, workspace: Workspace) -> Cr
             **pooled._asdict(),
             "is_better_than_guessing": pooled.interval[0] > pooled.guessing,
             **asked.model_dump(mode="json"),
-            "protocol": scored[0].evaluation.protocol,
+            "protocol": scored[0].evaluation.conditions,
             "labels": crossval.counts(predictions["label"]),
             "by_fold": folds,
             "version": __version__,

@@ -35,7 +35,7 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
     )
     parts = [
         "# Evaluation",
-        f"- Protocol: {in_markdown(evaluation.protocol)}",
+        f"- Protocol: {in_markdown(evaluation.conditions)}",
         f"- {in_markdown(evaluation.coverage)}",
         *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",

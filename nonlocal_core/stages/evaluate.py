@@ -74,7 +74,7 @@ def key(checkpoint: Checkpoint, cache: RecordCache, config: Config) -> str:
 
 
 def protocol(config: Config) -> str:
-    """The views of an evaluation as text; only evaluations with the same text can be compared."""
+    """The views of an evaluation as text; only those with the same text and the same frames can be compared."""
     test, clip = config.evaluate, config.clip
     text = (
         f"{test.split}, {test.num_clips} clips x {test.num_crops} crops of {clip.name}, "
@@ -82,7 +82,9 @@ def protocol(config: Config) -> str:
     )
     offsets = f"random {test.seed}" if test.offsets == "random" else test.offsets
     ways = {"sampling": clip.sampling, "short videos": clip.short_videos, "offsets": offsets, "head": test.head}
-    defaults = ("interval", "repeat_last", "spread", "trained")
+    if test.num_crops == 3 or test.crops == "slowfast":  # the centre alone is the same in the other two
+        ways["crops"] = test.crops
+    defaults = ("interval", "repeat_last", "spread", "trained", "ends")
     return ", ".join([text, *(f"{name} {way}" for name, way in ways.items() if way not in defaults)])
 
 
@@ -117,7 +119,7 @@ def evaluate(
         results = figures.figures(scored, labels)
         results["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
         evaluation = _evaluation(evaluation_key, cache, config, scored, results, split)
-        basis = {name: getattr(evaluation, name) for name in ("protocol", "coverage", "num_videos")}
+        basis = {name: getattr(evaluation, name) for name in ("protocol", "frames", "coverage", "num_videos")}
         write_json(folder / Evaluation.METRICS, {**basis, "left_out": figures.left_out(split), **results})
         markdown.write(folder, evaluation, results, split)
         return evaluation
@@ -149,6 +151,7 @@ def _evaluation(
         loss=results["loss"],
         mean_class_accuracy=results["mean_class_accuracy"],
         num_labels=len(results["labels"]),
+        frames=config.cache.frames,
         guessing=results["guessing"],
     )
 
@@ -157,7 +160,8 @@ def _are_the_views(features: Features, config: Config) -> bool:
     """Whether kept features are of the views that are scored."""
     test, kept = config.evaluate, features.settings
     same = (test.num_clips, test.num_crops, test.crop_size) == (kept.num_clips, kept.num_crops, kept.crop_size)
-    return same and features.clip == config.clip and (test.offsets, test.head) == ("spread", "trained")
+    ways = (test.offsets, test.head, test.crops)
+    return same and features.clip == config.clip and ways == ("spread", "trained", "ends")
 
 
 def _split(rows: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -22,6 +22,8 @@ def views(config):
         ("10x3", (10, 3, "spread", "trained", 256)),
         ("mmaction2", (10, 3, "spread", "pooled", 256)),
         ("paper", (10, 3, "paper", "fully_conv", 256)),
+        ("mmaction2_exact", (10, 3, "spread", "pooled", 256)),
+        ("slowfast", (10, 3, "slowfast", "fully_conv", 256)),
         ("seed", (1, 1, "random", "pooled", 256)),
     ],
 )
@@ -63,3 +65,32 @@ def test_what_a_name_means_counts_and_not_the_name(toy):
     by_hand = resolve("tiny", {"evaluate.num_clips": 10, "evaluate.num_crops": 3})
     assert stage.key(checkpoint, toy.cache, named) == stage.key(checkpoint, toy.cache, by_hand)
     assert stage.protocol(named) == stage.protocol(by_hand)
+
+
+@pytest.mark.parametrize(
+    ("name", "crops", "clip", "frames"),
+    [
+        ("10x3", "ends", ("repeat_last", 0.0), "resized by auto, JPEG 90"),
+        ("mmaction2", "even", ("loop", 0.0), "resized by auto, JPEG 90"),
+        ("mmaction2_exact", "even", ("loop", 0.0), "resized by bilinear, no JPEG"),
+        ("paper", "even", ("repeat_last", 0.0), "resized by auto, JPEG 90"),  # its clips start again in any case
+        ("slowfast", "slowfast", ("repeat_last", 30.0), "resized by auto, JPEG 90"),
+    ],
+)
+def test_a_name_says_how_crops_short_videos_and_frames_are(name, crops, clip, frames):
+    config = resolve("tiny", {"evaluate.protocol": name})
+    assert config.evaluate.crops == crops
+    assert (config.clip.short_videos, config.clip.fps) == clip
+    assert config.cache.frames == frames
+
+
+def test_a_name_comes_before_what_a_checkpoint_says_and_a_person_may_not_contradict_it():
+    of_checkpoint = {"clip": {"short_videos": "repeat_last", "clip_len": 16}, "cache.codec": "jpeg"}
+    exact = {"evaluate.protocol": "mmaction2_exact"}
+    config = resolve("tiny", exact, of_checkpoint)
+    assert (config.clip.short_videos, config.clip.clip_len, config.cache.codec) == ("loop", 16, "none")
+    assert resolve("tiny", {"clip.clip_len": 8}, of_checkpoint).clip.clip_len == 8
+    with pytest.raises(
+        ConfigError, match=r"^clip.short_videos=repeat_last contradicts evaluate.protocol=mmaction2"
+    ):
+        resolve("tiny", {**exact, "clip.short_videos": "repeat_last"}, of_checkpoint)

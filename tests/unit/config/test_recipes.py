@@ -51,9 +51,9 @@ def test_what_differs_between_the_authors():
     assert {name for name, train in sets.items() if train.nesterov} == {
         "PAPER_32F", "PAPER_128F", "SLOWFAST_SCRATCH", "SLOWFAST_IMAGENET",
     }  # fmt: skip
-    assert {name for name, train in sets.items() if train.decayed == "all"} == {"MMACTION2", "SEED"}
+    assert {name for name, train in sets.items() if train.decayed == "all"} == {"MMACTION2", "GLUON", "SEED"}
     assert {name for name, train in sets.items() if train.clip_norm} == {"MMACTION2"}
-    assert {name for name, train in sets.items() if train.weight_decay != 1e-4} == {"KINETICS_I3D"}
+    assert {name for name, train in sets.items() if train.weight_decay != 1e-4} == {"KINETICS_I3D", "GLUON"}
     assert sets["KINETICS_I3D"].weight_decay == 1e-7
     assert rates(recipes.SLOWFAST_SCRATCH)[0][0] == np.float32(0.01)
 
@@ -68,6 +68,7 @@ def test_what_differs_between_the_authors():
         ("nl5_i3d_r50_8x8_slowfast_imagenet", recipes.SLOWFAST_IMAGENET),
         ("nl_i3d_r50_32x2", recipes.MMACTION2),
         ("nl_i3d_r50_32x6", recipes.SEED),
+        ("nl5_i3d_r50_32x2_gluon", recipes.GLUON),
         ("i3d_inception", recipes.KINETICS_I3D),
     ],
 )

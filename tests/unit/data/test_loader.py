@@ -179,7 +179,7 @@ def test_views_of_a_video_are_those_of_its_frames(reader, clips, crops):
     for row, views in zip(rows, found, strict=True):
         num_frames = int(reader.rows["num_frames"].iloc[row])
         indices = sampling.test_indices(whole(num_frames), config.clip, clips, "spread")
-        expected = [transforms.test_views(reader.frames(row, one), 32, crops) for one in indices]
+        expected = [transforms.test_views(reader.frames(row, one), 32, crops, "ends") for one in indices]
         assert views.shape == (clips * crops, 3, 4, 32, 32)
         np.testing.assert_array_equal(views, np.concatenate(expected))
 

@@ -170,7 +170,7 @@ ALL_CLIPS = st.builds(
     sampling=MODES,
     short_videos=st.sampled_from(["repeat_last", "loop"]),
 )
-OFFSETS = st.sampled_from(["spread", "paper"])
+OFFSETS = st.sampled_from(["spread", "paper", "slowfast"])
 
 
 def mode(sampling_mode: Any, clip_len: int = 4, frame_interval: int = 3, **settings: Any) -> ClipConfig:
@@ -369,6 +369,33 @@ def test_a_clip_of_8x8_lasts_as_long_at_every_rate(fps: float, frames: list[int]
     clip = ClipConfig(clip_len=8, frame_interval=8, fps=30.0)
     assert sampling.test_indices(whole(300, fps), clip, 10, "spread")[0].tolist() == frames
     assert sampling.size(whole(300, fps), clip) == (64 * fps / 30 if fps else 64)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "starts"),
+    [
+        (300, 30.0, [0, 23, 47, 70, 94, 118, 141, 165, 188, 212]),  # 236 * k / 10
+        (250, 25.0, [0, 19, 39, 59, 78, 98, 118, 137, 157, 177]),  # (250 - 64 * 25 / 30) * k / 10
+        (40, 30.0, [0] * 10),
+    ],
+)
+def test_pyslowfasts_test_clips_never_end_with_the_video(num_frames: int, fps: float, starts: list[int]) -> None:
+    """Its get_start_end_idx without use_offset, and temporal_sampling: linspace, cut to the video, floor."""
+    clip = ClipConfig(clip_len=8, frame_interval=8, fps=30.0)
+    found = sampling.test_indices(whole(num_frames, fps), clip, 10, "slowfast")
+    assert found[:, 0].tolist() == starts
+    size = 64 * fps / 30
+    for k, indices in enumerate(found.tolist()):
+        start = max(num_frames - size, 0) * k / 10
+        places = [start + i * (size - 1) / 7 for i in range(8)]
+        assert indices == [min(math.floor(place + 1e-6), num_frames - 1) for place in places]
+    first = sampling.test_indices(whole(300, 30.0), clip, 1, "slowfast").tolist()
+    assert first == [[0, 9, 18, 27, 36, 45, 54, 63]]
+
+
+def test_without_a_rate_slowfasts_starts_are_shares_of_the_spare_frames() -> None:
+    clip = ClipConfig(clip_len=4, frame_interval=5)
+    assert sampling.test_indices(whole(50), clip, 3, "slowfast")[:, 0].tolist() == [0, 10, 20]
 
 
 def test_resampled_clips_go_by_time_stamps() -> None:

@@ -59,7 +59,7 @@ def test_train_views_reach_every_corner_and_flip_as_often_as_asked() -> None:
 @given(SIDES, SIDES, st.integers(8, 16))
 def test_test_views_lie_along_the_longer_side(height: int, width: int, crop_size: int) -> None:
     frames = clip_of(3, height, width)
-    views = transforms.test_views(frames, crop_size, 3)
+    views = transforms.test_views(frames, crop_size, 3, "ends")
     assert views.shape == (3, 3, 3, crop_size, crop_size)
     assert views.flags.c_contiguous
     tops, lefts = ([int(view[c].min()) for view in views] for c in (1, 2))
@@ -68,7 +68,7 @@ def test_test_views_lie_along_the_longer_side(height: int, width: int, crop_size
         assert (tops, lefts) == ([0, middle_top, height - crop_size], [middle_left] * 3)
     else:
         assert (tops, lefts) == ([middle_top] * 3, [0, middle_left, width - crop_size])
-    np.testing.assert_array_equal(transforms.test_views(frames, crop_size, 1)[0], views[1])
+    np.testing.assert_array_equal(transforms.test_views(frames, crop_size, 1, "ends")[0], views[1])
     for view, top, left in zip(views, tops, lefts, strict=True):
         window = frames[:, top : top + crop_size, left : left + crop_size]
         np.testing.assert_array_equal(view, window.transpose(3, 0, 1, 2))
@@ -79,9 +79,9 @@ def test_a_frame_smaller_than_the_crop_is_refused() -> None:
     with pytest.raises(InputError, match="12x20 px are smaller than the crop of 16"):
         transforms.train_view(frames, train(16), np.random.default_rng(0))
     with pytest.raises(InputError, match="smaller than the crop"):
-        transforms.test_views(frames, 16, 3)
+        transforms.test_views(frames, 16, 3, "ends")
     with pytest.raises(InputError, match="1 or 3 test crops"):
-        transforms.test_views(frames, 12, 2)
+        transforms.test_views(frames, 12, 2, "ends")
 
 
 @given(st.integers(16, 200), st.integers(16, 200), st.integers(16, 100))
@@ -209,6 +209,52 @@ def test_scaling_the_cut_is_cutting_the_scaled(scale: int) -> None:
         for left in range(width - 31)
     ]
     assert min(errors) < 4
+
+
+@pytest.mark.parametrize(
+    ("crops", "height", "width", "expected"),
+    [
+        ("even", 256, 455, [(0, 0), (0, 99), (0, 198)]),  # 16:9: mmaction2 and video-nonlocal-net end at 454
+        ("ends", 256, 455, [(0, 0), (0, 99), (0, 199)]),
+        ("slowfast", 256, 455, [(0, 0), (0, 100), (0, 199)]),  # ceil((455 - 256) / 2)
+        ("even", 455, 256, [(0, 0), (99, 0), (198, 0)]),
+        ("slowfast", 455, 256, [(0, 0), (100, 0), (199, 0)]),
+        ("even", 256, 340, [(0, 0), (0, 42), (0, 84)]),
+        ("slowfast", 256, 340, [(0, 0), (0, 42), (0, 84)]),
+    ],
+)
+def test_three_crops_lie_where_their_authors_put_them(crops, height, width, expected) -> None:
+    frame = np.zeros((1, height, width, 3), np.uint8)
+    frame[0, ..., 1], frame[0, ..., 2] = np.mgrid[:height, :width] % 251
+    for view, (top, left) in zip(transforms.test_views(frame, 256, 3, crops), expected, strict=True):
+        window = frame[0, top : top + 256, left : left + 256]
+        np.testing.assert_array_equal(view[:, 0], window.transpose(2, 0, 1))
+
+
+def test_a_multi_scale_crop_is_mmaction2s() -> None:
+    """MultiScaleCrop(224, scales=(1, 0.8), random_crop=False, max_wh_scale_gap=0) of frames of 340x256 pixels.
+
+    Sides of 256 and int(0.8 * 256) = 204; steps of (340 - 256) // 4 = 21, (340 - 204) // 4 = 34 and
+    (256 - 204) // 4 = 13: the last corner of the small one is 52 down and 136 across.
+    """
+    settings = train(224, crop="multi_scale", crop_scales=(1.0, 0.8), crop_gap=0)
+    frames, rng = np.zeros((1, 256, 340, 3), np.uint8), np.random.default_rng(0)
+    found = Counter(transforms._multi_scale_box(frames, settings, rng) for _ in range(4000))
+    large = [(0, 0), (0, 84), (0, 42)]
+    small = [(0, 0), (0, 136), (52, 0), (52, 136), (26, 68)]
+    assert set(found) == {(*at, 256, 256) for at in large} | {(*at, 204, 204) for at in small}
+    shares = {tuple(box): count / 4000 for box, count in found.items()}
+    assert shares[0, 42, 256, 256] == pytest.approx(0.1, abs=0.02)  # one of five places of one of two shapes
+    assert shares[0, 0, 256, 256] == pytest.approx(0.2, abs=0.02)  # as its lower left corner
+    assert shares[26, 68, 204, 204] == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_far_corner_of_a_multi_scale_crop_is_whole_quarters_away() -> None:
+    """Frames of 455x256: (455 - 204) // 4 = 62, so the right crops start at 248, not at 251."""
+    settings = train(224, crop="multi_scale", crop_scales=(0.8,), crop_gap=0)
+    frames, rng = np.zeros((1, 256, 455, 3), np.uint8), np.random.default_rng(0)
+    lefts = {transforms._multi_scale_box(frames, settings, rng).left for _ in range(200)}
+    assert lefts == {0, 124, 248}
 
 
 def test_multi_scale_crops_have_ten_shapes_and_five_places() -> None:

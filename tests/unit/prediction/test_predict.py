@@ -93,7 +93,7 @@ def by_hand(registered, file, clips):
     scores = []
     for numbers in clips:
         kept = [encoding.decode(stored[number], *frames[0].shape[:2]) for number in numbers]
-        view = transforms.test_views(kept, found.evaluate.crop_size, 1)
+        view = transforms.test_views(kept, found.evaluate.crop_size, 1, "ends")
         scores.append(views.softmax(net(normalise(ms.Tensor(view), net.model)).asnumpy())[0])
     return dict(zip(found.described.labels, np.mean(scores, axis=0).tolist(), strict=True))
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
-from registered import LABELS, NUM_VIDEOS, add
+from registered import LABELS, NUM_VIDEOS, add, facts, ranks, scored
 
 from nonlocal_core import registry
-from nonlocal_core.config.sections import RegistryConfig
+from nonlocal_core.artifacts.keys import digest_of
+from nonlocal_core.config.sections import CacheConfig, RegistryConfig
+from nonlocal_core.config.tree import Config
 from nonlocal_core.registry.entries import line_of
 
 MORE = {**LABELS, "jumps": 2}
@@ -18,6 +21,7 @@ OTHER_LINES: dict[str, dict[str, Any]] = {
     "labels numbered anew": {"labels": {"grows": 0, "falls": 1}},
     "other val videos": {"split_digest": "others"},
     "another protocol: val, 1 view, not val, 30 views": {"protocol": "val, 1 view"},
+    "other frames: resized by auto, JPEG 60, not resized by auto, JPEG 90": {"frames": "resized by auto, JPEG 60"},
     "labels added: jumps; other val videos": {"labels": MORE, "split_digest": "others"},
 }
 
@@ -173,3 +177,36 @@ def test_the_evaluations_may_be_deleted(workspace):
         add(workspace, name, top1)
     assert not (workspace.root / "evaluate").exists()
     assert add(workspace, "c", 0.7).reason == "better: top-1 70.00% against 60.00% of v0002, 100 videos"
+
+
+def entry_of_before(workspace, name, top1, cache, **overrides):
+    """An entry whose evaluation says nothing of frames, as earlier versions wrote it."""
+    checkpoint, evaluation = scored(workspace, name, top1, **overrides)
+    content = facts(checkpoint, evaluation, config=Config(cache=cache))
+    registry.add(workspace, content, ranks([number < 100 * top1 for number in range(100)]), RegistryConfig())
+    return content
+
+
+def test_an_entry_of_before_has_the_frames_of_its_cache(workspace):
+    """Its line has the name of before where frames are as they are by default, another one where they are not."""
+    default = entry_of_before(workspace, "a", 0.5, CacheConfig())
+    assert default.evaluation.frames == ""
+    assert default.conditions == (
+        "val, 30 views, frames resized by auto, JPEG 90 (as its cache says: an earlier version scored)"
+    )
+    labels = json.dumps(LABELS, sort_keys=True)
+    assert line_of(default) == digest_of(labels, "videos", "val, 30 views")[:8]
+    add(workspace, "b", 0.6, frames="resized by auto, JPEG 90")
+    assert champion(workspace) == "v0002", "the same line, and better"
+    rough = entry_of_before(workspace, "c", 0.9, CacheConfig(jpeg_quality=30))
+    assert line_of(rough) != line_of(default)
+    assert champion(workspace) == "v0002", "what was scored on other pixels is no better by itself"
+    reason = registry.read(workspace).decision("v0003").reason
+    assert "other frames: resized by auto, JPEG 30, not resized by auto, JPEG 90" in reason
+    assert "the champion v0002 stays, as the two cannot be compared" in reason
+
+
+def test_a_label_more_does_not_let_other_frames_pass(workspace):
+    add(workspace, "a", 0.5, frames="resized by auto, JPEG 90")
+    add(workspace, "b", 0.9, labels=MORE, frames="resized by bilinear, no JPEG")
+    assert champion(workspace) == "v0001"

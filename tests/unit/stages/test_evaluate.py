@@ -121,6 +121,9 @@ def test_other_ways_to_take_clips_are_other_protocols():
         {"evaluate__offsets": "paper", "clip__sampling": "part"},
         {"evaluate__offsets": "random", "evaluate__seed": 7, "evaluate__head": "pooled"},
         {"evaluate__protocol": "seed"},
+        {"evaluate__num_crops": 3, "evaluate__crops": "even"},
+        {"evaluate__crops": "even"},
+        {"evaluate__crops": "slowfast"},
     ]
     assert [stage.protocol(small_config(**way)) for way in ways] == [
         "val, 1 clips x 1 crops of 4x3, 32 px of 36",
@@ -130,12 +133,19 @@ def test_other_ways_to_take_clips_are_other_protocols():
         "val, 1 clips x 1 crops of 4x1, 32 px of 36, sampling part, offsets paper",
         "val, 1 clips x 1 crops of 4x3, 32 px of 36, offsets random 7, head pooled",
         "val, 1 clips x 1 crops of 4x3, 32 px of 36, offsets random 0, head pooled",
+        "val, 1 clips x 3 crops of 4x3, 32 px of 36, crops even",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36",
+        "val, 1 clips x 1 crops of 4x3, 32 px of 36, crops slowfast",
     ]
 
 
 def test_the_artifact_says_what_was_scored_and_how(toy, start, evaluated):
     workspace, checkpoint = start
     assert evaluated.protocol == "val, 3 clips x 1 crops of 4x3, 32 px of 36"
+    assert evaluated.frames == "resized by auto, JPEG 90"
+    assert f"{evaluated.protocol}, frames {evaluated.frames}" in (
+        workspace.path(evaluated) / evaluated.REPORT
+    ).read_text(encoding="utf-8")
     assert evaluated.split_digest == toy.cache.split_digests["val"]
     assert sorted(files_of(workspace.path(evaluated))) == FILES
     said = workspace.provenance(evaluated)
