@@ -142,6 +142,8 @@ class Evaluation(Reference):
     """labels that the network knows; None, as guessing, if an earlier version scored"""
     guessing: float | None = None
     """share of right answers of who always says the most frequent label of the scored videos"""
+    engine: str = ""
+    """what computed the scores, in words; empty if an earlier version scored"""
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +154,17 @@ class Evaluation(Reference):
         scored = f"{fields.get('num_scored')} of {fields.get('num_videos')} videos scored"
         split = str(fields.get("protocol", "")).partition(",")[0]
         return {"split": split, **fields, "coverage": fields.get("coverage") or scored}
+
+
+class Exported(Reference):
+    """A network as the file that another engine runs, and how far that is from MindSpore; no stage reads it."""
+
+    stage: ClassVar[str] = "engines"
+    NETWORK: ClassVar[str] = "network.onnx"
+    difference: float | None
+    """greatest difference from MindSpore, relative to the greatest output; None with a fault"""
+    fault: str = ""
+    """why it is not used; then there is no file"""
 
 
 class Entry(Reference):

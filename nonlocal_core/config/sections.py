@@ -152,6 +152,8 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
+    engine: Literal["auto", "mindspore", "openvino"] = "auto"
+    """what computes where nothing is learned; auto takes OpenVINO on a CPU if the extra openvino is installed"""
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1

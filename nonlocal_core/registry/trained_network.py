@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.models import checkpoint
-from nonlocal_core.models.i3d import I3D
 from nonlocal_core.pretrained import table
+
+if TYPE_CHECKING:  # MindSpore takes seconds to import
+    from nonlocal_core.models.i3d import I3D
 
 
 class Trained(NamedTuple):
