@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -21,9 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import read_checked_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Exported
-from nonlocal_core.artifacts.workspace import Workspace, check_file
+from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, check_file
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.models.graph import Array, Engine, Graph, Run
@@ -87,7 +89,10 @@ def load(exported: Exported, batch_size: int, workspace: Workspace) -> Engine | 
         log.warning("%s is not used: %s", _name(), exported.fault)
         return None
     run = _compiled(workspace.path(exported) / Exported.NETWORK, batch_size)
-    return Engine(run, f"{_name()}, {exported.difference:.1e} of the greatest output from MindSpore")
+    log.info("%s computes, %.1e of the greatest output from MindSpore", _name(), exported.difference)
+    # Rounded up: with several devices, chance decides whose first clip was compared.
+    bound = 10.0 ** math.ceil(math.log10(max(exported.difference or 0.0, 1e-9)))
+    return Engine(run, f"{_name()}, within {bound:.0e} of MindSpore")
 
 
 def make(graph: Graph, example: Array, batch_size: int, workspace: Workspace | None) -> Engine | None:
@@ -98,7 +103,9 @@ def make(graph: Graph, example: Array, batch_size: int, workspace: Workspace | N
     log.info("exporting the network for %s, and comparing it with MindSpore", _name())
     with tempfile.TemporaryDirectory() as folder:
         kept = workspace if workspace and not workspace.only_read else Workspace(folder)
-        provenance = {"checkpoint": str(graph.path), "engine": _name()}
+        path = graph.path.absolute()
+        inside = path.relative_to(kept.root) if path.is_relative_to(kept.root) else path
+        provenance = {"checkpoint": str(inside), "engine": _name()}
         exported = kept.build(Exported, _key(graph), partial(_export, graph, example), provenance)
         return load(exported, batch_size, kept)
 
@@ -125,6 +132,15 @@ def _export(graph: Graph, example: Array, folder: Path) -> Exported:
         difference=None if fault else difference,
         fault=fault,
     )
+
+
+def is_of_use(folder: Path, workspace: Workspace) -> bool:
+    """Whether an export may be looked for: it is whole, its checkpoint is there, and so is this OpenVINO."""
+    try:
+        made = read_checked_json(folder / ARTIFACT_FILE)["provenance"]
+        return made["engine"] == _name() and (workspace.root / made["checkpoint"]).exists()
+    except (OSError, ValueError, KeyError, importlib.metadata.PackageNotFoundError):
+        return False
 
 
 def _name() -> str:
