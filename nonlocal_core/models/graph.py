@@ -32,6 +32,8 @@ class Graph(NamedTuple):
     """of one input"""
     build: Callable[[], tuple[I3D, Forward]]
     """the network in MindSpore, and the function of it that is this part"""
+    num_logits: int | None = None
+    """of the outputs, the first ones are logits; None: all are alike"""
 
 
 class Engine(NamedTuple):

@@ -124,7 +124,7 @@ def load(
 
     identity = (checkpoint.tensors_digest(weights), f"after {last}" if last else "all")
     clip_shape = (3, clip.clip_len, evaluate.crop_size, evaluate.crop_size)
-    graph = Graph(path, model, identity, kept.shape if kept else clip_shape, build)
+    graph = Graph(path, model, identity, kept.shape if kept else clip_shape, build, len(labels))
     return Network(graph, evaluate, runtime, workspace, None if with_features else len(labels))
 
 
