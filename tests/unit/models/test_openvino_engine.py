@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -176,7 +177,7 @@ def test_what_differs_from_mindspore_is_not_used(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(onnx_graph, "write", write_damaged)
     expected = load(file, config, None, "mindspore")(clips(config))
     network = load(file, config, workspace)
-    np.testing.assert_array_equal(network(clips(config)), expected)
+    np.testing.assert_allclose(network(clips(config)), expected, rtol=1e-6)
     assert network.engine.startswith("MindSpore")
     said = [record.message for record in caplog.records if record.levelname == "WARNING"]
     (line,) = (text for text in said if "is not used" in text)
@@ -217,7 +218,7 @@ def test_prune_drops_what_is_of_no_use(plain, tmp_path):
     config, file, source = plain
     workspace = copy_of(source, tmp_path / "copy")
     (workspace.root / "records").mkdir()
-    assert list(prune.prune(workspace, really=True)) == ["engines: freed 0.00 GB: 0 of 1 are of no use"]
+    assert list(prune.prune(workspace, really=True)) == ["engines: freed nothing: 0 of 1 are of no use"]
     folder = kept(workspace)
     shutil.copytree(folder, folder.with_name("ab.partial"))
     (folder.with_name("ab.partial") / "artifact.json").unlink()
@@ -227,7 +228,8 @@ def test_prune_drops_what_is_of_no_use(plain, tmp_path):
         shutil.copytree(folder, other)
         changed = {**artifact, "provenance": {**artifact["provenance"], name: value}}
         write_checked_json(other / "artifact.json", changed)
-    assert list(prune.prune(workspace, really=False)) == ["engines: would free 0.00 GB: 3 of 4 are of no use"]
+    (said,) = prune.prune(workspace, really=False)
+    assert re.fullmatch(r"engines: would free 0\.\d+ GB: 3 of 4 are of no use", said)
     assert len(list(folder.parent.iterdir())) == 4
     list(prune.prune(workspace, really=True))
     assert kept(workspace) == folder
