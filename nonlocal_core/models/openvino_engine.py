@@ -1,4 +1,4 @@
-"""A network computed by OpenVINO, on CPUs some times as fast as by MindSpore.
+"""A network computed by OpenVINO on a CPU, where that gives what MindSpore gives.
 
     WORKSPACE/engines/KEY/   network.onnx, for one input, and in artifact.json how far it is from MindSpore
 
