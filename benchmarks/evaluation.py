@@ -41,6 +41,7 @@ from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import views
 from nonlocal_core.models import checkpoint, inference
+from nonlocal_core.models.graph import Run
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.process.progress import Progress
@@ -82,7 +83,7 @@ def decoded(path: Path, config: Config) -> NDArray[Any]:
     return np.ascontiguousarray(clips.reshape(-1, clip_len, SIDE, SIDE, 3).transpose(0, 4, 1, 2, 3))
 
 
-def loop(paths: list[Path], config: Config, network: inference.Network, at_a_time: int) -> Turn:
+def loop(paths: list[Path], config: Config, network: Run, at_a_time: int) -> Turn:
     """A turn of the plain loop."""
     began, began_cpu, decoding = time.perf_counter(), time.process_time(), 0.0
     for path in paths:
@@ -95,7 +96,7 @@ def loop(paths: list[Path], config: Config, network: inference.Network, at_a_tim
     return Turn(*(one / len(paths) for one in spent))
 
 
-def eager(net: I3D) -> inference.Network:
+def eager(net: I3D) -> Run:
     """The network as MindSpore calls it by default: operator by operator, as PyTorch does."""
 
     def network(clip_NCTHW: NDArray[Any]) -> NDArray[Any]:
@@ -108,7 +109,7 @@ def eager(net: I3D) -> inference.Network:
     return network
 
 
-def ours(reader: RecordReader, rows: list[int], config: Config, network: inference.Network) -> Turn:
+def ours(reader: RecordReader, rows: list[int], config: Config, network: Run) -> Turn:
     """A turn of what the stage does."""
 
     def prepared() -> Iterator[NDArray[Any]]:

@@ -5,7 +5,8 @@
 
 PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  Each case (a ResNet-50
 network, clips of 8 frames) has two fresh processes.  They take steps in turn, the other one waiting; the first
-step of each, which compiles ours, does not count.  Printed: medians of the wall and of the CPU time of a step,
+step of each, which compiles ours, does not count.  Where OpenVINO is installed, inference has a third process:
+ours as evaluate and predict run it then.  Printed: medians of the wall and of the CPU time of a step,
 medians of the ratios of neighbouring steps, the peak of the resident memory, that after the imports in brackets,
 and the number of parameters, which must agree.  On a machine that does other work, take --threads 1 and the CPU
 time: two threads that wait for each other measure the others.  With --device GPU both run there; the memory is the
@@ -20,8 +21,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 CLASSES = 400
@@ -50,8 +54,9 @@ def main() -> None:
     os.sched_setaffinity(0, cores)  # the processes inherit it: MindSpore takes a thread a core
     print(f"{asked.device}, {len(cores)} threads, {asked.batch} clips of 8 frames, {asked.steps} steps")
     print("| network | pixels | | ours ms | torch ms | ratio | ours CPU ms | torch CPU ms | ratio "
-          "| ours MB (import) | torch MB (import) | ratio | compile s | parameters |")  # fmt: skip
-    print("|" + " --- |" * 14)
+          "| ours MB (import) | torch MB (import) | ratio | compile s | parameters "
+          "| OpenVINO ms | / ours | / torch |")  # fmt: skip
+    print("|" + " --- |" * 17)
     for net in asked.nets.split(","):
         for size in asked.sizes.split(","):
             for mode in asked.modes.split(","):
@@ -72,19 +77,21 @@ def has_torch(python: str) -> bool:
     return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
 
 
-def measure(case: dict[str, Any], theirs: str | None, steps: int) -> list[dict[str, Any]]:
-    """What the processes of a case say of themselves, with the times of their steps."""
-    servers = [Server(sys.executable, "ours", case)] + ([Server(theirs, "torch", case)] if theirs else [])
-    found = [server.ask() for server in servers]
-    for said in found:
+def measure(case: dict[str, Any], theirs: str | None, steps: int) -> dict[str, dict[str, Any]]:
+    """What the processes of a case say of themselves, by their names, with the times of their steps."""
+    with_openvino = case["mode"] == "infer" and case["device"] == "CPU" and find_spec("openvino")
+    names = ["ours", *(["torch"] if theirs else []), *(["openvino"] if with_openvino else [])]
+    servers = {name: Server(str(theirs) if name == "torch" else sys.executable, name, case) for name in names}
+    found = {name: server.ask() for name, server in servers.items()}
+    for said in found.values():
         said["wall"], said["cpu"] = [], []
     for _ in range(steps):
-        for server, said in zip(servers, found, strict=True):
-            answer = server.ask()
+        for name, said in found.items():
+            answer = servers[name].ask()
             said["wall"].append(answer["wall"])
             said["cpu"].append(answer["cpu"])
             said["peak"] = answer["peak"]
-    for server in servers:
+    for server in servers.values():
         server.end()
     return found
 
@@ -121,27 +128,33 @@ class Server:
         self.process.wait()
 
 
-def row(case: dict[str, Any], found: list[dict[str, Any]]) -> str:
+def row(case: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
     """One line of the table."""
-    ours, theirs = found[0], found[1] if len(found) > 1 else None
+    ours, theirs, engine = found["ours"], found.get("torch"), found.get("openvino")
     cells = [case["net"], str(case["size"]), case["mode"]]
     for key in ("wall", "cpu"):
         cells.append(f"{1000 * statistics.median(ours[key]):.0f}")
         cells.append(f"{1000 * statistics.median(theirs[key]):.0f}" if theirs else "")
-        pairs = zip(ours[key], theirs[key], strict=True) if theirs else ()
-        cells.append(f"{statistics.median([a / b for a, b in pairs]):.2f}" if theirs else "")
+        cells.append(ratio(ours[key], theirs[key]) if theirs else "")
     cells.append(f"{ours['peak']:.0f} ({ours['imported']:.0f})")
     cells.append(f"{theirs['peak']:.0f} ({theirs['imported']:.0f})" if theirs else "")
     cells.append(f"{ours['peak'] / theirs['peak']:.2f}" if theirs else "")
     cells.append(f"{ours['first_s']:.0f}")
-    numbers = {said["parameters"] for said in found}
+    numbers = {said["parameters"] for said in found.values()}
     cells.append(f"{numbers.pop():,}" if len(numbers) == 1 else f"DIFFERENT: {sorted(numbers)}")
+    cells.append(f"{1000 * statistics.median(engine['wall']):.0f}" if engine else "")
+    cells += [ratio(engine["wall"], other["wall"]) if engine and other else "" for other in (ours, theirs)]
     return "| " + " | ".join(cells) + " |"
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """The median of the ratios of neighbouring steps."""
+    return f"{statistics.median([a / b for a, b in zip(ours, theirs, strict=True)]):.2f}"
 
 
 def serve(name: str, case: dict[str, Any]) -> None:
     """Take a step for every line that comes in."""
-    make = {"ours": make_ours, "torch": make_theirs}[name]
+    make = {"ours": make_ours, "torch": make_theirs, "openvino": make_openvino}[name]
     sys.stdin.readline()
     step, parameters, imported = make(case)
     started_s = time.perf_counter()
@@ -196,6 +209,39 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     keep = np.ones((case["batch"], config.model.num_features), np.float32)
     given = step.Inputs(clip, numbers % CLASSES, keep, numbers, np.array(1.0, np.float32))
     return lambda: take_step(given)[0], parameters, imported
+
+
+def make_openvino(case: dict[str, Any]) -> tuple[Step, int, float]:
+    """Ours as evaluate runs it where OpenVINO is installed: exported, compared, then run."""
+    import numpy as np
+
+    from nonlocal_core.artifacts.workspace import Workspace
+    from nonlocal_core.config.tree import resolve
+    from nonlocal_core.models import checkpoint, inference
+    from nonlocal_core.models.i3d import I3D
+
+    chosen = {} if case["net"] == "i3d" else {"model.pairwise": case["net"]}
+    preset = "i3d_r50_8x8" if case["net"] == "i3d" else "nl_i3d_r50_8x8"
+    settings = {"runtime.engine": "openvino", "evaluate.crop_size": case["size"], **chosen}
+    config = resolve(preset, {**settings, "evaluate.batch_clips": case["batch"]})
+    imported = resident_mb()
+    net, labels = I3D(config.model, CLASSES), tuple(map(str, range(CLASSES)))
+    described = checkpoint.Description(
+        step=0, labels=labels, model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.safetensors"
+        checkpoint.save_weights(file, checkpoint.weights_of_network(net), described)
+        workspace = Workspace(Path(folder) / "workspace")
+        network = inference.load(
+            file, list(labels), config.clip, config.evaluate, config.runtime, workspace=workspace
+        )
+        clip = clips(np, case)
+        network(clip)
+    if not network.engine.startswith("OpenVINO"):
+        raise SystemExit(f"{network.engine} computes, not OpenVINO")
+    return lambda: float(network(clip)[0, 0]), sum(param.size for param in net.trainable_params()), imported
 
 
 def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:

@@ -1,11 +1,12 @@
-"""Drop the records that no cache needs, and the activations that no kept features need.
+"""Drop the records that no cache needs, the activations that no kept features need, and engines without use.
 
 python -m nonlocal_core.prune workspace_dir=DIR         say what would be dropped, and what is kept
 python -m nonlocal_core.prune workspace_dir=DIR --yes   drop it
 
 Kept is what a finished cache needs, or an unfinished one (cache/KEY.partial), and what finished features need:
 delete its folder, and the next prune drops what nothing else needs.  The record of a video that crashed or hung
-the decoder is dropped as well, so that the next run tries it again.
+the decoder is dropped as well, so that the next run tries it again.  An engine, a network as OpenVINO runs it, is
+of use while its checkpoint is there and OpenVINO has the same version.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import numpy as np
 import pandas as pd
 
 from nonlocal_core import command
-from nonlocal_core.artifacts.references import Features, RecordCache
+from nonlocal_core.artifacts.references import Exported, Features, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
 from nonlocal_core.data.records import cache_plan, cache_table, kept_features, store
 from nonlocal_core.errors import DamagedError, InputError
+from nonlocal_core.models import openvino_engine
 
 DEAD_SHARE = 0.5
 """a shard with this share of dead bytes is copied without them; below it, that costs more than it frees"""
@@ -75,6 +77,21 @@ def prune(workspace: Workspace, *, really: bool) -> Iterator[str]:
                 if not needs:
                     shutil.rmtree(folder)
         yield from _lines_of(folder, verdict, needs, really=really)
+    yield from _engines(workspace, really=really)
+
+
+def _engines(workspace: Workspace, *, really: bool) -> Iterator[str]:
+    folders = sorted((workspace.root / Exported.stage).glob("*/"))
+    dropped, freed = 0, 0
+    for folder in folders:
+        with workspace.locked(f"{Exported.stage}-{folder.name.removesuffix('.partial')}"):
+            if folder.is_dir() and not openvino_engine.is_of_use(folder, workspace):
+                dropped, freed = dropped + 1, freed + sum(file.stat().st_size for file in folder.iterdir())
+                if really:
+                    shutil.rmtree(folder)
+    if folders:
+        does = "freed" if really else "would free"
+        yield f"{Exported.stage}: {does} {store.gigabytes(freed)}: {dropped} of {len(folders)} are of no use"
 
 
 def _needs(workspace: Workspace) -> list[Needs]:

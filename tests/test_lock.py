@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).parents[1]
 LOCK = (REPOSITORY / "requirements-lock.txt").read_text()
 PYPROJECT = tomli.loads((REPOSITORY / "pyproject.toml").read_text())
-LOCKED_EXTRAS = ("dev", "docs", "lock", "dask", "tensorboard")
+LOCKED_EXTRAS = ("dev", "docs", "lock", "dask", "openvino", "tensorboard")
 
 
 def locked() -> list[tuple[Requirement, list[str]]]:

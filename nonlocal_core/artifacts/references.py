@@ -164,6 +164,8 @@ class Evaluation(Reference):
     """what was done to the pixels of a frame, as text; empty if an earlier version scored"""
     guessing: float | None = None
     """share of right answers of who always says the most frequent label of the scored videos"""
+    engine: str = ""
+    """what computed the scores, in words; empty if an earlier version scored"""
 
     @model_validator(mode="before")
     @classmethod
@@ -179,6 +181,17 @@ class Evaluation(Reference):
     def conditions(self) -> str:
         """What was asked for: views and frames, as text."""
         return f"{self.protocol}, frames {self.frames or 'not recorded by the earlier version that scored'}"
+
+
+class Exported(Reference):
+    """A network as the file that another engine runs, and how far that is from MindSpore; no stage reads it."""
+
+    stage: ClassVar[str] = "engines"
+    NETWORK: ClassVar[str] = "network.onnx"
+    difference: float | None
+    """greatest difference from MindSpore, relative to the greatest output; None with a fault"""
+    fault: str = ""
+    """why it is not used; then there is no file"""
 
 
 class Entry(Reference):

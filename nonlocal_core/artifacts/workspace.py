@@ -58,7 +58,7 @@ class Workspace:
                 f"the workspace {root} must be a folder, because it is locked: copy it to and from object storage"
                 " with python -m nonlocal_core.mirror"
             )
-        self.root = Path(root).expanduser().absolute()
+        self.root, self.only_read = Path(root).expanduser().absolute(), only_read
         if not only_read:
             self._check_writable()
 

@@ -165,6 +165,8 @@ class RuntimeConfig(Section):
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
     compile_from_steps: Annotated[int, Field(ge=0)] = 40
     """trainings of fewer steps run operator by operator on one CPU: compiling would take longer than they do"""
+    engine: Literal["auto", "mindspore", "openvino"] = "auto"
+    """what computes where nothing is learned; auto takes OpenVINO on a CPU if the extra openvino is installed"""
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1

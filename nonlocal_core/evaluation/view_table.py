@@ -3,6 +3,7 @@
 video_id, label, label_id    as in the cache's table
 clip, crop                   which view of the video, from 0; of three crops, 1 is the one in the centre
 logits                       float32, one a class
+engine                       what computed them, in words; not in files of earlier versions
 
 A row group has whole videos, so that a file larger than the memory is read in parts.
 """
@@ -29,12 +30,14 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("clip", pa.int32()),
     ("crop", pa.int32()),
     ("logits", pa.list_(pa.float32())),
+    ("engine", pa.string()),
 ]
+OPTIONAL = ("engine",)
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.views": "1"})
 
 
-def table(rows: pd.DataFrame, logits: Sequence[NDArray[np.float32]], num_crops: int) -> pa.Table:
-    """The views of some videos; `rows` has their ids and labels."""
+def table(rows: pd.DataFrame, logits: Sequence[NDArray[np.float32]], num_crops: int, engine: str = "") -> pa.Table:
+    """The views of some videos; `rows` has their ids and labels, `engine` says what computed the logits."""
     num_views = [len(logits_VK) for logits_VK in logits]
     logits_VK = np.concatenate(logits).astype(np.float32)
     view = np.concatenate([np.arange(count, dtype=np.int32) for count in num_views])
@@ -42,6 +45,7 @@ def table(rows: pd.DataFrame, logits: Sequence[NDArray[np.float32]], num_crops: 
     columns = [pa.array(np.repeat(rows[name].to_numpy(), num_views)) for name in ("video_id", "label", "label_id")]
     columns += [pa.array(view // num_crops), pa.array(view % num_crops)]
     columns.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(logits_VK.ravel())))
+    columns.append(pa.array([engine] * len(logits_VK)))
     typed = [column.cast(field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.table(typed, schema=SCHEMA)
 
@@ -51,8 +55,14 @@ def join(parts: Iterable[Path], path: Path) -> None:
 
     Raises: DamagedError if a part does not match its checksums.
     """
-    whole = (tables.read(part, SCHEMA, "delete it and run again") for part in parts)
+    whole = (tables.read(part, SCHEMA, "delete it and run again", optional=OPTIONAL) for part in parts)
     tables.write_groups(whole, SCHEMA, path, compression="zstd")
+
+
+def engines(path: Path) -> str:
+    """What computed the logits of a file, in words: a killed evaluation may go on with another engine."""
+    names = tables.read(path, SCHEMA, "delete its folder and evaluate again", ["engine"], OPTIONAL)["engine"]
+    return "; ".join(sorted(filter(None, names.unique().to_pylist())))
 
 
 def videos(path: Path) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:
@@ -63,7 +73,7 @@ def videos(path: Path) -> Iterator[tuple[str, str, int, NDArray[np.float32]]]:
     """
     if not path.exists():
         raise InputError(f"there is no {path}: name the folder of an evaluation, workspace/evaluate/KEY")
-    for rows in tables.read_groups(path, SCHEMA, "delete its folder and evaluate again"):
+    for rows in tables.read_groups(path, SCHEMA, "delete its folder and evaluate again", optional=OPTIONAL):
         yield from _videos_of(rows)
 
 

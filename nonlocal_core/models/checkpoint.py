@@ -113,6 +113,14 @@ def read_weights(path: Path) -> tuple[Description, Tensors]:
     return description, {**weights, **part(arrays, AVERAGE)}
 
 
+def read_whole(path: Path) -> tuple[Description, Tensors]:
+    """As `read_weights`, of a file that a run has made and another run can make again."""
+    try:
+        return read_weights(path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: delete the file and run again") from None
+
+
 def read_user_file(path: Path, setting: str) -> tuple[Description, Tensors]:
     """The description and weights, as `read_weights`, of a file that a person named with a setting.
 
@@ -146,10 +154,7 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     """The network of a checkpoint, in inference mode, and the checkpoint's description."""
     from nonlocal_core.models.i3d import I3D
 
-    try:
-        description, weights = read_weights(path)
-    except DamagedError as error:
-        raise DamagedError(f"{error}: delete the file and run again") from None
+    description, weights = read_whole(path)
     net = I3D(description.model, len(description.labels))
     assign(net, weights, path)
     net.set_train(False)

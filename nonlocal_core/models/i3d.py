@@ -94,9 +94,15 @@ class I3D(nn.Cell):
 
         Shape: (N, K) of (N, 3, T, H, W).
         """
+        return self.logits(self.feature_map(clip_NCTHW))
+
+    def logits(self, map_NCTHW: ms.Tensor) -> ms.Tensor:
+        """What `construct` gives, from the feature map of the clips.
+
+        Shape: (N, K) of (N, C, T, H, W).
+        """
         if self.training or not self.fully_conv:
-            return self.classify(self.features(clip_NCTHW))
-        map_NCTHW = self.feature_map(clip_NCTHW)
+            return self.classify(self.pooled(map_NCTHW))
         N, C, T, H, W = map_NCTHW.shape
         t, h, w = self.head_window
         if t > T or h > H or w > W:  # a window larger than the map is cut to it

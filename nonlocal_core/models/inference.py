@@ -1,33 +1,89 @@
-"""The network of a checkpoint, applied to views in batches of one size, so that one graph is compiled."""
+"""The network of a checkpoint, applied to views by the engine that the settings choose.
+
+MindSpore is imported only where it computes, or where what OpenVINO runs is not made yet.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Features
+from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import DamagedError, InputError, few
-from nonlocal_core.models import checkpoint, device, parts, trunk
-from nonlocal_core.models.compiling import compiling
-from nonlocal_core.models.i3d import I3D
-from nonlocal_core.models.normalise import normalise
+from nonlocal_core.errors import InputError
+from nonlocal_core.models import checkpoint, openvino_engine, parts
+from nonlocal_core.models.graph import Array, Engine, Graph, Run, check_finite
+from nonlocal_core.process import device_locks
 from nonlocal_core.process.progress import Progress, Within
+
+if TYPE_CHECKING:  # MindSpore takes seconds to import
+    from nonlocal_core.models.i3d import I3D
+    from nonlocal_core.models.trunk import Forward
 
 log = logging.getLogger(__name__)
 
-Network = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+class Network:
+    """A function of arrays, with the engine that the settings, the machine and a comparison lead to."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        evaluate: EvaluateConfig,
+        runtime: RuntimeConfig,
+        workspace: Workspace | None,
+        num_wanted: int | None = None,
+    ) -> None:
+        self.graph, self.runtime, self.workspace = graph, runtime, workspace
+        self.batch_size, self.num_wanted = evaluate.batch_clips, num_wanted
+        self._engine = self._ready()
+
+    @property
+    def engine(self) -> str:
+        """What computes, in words; empty before the first call of what is made then."""
+        return self._engine.name if self._engine else ""
+
+    def __call__(self, inputs: Array) -> NDArray[np.float32]:
+        """What the graph gives for each input, of the wanted numbers.
+
+        Raises: InputError that names the checkpoint, if that is not finite.
+        """
+        if self._engine is None:
+            made = openvino_engine.make(self.graph, inputs[:1], self.batch_size, self.workspace)
+            self._engine = made or self._mindspore()
+        outputs = self._engine.run(inputs)
+        check_finite(outputs, self.graph)
+        return outputs[:, : self.num_wanted]
+
+    def _ready(self) -> Engine | None:
+        """The engine; None if it is to be made from the first input."""
+        if not openvino_engine.is_wanted(self.runtime):
+            return self._mindspore()
+        if "RANK_ID" not in os.environ:  # with several devices, the stage holds their locks for all processes
+            device_locks.reserve("CPU", 1, self.runtime)
+        exported = openvino_engine.find(self.graph, self.workspace)
+        if exported is None:
+            importlib.import_module("mindspore")  # now: imported after decord, it aborts the process
+            return None
+        assert self.workspace is not None
+        return openvino_engine.load(exported, self.batch_size, self.workspace) or self._mindspore()
+
+    def _mindspore(self) -> Engine:
+        from nonlocal_core.models import mindspore_engine
+
+        return mindspore_engine.load(self.graph, self.runtime, self.batch_size)
 
 
 def load(
@@ -37,115 +93,72 @@ def load(
     evaluate: EvaluateConfig,
     runtime: RuntimeConfig,
     kept: Features | None = None,
+    workspace: Workspace | None = None,
     *,
     with_features: bool = False,
 ) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
     With kept features, it is a function of these, for which the trunk is not needed.  If they are asked for, the
-    pooled features follow the logits (N, K + C).
+    pooled features follow the logits (N, K + C).  The workspace keeps what OpenVINO runs.
 
     Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels, or the
-            features are not those of its trunk.
+            features are not those of its trunk; ConfigError if there is no such engine or device here.
     """
-    device.use(runtime)
-    net, described = checkpoint.load_network(path)
+    described, weights = checkpoint.read_whole(path)
     label_ids.check_same(described.labels, labels, str(path))
     if described.clip != clip:
         log.warning(
             "the network was trained on clips of %s and is evaluated on %s",
             *(described.clip.name, clip.name),
         )
-    net = with_head(net, described, evaluate)
-    if kept and kept.trunk_digest != trunk.digest(net, kept.last):
+    if kept and kept.trunk_digest != parts.trunk_digest(weights, kept.last):
         raise InputError(f"{path} has another trunk than the one whose features are in {kept.path}")
-    rest = trunk.features(net, kept.last if kept else "")
+    model, last = _with_head(described, evaluate), kept.last if kept else ""
 
-    def forward(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        return net(normalise(clip_NCTHW, net.model))
+    def build() -> tuple[I3D, Forward]:
+        from nonlocal_core.models import mindspore_engine
 
-    def classify(features: ms.Tensor) -> ms.Tensor:
-        return net.classify(rest(features))
+        net = mindspore_engine.network(model, len(labels), weights, path)
+        return net, mindspore_engine.logits_and_features(net) if not last else mindspore_engine.logits(net, last)
 
-    def both(clip_NCTHW: ms.Tensor) -> ms.Tensor:
-        features_NC = rest(clip_NCTHW)
-        logits_NK = forward(clip_NCTHW) if net.fully_conv else net.classify(features_NC)
-        return ms.ops.cat((logits_NK, features_NC), 1)
-
-    if with_features:
-        return _compiled(both, net.model, path)
-    return _compiled(classify if kept else forward, net.model, path)
+    identity = (checkpoint.tensors_digest(weights), f"after {last}" if last else "all")
+    clip_shape = (3, clip.clip_len, evaluate.crop_size, evaluate.crop_size)
+    graph = Graph(path, model, identity, kept.shape if kept else clip_shape, build, len(labels))
+    return Network(graph, evaluate, runtime, workspace, None if with_features else len(labels))
 
 
-def load_trunk(path: Path, config: Config) -> tuple[Network, str]:
+def load_trunk(path: Path, config: Config, workspace: Workspace | None = None) -> tuple[Network, str]:
     """The trunk of a checkpoint, up to train.freeze, as a function of uint8 clips, and the digest of its weights.
 
-    Raises: InputError if the checkpoint is not whole or lacks a part of the trunk.
+    Raises: InputError if the checkpoint is not whole or lacks a part of the trunk; ConfigError as `load`.
     """
-    device.use(config.runtime)
-    described, weights = checkpoint.read_user_file(path, "train.init")
-    last = config.train.freeze
-    net = I3D(config.model, len(described.labels))
-    own = checkpoint.weights_of_network(net)
-    missing = [name for name in own if name.startswith(parts.prefixes(last)) and name not in weights]
-    if missing:
-        raise InputError(
-            f"train.init={path} lacks {few(missing, 3)}, which would stay as they are drawn: lower train.freeze"
-        )
-    fitting = {name: weights[name] if name.startswith(parts.prefixes(last)) else own[name] for name in own}
-    try:
-        checkpoint.assign(net, fitting, path)
-    except DamagedError as error:
-        raise InputError(f"train.init: {error}") from None
-    net.set_train(False)
-    return _compiled(trunk.trunk(net, last), net.model, path), trunk.digest(net, last)
+    from nonlocal_core.models import mindspore_engine, trunk
+
+    net, last = mindspore_engine.network_of_trunk(path, config), config.train.freeze
+    digest = trunk.digest(net, last)
+    clip_shape = (3, config.clip.clip_len, config.features.crop_size, config.features.crop_size)
+    graph = Graph(path, net.model, (digest, f"up to {last}"), clip_shape, lambda: (net, trunk.trunk(net, last)))
+    return Network(graph, config.evaluate, config.runtime, workspace), digest
 
 
-def _compiled(forward: trunk.Forward, model: ModelConfig, path: Path) -> Network:
-    """A function of arrays, compiled at its first call.
-
-    What it gives must be finite: InputError names the checkpoint of which it is not.
-    """
-    compiled = ms.jit(forward)
-    is_compiled = False
-
-    def network(inputs: NDArray[np.generic]) -> NDArray[np.float32]:
-        nonlocal is_compiled
-        with contextlib.nullcontext() if is_compiled else compiling("the network", model, inputs.shape):
-            outputs = np.asarray(compiled(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
-        is_compiled = True
-        if not np.isfinite(outputs).all():
-            raise InputError(f"{path} gives scores that are not finite: its training has diverged, take another")
-        return outputs
-
-    return network
-
-
-def with_head(net: I3D, described: checkpoint.Description, evaluate: EvaluateConfig) -> I3D:
-    """The network with the head of `evaluate`; the head's window is as large as the map of a training clip."""
+def _with_head(described: checkpoint.Description, evaluate: EvaluateConfig) -> ModelConfig:
+    """The settings with the head of `evaluate`; the head's window is as large as the map of a training clip."""
     if evaluate.head == "trained":
-        return net
+        return described.model
     *_, (_, frames, rows) = map_sizes(described.model, described.clip.clip_len, described.train.crop_size)
-    model = described.model.model_copy(update={"head": evaluate.head, "head_window": (frames, rows, rows)})
-    changed = I3D(model, len(described.labels))
-    checkpoint.assign(changed, checkpoint.weights_of_network(net), Path("the checkpoint"))
-    changed.set_train(False)
-    return changed
+    return described.model.model_copy(update={"head": evaluate.head, "head_window": (frames, rows, rows)})
 
 
-def outputs(network: Network, views: Iterable[NDArray[Any]], batch_size: int) -> Iterator[NDArray[np.float32]]:
-    """What a network gives for each view, in order: logits (K,), or what a trunk gives.
-
-    The last batch is filled up with zeros, whose outputs are dropped.
-    """
+def outputs(network: Run, views: Iterable[Array], batch_size: int) -> Iterator[NDArray[np.float32]]:
+    """What a network gives for each view, in order: logits (K,), or what a trunk gives."""
     views = iter(views)
     while batch := list(itertools.islice(views, batch_size)):
-        padding = [np.zeros_like(batch[0])] * (batch_size - len(batch))
-        yield from network(np.stack(batch + padding))[: len(batch)]
+        yield from network(np.stack(batch))
 
 
 def outputs_by_video(
-    network: Network, videos: Iterable[Iterable[NDArray[Any]]], batch_size: int, progress: Progress
+    network: Run, videos: Iterable[Iterable[Array]], batch_size: int, progress: Progress
 ) -> list[NDArray[np.float32]]:
     """What a network gives for each video's views, which are taken one after the other.
 
@@ -156,7 +169,7 @@ def outputs_by_video(
     counts: list[int] = []
     within = Within(progress.stage, "views")
 
-    def views() -> Iterator[NDArray[Any]]:
+    def views() -> Iterator[Array]:
         for video_views in videos:
             counts.append(0)
             for view in video_views:

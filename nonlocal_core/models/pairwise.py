@@ -55,6 +55,14 @@ class Response(nn.Cell):
         """
         return self.weights_of(theta_NCP, phi_NCQ)
 
+    def use_formula(self) -> None:
+        """Compute the response from all P x Q weights at once, with operators that every framework has."""
+        self.respond = self._formula
+
+    def _formula(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
+        """The response as the paper writes it."""
+        return self.bmm_tb(g_NCQ, self.weights_of(theta_NCP, phi_NCQ))
+
     def _softmax(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor) -> ms.Tensor:
         """exp(theta_i . phi_j) over its sum (equations 2 and 3)."""
         return ops.softmax(self.bmm_ta(theta_NCP, self._scaled(phi_NCQ)), -1)
@@ -82,7 +90,7 @@ class Response(nn.Cell):
     def _softmax_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """The response in blocks of queries, or at once if one block is enough: keeping its weights is faster."""
         if _num_blocks(theta_NCP, phi_NCQ, BLOCK_WEIGHTS) == 1:
-            return self.bmm_tb(g_NCQ, self._softmax(theta_NCP, phi_NCQ))
+            return self._formula(theta_NCP, phi_NCQ, g_NCQ)
         return self.softmax_in_blocks(theta_NCP, self._scaled(phi_NCQ), g_NCQ)
 
     def _dot_product_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
@@ -90,7 +98,7 @@ class Response(nn.Cell):
         (C, P), Q = theta_NCP.shape[1:], phi_NCQ.shape[2]
         if (P + Q) * C < 2 * P * Q:
             return ops.bmm(self.bmm_tb(g_NCQ, phi_NCQ) / (Q * self.temperature), theta_NCP)
-        return self.bmm_tb(g_NCQ, self._dot_product(theta_NCP, phi_NCQ))
+        return self._formula(theta_NCP, phi_NCQ, g_NCQ)
 
     def _concatenation_response(self, theta_NCP: ms.Tensor, phi_NCQ: ms.Tensor, g_NCQ: ms.Tensor) -> ms.Tensor:
         """The response, by prefix sums over the keys in the order of falling b.

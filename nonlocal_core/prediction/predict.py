@@ -1,8 +1,7 @@
 """Videos in, labels out: with the champion, another entry, or a checkpoint file.
 
 A video is decoded in a process of its own, resized and compressed as the cache that the network was trained on, so
-that the network sees what it saw.  A broken one is a row with its reason.  MindSpore is imported only where the
-network really runs.
+that the network sees what it saw.  A broken one is a row with its reason.
 """
 
 from __future__ import annotations
@@ -30,10 +29,12 @@ from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding, pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
+from nonlocal_core.models import inference
 from nonlocal_core.prediction import results
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
 from nonlocal_core.process import bounds, cuda, workers
 from nonlocal_core.process.progress import Progress, Within
+from nonlocal_core.registry import trained_network
 from nonlocal_core.report import video_files
 
 PICTURES_FPS = 25.0
@@ -57,9 +58,6 @@ def predict(request: Request) -> Predictions:
     check(request)
     runtime = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", runtime).runtime)
-    from nonlocal_core.models import inference
-    from nonlocal_core.registry import trained_network
-
     workspace = Workspace(request.workspace_dir, only_read=True)
     trained = trained_network.find(request.checkpoint, workspace, "checkpoint")
     config = trained_network.settings(trained.name, trained.settings, "", request.overrides)
@@ -67,7 +65,13 @@ def predict(request: Request) -> Predictions:
     labels = list(trained.described.labels)
     asked = request.features is not None
     network = inference.load(
-        trained.path, labels, config.clip, config.evaluate, config.runtime, with_features=asked
+        trained.path,
+        labels,
+        config.clip,
+        config.evaluate,
+        config.runtime,
+        workspace=workspace,
+        with_features=asked,
     )
     seen: list[Seen] = []
 
@@ -90,7 +94,7 @@ def predict(request: Request) -> Predictions:
         predictions = [
             _drawn(prediction, path, request.draw_dir) for prediction, path in zip(predictions, paths, strict=True)
         ]
-    return Predictions(entry=trained.name, protocol=protocol, videos=tuple(predictions))
+    return Predictions(entry=trained.name, protocol=protocol, engine=network.engine, videos=tuple(predictions))
 
 
 class Seen(NamedTuple):

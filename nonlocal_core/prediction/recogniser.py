@@ -17,8 +17,10 @@ from nonlocal_core.data.records import encoding, frame_file
 from nonlocal_core.data.timing import Stretch
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
+from nonlocal_core.models import inference
 from nonlocal_core.prediction.results import Request, check
 from nonlocal_core.process import bounds, cuda, workers
+from nonlocal_core.registry import trained_network
 
 FramesAt = Callable[[NDArray[np.int64]], list[NDArray[np.uint8]]]
 
@@ -26,13 +28,24 @@ FramesAt = Callable[[NDArray[np.int64]], list[NDArray[np.uint8]]]
 class Recogniser:
     """A network with its labels, which sees a video as `flows/predict.py` does and gives the same scores."""
 
-    def __init__(self, name: str, path: Path, labels: tuple[str, ...], config: Config) -> None:
-        from nonlocal_core.models import inference
-
+    def __init__(
+        self, name: str, path: Path, labels: tuple[str, ...], config: Config, workspace: Workspace
+    ) -> None:
         self.name, self.labels, self.config = name, labels, config
         self._network = inference.load(
-            path, list(labels), config.clip, config.evaluate, config.runtime, with_features=True
+            path,
+            list(labels),
+            config.clip,
+            config.evaluate,
+            config.runtime,
+            workspace=workspace,
+            with_features=True,
         )
+
+    @property
+    def engine(self) -> str:
+        """What computes, in words; empty before the first video if it is made then."""
+        return self._network.engine
 
     def scores(self, video: Path | str | NDArray[np.uint8], fps: float = 0.0) -> dict[str, float]:
         """The score of each label (0…1), the best first.
@@ -83,8 +96,6 @@ class Recogniser:
         return lambda indices: list(map(frame_at, indices.tolist())), timing.whole(len(frames_THWC), fps)
 
     def _of_views(self, frames_at: FramesAt, stretch: Stretch) -> NDArray[np.float32]:
-        from nonlocal_core.models import inference
-
         clips = loader.views_of(frames_at, stretch, self.name, self.config.clip, self.config.evaluate)
         return np.stack(list(inference.outputs(self._network, clips, self.config.evaluate.batch_clips)))
 
@@ -108,8 +119,7 @@ def load(
     check(request)
     runtime = {key: value for key, value in changed.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", runtime).runtime)  # before anything imports mindspore
-    from nonlocal_core.registry import trained_network
-
-    trained = trained_network.find(checkpoint, Workspace(request.workspace_dir, only_read=True), "checkpoint")
+    workspace = Workspace(request.workspace_dir, only_read=True)
+    trained = trained_network.find(checkpoint, workspace, "checkpoint")
     config = trained_network.settings(trained.name, trained.settings, "", changed)
-    return Recogniser(trained.name, trained.path, trained.described.labels, config)
+    return Recogniser(trained.name, trained.path, trained.described.labels, config, workspace)

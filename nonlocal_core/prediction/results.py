@@ -113,6 +113,8 @@ class Predictions(Frozen):
     entry: str
     protocol: str
     """clips and crops of what is averaged"""
+    engine: str = ""
+    """what computed the scores, in words; empty if no video could be read"""
     videos: tuple[Prediction, ...]
     out: str = ""
     """the file that the predictions were written to"""
@@ -122,6 +124,7 @@ class Predictions(Frozen):
         good = [video for video in self.videos if video.status == "ok"]
         wide = max((len(video.video) for video in self.videos[:SHOWN_VIDEOS]), default=0)
         lines = ["", f"  network   {self.entry}, {self.protocol}"]
+        lines += [f"  engine    {self.engine}"] if self.engine else []
         lines += [f"  videos    {len(good)} of {len(self.videos)} predicted", ""]
         for video in self.videos[:SHOWN_VIDEOS]:
             text = "  ".join(f"{guess.label} {guess.score:.1%}" for guess in video.guesses)
@@ -191,7 +194,9 @@ def _table(predictions: Predictions) -> pa.Table:
     texts: list[tuple[str, pa.DataType]] = [(name, pa.string()) for name in ("video", "status", "reason")]
     times: list[tuple[str, pa.DataType]] = [(name, pa.float64()) for name in ("start_s", "end_s")]
     best: list[tuple[str, pa.DataType]] = [("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float64()))]
-    metadata: dict[bytes | str, bytes | str] = {"entry": predictions.entry, "protocol": predictions.protocol}
+    metadata: dict[bytes | str, bytes | str] = {
+        name: getattr(predictions, name) for name in ("entry", "protocol", "engine")
+    }
     return pa.Table.from_pylist(rows, pa.schema([*texts, *times, *best], metadata=metadata))
 
 

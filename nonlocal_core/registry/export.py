@@ -186,10 +186,9 @@ def _onnx(original: Original, file: Path) -> Array:
     try:
         import onnxruntime
 
-        from nonlocal_core.registry import onnx_graph
+        from nonlocal_core.models import onnx_graph
     except ImportError:
         raise InputError("onnx and onnxruntime are not installed: pip install -e '.[onnx]'") from None
-    use_operators(original.net)
     texts = {
         "labels": json.dumps(original.described.labels),
         "config": json.dumps(original.described.model.model_dump()),

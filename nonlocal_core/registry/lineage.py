@@ -21,7 +21,7 @@ from nonlocal_core.registry.state_file import FOLDER, read
 
 PACKAGES = (
     *("mindspore", "numpy", "pandas", "pyarrow", "opencv-python-headless", "av", "decord"),
-    *("safetensors", "pydantic", "prefect"),
+    *("safetensors", "pydantic", "prefect", "openvino"),
 )
 
 
@@ -84,7 +84,8 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
             },
         ),
         Step(
-            "evaluation", _chosen(scored, "key", "digest", "protocol", "split_digest", "num_scored", "num_videos")
+            "evaluation",
+            _chosen(scored, "key", "digest", "protocol", "engine", "split_digest", "num_scored", "num_videos"),
         ),
         Step("checkpoint", _chosen(weights, "key", "digest", "num_steps", "num_clips", "final_loss")),
         Step("training", _chosen(training, "created_at", "host", "device", "seconds", "code", "version")),

@@ -20,7 +20,7 @@ from nonlocal_core.errors import ConfigError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.pretrained import table
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # MindSpore takes seconds to import
     from nonlocal_core.models.i3d import I3D
 
 log = logging.getLogger(__name__)

@@ -37,6 +37,7 @@ def write(folder: Path, evaluation: Evaluation, figures: Figures, split: pd.Data
         "# Evaluation",
         f"- Protocol: {in_markdown(evaluation.conditions)}",
         f"- {in_markdown(evaluation.coverage)}",
+        f"- Computed with {in_markdown(evaluation.engine or 'an earlier version')}",
         *(f"- {line}" for line in summary(figures)),
         f"- Checkpoint and cache: see artifact.json beside this page, key {evaluation.key}",
         f"Every figure is of these {evaluation.num_scored} videos. Ranges: 95 % confidence, by Wilson's formula"

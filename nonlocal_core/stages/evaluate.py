@@ -119,12 +119,14 @@ def evaluate(
         results = figures.figures(scored, labels)
         results["worst"] = figures.worst(scored, labels, dict(zip(split["video_id"], paths, strict=True)))
         evaluation = _evaluation(evaluation_key, cache, config, scored, results, split)
+        engine = provenance["engine"] = view_table.engines(folder / Evaluation.VIEWS)
+        evaluation = evaluation.model_copy(update={"engine": engine})
         basis = {name: getattr(evaluation, name) for name in ("protocol", "frames", "coverage", "num_videos")}
         write_json(folder / Evaluation.METRICS, {**basis, "left_out": figures.left_out(split), **results})
         markdown.write(folder, evaluation, results, split)
         return evaluation
 
-    provenance = {
+    provenance: dict[str, Any] = {
         "checkpoint": checkpoint.model_dump(mode="json"),
         "cache": cache.model_dump(mode="json"),
         "config": config.model_dump(mode="json", include={"clip", "evaluate"}),
@@ -216,12 +218,13 @@ def score_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 
     progress = Progress("evaluate", what, num_videos, "videos", done=num_done)
     pooled = job.features is not None and job.features.last == "res5"
     chunk_logits = _by_classifier if pooled else partial(_by_network, num_ranks=num_ranks)
-    for (file, rows), logits in zip(chunks, chunk_logits(job, reader, chunks, progress), strict=True):
-        tables.write(view_table.table(reader.rows.iloc[rows], logits, test.num_crops), file)
+    scored = zip(chunks, chunk_logits(job, reader, chunks, progress), strict=True)
+    for (file, rows), (logits, engine) in scored:
+        tables.write(view_table.table(reader.rows.iloc[rows], logits, test.num_crops, engine), file)
 
 
-Logits = list[NDArray[np.float32]]
-"""of each video of a chunk: one row a view"""
+Logits = tuple[list[NDArray[np.float32]], str]
+"""of each video of a chunk, one row a view; and what computed them, in words"""
 
 
 def _by_classifier(job: Job, reader: RecordReader, chunks: list[Chunk], progress: Progress) -> Iterator[Logits]:
@@ -233,7 +236,7 @@ def _by_classifier(job: Job, reader: RecordReader, chunks: list[Chunk], progress
     kept, views = FeatureReader(job.workspace, job.features, reader.rows), _views(job)
     classify = parts.load_classifier(_weights(job), _labels(job), job.features)
     for chunk in chunks:
-        yield [classify(kept.views(row, views)) for row in chunk.rows]
+        yield [classify(kept.views(row, views)) for row in chunk.rows], f"NumPy {np.__version__}"
         progress.advance(len(chunk.rows))
 
 
@@ -247,7 +250,7 @@ def _by_network(
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.models import inference
 
-    network = inference.load(_weights(job), _labels(job), clip, test, runtime, job.features)
+    network = inference.load(_weights(job), _labels(job), clip, test, runtime, job.features, job.workspace)
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     with contextlib.ExitStack() as stack:
         if job.features:
@@ -259,7 +262,8 @@ def _by_network(
             clips = stack.enter_context(contextlib.closing(views))
         for chunk in chunks:
             chunk_clips = itertools.islice(clips, len(chunk.rows))
-            yield inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)
+            logits = inference.outputs_by_video(network, chunk_clips, test.batch_clips, progress)
+            yield logits, network.engine
 
 
 def _views(job: Job) -> range:

@@ -68,10 +68,11 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
     """
     features_key, folder = key(cache, config, workspace), _store(config, workspace)
     rows = _wanted(cache, config, workspace)
+    engines: list[str] = []
     with workspace.locked(f"activations-{folder.name}"):
         remove_unfinished(folder)
         if shards := _shards(_missing(rows, folder), config):
-            _look_at(shards, cache, config, workspace)
+            engines = _look_at(shards, cache, config, workspace)
 
     def make(partial_folder: Path) -> Features:
         contents = store.contents(folder)
@@ -101,6 +102,7 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
         "cache": cache.model_dump(mode="json"),
         "config": config.model_dump(mode="json", include={"clip", "model", "features"}),
         "init": config.train.init,
+        "engines": engines or ["none: all was kept already"],
         "packages": packages(),
     }
     return workspace.build(Features, features_key, make, provenance)
@@ -162,16 +164,16 @@ def _shards(missing: pd.DataFrame, config: Config) -> list[Shard]:
     return [Shard(numbers[start : start + size], names[start : start + size]) for start in starts]
 
 
-def _look_at(shards: list[Shard], cache: RecordCache, config: Config, workspace: Workspace) -> None:
+def _look_at(shards: list[Shard], cache: RecordCache, config: Config, workspace: Workspace) -> list[str]:
+    """Write shards into the store; gives the engines that computed them, in words."""
     # Only the devices of this host are used.
     num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(shards))
     compute = partial(compute_shards, cache, config, workspace)
     if num_devices <= 1:
-        compute(shards)
-        return
+        return [compute(shards)]
     ranks = range(num_devices)
     calls = [partial(compute, shards[rank::num_devices], rank, num_devices) for rank in ranks]
-    child.call_all(calls, [cuda.one_device(rank) for rank in ranks])
+    return sorted(set(child.call_all(calls, [cuda.one_device(rank) for rank in ranks])))
 
 
 def compute_shards(
@@ -181,8 +183,11 @@ def compute_shards(
     shards: list[Shard],
     rank: int = 0,
     num_ranks: int = 1,
-) -> None:
-    """Write the features of some shards into the store; each device's process calls it once."""
+) -> str:
+    """Write the features of some shards into the store; each device's process calls it once.
+
+    Gives what computed them, in words.
+    """
     cuda.load(config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
@@ -191,7 +196,7 @@ def compute_shards(
     init = registry.first_weights(workspace, config.train.init)
     assert init is not None, "the store's key has its digest"
     folder, kept, reader = _store(config, workspace), config.features, RecordReader(workspace, cache)
-    network, trunk_digest = inference.load_trunk(init, config)
+    network, trunk_digest = inference.load_trunk(init, config, workspace)
     views = EvaluateConfig(num_clips=kept.num_clips, num_crops=kept.num_crops, crop_size=kept.crop_size)
     rows = list(itertools.chain.from_iterable(shard.rows for shard in shards))
     what = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
@@ -203,3 +208,4 @@ def compute_shards(
             seen = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
             made = inference.outputs_by_video(network, seen, config.evaluate.batch_clips, progress)
             kept_features.write(folder, shard.contents, made, trunk_digest)
+    return network.engine

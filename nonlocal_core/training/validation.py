@@ -21,6 +21,7 @@ from nonlocal_core.data import loader
 from nonlocal_core.evaluation import metrics
 from nonlocal_core.models import checkpoint, inference, trunk
 from nonlocal_core.models.checkpoint import Tensors
+from nonlocal_core.models.graph import padded
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers, step_checkpoint
@@ -44,16 +45,17 @@ class Validator:
         return I3D(self.config.model, self.num_labels)
 
     def _logits(self, clip_NCTHW: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The logits of some clips, or of what the trunk gave for them.
+        """The logits of some clips, at most a batch, or of what the trunk gave for them.
 
         The network is called directly, not inside a `ms.jit` function, which would not see weights that are
         assigned after its first call.
         """
+        batch = ms.Tensor(padded(clip_NCTHW, self.batch))
         if last := self.videos.last:
-            logits_NK = self.net.classify(trunk.features(self.net, last)(ms.Tensor(clip_NCTHW)))
+            logits_NK = self.net.classify(trunk.features(self.net, last)(batch))
         else:
-            logits_NK = self.net(normalise(ms.Tensor(clip_NCTHW), self.net.model))
-        return np.asarray(logits_NK.asnumpy(), np.float32)
+            logits_NK = self.net(normalise(batch, self.net.model))
+        return np.asarray(logits_NK.asnumpy(), np.float32)[: len(clip_NCTHW)]
 
     def weights(self, state: step_checkpoint.State, epoch: int) -> Tensors:
         """The weights to use after an epoch: the average if one is kept, with precise BN if it is asked for.

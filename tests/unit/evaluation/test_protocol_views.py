@@ -87,7 +87,9 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
 
     found = {}
     for head in ("trained", "pooled", "fully_conv"):
-        network = inference.load(file, ["a", "b", "c"], config.clip, EvaluateConfig(head=head), config.runtime)
+        network = inference.load(
+            file, ["a", "b", "c"], config.clip, EvaluateConfig(head=head, crop_size=64), config.runtime
+        )
         found[head] = network(clip)
     np.testing.assert_array_equal(found["pooled"], found["trained"])
     np.testing.assert_allclose(views.softmax(found["fully_conv"]), np.mean(scores, axis=0), rtol=1e-3)

@@ -39,7 +39,7 @@ def test_every_view_comes_back_bit_for_bit(file, logits):
 
 def test_the_columns_say_which_view_it_is(file):
     rows = pd.read_parquet(file)
-    assert list(rows.columns) == ["video_id", "label", "label_id", "clip", "crop", "logits"]
+    assert list(rows.columns) == ["video_id", "label", "label_id", "clip", "crop", "logits", "engine"]
     assert rows["clip"].tolist() == [k // 3 for k in range(12)] * 5
     assert rows["crop"].tolist() == [0, 1, 2] * 20
 

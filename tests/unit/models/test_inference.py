@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nonlocal_core.models import inference
+from nonlocal_core.models.graph import padded
 from nonlocal_core.process.progress import Progress
 
 
@@ -36,8 +37,16 @@ def test_every_view_is_scored_once_and_goes_to_its_video(counts, batch_size):
     assert [len(logits) for logits in found] == counts
     numbers = np.arange(1, sum(counts) + 1)
     np.testing.assert_array_equal(np.concatenate(found), np.stack([numbers, 10 * numbers], axis=1))
-    assert {len(batch) for batch in network.batches} == {batch_size}
-    assert len(network.batches) == -(-sum(counts) // batch_size)
-    padding = [number for batch in network.batches for number in batch][sum(counts) :]
-    assert padding == [0.0] * (len(network.batches) * batch_size - sum(counts))
+    *full, last = [len(batch) for batch in network.batches]
+    assert set(full) <= {batch_size}
+    assert len(full) * batch_size + last == sum(counts)
+    assert 1 <= last <= batch_size
     assert progress.done == len(counts)
+
+
+def test_a_batch_is_filled_up_to_the_size_that_a_graph_is_compiled_for():
+    batch = np.arange(1, 7, dtype=np.uint8).reshape(3, 2)
+    found = padded(batch, 5)
+    np.testing.assert_array_equal(found, [[1, 2], [3, 4], [5, 6], [0, 0], [0, 0]])
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(padded(batch, 3), batch)

@@ -191,9 +191,8 @@ def test_onnx(workspace, original, tmp_path, monkeypatch):
     known = {"clip": original[0], "onnxruntime": onnxruntime}
     exec(code_of(tmp_path / "out/model_card.md", "ONNX"), known)
     assert apart(known["logits"], original) <= 1e-5
-    with pytest.raises(InputError, match=r"MindSpore .* cannot write it as ONNX: .*Tril"):
-        list(export.export(workspace, "v0003", tmp_path / "other", "onnx"))
-    assert not (tmp_path / "other").exists()
+    said = list(export.export(workspace, "v0003", tmp_path / "other", "onnx"))
+    assert "network.onnx, its logits differ by" in said[0], "concatenation, as the paper's formula"
 
 
 @pytest.mark.parametrize(
