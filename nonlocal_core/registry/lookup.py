@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.files import link_or_copy
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.pretrained import store, table
-from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
+from nonlocal_core.registry.entries import WEIGHTS_FILE, check_weights, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
 
@@ -68,6 +69,7 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
         return Weights(file.name, file, None)
     try:
         version, facts = find_entry(workspace, name)
+        check_weights(version, read(workspace))
     except InputError as error:
         raise InputError(f"{setting}={name}: {error}") from None
     file = workspace.root / FOLDER / version / WEIGHTS_FILE
@@ -102,12 +104,14 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
     """
     from nonlocal_core.models import checkpoint
 
-    file = find_weights(workspace, name, "checkpoint").path
+    found = find_weights(workspace, name, "checkpoint")
+    file = found.path
     described, _ = checkpoint.read_user_file(file, "checkpoint")
     key = key_of("given", VERSION, [], [described.content_digest])
 
     def copy(folder: Path) -> Checkpoint:
-        shutil.copyfile(file, folder / Checkpoint.WEIGHTS)
+        take_file = link_or_copy if found.entry else shutil.copyfile  # a person may change a file of his own
+        take_file(file, folder / Checkpoint.WEIGHTS)
         label_ids.write(folder / RecordCache.LABELS, described.labels)
         return checkpoint.reference(key, described, float("nan"))
 
