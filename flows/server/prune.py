@@ -9,7 +9,7 @@ from prefect import flow
 from tasks import prune as tasks
 
 
-@flow(name="prune")
+@flow(name="prune", flow_run_name="prune {workspace_dir}")
 def prune(workspace_dir: Path = Path("workspace"), keep_nights: int = 30, weights: bool = False) -> list[str]:
     """What went from a workspace, and what stays, in lines.
 
