@@ -4,10 +4,10 @@ BIN := .venv/bin
 
 PORT ?= 4200
 
-.PHONY: help run serve stop test chaos check format docs lock audit clean
+.PHONY: help run serve stop test test-postgres chaos check format docs lock audit clean
 
 help: ## say what there is, and install nothing (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/installed ## make toy videos and run all five stages on them: a few minutes
 	@$(BIN)/python flows/full.py
@@ -20,6 +20,9 @@ stop: ## end what `make serve` has started
 
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-postgres: .venv/installed ## run a night with kills, end to end, on a Postgres of this machine (apt install postgresql)
+	@$(BIN)/python -m pytest tests/pipeline/test_nightly.py --postgres -m "campaign or not campaign"
 
 chaos: .venv/installed ## run the campaigns, an hour, and write docs/reliability.md; ONLY=kill for one kind, SEED=7 for its seed
 	@$(BIN)/python -m pytest -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)

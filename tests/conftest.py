@@ -40,6 +40,7 @@ os.environ.update(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     campaign.add_options(parser)
+    parser.addoption("--postgres", action="store_true", help="give the server of test_nightly.py a Postgres")
 
 
 def pytest_configure(config: pytest.Config) -> None:

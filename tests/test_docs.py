@@ -102,7 +102,9 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def check_command(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise what is wrong with a command."""
     if given[0] == "make":
-        assert set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)) >= {*given[1:2]}
+        assert set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)) >= {
+            *given[1:2]
+        }
     elif given[:2] == ["python", "-m"]:
         check_module(given[2], given[3:])
     elif given[:3] == ["prefect", "deployment", "run"]:

@@ -24,7 +24,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.process import ProcessWorker
 
-from flows.server import dead_runs, login
+from flows.server import dead_runs, login, service_logs
 from nonlocal_core import command
 from nonlocal_core.errors import ChildError, ConfigError
 from nonlocal_core.process.child import how_it_ended
@@ -106,17 +106,18 @@ def _what_to_type(port: int, folder: Path) -> str:
 def _start(folder: Path, name: str, *words: str) -> Service:
     # Only the command line needs plug-ins.  Ctrl-C must reach this process alone, which ends the others in order.
     environment = {**os.environ, "PREFECT_PLUGINS_ENABLED": "false"}
-    with (folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [PREFECT, *words],
-            cwd=HOME,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [PREFECT, *words],
+        cwd=HOME,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     end_with_us(process.pid)
+    assert process.stdout
+    service_logs.keep(process.stdout, folder / f"{name}.log")
     return Service(name, process, time.monotonic(), folder / f"{name}.log")
 
 

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(data)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a finished file a second name, or copy it where there are no links; whole or not at all.
+
+    Both names are one file on the disk, so it must never be written to: what is ours is replaced, never changed.
+    """
+    with replacing(path) as unfinished:
+        unfinished.unlink()
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
 
 
 def write_json(path: Path, value: object) -> None:

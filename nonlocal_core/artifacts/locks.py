@@ -41,6 +41,31 @@ def hold(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
+def held_since(folder: Path) -> list[float]:
+    """When each lock of a folder that another process holds was taken (seconds since 1970)."""
+    taken_s = []
+    for file in folder.glob("*.lock"):
+        with hold_if_free(folder, file.stem) as is_free, contextlib.suppress(FileNotFoundError):
+            if not is_free:
+                taken_s.append(file.stat().st_mtime)
+    return taken_s
+
+
+@contextlib.contextmanager
+def hold_if_free(folder: Path, name: str) -> Iterator[bool]:
+    """Hold the lock of a name, or give False if another process holds it."""
+    lock = FileLock(folder / f"{name}.lock", mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _write(file: Path, holder: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -52,7 +77,10 @@ def _write(file: Path, holder: str) -> None:
 
 
 def _holder(file: Path) -> str:
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:  # it was free and old, and has just been removed
+        return "another process"
     try:
         return os.read(descriptor, 200).decode(errors="replace") or "another process"  # it has not said so yet
     finally:

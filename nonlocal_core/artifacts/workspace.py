@@ -41,6 +41,7 @@ from nonlocal_core.errors import DamagedError, WorkspaceError, no_right
 log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "artifact.json"
+LOCKS = ".locks"
 R = TypeVar("R", bound="Reference")
 
 
@@ -64,8 +65,8 @@ class Workspace:
 
     def _check_writable(self) -> None:
         try:
-            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.root / ".locks").close()
+            (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root / LOCKS).close()
         except OSError as error:
             told = f"the workspace {self.root} cannot be written ({error.strerror}): "
             if isinstance(error, PermissionError):
@@ -73,8 +74,12 @@ class Workspace:
             raise WorkspaceError(f"{told}name another folder with workspace_dir=DIR") from None
 
     def path(self, reference: Reference) -> Path:
-        """The folder of a finished artifact."""
-        return self.root / reference.path
+        """The folder of a finished artifact, which is used now: its time says so to whoever looks for old ones."""
+        folder = self.root / reference.path
+        if not self.only_read:
+            with contextlib.suppress(OSError):  # it is gone, or somebody else's
+                os.utime(folder)
+        return folder
 
     def partial(self, kind: type[Reference], key: str) -> Path:
         """The folder in which an artifact is built; kept when its process dies."""
@@ -96,6 +101,7 @@ class Workspace:
         if lost := sorted(files.items() - _sizes(folder).items()):
             log.warning("%s in %s is missing or has lost bytes: it is made again", lost[0][0], folder)
             return None
+        self.path(reference)
         return reference
 
     def build(
@@ -168,9 +174,9 @@ class Workspace:
 
         Raises: WorkspaceError if the folder cannot be written.
         """
-        if not os.access(self.root / ".locks", os.W_OK):
+        if not os.access(self.root / LOCKS, os.W_OK):
             self._check_writable()
-        with locks.hold(self.root / ".locks", name):
+        with locks.hold(self.root / LOCKS, name):
             yield
 
 

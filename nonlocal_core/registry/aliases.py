@@ -6,7 +6,7 @@ import re
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import InputError, WorkspaceError
-from nonlocal_core.registry.entries import check, entry, line_of
+from nonlocal_core.registry.entries import check, check_weights, entry, line_of
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write
 
 NOBODY = "none"
@@ -62,6 +62,7 @@ def _move(workspace: Workspace, alias: str, name: str, expected: str | None, rea
         if name == PREVIOUS and PREVIOUS not in state.aliases:
             raise InputError("there is no previous champion to go back to")
         version = resolve(state, name)
+        check_weights(version, state)
         check(workspace, version, state)
         moved = state.moved(alias, version, reason)
         if alias == CHAMPION:

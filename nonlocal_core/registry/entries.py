@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nonlocal_core.artifacts.files import publish, sha256_of, write_json
+from nonlocal_core.artifacts.files import link_or_copy, publish, sha256_of, write_json
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
@@ -76,7 +76,7 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        shutil.copyfile(weights, partial / WEIGHTS_FILE)
+        link_or_copy(weights, partial / WEIGHTS_FILE)
     except FileNotFoundError:
         raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
     tables.write(ranks, partial / RANKS_FILE)
@@ -113,11 +113,24 @@ def _faults(workspace: Workspace, version: str, state: State) -> list[str]:
     elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
         faults.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
     for name, digest in sorted(facts.files.items()):
+        if name == WEIGHTS_FILE and version in state.dropped:
+            continue
         if not (folder / name).is_file():
             faults.append(f"{version}/{name} is missing")
         elif sha256_of(folder / name) != digest:
             faults.append(f"{version}/{name} differs from its digest")
     return faults
+
+
+def check_weights(version: str, state: State) -> None:
+    """Check that the weights of an entry were not dropped.
+
+    Raises: InputError if they were.
+    """
+    if version in state.dropped:
+        raise InputError(
+            f"the weights of {version} were dropped on {state.dropped[version][:10]}: take another entry"
+        )
 
 
 def check(workspace: Workspace, version: str, state: State) -> None:

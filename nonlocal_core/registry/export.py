@@ -34,7 +34,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.names import mmaction2_name
 from nonlocal_core.registry import export_files, model_card
-from nonlocal_core.registry.entries import WEIGHTS_FILE, check, entry
+from nonlocal_core.registry.entries import WEIGHTS_FILE, check, check_weights, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import FOLDER, read
 
@@ -69,6 +69,7 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
         raise ConfigError(f"there is no format {odd[0]!r}: there are {', '.join(_MAKERS)}")
     if folder.exists():
         raise InputError(f"{folder} is there already: name a new folder")
+    check_weights(version, read(workspace))
     check(workspace, version, read(workspace))
     facts = entry(workspace, version)
     partial = folder.with_name(f"{folder.name}.partial")

@@ -76,7 +76,7 @@ def _rows(workspace: Workspace, cache: RecordCache) -> pd.DataFrame:
     """Split and content of the videos of a cache that can be read."""
     from nonlocal_core.data.records import cache_table
 
-    rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS, ["split", "sha256", "status"])
+    rows = cache_table.read(workspace.root / cache.path / RecordCache.VIDEOS, ["split", "sha256", "status"])
     return rows[rows["status"] == "ok"]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.pretrained import store, table
-from nonlocal_core.registry.entries import WEIGHTS_FILE, entry
+from nonlocal_core.registry.entries import WEIGHTS_FILE, check_weights, entry
 from nonlocal_core.registry.facts import Facts
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, read, resolve
 
@@ -60,6 +60,7 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
         return Weights(file.name, file, None)
     try:
         version, facts = find_entry(workspace, name)
+        check_weights(version, read(workspace))
     except InputError as error:
         raise InputError(f"{setting}={name}: {error}") from None
     file = workspace.root / FOLDER / version / WEIGHTS_FILE

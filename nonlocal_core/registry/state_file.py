@@ -55,6 +55,8 @@ class State(Frozen):
     """the best entry of each line"""
     digests: dict[str, str] = Field(default_factory=dict)
     """the SHA-256 of each entry.json, which holds those of the other files"""
+    dropped: dict[str, str] = Field(default_factory=dict)
+    """when the weights of an entry were dropped, because they were old and nothing named them"""
     decisions: tuple[Decision, ...] = ()
     moves: tuple[Move, ...] = ()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.files import link_or_copy
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -95,7 +96,9 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
     key = key_of("given", VERSION, [], [trained.described.content_digest])
 
     def copy(folder: Path) -> Checkpoint:
-        shutil.copyfile(trained.path, folder / Checkpoint.WEIGHTS)
+        is_ours = workspace.root in trained.path.parents  # a person may change a file of his own
+        take_file = link_or_copy if is_ours else shutil.copyfile
+        take_file(trained.path, folder / Checkpoint.WEIGHTS)
         label_ids.write(folder / RecordCache.LABELS, trained.described.labels)
         return checkpoint.reference(key, trained.described, float("nan"))
 

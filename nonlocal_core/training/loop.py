@@ -16,7 +16,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import read_json_lines, remove_unfinished
+from nonlocal_core.artifacts.files import link_or_copy, read_json_lines, remove_unfinished
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
@@ -221,13 +221,17 @@ def _out_of_patience(described: Description, patience: int) -> bool:
 def _finish(training: Run, state: State, described: Description, validator: Validator) -> Description:
     """Write the weights to hand on, and delete what only a killed training needs."""
     folder, best = training.folder, step_checkpoint.best(described.validations)
-    if training.config.train.select == "best" and best:
-        described, weights = checkpoint.read_weights(step_checkpoint.best_path(folder, best.step))
+    chosen = best if training.config.train.select == "best" else None
+    if chosen:
+        described, _ = checkpoint.read(step_checkpoint.best_path(folder, chosen.step))
     else:
         weights = validator.weights(state, (described.step - 1) // training.steps_per_epoch)
     if not training.ranks.is_first:
         return described
-    checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
+    if chosen:
+        link_or_copy(step_checkpoint.best_path(folder, chosen.step), folder / Checkpoint.WEIGHTS)
+    else:
+        checkpoint.save_weights(folder / Checkpoint.WEIGHTS, weights, described)
     final = _read_finished(training)
     assert final is not None, "it was just written"
     return final

@@ -31,6 +31,7 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process.lifeline import children
+from tests import postgres
 
 REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -45,7 +46,7 @@ SMALL = {
 class Served:
     """What `make serve` has started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: dict[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -53,6 +54,7 @@ class Served:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.environment = {
             **kept,
+            **database,
             "DO_NOT_TRACK": "1",
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -146,15 +148,18 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(tmp_path_factory.mktemp("served"))
-    try:
-        wait_for(lambda: "end  " in made.out.read_text(), 180, made)
-        yield made
-    finally:
-        made.process.terminate()
-        made.process.wait(120)
-        shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
+def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
+    with contextlib.ExitStack() as stack:
+        on_postgres = request.config.getoption("--postgres")
+        database = {postgres.VARIABLE: stack.enter_context(postgres.running())} if on_postgres else {}
+        made = Served(tmp_path_factory.mktemp("served"), database)
+        try:
+            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
+            yield made
+        finally:
+            made.process.terminate()
+            made.process.wait(120)
+            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
 
 
 class Hook(BaseHTTPRequestHandler):

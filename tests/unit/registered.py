@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
@@ -34,7 +35,7 @@ def scored(workspace: Workspace, name: str, top1: float, **overrides: object) ->
         key=name, digest=name, path=f"train/{name}", file="w.safetensors", num_steps=1, num_clips=1, final_loss=0.5
     )
     workspace.path(checkpoint).mkdir(parents=True, exist_ok=True)
-    (workspace.path(checkpoint) / "w.safetensors").write_text(f"weights of {name}")
+    write_atomically(workspace.path(checkpoint) / "w.safetensors", f"weights of {name}".encode())
     fields = {
         "split": "val", "protocol": "val, 30 views", "split_digest": "videos", "top5": 1.0,
         "num_scored": NUM_VIDEOS, "num_videos": NUM_VIDEOS, "digest": f"{name}-scores",

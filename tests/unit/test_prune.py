@@ -18,6 +18,7 @@ from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import store
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import DamagedError
+from nonlocal_core.retention import records
 from nonlocal_core.stages import cache as stage
 
 CONFIG = small_config(runtime__cache_shard_videos=2)
@@ -52,7 +53,7 @@ def without(toy, workspace, contents):
 
 
 def pruned(workspace, *, really=True):
-    return list(prune.prune(workspace, really=really))
+    return list(prune.prune(workspace.root, really=really))
 
 
 def shards_of(workspace, toy):
@@ -136,7 +137,7 @@ def test_damage_is_not_copied(toy, workspace):
 def test_what_was_given_up_is_tried_again(toy, workspace):
     folder = workspace.root / toy.cache.records
     (_, _), (small, two), _ = shards_of(workspace, toy)
-    kept = list(prune._records(store.Shard(folder, small), store.scan(folder).query("shard == @small")))
+    kept = list(records._records(store.Shard(folder, small), store.scan(folder).query("shard == @small")))
     given_up = store.Record(two[0], store.GIVEN_UP, "hangs the decoder: no frame for 60 s", 0, 0, 0, [])
     store.write_shard(folder, small, [given_up, *kept[1:]])
     quarantined = stage.cache(toy.manifest, CONFIG, workspace)

@@ -122,9 +122,9 @@ def test_frames_as_they_are_stored_are_one_setting_away_and_nothing_else_is_deco
     assert reader.frames(row_of(workspace, shown, WIDE), np.array([0]))[0].shape == (36, 72, 3)
     reader = RecordReader(workspace, stored)
     assert reader.frames(row_of(workspace, stored, WIDE), np.array([0]))[0].shape == (36, 54, 3)
-    assert "nothing to free" in "\n".join(prune.prune(workspace, really=True))
+    assert "nothing to free" in "\n".join(prune.prune(workspace.root, really=True))
     shutil.rmtree(workspace.path(stored))
-    assert "1 shards in which nothing is needed" in "\n".join(prune.prune(workspace, really=True))
+    assert "1 shards in which nothing is needed" in "\n".join(prune.prune(workspace.root, really=True))
     assert RecordReader(workspace, shown).frames(row_of(workspace, shown, WIDE), np.array([0]))
 
 
