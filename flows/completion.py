@@ -35,7 +35,7 @@ _nonlocal_i3d() {
     compadd -S '' -- ${(M)found:#*=}
     (( $#found )) || { compset -P '*='; _files }
 }
-compdef _nonlocal_i3d nonlocal-i3d""",
+if [[ $funcstack[1] == _nonlocal-i3d ]]; then _nonlocal_i3d "$@"; else compdef _nonlocal_i3d nonlocal-i3d; fi""",
     "fish": "complete -c nonlocal-i3d -a '(nonlocal-i3d completion words (commandline -cp | string collect))'",
 }
 """what each shell reads; it offers nothing where a file is meant, so that the shell completes its name"""

@@ -192,6 +192,8 @@ def test_a_run_that_no_process_begins_is_ended_if_its_deployment_is_ours(served:
     assert served.state(foreign) == "Pending"
 
 
-@pytest.mark.parametrize("ours", [ablate, crossval, evaluate_checkpoint, full, predict, prepare], ids=str)
+@pytest.mark.parametrize(
+    "ours", [ablate, crossval, evaluate_checkpoint, full, predict, prepare], ids=lambda flow: flow.name
+)
 def test_every_flow_signs_its_runs(ours: Any) -> None:
     assert ours.on_running_hooks == [signature.sign]
