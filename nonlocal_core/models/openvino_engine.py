@@ -9,6 +9,7 @@ too.  Where the workspace is only read, the file is made for this process alone.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -50,11 +51,25 @@ def is_wanted(runtime: RuntimeConfig) -> bool:
         )
     if runtime.engine == "mindspore" or elsewhere:
         return False
-    if any(importlib.util.find_spec(name) is None for name in ("openvino", "onnx")):
-        if asked:
-            raise ConfigError("runtime.engine=openvino is not installed: pip install -e '.[openvino]'")
+    problem = _missing()
+    if problem and asked:
+        raise ConfigError(f"runtime.engine=openvino {problem}: pip install -e '.[openvino]'")
+    if problem:
         return False
     return asked or runtime.device == "CPU" or not _has_accelerator(runtime)
+
+
+def _missing() -> str:
+    """Why OpenVINO cannot be used; empty if it can."""
+    if any(importlib.util.find_spec(name) is None for name in ("openvino", "onnx")):
+        return "is not installed"
+    try:
+        importlib.import_module("openvino")
+    except (ImportError, OSError) as error:  # a library that it needs is not there
+        problem = f"cannot be loaded ({error})"
+        log.warning("OpenVINO %s: MindSpore computes", problem)
+        return problem
+    return ""
 
 
 def _has_accelerator(runtime: RuntimeConfig) -> bool:

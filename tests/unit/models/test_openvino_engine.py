@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -288,4 +290,28 @@ except Exception as error:
     assert found.stdout.splitlines() == [
         "False",
         "ConfigError runtime.engine=openvino is not installed: pip install -e '.[openvino]'",
+    ]
+
+
+def test_where_it_is_broken(tmp_path):
+    """As where a library of the system is missing: MindSpore computes, unless OpenVINO is asked for by name."""
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb.so.12: cannot open shared object file')\n")
+    program = """
+from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core.models import openvino_engine
+print(openvino_engine.is_wanted(RuntimeConfig(device="CPU")))
+try:
+    openvino_engine.is_wanted(RuntimeConfig(device="CPU", engine="openvino"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    paths = os.pathsep.join([str(tmp_path), str(Path(openvino_engine.__file__).parents[2])])
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert found.stdout.splitlines() == [
+        "False",
+        "ConfigError runtime.engine=openvino cannot be loaded (libtbb.so.12: cannot open shared object file):"
+        " pip install -e '.[openvino]'",
     ]
