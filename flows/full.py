@@ -20,7 +20,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Fr
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import headline
-from tasks import durations, early, policy
+from tasks import durations, early, policy, report
 from tasks.cache import cache
 from tasks.choices import Preset, Runner
 from tasks.evaluate import evaluate
@@ -42,6 +42,18 @@ class Summary(Frozen):
     evaluation: Evaluation
     entry: Entry
     workspace: str
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Figures, decision and costs by what they are."""
+        return {
+            **headline.of(self.evaluation),
+            "scored": f"{self.evaluation.coverage} ({self.evaluation.protocol})",
+            "registry": f"{self.entry.version}: {self.entry.reason}",
+            "time": durations.text(self.seconds),
+            "cache": f"{self.cache.num_frames} frames, {self.cache.num_bytes / 1e9:.2f} GB",
+            "report": f"{self.workspace}/reports/{self.entry.version}.html",
+        }
 
     @property
     def outcome(self) -> str:
@@ -119,7 +131,7 @@ def full(
         cached = cache(manifest, config, workspace, runner)
     before = made_before(cached, config, workspace) if only_new else None
     if before and before.is_scored:
-        return _nothing_new(cached, before.version)
+        return _nothing_new(cached, before.version, workspace)
     with timed("features"):
         kept = features(cached, config, workspace)
     with timed("train"):
@@ -129,14 +141,16 @@ def full(
     with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     if before and entry.version == before.version:
-        return _nothing_new(cached, entry.version)
+        return _nothing_new(cached, entry.version, workspace)
     summary = Summary(
         seconds=timed.seconds, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation,
         entry=entry, workspace=str(workspace.root),
     )  # fmt: skip
+    report.run(workspace, cached, entry.version, summary.headline, summary.facts)
     return cast(Summary, Completed(name=summary.outcome, message=summary.headline, data=summary))
 
 
-def _nothing_new(cached: RecordCache, version: str) -> NothingNew:
+def _nothing_new(cached: RecordCache, version: str, workspace: Workspace) -> NothingNew:
     result = NothingNew(cache=cached, version=version)
+    report.run(workspace, cached, version, str(result), {})
     return cast(NothingNew, Completed(name="Nothing new", message=str(result), data=result))

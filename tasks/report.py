@@ -23,13 +23,13 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
-from nonlocal_core.artifacts.references import Entry, Reference
+from nonlocal_core.artifacts.references import Entry, RecordCache, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.escaping import in_markdown
 from nonlocal_core.prediction.results import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
-from nonlocal_core.report import run_report
+from nonlocal_core.report import run_page, run_report
 from tasks import console
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 UPDATE_EVERY_S = 5.0
 NEW_CHAMPION = "nonlocal.registry.new-champion"
 """event whose payload has `version` and `text`"""
+MOST_LINES = 20
+"""greatest number of lines on broken videos in the log of a run; the page has more"""
 MOST_ROWS = 1000
 """greatest number of rows of a table in the UI"""
 
@@ -64,6 +66,23 @@ def picture(key: str, file: Path) -> None:
     """Show a PNG file as a page of the running task."""
     data = base64.b64encode(file.read_bytes()).decode()
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=in_markdown(file))
+
+
+def run(workspace: Workspace, cache: RecordCache, version: str, headline: str, facts: dict[str, str]) -> None:
+    """Show what a run came to as a page of the running flow, and say it in its log; without facts it made nothing.
+
+    If that fails, the run is as good as it was.
+    """
+    try:
+        changes = run_page.changes(workspace, cache, version, is_made=bool(facts))
+        log.info("%s", headline)
+        log.info("%s", changes)
+        for name in changes.newly_broken[:MOST_LINES]:
+            log.warning("%s cannot be used: %s", name, changes.broken[name])
+        page = run_page.text(headline, facts, changes)
+        create_markdown_artifact(page, key="what-it-came-to", description=in_markdown(headline))
+    except Exception as error:
+        log.warning("the page of this run could not be made: %s: %s", type(error).__name__, error)
 
 
 def new_champion(entry: Entry, workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ entry that the next call finds by its key and decides on.  docs/guides/registry.
 """
 
 from nonlocal_core.registry.aliases import drop, move, promote, rollback
-from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, checkpoint_of, entries, verify
+from nonlocal_core.registry.entries import ENTRY_FILE, WEIGHTS_FILE, checkpoint_of, entries, number, verify
 from nonlocal_core.registry.facts import Facts, Leak, Parent, Training
 from nonlocal_core.registry.generations import leak, parent_of
 from nonlocal_core.registry.lookup import check_folder, find_entry, find_weights, first_weights
@@ -37,6 +37,7 @@ __all__ = [
     "first_weights",
     "leak",
     "move",
+    "number",
     "parent_of",
     "promote",
     "read",

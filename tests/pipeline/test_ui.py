@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from prefect import flow, task
@@ -14,9 +15,11 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from flows.full import full
+from flows.full import NothingNew, Summary, full
+from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.escaping import in_markdown
 from nonlocal_core.process.progress import Progress
 from tasks import policy, report
 
@@ -50,6 +53,41 @@ def test_each_stage_shows_its_counts(prefect_server: None, tmp_path: Path) -> No
     )
     steps = made.checkpoint.num_steps
     assert any(text.startswith(f"{steps} of {steps} steps, loss ") for text in shown("train-progress"))
+
+
+def page() -> str:
+    """The newest page of what a run came to."""
+    asked = ArtifactFilter(key=ArtifactFilterKey(any_=["what-it-came-to"]))
+    with get_client(sync_client=True) as client:
+        return str(max(client.read_artifacts(artifact_filter=asked), key=lambda one: str(one.created)).data)
+
+
+def test_a_run_says_what_it_came_to_and_which_videos_changed(prefect_server: None, tmp_path: Path) -> None:
+    videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 13), tmp_path / "w"
+    first = full("tiny", {**SMALL, "index.frozen_val": "page"}, videos_dir, workspace_dir)
+    assert isinstance(first, Summary)
+    assert "# v0001 is the champion: the first entry; " in page()
+    assert "13 videos, 0 that cannot be used" in page()
+
+    rows = pd.read_parquet(workspace_dir / first.cache.path / RecordCache.VIDEOS)
+    changed, gone = (videos_dir / name for name in rows.loc[rows["split"] == "train", "video_id"][:2])
+    changed.write_bytes(changed.read_bytes() + b"\0\0\0\x08free")
+    gone.unlink()
+    (changed.parent / "half_copied.mp4").write_bytes(b"no video")
+    settings = {**SMALL, "index.frozen_val": "page", "runtime.max_unreadable": 0.5}
+    second = full("tiny", settings, videos_dir, workspace_dir)
+    assert isinstance(second, Summary)
+    assert "since v0001: 1 new, 1 changed, 1 removed videos; 1 that cannot be used, 1 of them since then" in page()
+    for kind, file in (("changed", changed), ("removed", gone)):
+        assert f"| {kind} | 1 | {in_markdown(file.relative_to(videos_dir))} |" in page()
+    (broken,) = (line for line in page().splitlines() if line.endswith(" | new |"))
+    assert "half" in broken
+    assert f"{second.entry.version}" in page()
+
+    again = full("tiny", settings, videos_dir, workspace_dir, only_new=True)
+    assert isinstance(again, NothingNew)
+    assert "# nothing new: v0002 was made of the same 12 videos" in page()
+    assert "since v0002: 0 new, 0 changed, 0 removed videos; 1 that cannot be used, 0 of them since then" in page()
 
 
 def test_a_bar_says_how_long_it_will_take(prefect_server: None) -> None:
