@@ -77,7 +77,7 @@ def _words(name: str) -> Iterator[str]:
     yield from ("--help", *(("--config",) if given and "--config FILE" in given.words else ()))
     for _, _, file in (known for known in commands.files() if known[0] == name):
         text = file.read_text(encoding="utf-8")
-        yield from ("workspace_dir=",) if "add_workspace(" in text else ()
+        yield from ("workspace_dir=",) if re.search(r"command\.add_workspace\(", text) else ()
         yield from re.findall(r'add_argument\(\s*"(--[\w-]+)"', text)
         yield from re.findall(r'subcommand\("(\w+)"', text)
 

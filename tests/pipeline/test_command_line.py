@@ -127,7 +127,7 @@ def test_a_mistyped_key_waits_for_nothing_slow(words: list[str]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_takes_the_parameters_of_its_flow(name: str) -> None:
     flow = getattr(importlib.import_module(f"flows.{name}"), COMMANDS[name].flow)
-    others = {"preset", "names", "source", "overrides", "only_new"}
+    others = {"preset", "names", "source", "overrides", "only_new", "defaults"}
     assert {*COMMANDS[name].parameters} == {*inspect.signature(flow).parameters} - others
 
 
