@@ -7,9 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from tasks import prune as tasks
+from tasks.signature import sign
 
 
-@flow(name="prune", flow_run_name="prune {workspace_dir}")
+@flow(name="prune", flow_run_name="prune {workspace_dir}", on_running=[sign])
 def prune(workspace_dir: Path = Path("workspace"), keep_nights: int = 30, weights: bool = False) -> list[str]:
     """What went from a workspace, and what stays, in lines.
 

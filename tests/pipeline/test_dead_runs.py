@@ -29,6 +29,7 @@ from flows.full import full
 from flows.predict import predict
 from flows.prepare import prepare
 from flows.server import dead_runs
+from flows.server.prune import prune
 from nonlocal_core.process.identity import Process
 from tasks import signature
 from tests.pipeline.test_nightly import REPOSITORY, Served, wait_for
@@ -193,7 +194,7 @@ def test_a_run_that_no_process_begins_is_ended_if_its_deployment_is_ours(served:
 
 
 @pytest.mark.parametrize(
-    "ours", [ablate, crossval, evaluate_checkpoint, full, predict, prepare], ids=lambda flow: flow.name
+    "ours", [ablate, crossval, evaluate_checkpoint, full, predict, prepare, prune], ids=lambda flow: flow.name
 )
 def test_every_flow_signs_its_runs(ours: Any) -> None:
     assert ours.on_running_hooks == [signature.sign]

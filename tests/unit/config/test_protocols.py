@@ -85,7 +85,7 @@ def test_a_name_says_how_crops_short_videos_and_frames_are(name, crops, clip, fr
 
 
 def test_a_name_comes_before_what_a_checkpoint_says_and_a_person_may_not_contradict_it():
-    of_checkpoint = {"clip": {"short_videos": "repeat_last", "clip_len": 16}, "cache.codec": "jpeg"}
+    of_checkpoint = {"clip.short_videos": "repeat_last", "clip.clip_len": 16, "cache.codec": "jpeg"}
     exact = {"evaluate.protocol": "mmaction2_exact"}
     config = resolve("tiny", exact, of_checkpoint)
     assert (config.clip.short_videos, config.clip.clip_len, config.cache.codec) == ("loop", 16, "none")
