@@ -86,7 +86,7 @@ def test_a_norm_shifts_and_never_scales():
 @pytest.mark.parametrize("norm", ["batch", "frozen"])
 def test_everything_but_statistics_learns(norm):
     config = {**NARROW, "nl_res4": (2,), "norm": norm, "nl_norm": norm, "nl_zero_gamma": False}
-    ms.set_seed(2)  # other weights may keep a branch of one channel from learning
+    ms.set_seed(7)  # other weights may keep a branch of one channel from learning
     net = I3D(ModelConfig(**config), num_classes=5)
     for name, parameter in net.parameters_and_names():
         if name.endswith(".beta"):  # keeps narrow branches from being rectified to zeros

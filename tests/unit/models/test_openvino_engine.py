@@ -219,7 +219,7 @@ def test_prune_drops_what_is_of_no_use(plain, tmp_path):
     config, file, source = plain
     workspace = copy_of(source, tmp_path / "copy")
     (workspace.root / "records").mkdir()
-    assert list(prune.prune(workspace, really=True)) == ["engines: freed nothing: 0 of 1 are of no use"]
+    assert list(prune.prune(workspace.root, really=True)) == ["engines: freed nothing: 0 of 1 are of no use"]
     folder = kept(workspace)
     shutil.copytree(folder, folder.with_name("ab.partial"))
     (folder.with_name("ab.partial") / "artifact.json").unlink()
@@ -229,10 +229,10 @@ def test_prune_drops_what_is_of_no_use(plain, tmp_path):
         shutil.copytree(folder, other)
         changed = {**artifact, "provenance": {**artifact["provenance"], name: value}}
         write_checked_json(other / "artifact.json", changed)
-    (said,) = prune.prune(workspace, really=False)
+    (said,) = prune.prune(workspace.root, really=False)
     assert re.fullmatch(r"engines: would free 0\.\d+ GB: 3 of 4 are of no use", said)
     assert len(list(folder.parent.iterdir())) == 4
-    list(prune.prune(workspace, really=True))
+    list(prune.prune(workspace.root, really=True))
     assert kept(workspace) == folder
     assert load(file, config, workspace).engine.startswith("OpenVINO")
 
