@@ -1,8 +1,8 @@
 """Free the disk of a workspace: what no night of late has used, frames that no cache needs, engines without use.
 
-python -m nonlocal_core.prune workspace_dir=DIR           say what would go, and what stays
-python -m nonlocal_core.prune --keep-nights 30            the same with all that 30 nights have not used
-python -m nonlocal_core.prune --keep-nights 30 --yes      drop it
+python -m nonlocal_core.prune workspace_dir=DIR        say what would go, and what stays
+python -m nonlocal_core.prune --keep-nights 30         the same with all that 30 nights did not use
+python -m nonlocal_core.prune --keep-nights 30 --yes   drop it
 
 Without --keep-nights and --older-than, only frames and activations go that no finished or unfinished folder needs.
 With both, the longer of the two counts.  The last night stays in any case, and so does what an alias of the

@@ -64,15 +64,8 @@ def predict(request: Request) -> Predictions:
     videos = find_videos(request.source, config.runtime.follow_links)
     labels = list(trained.described.labels)
     asked = request.features is not None
-    network = inference.load(
-        trained.path,
-        labels,
-        config.clip,
-        config.evaluate,
-        config.runtime,
-        workspace=workspace,
-        with_features=asked,
-    )
+    sections = config.clip, config.evaluate, config.runtime
+    network = inference.load(trained.path, labels, *sections, workspace=workspace, with_features=asked)
     seen: list[Seen] = []
 
     def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:

@@ -76,8 +76,7 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
 
     def make(partial_folder: Path) -> Features:
         contents = store.contents(folder)
-        names = kept_features.names(rows)
-        listed = contents.loc[names.tolist()]
+        listed = contents.loc[(names := kept_features.names(rows)).tolist()]
         table = pd.DataFrame(
             {"video_id": rows["video_id"].array, "content": names.array, "digest": listed["digest"].array}
         )

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.layouts import folds, kinetics, lists
+from nonlocal_core.data.layouts import folds, kinetics, list_labels, lists
 from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
 from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, entries, walk
 from nonlocal_core.data.layouts.split_names import split_of
@@ -80,7 +80,7 @@ def listed(
         sources, used, notes, labels = folds.find_videos(videos_dir, index.fold, labels, seen)
     elif layout == "lists":
         sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen)
-        labels = labels or lists.numbers(sources)
+        labels = labels or list_labels.numbers(sources)
     else:
         sources, notes = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto")
     if not sources:

@@ -15,11 +15,11 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
-from nonlocal_core.data.layouts import kinetics, list_lines
+from nonlocal_core.data.layouts import kinetics, list_labels, list_lines
 from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
 from nonlocal_core.data.layouts.listing import (
@@ -39,7 +39,6 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import composed
 
 _SUFFIXES = (".txt", ".csv", ".tsv")
-_MOST_LABELS = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -116,15 +115,8 @@ def find_videos(
     sources = _with_parts(sources, places)
     paths = (file.path for file in table.files.values())
     notes += unlisted(paths, (source.path for source in sources))
-    sources = _with_label_names(sources, places, names)
+    sources = list_labels.with_names(sources, places, names)
     return sources, [path.name for path in lists], notes
-
-
-def numbers(sources: Sequence[Source]) -> list[str] | None:
-    """All labels from 0 to the highest if they are numbers, which then are the ids; else None."""
-    if not all(source.label.isdecimal() for source in sources):
-        return None
-    return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
 
 
 def _without_copies(
@@ -283,28 +275,3 @@ def _with_parts(sources: list[Source], places: list[str]) -> list[Source]:
         earlier[source.video_id] = place
         named.append(source)
     return named
-
-
-def _with_label_names(sources: list[Source], places: list[str], names: Names | None) -> list[Source]:
-    """The sources, with names of labels in place of numbers if there are names."""
-    located = list(zip(sources, places, strict=True))
-    examples = {source.label.isdecimal(): (source.label, place) for source, place in reversed(located)}
-    if len(examples) == 2:
-        (name, place), (number, other) = examples[False], examples[True]
-        raise InputError(
-            f"{place}: the label {name!r} is a name, but {number!r} in {other} is a number: use one kind"
-        )
-    if False in examples:
-        return sources
-    ids = [int(source.label) for source in sources]
-    first = names.first_id if names and min(ids) > 0 else 0
-    num_labels = len(names.names) if names else _MOST_LABELS
-    for label_id, place in zip(ids, places, strict=True):
-        if label_id - first >= num_labels:
-            known = f"{'labels_path has ids' if names else 'numbers go from'} {first} to {first + num_labels - 1}"
-            raise InputError(f"{place}: there is no label {label_id}: {known}")
-    if not names:
-        return [source._replace(label=str(number)) for source, number in zip(sources, ids, strict=True)]
-    return [
-        source._replace(label=names.names[number - first]) for source, number in zip(sources, ids, strict=True)
-    ]

@@ -19,7 +19,7 @@ import pandas as pd
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.layouts import detection, lists
+from nonlocal_core.data.layouts import detection, list_labels, lists
 from nonlocal_core.data.layouts.detection import Found
 from nonlocal_core.data.layouts.inventory import FollowLinks, Seen, is_junk
 from nonlocal_core.data.layouts.listing import Folder, Source, entries
@@ -206,7 +206,7 @@ def _labels(sources: list[Source], names: Names | None) -> tuple[tuple[str, ...]
     if names:
         return tuple(names.names), names.first_id
     found = sorted({source.label for source in sources})
-    if (numbers := lists.numbers(sources)) is None:
+    if (numbers := list_labels.numbers(sources)) is None:
         return tuple(found), 0
     folders: dict[str, set[str]] = defaultdict(set)
     for source in sources:

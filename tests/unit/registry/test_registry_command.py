@@ -47,7 +47,7 @@ def test_show(said):
     assert text.startswith("v0002 (champion), ")
     for part in (
         "top-1 60.0 % of 100, 50.2–69.1 %\n  top-5 100.0 %\n",
-        "100 of 100 videos scored (val, 30 views)",
+        "100 of 100 videos scored (val, 30 views, frames ",
         "2 labels: falls, grows",
     ):
         assert part in text

@@ -58,7 +58,7 @@ def test_figures_have_their_denominators(page):
     assert "- top-1: 50.0 % of 4, 15.0–85.0 %, guessing 50 %: not better than guessing\n" in page
     assert "- top-5" not in page, "there are four labels"
     assert "- mean class accuracy: 50.00% (0.00% to 100.00%, of 3 labels with videos)\n" in page
-    assert "- Protocol: val, 10 clips\n" in page
+    assert "- Protocol: val, 10 clips, frames not recorded by the earlier version that scored\n" in page
 
 
 def test_loss_and_calibration_are_those_of_the_scores(found, page):

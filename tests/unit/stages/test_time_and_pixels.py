@@ -173,7 +173,8 @@ def test_a_cache_of_before_is_good_as_it_is_until_clips_are_resampled(toy, tmp_p
 
 
 def test_time_enters_the_keys_of_what_goes_by_it(toy, tmp_path):
-    other = toy.cache.model_copy(update={"timing_digest": "other"})
+    usable = {name: part.model_copy(update={"timing_digest": "other"}) for name, part in toy.cache.usable.items()}
+    other = toy.cache.model_copy(update={"timing_digest": "other", "usable": usable})
     for config, matters in ((small_config(), False), (small_config(clip__fps=30), True)):
         keys = {train.key_from("", made, config) for made in (toy.cache, other)}
         assert len(keys) == 1 + matters

@@ -8,7 +8,7 @@ import pytest
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.layouts import detection, lists
+from nonlocal_core.data.layouts import detection, list_labels, lists
 from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
@@ -176,8 +176,8 @@ def test_numbers_are_their_own_ids() -> None:
     def sources(*labels: str) -> list[Source]:
         return [Source(label, label, label, "train", 1, 1) for label in labels]
 
-    assert lists.numbers(sources("10", "2", "2")) == [str(number) for number in range(11)]
-    assert lists.numbers(sources("10", "jump")) is None
+    assert list_labels.numbers(sources("10", "2", "2")) == [str(number) for number in range(11)]
+    assert list_labels.numbers(sources("10", "jump")) is None
 
 
 def test_which_files_are_lists(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,46 @@
+"""The labels of lists: numbers, which are the ids, or names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nonlocal_core.artifacts.label_ids import Names
+from nonlocal_core.data.layouts.listing import Source
+from nonlocal_core.errors import InputError
+
+_MOST_LABELS = 100_000
+
+
+def numbers(sources: Sequence[Source]) -> list[str] | None:
+    """All labels from 0 to the highest if they are numbers, which then are the ids; else None."""
+    if not all(source.label.isdecimal() for source in sources):
+        return None
+    return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
+
+
+def with_names(sources: list[Source], places: list[str], names: Names | None) -> list[Source]:
+    """The sources, with names of labels in place of numbers if there are names; `places` are file:line of each.
+
+    Raises: InputError if labels are numbers here and names there, or there is no such number.
+    """
+    located = list(zip(sources, places, strict=True))
+    examples = {source.label.isdecimal(): (source.label, place) for source, place in reversed(located)}
+    if len(examples) == 2:
+        (name, place), (number, other) = examples[False], examples[True]
+        raise InputError(
+            f"{place}: the label {name!r} is a name, but {number!r} in {other} is a number: use one kind"
+        )
+    if False in examples:
+        return sources
+    ids = [int(source.label) for source in sources]
+    first = names.first_id if names and min(ids) > 0 else 0
+    num_labels = len(names.names) if names else _MOST_LABELS
+    for label_id, place in zip(ids, places, strict=True):
+        if label_id - first >= num_labels:
+            known = f"{'labels_path has ids' if names else 'numbers go from'} {first} to {first + num_labels - 1}"
+            raise InputError(f"{place}: there is no label {label_id}: {known}")
+    if not names:
+        return [source._replace(label=str(number)) for source, number in zip(sources, ids, strict=True)]
+    return [
+        source._replace(label=names.names[number - first]) for source, number in zip(sources, ids, strict=True)
+    ]
