@@ -163,8 +163,8 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "CPU", "GPU", "Ascend"] = "auto"
     """where the network runs; auto takes a GPU or Ascend if MindSpore finds one"""
-    compile_from_steps: Annotated[int, Field(ge=0)] = 40
-    """trainings of fewer steps run operator by operator on one CPU: compiling would take longer than they do"""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """when MindSpore compiles; auto and never go operator by operator on one CPU, auto where little is computed"""
     engine: Literal["auto", "mindspore", "openvino"] = "auto"
     """what computes where nothing is learned; auto takes OpenVINO on a CPU if the extra openvino is installed"""
     slots_dir: str = ""

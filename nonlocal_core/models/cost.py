@@ -9,8 +9,14 @@ from typing import NamedTuple
 from mindspore import nn
 from mindspore.nn.utils import no_init_parameters
 
+from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.config.tree import Config
+from nonlocal_core.models.conv_norm import ConvNorm
+from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.models.inception import Mixed
+from nonlocal_core.models.nonlocal_block import NonlocalBlock
+from nonlocal_core.models.residual import BasicBlock, Bottleneck
 
 Shape = tuple[int, ...]
 
@@ -43,9 +49,14 @@ def parts(config: Config, num_classes: int) -> list[Part]:
 
     Raises: ConfigError if the settings do not go together.
     """
+    crop = config.evaluate.crop_size
+    return parts_for(config.model, num_classes, (3, config.clip.clip_len, crop, crop))
+
+
+def parts_for(model: ModelConfig, num_classes: int, shape: Shape) -> list[Part]:
+    """As `parts`, for a clip of this shape (C, T, H, W)."""
     with no_init_parameters():
-        net = I3D(config.model, num_classes)
-    shape: Shape = (3, config.clip.clip_len, config.evaluate.crop_size, config.evaluate.crop_size)
+        net = I3D(model, num_classes)
     rows = []
     for name in PARTS:
         cell = getattr(net, name)
@@ -75,6 +86,71 @@ def cost_of(cell: nn.Cell, shape: Shape) -> Cost:
 @cost_of.register(nn.ReLU)
 def _(cell: nn.Cell, shape: Shape) -> Cost:
     return Cost(shape)
+
+
+@cost_of.register
+def _(cell: Convolution, shape: Shape) -> Cost:
+    sizes = _sizes(shape[1:], cell, cell.padding)
+    cost = cell.weight.size * math.prod(sizes)
+    return Cost((cell.out_channels, *sizes), cost, cost)
+
+
+@cost_of.register
+def _(cell: nn.Conv3d, shape: Shape) -> Cost:
+    """Those of the non-local blocks, whose kernels are single positions."""
+    cost = cell.weight.size * math.prod(shape[1:])
+    return Cost((cell.out_channels, *shape[1:]), cost, cost)
+
+
+@cost_of.register
+def _(cell: nn.MaxPool3d, shape: Shape) -> Cost:
+    if cell.pad_mode.upper() == "SAME":
+        return Cost((shape[0], *(-(-size // step) for size, step in zip(shape[1:], cell.stride, strict=True))))
+    return Cost((shape[0], *_sizes(shape[1:], cell, cell.max_pool.pad_list[::2])))
+
+
+@cost_of.register
+def _(cell: ConvNorm, shape: Shape) -> Cost:
+    return cost_of(cell.conv, shape)
+
+
+@cost_of.register
+def _(cell: nn.SequentialCell, shape: Shape) -> Cost:
+    return _chain(shape, *cell.cell_list)
+
+
+@cost_of.register
+def _(cell: Bottleneck, shape: Shape) -> Cost:
+    return _sum(_chain(shape, cell.a, cell.b, cell.c), cost_of(cell.proj, shape))
+
+
+@cost_of.register
+def _(cell: BasicBlock, shape: Shape) -> Cost:
+    return _sum(_chain(shape, cell.a, cell.b), cost_of(cell.proj, shape))
+
+
+@cost_of.register
+def _(cell: Mixed, shape: Shape) -> Cost:
+    branches = [
+        _chain(shape, *cells)
+        for cells in ((cell.b0,), (cell.b1_reduce, cell.b1), (cell.b2_reduce, cell.b2), (cell.pool, cell.b3))
+    ]
+    channels = sum(branch.shape[0] for branch in branches)
+    return _sum(Cost((channels, *shape[1:])), *branches)
+
+
+@cost_of.register
+def _(cell: NonlocalBlock, shape: Shape) -> Cost:
+    pooled = cost_of(cell.pool_before, shape).shape
+    theta = cost_of(cell.theta, shape)
+    phi = _chain(pooled, cell.phi, cell.pool_after)
+    g = _chain(pooled, cell.g, cell.pool_after)
+    frames = cell.group_frames or shape[1]
+    groups = shape[1] // frames * (shape[2] * shape[3] if cell.own_pixel else 1)
+    num_queries, num_keys = math.prod(shape[1:]) // groups, math.prod(phi.shape[1:]) // groups
+    plain, used = _response(cell.pairwise, num_queries, num_keys, theta.shape[0], g.shape[0])
+    response = Cost(shape, groups * plain, groups * used)
+    return _sum(cost_of(cell.out, (g.shape[0], *shape[1:])), theta, phi, g, response)
 
 
 def _response(pairwise: str, num_queries: int, num_keys: int, compared: int, gathered: int) -> tuple[int, int]:

@@ -28,6 +28,8 @@ class Graph(NamedTuple):
     model: ModelConfig
     identity: tuple[str, ...]
     """what tells it from others of the same settings: the digest of its weights, and which part it is"""
+    clip_shape: tuple[int, ...]
+    """of one clip (C, T, H, W), from which the input is computed where it is no clip"""
     input_shape: tuple[int, ...]
     """of one input"""
     build: Callable[[], tuple[I3D, Forward]]

@@ -23,7 +23,7 @@ from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
-from nonlocal_core.models import checkpoint, openvino_engine, parts
+from nonlocal_core.models import checkpoint, compiling, openvino_engine, parts
 from nonlocal_core.models.graph import Array, Engine, Graph, Run, check_finite
 from nonlocal_core.process import device_locks
 from nonlocal_core.process.progress import Progress, Within
@@ -44,10 +44,12 @@ class Network:
         evaluate: EvaluateConfig,
         runtime: RuntimeConfig,
         workspace: Workspace | None,
+        num_views: int | None = None,
         num_wanted: int | None = None,
     ) -> None:
         self.graph, self.runtime, self.workspace = graph, runtime, workspace
         self.batch_size, self.num_wanted = evaluate.batch_clips, num_wanted
+        self.num_views = num_views
         self._engine = self._ready()
 
     @property
@@ -74,6 +76,8 @@ class Network:
         if "RANK_ID" not in os.environ:  # with several devices, the stage holds their locks for all processes
             device_locks.reserve("CPU", 1, self.runtime)
         exported = openvino_engine.find(self.graph, self.workspace)
+        if exported is None and self.runtime.engine == "auto" and not self._is_compiled():
+            return self._mindspore()
         if exported is None:
             importlib.import_module("mindspore")  # now: imported after decord, it aborts the process
             return None
@@ -83,7 +87,14 @@ class Network:
     def _mindspore(self) -> Engine:
         from nonlocal_core.models import mindspore_engine
 
-        return mindspore_engine.load(self.graph, self.runtime, self.batch_size)
+        compiled = self._is_compiled()
+        return mindspore_engine.load(self.graph, self.runtime, self.batch_size, compiled=compiled)
+
+    def _is_compiled(self) -> bool:
+        """Whether the views are worth compiling; a function of all of them, so that going on changes no bit."""
+        if self.runtime.compile != "auto" or self.num_views is None:
+            return self.runtime.compile != "never"
+        return compiling.pays_for_views(self.graph.model, self.graph.clip_shape, self.num_views)
 
 
 def load(
@@ -95,12 +106,14 @@ def load(
     kept: Features | None = None,
     workspace: Workspace | None = None,
     *,
+    num_views: int | None = None,
     with_features: bool = False,
 ) -> Network:
     """The network of a checkpoint as a function from uint8 clips (N, 3, T, H, W) to logits (N, K).
 
     With kept features, it is a function of these, for which the trunk is not needed.  If they are asked for, the
-    pooled features follow the logits (N, K + C).  The workspace keeps what OpenVINO runs.
+    pooled features follow the logits (N, K + C).  The workspace keeps what OpenVINO runs.  `num_views` is how many
+    clips it will be given in all, None for not known: for a few, nothing is compiled.
 
     Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels, or the
             features are not those of its trunk; ConfigError if there is no such engine or device here.
@@ -124,11 +137,13 @@ def load(
 
     identity = (checkpoint.tensors_digest(weights), f"after {last}" if last else "all")
     clip_shape = (3, clip.clip_len, evaluate.crop_size, evaluate.crop_size)
-    graph = Graph(path, model, identity, kept.shape if kept else clip_shape, build, len(labels))
-    return Network(graph, evaluate, runtime, workspace, None if with_features else len(labels))
+    graph = Graph(path, model, identity, clip_shape, kept.shape if kept else clip_shape, build, len(labels))
+    return Network(graph, evaluate, runtime, workspace, num_views, None if with_features else len(labels))
 
 
-def load_trunk(path: Path, config: Config, workspace: Workspace | None = None) -> tuple[Network, str]:
+def load_trunk(
+    path: Path, config: Config, workspace: Workspace | None = None, num_views: int | None = None
+) -> tuple[Network, str]:
     """The trunk of a checkpoint, up to train.freeze, as a function of uint8 clips, and the digest of its weights.
 
     Raises: InputError if the checkpoint is not whole or lacks a part of the trunk; ConfigError as `load`.
@@ -138,8 +153,9 @@ def load_trunk(path: Path, config: Config, workspace: Workspace | None = None) -
     net, last = mindspore_engine.network_of_trunk(path, config), config.train.freeze
     digest = trunk.digest(net, last)
     clip_shape = (3, config.clip.clip_len, config.features.crop_size, config.features.crop_size)
-    graph = Graph(path, net.model, (digest, f"up to {last}"), clip_shape, lambda: (net, trunk.trunk(net, last)))
-    return Network(graph, config.evaluate, config.runtime, workspace), digest
+    identity = (digest, f"up to {last}")
+    graph = Graph(path, net.model, identity, clip_shape, clip_shape, lambda: (net, trunk.trunk(net, last)))
+    return Network(graph, config.evaluate, config.runtime, workspace, num_views), digest
 
 
 def _with_head(described: checkpoint.Description, evaluate: EvaluateConfig) -> ModelConfig:

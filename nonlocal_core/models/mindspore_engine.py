@@ -25,20 +25,27 @@ from nonlocal_core.models.normalise import normalise
 from nonlocal_core.models.trunk import Forward
 
 
-def load(graph: Graph, runtime: RuntimeConfig, batch_size: int) -> Engine:
-    """A function of arrays, compiled at its first call for one number of inputs.
+def load(graph: Graph, runtime: RuntimeConfig, batch_size: int, *, compiled: bool = True) -> Engine:
+    """A function of arrays, compiled at its first call for one number of inputs, or computed operator by operator.
 
     Raises: ConfigError if the device in the settings is not there.
     """
-    name = device.use(runtime)
-    compiled = ms.jit(graph.build()[1])
+    name = device.use(runtime, compiled)
+    forward = graph.build()[1]
+    if ms.get_context("mode") == ms.PYNATIVE_MODE:
+
+        def run_operators(inputs: Array) -> NDArray[np.float32]:
+            return np.asarray(forward(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+
+        return Engine(run_operators, f"MindSpore {ms.__version__} on {name}, operator by operator")
+    compiled_forward = ms.jit(forward)
     is_compiled = False
 
     def run(inputs: Array) -> NDArray[np.float32]:
         nonlocal is_compiled
         batch = padded(inputs, batch_size)
         with contextlib.nullcontext() if is_compiled else compiling("the network", graph.model, batch.shape):
-            outputs = np.asarray(compiled(ms.Tensor(batch)).asnumpy(), dtype=np.float32)
+            outputs = np.asarray(compiled_forward(ms.Tensor(batch)).asnumpy(), dtype=np.float32)
         is_compiled = True
         return outputs[: len(inputs)]
 

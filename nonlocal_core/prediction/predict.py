@@ -65,7 +65,15 @@ def predict(request: Request) -> Predictions:
     labels = list(trained.described.labels)
     asked = request.features is not None
     sections = config.clip, config.evaluate, config.runtime
-    network = inference.load(trained.path, labels, *sections, workspace=workspace, with_features=asked)
+    num_views = len(videos) * config.evaluate.num_clips * config.evaluate.num_crops
+    network = inference.load(
+        trained.path,
+        labels,
+        *sections,
+        workspace=workspace,
+        num_views=None if request.window_s else num_views,
+        with_features=asked,
+    )
     seen: list[Seen] = []
 
     def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:

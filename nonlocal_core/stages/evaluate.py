@@ -197,8 +197,7 @@ def _score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
 
 def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[Chunk]:
     """The chunks of a split, in order; all but the last have whole batches and at least `CHUNK_VIEWS` views."""
-    split = _split(rows, evaluate.split)
-    wanted = [int(row) for row in np.flatnonzero(rows.index.isin(split.index) & (rows["status"] == "ok"))]
+    wanted = _wanted(rows, evaluate)
     if not wanted:
         raise InputError(f"no video of the split {evaluate.split} could be decoded: there is nothing to score")
     num_views = evaluate.num_clips * evaluate.num_crops
@@ -206,6 +205,12 @@ def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[
     size = step * math.ceil(CHUNK_VIEWS / (num_views * step))
     files = (folder / f"chunk-{number:06d}.parquet" for number in itertools.count())
     return [Chunk(next(files), wanted[start : start + size]) for start in range(0, len(wanted), size)]
+
+
+def _wanted(rows: pd.DataFrame, evaluate: EvaluateConfig) -> list[int]:
+    """The numbers of the rows that are scored."""
+    split = _split(rows, evaluate.split)
+    return [int(row) for row in np.flatnonzero(rows.index.isin(split.index) & (rows["status"] == "ok"))]
 
 
 def score_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 1, num_done: int = 0) -> None:
@@ -250,7 +255,17 @@ def _by_network(
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.models import inference
 
-    network = inference.load(_weights(job), _labels(job), clip, test, runtime, job.features, job.workspace)
+    network = inference.load(
+        _weights(job),
+        _labels(job),
+        clip,
+        test,
+        runtime,
+        job.features,
+        job.workspace,
+        # Of all chunks, so that one that goes on after a stop is computed as the others were.
+        num_views=len(_wanted(reader.rows, test)) * len(_views(job)),
+    )
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     with contextlib.ExitStack() as stack:
         if job.features:

@@ -195,7 +195,8 @@ def compute_shards(
     init = registry.first_weights(workspace, config.train.init)
     assert init is not None, "the store's key has its digest"
     folder, kept, reader = _store(config, workspace), config.features, RecordReader(workspace, cache)
-    network, trunk_digest = inference.load_trunk(init, config, workspace)
+    num_views = len(reader.rows) * _num_views(config)  # of all shards, whichever are missing
+    network, trunk_digest = inference.load_trunk(init, config, workspace, num_views)
     views = EvaluateConfig(num_clips=kept.num_clips, num_crops=kept.num_crops, crop_size=kept.crop_size)
     rows = list(itertools.chain.from_iterable(shard.rows for shard in shards))
     what = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"

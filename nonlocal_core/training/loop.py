@@ -22,7 +22,7 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader
 from nonlocal_core.data.loader import Batch
 from nonlocal_core.errors import ConfigError, DamagedError, DivergenceError, InputError, few
-from nonlocal_core.models import checkpoint, device
+from nonlocal_core.models import checkpoint, compiling, device
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
@@ -119,7 +119,10 @@ def run(
 
 def _is_compiled(training: Run) -> bool:
     """Whether the steps are worth compiling: a function of them all, so that going on later changes no bit."""
-    return training.ranks.num_ranks > 1 or len(training.rates) >= training.config.runtime.compile_from_steps
+    config, videos = training.config, training.videos
+    if training.ranks.num_ranks > 1 or config.runtime.compile != "auto":
+        return training.ranks.num_ranks > 1 or config.runtime.compile != "never"
+    return compiling.pays_for_steps(config, videos.last, len(training.rates))
 
 
 def _check(target: str, config: Config, videos: Videos) -> None:

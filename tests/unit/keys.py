@@ -49,7 +49,7 @@ OTHER: dict[str, object] = {
     "registry.rule": "mcnemar", "registry.min_gain": 0.1, "registry.max_p": 0.1,
     "runtime.device": "auto", "runtime.num_workers": 1, "runtime.num_devices": 2, "runtime.hosts": "a:1,b",
     "runtime.max_unreadable": 0.5, "runtime.slots_dir": "slots", "runtime.engine": "mindspore",
-    "runtime.compile_from_steps": 7, "runtime.follow_links": "all",
+    "runtime.compile": "never", "runtime.follow_links": "all",
     "runtime.video_timeout_s": 9.0, "runtime.max_decode_s": 100.0, "runtime.max_memory_gb": 6.0,
     "runtime.max_kept_gb": 2.0, "runtime.max_frame_mpx": 90.0,
     "runtime.index_shard_videos": 3, "runtime.cache_shard_videos": 3, "runtime.checkpoint_steps": 3,

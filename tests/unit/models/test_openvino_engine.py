@@ -315,3 +315,18 @@ except Exception as error:
         "ConfigError runtime.engine=openvino cannot be loaded (libtbb.so.12: cannot open shared object file):"
         " pip install -e '.[openvino]'",
     ]
+
+
+def test_few_views_are_neither_exported_nor_compiled(plain, tmp_path):
+    config, file, _ = plain
+    workspace = Workspace(tmp_path)
+    few, more = (load(file, config, workspace, "auto", num_views=number) for number in (3, 1000))
+    outputs = few(clips(config))
+    assert few.engine.endswith("on CPU, operator by operator")
+    assert not (tmp_path / Exported.stage).exists()
+    found = more(clips(config))
+    assert more.engine.startswith("OpenVINO ")
+    assert np.abs(found - outputs).max() <= 1e-4 * np.abs(outputs).max()
+    again = load(file, config, workspace, "auto", num_views=3)
+    again(clips(config))
+    assert again.engine == more.engine, "what is exported already costs nothing"

@@ -209,7 +209,6 @@ def test_a_browser_shows_it_as_it_is_meant(file, page, scored, tmp_path):
         assert tab.problems() == []
 
 
-@pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on the path, nor named by CHROMIUM")
 def test_the_curves_say_how_many_steps_they_have_and_which_one_was_taken(registered):
     """After an early stop, or with the best weights, the two differ."""
     run = run_facts.gather(registered.workspace, "v0001")
@@ -218,6 +217,7 @@ def test_the_curves_say_how_many_steps_they_have_and_which_one_was_taken(registe
     assert f"over 1,132 steps; the weights are those of step {run.steps[-1]['step']}</p>" in page
 
 
+@pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on the path, nor named by CHROMIUM")
 def test_a_browser_notices_what_must_not_be(tmp_path):
     """The test above can fail: a page with a script, a picture from elsewhere and a mistake."""
     file = tmp_path / "bad.html"

@@ -31,9 +31,9 @@ STATES = {  # what a checkpoint of a step has to keep, and draws of the loader
     "train__freeze": "stem",
     "train__select": "best",
     "runtime__checkpoint_steps": 2,
-    "runtime__compile_from_steps": 0,
+    "runtime__compile": "always",
 }
-BY_OPERATOR = {**STATES, "runtime__compile_from_steps": NUM_STEPS + 1}
+BY_OPERATOR = {**STATES, "runtime__compile": "never"}
 ALL = {**STATES, "train__mixup": 0.3, "train__precise_bn_batches": 2}  # each is a graph more to compile
 
 
