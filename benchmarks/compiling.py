@@ -61,7 +61,15 @@ def _views(preset: str, way: str) -> Callable[[], object]:
 
     engine = "openvino" if way.endswith("OpenVINO") else "mindspore"
     compiling = "never" if way.endswith("operators") else "always"
-    config = resolve(preset, {"runtime.device": "CPU", "runtime.engine": engine, "runtime.compile": compiling})
+    config = resolve(
+        preset,
+        {
+            "runtime.device": "CPU",
+            "runtime.engine": engine,
+            "runtime.compile": compiling,
+            "evaluate.batch_clips": 1,
+        },
+    )
     device.use(config.runtime, compiled=False)
     described = checkpoint.Description(
         step=0, labels=("a", "b"), model=config.model, clip=config.clip, cache=config.cache, train=config.train,
@@ -70,8 +78,7 @@ def _views(preset: str, way: str) -> Callable[[], object]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.safetensors"
         checkpoint.save_weights(file, checkpoint.weights_of_network(I3D(config.model, 2)), described)
-        one = config.evaluate.model_copy(update={"batch_clips": 1})
-        network = inference.load(file, ["a", "b"], config.clip, one, config.runtime)
+        network = inference.load(file, ["a", "b"], config)
     crop = config.evaluate.crop_size
     clip = np.random.default_rng(0).integers(0, 256, (1, 3, config.clip.clip_len, crop, crop), dtype=np.uint8)
     return lambda: network(clip)

@@ -179,7 +179,7 @@ def main() -> None:
         ms.set_seed(0)
         net = I3D(config.model, len(LABELS))
         checkpoint.save_weights(file, checkpoint.weights_of_network(net), described)
-        network = inference.load(file, LABELS, config.clip, config.evaluate, config.runtime)
+        network = inference.load(file, LABELS, config)
         operators = eager(checkpoint.load_network(file)[0])
         print(f"{words.preset}, {SIDE} px, 30 views, {len(paths)} videos a turn", flush=True)
         compare(

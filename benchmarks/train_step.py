@@ -234,9 +234,7 @@ def make_openvino(case: dict[str, Any]) -> tuple[Step, int, float]:
         file = Path(folder) / "weights.safetensors"
         checkpoint.save_weights(file, checkpoint.weights_of_network(net), described)
         workspace = Workspace(Path(folder) / "workspace")
-        network = inference.load(
-            file, list(labels), config.clip, config.evaluate, config.runtime, workspace=workspace
-        )
+        network = inference.load(file, list(labels), config, workspace=workspace)
         clip = clips(np, case)
         network(clip)
     if not network.engine.startswith("OpenVINO"):

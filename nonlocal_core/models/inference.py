@@ -20,7 +20,7 @@ from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.references import Features
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.model import ModelConfig, map_sizes
-from nonlocal_core.config.sections import ClipConfig, EvaluateConfig, RuntimeConfig
+from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import checkpoint, compiling, openvino_engine, parts
@@ -41,14 +41,13 @@ class Network:
     def __init__(
         self,
         graph: Graph,
-        evaluate: EvaluateConfig,
-        runtime: RuntimeConfig,
+        config: Config,
         workspace: Workspace | None,
         num_views: int | None = None,
         num_wanted: int | None = None,
     ) -> None:
-        self.graph, self.runtime, self.workspace = graph, runtime, workspace
-        self.batch_size, self.num_wanted = evaluate.batch_clips, num_wanted
+        self.graph, self.runtime, self.workspace = graph, config.runtime, workspace
+        self.batch_size, self.num_wanted = config.evaluate.batch_clips, num_wanted
         self.num_views = num_views
         self._engine = self._ready()
 
@@ -100,9 +99,7 @@ class Network:
 def load(
     path: Path,
     labels: list[str],
-    clip: ClipConfig,
-    evaluate: EvaluateConfig,
-    runtime: RuntimeConfig,
+    config: Config,
     kept: Features | None = None,
     workspace: Workspace | None = None,
     *,
@@ -120,6 +117,7 @@ def load(
     """
     described, weights = checkpoint.read_whole(path)
     label_ids.check_same(described.labels, labels, str(path))
+    clip, evaluate = config.clip, config.evaluate
     if described.clip != clip:
         log.warning(
             "the network was trained on clips of %s and is evaluated on %s",
@@ -138,7 +136,7 @@ def load(
     identity = (checkpoint.tensors_digest(weights), f"after {last}" if last else "all")
     clip_shape = (3, clip.clip_len, evaluate.crop_size, evaluate.crop_size)
     graph = Graph(path, model, identity, clip_shape, kept.shape if kept else clip_shape, build, len(labels))
-    return Network(graph, evaluate, runtime, workspace, num_views, None if with_features else len(labels))
+    return Network(graph, config, workspace, num_views, None if with_features else len(labels))
 
 
 def load_trunk(
@@ -155,7 +153,7 @@ def load_trunk(
     clip_shape = (3, config.clip.clip_len, config.features.crop_size, config.features.crop_size)
     identity = (digest, f"up to {last}")
     graph = Graph(path, net.model, identity, clip_shape, clip_shape, lambda: (net, trunk.trunk(net, last)))
-    return Network(graph, config.evaluate, config.runtime, workspace, num_views), digest
+    return Network(graph, config, workspace, num_views), digest
 
 
 def _with_head(described: checkpoint.Description, evaluate: EvaluateConfig) -> ModelConfig:

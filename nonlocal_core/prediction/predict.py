@@ -62,17 +62,10 @@ def predict(request: Request) -> Predictions:
     trained = trained_network.find(request.checkpoint, workspace, "checkpoint")
     config = trained_network.settings(trained.name, trained.settings, "", request.overrides)
     videos = find_videos(request.source, config.runtime.follow_links)
-    labels = list(trained.described.labels)
-    asked = request.features is not None
-    sections = config.clip, config.evaluate, config.runtime
-    num_views = len(videos) * config.evaluate.num_clips * config.evaluate.num_crops
+    labels, asked = list(trained.described.labels), request.features is not None
+    num_views = None if request.window_s else len(videos) * config.evaluate.num_clips * config.evaluate.num_crops
     network = inference.load(
-        trained.path,
-        labels,
-        *sections,
-        workspace=workspace,
-        num_views=None if request.window_s else num_views,
-        with_features=asked,
+        trained.path, labels, config, workspace=workspace, num_views=num_views, with_features=asked
     )
     seen: list[Seen] = []
 

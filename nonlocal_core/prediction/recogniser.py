@@ -32,15 +32,7 @@ class Recogniser:
         self, name: str, path: Path, labels: tuple[str, ...], config: Config, workspace: Workspace
     ) -> None:
         self.name, self.labels, self.config = name, labels, config
-        self._network = inference.load(
-            path,
-            list(labels),
-            config.clip,
-            config.evaluate,
-            config.runtime,
-            workspace=workspace,
-            with_features=True,
-        )
+        self._network = inference.load(path, list(labels), config, workspace=workspace, with_features=True)
 
     @property
     def engine(self) -> str:

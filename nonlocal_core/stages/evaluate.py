@@ -255,16 +255,10 @@ def _by_network(
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.models import inference
 
+    # Of all chunks, so that one that goes on after a stop is computed as the others were.
+    num_views = len(_wanted(reader.rows, test)) * len(_views(job))
     network = inference.load(
-        _weights(job),
-        _labels(job),
-        clip,
-        test,
-        runtime,
-        job.features,
-        job.workspace,
-        # Of all chunks, so that one that goes on after a stop is computed as the others were.
-        num_views=len(_wanted(reader.rows, test)) * len(_views(job)),
+        _weights(job), _labels(job), job.config, job.features, job.workspace, num_views=num_views
     )
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     with contextlib.ExitStack() as stack:

@@ -87,9 +87,8 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
 
     found = {}
     for head in ("trained", "pooled", "fully_conv"):
-        network = inference.load(
-            file, ["a", "b", "c"], config.clip, EvaluateConfig(head=head, crop_size=64), config.runtime
-        )
+        test = EvaluateConfig(head=head, crop_size=64)
+        network = inference.load(file, ["a", "b", "c"], config.model_copy(update={"evaluate": test}))
         found[head] = network(clip)
     np.testing.assert_array_equal(found["pooled"], found["trained"])
     np.testing.assert_allclose(views.softmax(found["fully_conv"]), np.mean(scores, axis=0), rtol=1e-3)
@@ -99,5 +98,5 @@ def test_the_head_of_a_protocol_is_used_in_place_of_the_trained_one(trained):
 def test_other_clips_than_those_of_the_training_are_said(trained, caplog):
     file, config = trained
     clip = small_config(clip__clip_len=8).clip
-    inference.load(file, ["a", "b", "c"], clip, config.evaluate, config.runtime)
+    inference.load(file, ["a", "b", "c"], config.model_copy(update={"clip": clip}))
     assert "trained on clips of 4x3 and is evaluated on 8x3" in caplog.text

@@ -53,7 +53,8 @@ def saved(config, folder, **described):
 def load(file, config, workspace, engine="openvino", **others):
     runtime = RuntimeConfig(device="CPU", engine=engine)
     evaluate = config.evaluate.model_copy(update={"batch_clips": 4})
-    return inference.load(file, LABELS, config.clip, evaluate, runtime, workspace=workspace, **others)
+    asked = config.model_copy(update={"runtime": runtime, "evaluate": evaluate})
+    return inference.load(file, LABELS, asked, workspace=workspace, **others)
 
 
 def clips(config, count=3):
@@ -142,8 +143,9 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.models import inference
 config = Config.model_validate_json(sys.argv[1])
 runtime, evaluate = RuntimeConfig(engine="openvino"), config.evaluate.model_copy(update={{"batch_clips": 4}})
+config = config.model_copy(update={{"runtime": runtime, "evaluate": evaluate}})
 workspace = Workspace({str(workspace.root)!r}, only_read=True)
-network = inference.load(Path({str(file)!r}), {LABELS}, config.clip, evaluate, runtime, workspace=workspace)
+network = inference.load(Path({str(file)!r}), {LABELS}, config, workspace=workspace)
 assert network.engine.startswith("OpenVINO"), network.engine
 print(network(np.load({str(tmp_path / "clips.npy")!r})).tolist())
 assert "mindspore" not in sys.modules
