@@ -61,15 +61,8 @@ def _views(preset: str, way: str) -> Callable[[], object]:
 
     engine = "openvino" if way.endswith("OpenVINO") else "mindspore"
     compiling = "never" if way.endswith("operators") else "always"
-    config = resolve(
-        preset,
-        {
-            "runtime.device": "CPU",
-            "runtime.engine": engine,
-            "runtime.compile": compiling,
-            "evaluate.batch_clips": 1,
-        },
-    )
+    runtime = {"runtime.device": "CPU", "runtime.engine": engine, "runtime.compile": compiling}
+    config = resolve(preset, {**runtime, "evaluate.batch_clips": 1})
     device.use(config.runtime, compiled=False)
     described = checkpoint.Description(
         step=0, labels=("a", "b"), model=config.model, clip=config.clip, cache=config.cache, train=config.train,
