@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "training"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the product keeps for a user stays with these tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Leave the graph mode of an earlier test's training, in which every network would be compiled."""

@@ -74,14 +74,13 @@ class Network:
             return self._mindspore()
         if "RANK_ID" not in os.environ:  # with several devices, the stage holds their locks for all processes
             device_locks.reserve("CPU", 1, self.runtime)
-        exported = openvino_engine.find(self.graph, self.workspace)
-        if exported is None and self.runtime.engine == "auto" and not self._is_compiled():
+        kept = openvino_engine.find(self.graph, self.workspace)
+        if kept is None and self.runtime.engine == "auto" and not self._is_compiled():
             return self._mindspore()
-        if exported is None:
+        if kept is None:
             importlib.import_module("mindspore")  # now: imported after decord, it aborts the process
             return None
-        assert self.workspace is not None
-        return openvino_engine.load(exported, self.batch_size, self.workspace) or self._mindspore()
+        return openvino_engine.load(kept, self.batch_size) or self._mindspore()
 
     def _mindspore(self) -> Engine:
         from nonlocal_core.models import mindspore_engine

@@ -4,7 +4,7 @@
 
 It is exported once for each checkpoint, size of the clips, version and processor, and compared with MindSpore on
 the first clip that comes.  What is further away than `TOLERANCE`, or cannot be exported, is not used; that is kept
-too.  Where the workspace is only read, the file is made for this process alone.
+too.  Where the workspace is only read, the folder of user_cache keeps the last `MOST` of them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts import user_cache
 from nonlocal_core.artifacts.files import read_checked_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
 from nonlocal_core.artifacts.references import Exported
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, check_file
 from nonlocal_core.config.sections import RuntimeConfig
-from nonlocal_core.errors import ConfigError, DamagedError
+from nonlocal_core.errors import ConfigError, DamagedError, WorkspaceError
 from nonlocal_core.models.graph import Array, Engine, Graph, Run
 from nonlocal_core.process import cuda
 
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 VERSION = 1
 TOLERANCE = 1e-4
 """greatest difference from MindSpore, relative to the greatest output"""
+MOST = 5
+"""exports of one user, 30 to 200 MB each, outside of workspaces"""
 
 
 def is_wanted(runtime: RuntimeConfig) -> bool:
@@ -81,11 +85,24 @@ def _has_accelerator(runtime: RuntimeConfig) -> bool:
     return device.find(runtime) != "CPU"
 
 
-def find(graph: Graph, workspace: Workspace | None) -> Exported | None:
-    """The export that is kept; None if there is none, or it is damaged, so that it is made anew."""
-    if workspace is None:
-        return None
-    folder = workspace.root / Exported.stage / (key := _key(graph))
+class Kept(NamedTuple):
+    """An export, and what keeps it."""
+
+    exported: Exported
+    workspace: Workspace
+
+
+def find(graph: Graph, workspace: Workspace | None) -> Kept | None:
+    """The export that is kept by the workspace or the user; None if there is none that is whole."""
+    key = _key(graph)
+    for place in (workspace, Workspace(user_cache.folder(), only_read=True)):
+        if place and (exported := _find_in(place, key)):
+            return Kept(exported, place)
+    return None
+
+
+def _find_in(workspace: Workspace, key: str) -> Exported | None:
+    folder = workspace.root / Exported.stage / key
     try:
         exported = workspace.find(Exported, key)
         if exported and not exported.fault:
@@ -98,8 +115,9 @@ def find(graph: Graph, workspace: Workspace | None) -> Exported | None:
         return None
 
 
-def load(exported: Exported, batch_size: int, workspace: Workspace) -> Engine | None:
+def load(kept: Kept, batch_size: int) -> Engine | None:
     """What computes an export; None if it has a fault, which is logged."""
+    exported, workspace = kept
     if exported.fault:
         log.warning("%s is not used: %s", _name(), exported.fault)
         return None
@@ -117,12 +135,24 @@ def make(graph: Graph, example: Array, batch_size: int, workspace: Workspace | N
     """
     log.info("exporting the network for %s, and comparing it with MindSpore", _name())
     with tempfile.TemporaryDirectory() as folder:
-        kept = workspace if workspace and not workspace.only_read else Workspace(folder)
+        keeper = workspace if workspace and not workspace.only_read else _of_user() or Workspace(folder)
         path = graph.path.absolute()
-        inside = path.relative_to(kept.root) if path.is_relative_to(kept.root) else path
+        inside = path.relative_to(keeper.root) if path.is_relative_to(keeper.root) else path
         provenance = {"checkpoint": str(inside), "engine": _name()}
-        exported = kept.build(Exported, _key(graph), partial(_export, graph, example), provenance)
-        return load(exported, batch_size, kept)
+        exported = keeper.build(Exported, _key(graph), partial(_export, graph, example), provenance)
+        return load(Kept(exported, keeper), batch_size)
+
+
+def _of_user() -> Workspace | None:
+    """What keeps exports outside of workspaces, with room for one more; None if it cannot be written."""
+    try:
+        keeper = Workspace(user_cache.folder())
+        oldest_first = sorted((keeper.root / Exported.stage).glob("*/"), key=lambda path: path.stat().st_mtime)
+        for folder in oldest_first[: max(0, len(oldest_first) - MOST + 1)]:
+            shutil.rmtree(folder)
+    except (OSError, WorkspaceError):
+        return None
+    return keeper
 
 
 def _export(graph: Graph, example: Array, folder: Path) -> Exported:

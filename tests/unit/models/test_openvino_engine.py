@@ -208,13 +208,31 @@ def test_a_damaged_file_is_made_anew(plain, tmp_path, caplog, name):
     assert load(file, config, workspace).engine.startswith("OpenVINO")
 
 
-def test_a_workspace_that_is_only_read_is_not_changed(plain, tmp_path):
+def test_a_workspace_that_is_only_read_is_not_changed_and_the_user_keeps_the_last_exports(
+    plain, tmp_path, monkeypatch, caplog
+):
+    """Where the user's folder cannot be written either, the export is for this process."""
     config, file, source = plain
     workspace = Workspace(tmp_path / "nothing", only_read=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    engines = tmp_path / "home/nonlocal-i3d/engines"
+    for old in range(openvino_engine.MOST + 1):
+        (engines / f"old{old}").mkdir(parents=True)
+        os.utime(engines / f"old{old}", (old, old))
     network = load(file, config, workspace)
     np.testing.assert_array_equal(network(clips(config)), load(file, config, source)(clips(config)))
     assert network.engine.startswith("OpenVINO")
     assert not workspace.root.exists()
+    left = {path.name for path in engines.iterdir()}
+    assert len(left) == openvino_engine.MOST
+    assert {"old0", "old1"}.isdisjoint(left)
+    caplog.set_level(logging.INFO)
+    for home, exports in (("home", 0), ("/proc/no", 1)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+        caplog.clear()
+        again = load(file, config, workspace)
+        np.testing.assert_array_equal(again(clips(config)), network(clips(config)))
+        assert caplog.text.count("exporting the network") == exports
 
 
 def test_prune_drops_what_is_of_no_use(plain, tmp_path):
