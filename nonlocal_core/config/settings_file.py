@@ -19,6 +19,7 @@ from nonlocal_core.config import key_value
 from nonlocal_core.errors import ConfigError
 
 MOST_BYTES = 1 << 20
+MOST_DEPTH = 20
 ENTRY_FILE = "entry.json"
 
 
@@ -33,7 +34,7 @@ def read(path: Path) -> dict[str, str]:
         if file.stat().st_size > MOST_BYTES:
             raise ConfigError(f"--config {path} has more than {MOST_BYTES >> 20} MB: it is no file of settings")
         text = file.read_text(encoding="utf-8")
-        content = json.loads(text)["config"] if is_entry else yaml.safe_load(text)
+        content = json.loads(text)["config"] if is_entry else _yaml(text)
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
@@ -42,6 +43,21 @@ def read(path: Path) -> dict[str, str]:
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path} has no keys: write `train.epochs: 3`, or `train:` with keys below it")
     return {key: key_value.text_of(value) for key, value in _flat(content, "").items()}
+
+
+def _yaml(text: str) -> Any:
+    """The content of a text of YAML, which must be as simple as settings are.
+
+    Raises: ValueError if it has aliases or is nested deeply: a short text of these can keep a reader busy.
+    """
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"settings have no aliases, and there is *{event.anchor}")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise ValueError(f"it is nested deeper than {MOST_DEPTH}")
+    return yaml.safe_load(text)
 
 
 def _flat(content: Mapping[Any, Any], prefix: str) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def test_an_entry_gives_all_its_settings_back(tmp_path):
         ("- 1\n- 2\n", "has no keys"),
         ("a: [", "is neither YAML nor JSON"),
         ("!!python/object/apply:os.system [true]", "is neither YAML nor JSON"),
-        ("[" * 100_000, "is neither YAML nor JSON"),
+        ("[" * 100_000, "is neither YAML nor JSON, nor an entry: it is nested deeper than 20"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "settings have no aliases, and there is \\*a"),
         ("#" + "x" * (1 << 20), "has more than 1 MB"),
     ],
 )
