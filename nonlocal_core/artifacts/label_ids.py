@@ -26,6 +26,8 @@ class Names(NamedTuple):
     """in the order of their ids"""
     first_id: int = 0
     """the lowest id in the file: 0, or 1 as in classInd.txt"""
+    file: str = ""
+    """its path; "" if the labels come from elsewhere"""
 
 
 def ids_of(labels: Iterable[str]) -> dict[str, int]:
@@ -56,8 +58,8 @@ def read_names(path: Path) -> Names:
 
     Raises: InputError as `parse`, or if it cannot be read.
     """
-    names, first_id = parse(_text(path), str(path))
-    return Names([composed(name) for name in names], first_id)
+    names, first_id, _ = parse(_text(path), str(path))
+    return Names([composed(name) for name in names], first_id, str(path.absolute()))
 
 
 def _text(path: Path) -> str:

@@ -26,10 +26,10 @@ def test_it_says_what_is_there_and_opens_no_video(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().out.splitlines() == [
         "layout class_folders, because there are neither tables nor lists",
         "files seen: 5; videos, also as folders of pictures: 3",
-        "not taken, since they are no video by their name: 1 .srt, 1 .txt; e.g. test/run/c.srt, labels.txt",
+        "not taken, since they are no video by their name: 1 .srt; e.g. test/run/c.srt",
         "there is no val: 0.3 of train is drawn for it (index.val_fraction); test (1 videos) stays apart",
         "3 videos: to be drawn 2, test 1",
-        "2 labels: run 2, jump 1",
+        "2 labels: run 2 (test 1, to be drawn 1), jump 1 (test 0, to be drawn 1)",
         "1 of 3 labels have no video: wave",
     ]
     assert not list(tmp_path.glob("workspace*"))
