@@ -136,7 +136,7 @@ def _with_open_train(sources: list[Source], index: IndexConfig) -> tuple[list[So
 
 def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[str]:
     """How many videos each split and label has, which labels have none, and which may be one."""
-    splits, taught = Counter(source.split or "to be drawn" for source in sources), ("train", "")
+    splits = Counter(source.split or "to be drawn" for source in sources)
     yield f"{len(sources)} videos: " + ", ".join(f"{split} {count}" for split, count in splits.most_common())
     counts = Counter(source.label for source in sources)
     by_split = Counter((source.label, source.split or "to be drawn") for source in sources)
@@ -147,7 +147,9 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[
     yield f"{len(counts)} labels: {few(named, 8)}"
     if empty := [label for label in labels or () if label not in counts]:
         yield f"{len(empty)} of {len(labels or ())} labels have no video: {few(empty)}"
-    if untaught := sorted({source.label for source in sources} - {s.label for s in sources if s.split in taught}):
+    has_train = any(splits[split] for split in ("train", "to be drawn"))
+    taught = {source.label for source in sources if source.split in ("train", "")}
+    if has_train and (untaught := sorted({source.label for source in sources} - taught)):
         yield f"{len(untaught)} labels have no video in train: {few(untaught)}"
     alike: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
