@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from nonlocal_core.data.layouts.split_names import split_of, splits_in
 from nonlocal_core.errors import InputError, few
 from nonlocal_core.escaping import composed
 
+_COMPUTED = re.compile(r"(optical_?)?flow.*|masks?|depths?|seg(mentations?|s)?|annotations?|labels?|gt|[uv]")
 _ALL_THE_SAME = "if they are labels all the same, say index.layout=class_folders"
 
 
@@ -46,7 +48,7 @@ def find_videos(videos_dir: Folder, seen: Seen, is_asked: bool) -> tuple[list[So
     if splits and not is_asked:
         _refuse_one_label(videos_dir, places, sources)
     notes = [f"{len(unlabelled)} videos lie outside a label folder and are left out: {few(sorted(unlabelled), 3)}"]
-    return sources, [*(notes if unlabelled else ()), *_twice(sources), *remedies(videos_dir)]
+    return sources, [*(notes if unlabelled else ()), *_twice(sources), *_computed(sources), *remedies(videos_dir)]
 
 
 def _splits(videos_dir: Folder, places: list[_Place]) -> dict[str, str]:
@@ -152,6 +154,15 @@ def _twice(sources: list[Source]) -> Iterator[str]:
     paths = {source.path for source in sources}
     if both := sorted(path for path in paths if path.rpartition(".")[0] in paths):
         yield f"{len(both)} videos count twice, as a file and as a folder of pictures: {few(both, 3)}"
+
+
+def _computed(sources: list[Source]) -> Iterator[str]:
+    """A line on folders of flow, masks and the like, which are videos where they lie beside those of frames."""
+    computed = sorted(
+        source.path for source in sources if _COMPUTED.fullmatch(source.path.rpartition("/")[2].lower())
+    )
+    if computed:
+        yield f"{len(computed)} folders are taken as videos, though named like flow or masks: {few(computed, 3)}"
 
 
 def remedies(videos_dir: Folder) -> list[str]:

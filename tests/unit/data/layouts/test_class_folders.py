@@ -116,6 +116,14 @@ def test_a_video_beside_its_frames_is_said(tmp_path: Path) -> None:
     assert said in find(tmp_path).inventory
 
 
+def test_flow_beside_frames_is_said(tmp_path: Path) -> None:
+    touch(
+        tmp_path, *(f"run/a/{kind}/{number}.jpg" for kind in ("rgb", "flow_x") for number in (1, 2)), "jump/b.mp4"
+    )
+    said = "1 folders are taken as videos, though named like flow or masks: run/a/flow_x"
+    assert said in find(tmp_path).inventory
+
+
 def test_ucf101_that_was_converted_is_found_by_its_lists(tmp_path: Path) -> None:
     """To another ending, or to pictures."""
     touch(tmp_path, "Run/v_Run_g01_c01.mp4", "Jump/v_Jump_g01_c01/img_1.jpg", "Jump/v_Jump_g01_c01/img_2.jpg")
