@@ -12,12 +12,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 from av.stream import Disposition
 
-from nonlocal_core.data.video import file_headers
+from nonlocal_core.data.video import file_headers, packets
+from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
 
@@ -28,23 +29,17 @@ _PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the lis
 _INDEXED = {"mov", "avi"}  # the index lists every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
+_USUAL_BETWEEN = 64
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
-# Parts of FFmpeg that go on after damage with a message alone.  Other parts say as much about many whole files.
+# Parts of FFmpeg that go on after damage with a message alone, and what others say of damage only.
 _SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
+_SKIPPED = "Skipping invalid undecodable NALU"  # only a warning of HEVC's decoder, which loses a picture
+_HARMLESS = ("SEI type",)  # of things beside the pictures
+_DAMAGE = ("Packet mismatch", "Sample size", "Something went wrong during header parsing")
 
-av.logging.set_level(av.logging.ERROR)
+av.logging.set_level(av.logging.WARNING)
 av.logging.set_skip_repeated(False)  # else what is said of a file appears with the next one
 logging.getLogger("libav").disabled = True  # `_checked` reads the messages
-
-
-class Packet(NamedTuple):
-    """A frame as the container describes it."""
-
-    pts: int | None
-    dts: int | None
-    is_key: bool
-    is_hidden: bool
-    """before the start of an edit list, or a reference frame that is never shown"""
 
 
 class Contents:
@@ -63,6 +58,8 @@ class Contents:
         # Between its packets there are only headers; with transparency there would be more.
         self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
         self._place = 0  # in the file, behind the last packet
+        self._holes: list[int] = []  # numbers of the packets before which there are bytes that are no packet
+        self._num_keys, self._is_cut = 0, False
         self._ends: dict[int, int] = {}  # of each stream, in its own time unit
 
     def demux(self) -> Iterator[Any]:
@@ -95,6 +92,8 @@ class Contents:
             return
         if self._place and packet.pos - self._place > _MAX_BETWEEN:
             raise DecodeError("damaged: unreadable inside")
+        if self._place and packet.pos - self._place > _USUAL_BETWEEN:
+            self._holes.append(len(self.packets))
         self._place = max(self._place, packet.pos + packet.size)
 
     def _take(self, packet: Any) -> None:
@@ -108,14 +107,26 @@ class Contents:
             # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
             or (self.codec == "mpeg4" and packet.size == 1)
         )
-        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden))
+        self._num_keys += packet.is_keyframe
+        first = self.packets[0].pts if self.packets else None
+        self._is_cut |= (
+            not packet.is_keyframe
+            if not self.packets
+            else self._num_keys == 1 and (packet.pts is None or first is None or packet.pts <= first)
+        )
+        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden, packet.duration or 0))
+
+    def may_lack_references(self) -> bool:
+        """Whether the last packet may refer to frames before the file, from which it was cut out: until the second
+        key frame, in a file that begins with none, or with frames that are shown before it."""
+        return self._is_cut and self._num_keys <= 1
 
     def check_whole(self) -> None:
         """Compare the packets with what the header says.
 
-        Raises: DecodeError if the file is cut short.
+        Raises: DecodeError if the file is cut short, or frames are missing inside.
         """
-        num_indexed = len(self._stream.index_entries)
+        num_indexed = max(len(self._stream.index_entries), self._num_stated())
         if self.family in _INDEXED and self._num_listed < num_indexed:
             expected, present, tolerance, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
         elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
@@ -126,9 +137,17 @@ class Contents:
             )
             tolerance = max(_MISSING_S, _MISSING_SHARE * expected)
         else:
-            return
+            expected, present, tolerance, unit = 0.0, 0.0, 0.0, ""
         if expected - present > tolerance:
             raise DecodeError(f"damaged: cut short, {present:.1f} of {expected:.1f} {unit} are there")
+        if fault := packets.fault_of(self.packets, self.family, self.codec, self._holes):
+            raise DecodeError(fault)
+
+    def _num_stated(self) -> int:
+        """Frames that the header promises; one more than the index of an AVI file lists may be a slip."""
+        stated, num_indexed = self._stream.frames, len(self._stream.index_entries)
+        is_slip = self.family == "avi" and num_indexed == self._num_listed == stated - 1
+        return num_indexed if is_slip else stated
 
     def shown(self) -> list[Packet]:
         """The packets of the frames that are shown, in the order of the file.
@@ -212,8 +231,19 @@ def _checked() -> Iterator[None]:
     with av.logging.Capture() as messages:
         yield
     for level, part, text in messages:
-        if level <= av.logging.ERROR and part in _SAY_DAMAGE:
+        if level <= av.logging.ERROR and (part in _SAY_DAMAGE or text.startswith(_DAMAGE)):
             raise DecodeError(f"damaged: {text.strip()[:100]}")
+
+
+def decode(stream: Stream, packet: Any) -> tuple[list[Any], str]:
+    """The frames that a packet completes, and what the decoder complains of; "" if it does not."""
+    with av.logging.Capture() as messages:
+        frames = stream.decode(packet)
+    for level, _, text in messages:
+        is_harmless = text.startswith(_HARMLESS)
+        if (level <= av.logging.ERROR and not is_harmless) or text.startswith(_SKIPPED):
+            return frames, text.strip()[:100]
+    return frames, ""
 
 
 def _open(path: Path) -> Iterator[tuple[Any, Stream]]:

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data.video import decord_frames, jumps, pictures
-from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
+from nonlocal_core.data.video.containers import Contents, Stream, decode, fault_of, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
@@ -180,7 +180,7 @@ def _read(path: Path) -> Iterator[av.VideoFrame]:
         contents.check_whole()
         num_shown = len(contents.shown())
         # Many AVI writers (all of HMDB51) end with one packet that holds no picture.
-        if num_read < max(1, num_shown - 1):
+        if num_read < max(1, num_shown - (contents.family == "avi")):
             raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
@@ -202,11 +202,13 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     """The frames of a video as they are stored, from the first that does not refer to frames before the file."""
     for packet in chain(contents.demux(), [None]):
         try:
-            frames = stream.decode(packet)
+            frames, complaint = decode(stream, packet)
         except av.FFmpegError as error:
             if contents.start is not None:
                 raise fault_of(error, _UNDECODABLE) from None
             continue
+        if complaint and not contents.may_lack_references():
+            raise DecodeError(f"{_UNDECODABLE}: {complaint}")
         for frame in frames:
             if frame.is_corrupt:
                 raise DecodeError(_UNDECODABLE)
