@@ -6,7 +6,6 @@ jump to a wrong frame.  The packets show all this without being decoded.
 
 from __future__ import annotations
 
-import logging
 import math
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from nonlocal_core.data.video import file_headers, packets
+from nonlocal_core.data.video import complaints, file_headers, packets, transport_stream
 from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
@@ -29,17 +28,8 @@ _PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the lis
 _INDEXED = {"mov", "avi"}  # the index lists every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
-_USUAL_BETWEEN = 64
+_USUAL_BETWEEN = 30
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
-# Parts of FFmpeg that go on after damage with a message alone, and what others say of damage only.
-_SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
-_SKIPPED = "Skipping invalid undecodable NALU"  # only a warning of HEVC's decoder, which loses a picture
-_HARMLESS = ("SEI type",)  # of things beside the pictures
-_DAMAGE = ("Packet mismatch", "Sample size", "Something went wrong during header parsing")
-
-av.logging.set_level(av.logging.WARNING)
-av.logging.set_skip_repeated(False)  # else what is said of a file appears with the next one
-logging.getLogger("libav").disabled = True  # `_checked` reads the messages
 
 
 class Contents:
@@ -60,6 +50,7 @@ class Contents:
         self._place = 0  # in the file, behind the last packet
         self._holes: list[int] = []  # numbers of the packets before which there are bytes that are no packet
         self._num_keys, self._is_cut = 0, False
+        self._num_indexed = len(stream.index_entries)  # by the file; FFmpeg adds what it finds
         self._ends: dict[int, int] = {}  # of each stream, in its own time unit
 
     def demux(self) -> Iterator[Any]:
@@ -142,12 +133,14 @@ class Contents:
             raise DecodeError(f"damaged: cut short, {present:.1f} of {expected:.1f} {unit} are there")
         if fault := packets.fault_of(self.packets, self.family, self.codec, self._holes):
             raise DecodeError(fault)
+        if self.family == "flv" and not self.has_one_video():  # a tag that was changed makes a stream
+            raise DecodeError("damaged: unreadable inside")
 
     def _num_stated(self) -> int:
         """Frames that the header promises; one more than the index of an AVI file lists may be a slip."""
-        stated, num_indexed = self._stream.frames, len(self._stream.index_entries)
-        is_slip = self.family == "avi" and num_indexed == self._num_listed == stated - 1
-        return num_indexed if is_slip else stated
+        stated: int = self._stream.frames
+        is_slip = self.family == "avi" and self._num_indexed == self._num_listed == stated - 1
+        return self._num_listed if is_slip else stated
 
     def shown(self) -> list[Packet]:
         """The packets of the frames that are shown, in the order of the file.
@@ -221,29 +214,8 @@ def open_video(path: Path) -> Iterator[tuple[Any, Stream]]:
     Raises: DecodeError if there is no video that can be read, or at the end if FFmpeg has found damage.
     """
     check_file(path)
-    with _checked():
+    with complaints.checked():
         yield from _open(path)
-
-
-@contextmanager
-def _checked() -> Iterator[None]:
-    """Raise DecodeError at the end if FFmpeg has found damage that it only speaks of."""
-    with av.logging.Capture() as messages:
-        yield
-    for level, part, text in messages:
-        if level <= av.logging.ERROR and (part in _SAY_DAMAGE or text.startswith(_DAMAGE)):
-            raise DecodeError(f"damaged: {text.strip()[:100]}")
-
-
-def decode(stream: Stream, packet: Any) -> tuple[list[Any], str]:
-    """The frames that a packet completes, and what the decoder complains of; "" if it does not."""
-    with av.logging.Capture() as messages:
-        frames = stream.decode(packet)
-    for level, _, text in messages:
-        is_harmless = text.startswith(_HARMLESS)
-        if (level <= av.logging.ERROR and not is_harmless) or text.startswith(_SKIPPED):
-            return frames, text.strip()[:100]
-    return frames, ""
 
 
 def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
@@ -262,6 +234,8 @@ def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
             raise DecodeError("no video stream")
         if stream.codec_context is None:
             raise DecodeError("no decoder for this kind of video")
+        if container.format.name == "mpegts" and transport_stream.is_broken(path):
+            raise DecodeError("damaged: unreadable inside")
         bounds.check_frame(stream.width, stream.height)
         stream.codec_context.options = {"max_pixels": str(bounds.max_frame_px())}  # frames may say otherwise
         stream.thread_count = 1

@@ -17,8 +17,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from nonlocal_core.data.video import decord_frames, jumps, pictures
-from nonlocal_core.data.video.containers import Contents, Stream, decode, fault_of, may_be_turned, open_video
+from nonlocal_core.data.video import complaints, decord_frames, jumps, pictures
+from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
 _UNDECODABLE = "damaged: a frame cannot be decoded"
@@ -202,7 +202,7 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     """The frames of a video as they are stored, from the first that does not refer to frames before the file."""
     for packet in chain(contents.demux(), [None]):
         try:
-            frames, complaint = decode(stream, packet)
+            frames, complaint = complaints.decode(stream, packet)
         except av.FFmpegError as error:
             if contents.start is not None:
                 raise fault_of(error, _UNDECODABLE) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _ANY_NAME = re.compile(rb"[ -~]{4}")
 _NAMES = set(b"ftyp moov mdat moof mfra free skip wide uuid sidx styp pnot".split())
@@ -56,13 +56,33 @@ def is_upright(path: Path) -> bool:
 
 
 def _is_broken_off(path: Path, boxes: list[Box]) -> bool:
-    """Whether no box begins where the last fragment ends: FFmpeg says nothing, and ends there."""
-    if not any(box.name == b"moof" for box in boxes):
+    """Whether no box begins where the last fragment ends, or a fragment is torn: FFmpeg silently leaves it out."""
+    if not (fragments := [box for box in boxes if box.name == b"moof"]):
         return False
     with path.open("rb") as file:
         file.seek(boxes[-1].end)
         head = file.read(8)
-    return len(head) == 8 and not _ANY_NAME.fullmatch(head[4:])
+        return bool(head and not _ANY_NAME.fullmatch(head[4:])) or any(_is_torn(file, box) for box in fragments)
+
+
+def _is_torn(file: BinaryIO, fragment: Box) -> bool:
+    """Whether the header of a fragment is no sequence of boxes, or that of a track in it: its frames are lost."""
+    file.seek(fragment.start)
+    content = file.read(min(fragment.end - fragment.start, _MAX_HEADER))
+    tracks = list(_inner(content, 0, len(content)))
+    inner = [box for track in tracks if track.name == b"traf" for box in _inner(content, track.start, track.end)]
+    return not inner or b"" in {box.name for box in (*tracks, *inner)}
+
+
+def _inner(content: bytes, start: int, end: int) -> Iterator[Box]:
+    """The boxes in a part of a file; one without a name is not whole."""
+    while start < end:
+        size, name = int.from_bytes(content[start : start + 4], "big"), content[start + 4 : start + 8]
+        if size < 8 or start + size > end or not _ANY_NAME.fullmatch(name):
+            yield Box(b"", start, end)
+            return
+        yield Box(name, start + 8, start + size)
+        start += size
 
 
 def _boxes(path: Path) -> Iterator[Box]:

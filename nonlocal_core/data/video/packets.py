@@ -6,6 +6,7 @@ in no real video that was tried.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def fault_of(packets: list[Packet], family: str, codec: str, holes: Iterable[int
         return _gap(packets) or _disorder(packets)
     if family != "avi" and codec in _IN_ORDER:
         stamps = [packet.pts for packet in packets if packet.pts is not None and not packet.is_hidden]
-        if any(later < earlier for earlier, later in zip(stamps, stamps[1:], strict=False)):
+        if any(later < earlier for earlier, later in itertools.pairwise(stamps)):
             return "damaged: its time stamps are not in order"
     return _hole(packets, list(holes)) if family == "matroska" else ""
 
