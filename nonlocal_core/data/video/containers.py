@@ -16,7 +16,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from nonlocal_core.data.video import complaints, file_headers, packets, transport_stream
+from nonlocal_core.data.video import chains, complaints, file_headers, packets
 from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
@@ -234,7 +234,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
             raise DecodeError("no video stream")
         if stream.codec_context is None:
             raise DecodeError("no decoder for this kind of video")
-        if container.format.name == "mpegts" and transport_stream.is_broken(path):
+        if chains.is_broken(path, container.format.name):
             raise DecodeError("damaged: unreadable inside")
         bounds.check_frame(stream.width, stream.height)
         stream.codec_context.options = {"max_pixels": str(bounds.max_frame_px())}  # frames may say otherwise
