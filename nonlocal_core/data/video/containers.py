@@ -16,7 +16,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from nonlocal_core.data.video import chains, complaints, file_headers, packets
+from nonlocal_core.data.video import chains, complaints, file_headers, packets, sample_tables
 from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
@@ -112,8 +112,8 @@ class Contents:
         key frame, in a file that begins with none, or with frames that are shown before it."""
         return self._is_cut and self._num_keys <= 1
 
-    def check_whole(self) -> None:
-        """Compare the packets with what the header says.
+    def check_whole(self, path: Path) -> None:
+        """Compare the packets with what the headers of the file, at `path`, say.
 
         Raises: DecodeError if the file is cut short, or frames are missing inside.
         """
@@ -133,14 +133,17 @@ class Contents:
             raise DecodeError(f"damaged: cut short, {present:.1f} of {expected:.1f} {unit} are there")
         if fault := packets.fault_of(self.packets, self.family, self.codec, self._holes):
             raise DecodeError(fault)
-        if self.family == "flv" and not self.has_one_video():  # a tag that was changed makes a stream
+        is_odd = self.family == "flv" and not self.has_one_video()  # a tag that was changed makes a stream
+        if is_odd or chains.is_broken(path, self.family):
             raise DecodeError("damaged: unreadable inside")
+        if self.family == "mov" and sample_tables.contradict(file_headers.movie_header(path)):
+            raise DecodeError("damaged: its tables of frames contradict each other")
 
     def _num_stated(self) -> int:
         """Frames that the header promises; one more than the index of an AVI file lists may be a slip."""
         stated: int = self._stream.frames
-        is_slip = self.family == "avi" and self._num_indexed == self._num_listed == stated - 1
-        return self._num_listed if is_slip else stated
+        is_slip = self._num_indexed == self._num_listed == stated - 1
+        return stated if self.family == "avi" and not is_slip else 0  # an edit list may hide frames of an MP4
 
     def shown(self) -> list[Packet]:
         """The packets of the frames that are shown, in the order of the file.
@@ -194,6 +197,10 @@ class Contents:
         )
         return (times, keys) if times and keys and keys[0] <= times[0] else ([], [])
 
+    def may_end_without_picture(self) -> bool:
+        """Whether one packet may hold no picture, as those do with which many AVI writers (all of HMDB51) end."""
+        return self.family == "avi" or self.codec == "mpeg4"
+
     def has_one_video(self) -> bool:
         """Whether no other stream of the file is a video too."""
         return sum(_is_video(stream) for stream in self._container.streams) == 1
@@ -234,8 +241,6 @@ def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
             raise DecodeError("no video stream")
         if stream.codec_context is None:
             raise DecodeError("no decoder for this kind of video")
-        if chains.is_broken(path, container.format.name):
-            raise DecodeError("damaged: unreadable inside")
         bounds.check_frame(stream.width, stream.height)
         stream.codec_context.options = {"max_pixels": str(bounds.max_frame_px())}  # frames may say otherwise
         stream.thread_count = 1

@@ -86,7 +86,7 @@ def probe(path: Path) -> Probe:
         for packet in contents.demux():
             turn = _turn_of_first(stream, packet) if turn is None else turn
         turn = turn or _turn_of_first(stream, None) or _Turn()
-        contents.check_whole()
+        contents.check_whole(path)
         num_frames, times, keys = len(contents.shown()), contents.times(), contents.key_numbers()
         if num_frames < 1 or not stream.width:
             raise DecodeError("no frames")
@@ -177,10 +177,9 @@ def _read(path: Path) -> Iterator[av.VideoFrame]:
                 raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
             yield frame
             num_read, first_size = num_read + 1, size
-        contents.check_whole()
+        contents.check_whole(path)
         num_shown = len(contents.shown())
-        # Many AVI writers (all of HMDB51) end with one packet that holds no picture.
-        if num_read < max(1, num_shown - (contents.family == "avi")):
+        if num_read < max(1, num_shown - contents.may_end_without_picture()):
             raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
