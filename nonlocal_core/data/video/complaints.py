@@ -16,9 +16,7 @@ _SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
 _SKIPPED = "Skipping invalid undecodable NALU"  # only a warning of HEVC's decoder, which loses a picture
 _HARMLESS = ("SEI type",)  # of things beside the pictures
 _DAMAGE = (
-    "Packet mismatch",
-    "Sample size",
-    "Something went wrong during header parsing",
+    *("Packet mismatch", "Sample size", "Something went wrong during header parsing", "timescale not set"),
     "Failed to parse temporal unit",
 )
 
@@ -33,7 +31,7 @@ def checked() -> Iterator[None]:
     with av.logging.Capture() as messages:
         yield
     for level, part, text in messages:
-        if level <= av.logging.ERROR and (part in _SAY_DAMAGE or text.startswith(_DAMAGE)):
+        if (level <= av.logging.ERROR and part in _SAY_DAMAGE) or any(words in text for words in _DAMAGE):
             raise DecodeError(f"damaged: {text.strip()[:100]}")
 
 
