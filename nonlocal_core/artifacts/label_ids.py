@@ -153,13 +153,13 @@ def _is_number(text: str) -> bool:
 def _rows(lines: list[str]) -> list[list[str]]:
     """The fields of each line.
 
-    Without a comma, tab or semicolon, a number at its begin is an id.  So is one at its end, if all lines have one,
-    these are the ids of so many labels, and what stands before them differs.
+    Without a comma, tab or semicolon, a number at its begin is an id.  So is one at its end, if all lines have
+    one, these are the ids of so many labels, and what stands before them differs.
     """
     if separator := next((mark for mark in (",", "\t", ";") if any(mark in line for line in lines)), ""):
         return [[field.strip() for field in next(csv.reader([line], delimiter=separator))] for line in lines]
     first, last = ([pattern.fullmatch(line.strip()) for line in lines] for pattern in (_ID_FIRST, _ID_LAST))
-    if all(last) and not any(first):
+    if lines and all(last) and not any(first):
         rows = [list(match.groups()) for match in last if match]
         ids = sorted(int(number) for _, number in rows)
         if len({label for label, _ in rows}) == len(rows) and ids == list(range(ids[0], ids[0] + len(ids))):
