@@ -49,7 +49,6 @@ class Contents:
         self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
         self._place = 0  # in the file, behind the last packet
         self._holes: list[int] = []  # numbers of the packets before which there are bytes that are no packet
-        self._num_keys, self._is_cut = 0, False
         self._num_indexed = len(stream.index_entries)  # by the file; FFmpeg adds what it finds
         self._ends: dict[int, int] = {}  # of each stream, in its own time unit
 
@@ -60,57 +59,57 @@ class Contents:
         """
         # The duration in a header may be that of the sound.
         wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
+        own = self._stream.index
         try:
             for packet in self._container.demux(*wanted):
                 if packet.is_corrupt:
                     raise DecodeError("damaged: cut short or unreadable inside")
-                time = packet.dts if packet.pts is None else packet.pts
-                if time is not None:
-                    end = time + (packet.duration or 0)
-                    self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
-                self._check_place(packet)
-                if packet.stream_index == self._stream.index:
-                    self._num_listed += time is not None or packet.size > 0  # the last packet only marks the end
-                    if packet.size:
-                        self._take(packet)
+                pts, dts, index, size = packet.pts, packet.dts, packet.stream_index, packet.size
+                duration = packet.duration or 0
+                time = dts if pts is None else pts
+                if time is not None and time + duration > self._ends.get(index, -math.inf):
+                    self._ends[index] = time + duration
+                if self._is_dense:
+                    self._check_place(packet.pos, size)
+                if index == own:
+                    self._num_listed += time is not None or size > 0  # the last packet only marks the end
+                    if size:
+                        is_key = packet.is_keyframe
+                        if self.start is None and (is_key or self.family not in _STARTS_ANYWHERE):
+                            self.start = -math.inf if pts is None else pts
+                            self._num_before = len(self.packets)
+                        self.packets.append(Packet(pts, dts, is_key, self._is_hidden(packet, size), duration))
                         yield packet
         except av.FFmpegError as error:
             raise fault_of(error, "damaged: cut short or unreadable inside") from None
 
-    def _check_place(self, packet: Any) -> None:
+    def _check_place(self, place: int | None, size: int) -> None:
         """Raise DecodeError at a gap: FFmpeg silently skips unreadable parts of an MKV or WebM file."""
-        if not self._is_dense or packet.pos is None:
+        if place is None:
             return
-        if self._place and packet.pos - self._place > _MAX_BETWEEN:
+        if self._place and place - self._place > _MAX_BETWEEN:
             raise DecodeError("damaged: unreadable inside")
-        if self._place and packet.pos - self._place > _USUAL_BETWEEN:
+        if self._place and place - self._place > _USUAL_BETWEEN:
             self._holes.append(len(self.packets))
-        self._place = max(self._place, packet.pos + packet.size)
+        self._place = max(self._place, place + size)
 
-    def _take(self, packet: Any) -> None:
-        if self.start is None and (packet.is_keyframe or self.family not in _STARTS_ANYWHERE):
-            self.start = -math.inf if packet.pts is None else packet.pts
-            self._num_before = len(self.packets)
-        is_hidden = (
+    def _is_hidden(self, packet: Any, size: int) -> bool:
+        return (
             packet.is_discard
             # VP8 has frames that only others refer to; one bit of the first byte says so.
             or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
             # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
-            or (self.codec == "mpeg4" and packet.size == 1)
+            or (self.codec == "mpeg4" and size == 1)
         )
-        self._num_keys += packet.is_keyframe
-        first = self.packets[0].pts if self.packets else None
-        self._is_cut |= (
-            not packet.is_keyframe
-            if not self.packets
-            else self._num_keys == 1 and (packet.pts is None or first is None or packet.pts <= first)
-        )
-        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden, packet.duration or 0))
 
     def may_lack_references(self) -> bool:
         """Whether the last packet may refer to frames before the file, from which it was cut out: until the second
         key frame, in a file that begins with none, or with frames that are shown before it."""
-        return self._is_cut and self._num_keys <= 1
+        first, *others = self.packets
+        is_cut = not first.is_key or any(
+            packet.pts is None or first.pts is None or packet.pts <= first.pts for packet in others
+        )
+        return is_cut and len(self.key_numbers()) <= 1
 
     def check_whole(self, path: Path) -> None:
         """Compare the packets with what the headers of the file, at `path`, say.
