@@ -80,6 +80,7 @@ PRESET = {
     "PRESET": "named settings of a network and its training; default: tiny",
     "--config FILE": "preset, parameters and settings as YAML or JSON, or an entry: workspace/registry/v0003",
 }
+VIDEOS = {**PRESET, "--dry-run": "say what videos_dir holds, by names alone, and end: no video is opened"}
 VIEWS = {**PRESET, "PRESET": "named settings of index and evaluate; default: those of the checkpoint"}
 SEVERAL = "TABLE|PRESET ... [key=value|value ...]"
 NAMES = {"TABLE|PRESET": "networks to compare", "key=a|b": "a setting with several values: a row for each"}
@@ -95,14 +96,14 @@ _COMMANDS = (
         "full",
         ONE,
         "A folder of labelled videos in, an evaluated and registered network out; tiny makes its own videos.",
-        PRESET,
+        VIDEOS,
         _parameters("videos_dir", "runner"),
     ),
     Command(
         "prepare",
         ONE,
         "A folder of labelled videos in, their decoded frames out.",
-        PRESET,
+        VIDEOS,
         _parameters("videos_dir", "runner"),
         ("index", "cache", "runtime"),
     ),
@@ -127,7 +128,7 @@ _COMMANDS = (
         ONE,
         "Every video of a folder is held out once, and scored by a network that never saw it.\n"
         "folds=5 draws five folds; folds=DIR takes those of DIR/FOLD/train.txt and val.txt.",
-        PRESET,
+        VIDEOS,
         _parameters("videos_dir", "folds", "runner", "out"),
     ),
     Command(

@@ -9,7 +9,7 @@ import argparse
 import difflib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,24 @@ def run(command: Command, find: Callable[[], Flow]) -> None:
     """Start the flow that `find` imports as the command line says, print its result, and end the process."""
     try:
         arguments = _arguments(command)
+        if arguments.pop("dry_run", False):
+            sys.exit(show(_inventory(arguments)))
         named = arguments.get("preset") or arguments.get("source") or " ".join(arguments.get("names", ()))
         print(f"{command.name} {one_line(named)}: Prefect starts".replace(" :", ":"), file=sys.stderr, flush=True)
         from flows import session
     except (ConfigError, KeyboardInterrupt) as error:
         sys.exit(failed(error, command.stopped))
     session.run(find, arguments, command.stopped)
+
+
+def _inventory(arguments: dict[str, Any]) -> Iterator[str]:
+    """What the videos of a run are, by names alone."""
+    if "videos_dir" not in arguments:
+        raise ConfigError("--dry-run says what a folder of videos holds: name it with videos_dir=DIR")
+    config = resolve(arguments["preset"], arguments["overrides"])
+    from nonlocal_core import inventory
+
+    yield from inventory.lines(arguments["videos_dir"], config, arguments.get("labels_path"))
 
 
 def _arguments(command: Command) -> dict[str, Any]:
@@ -63,6 +75,8 @@ def _arguments(command: Command) -> dict[str, Any]:
     preset = words.pop(0) if words[:1] and "=" not in words[0] else ""
     preset, words = _with_file(parsed.config, preset or "", words, command)
     arguments = {"preset": preset, **_split(words, command)}
+    if parsed.dry_run:
+        arguments["dry_run"] = True
     if command.preset:
         resolve(preset, arguments["overrides"])
     else:  # the other settings are those of a checkpoint, which is not read yet
@@ -96,11 +110,14 @@ def _parse(command: Command) -> argparse.Namespace:
     if "--config FILE" in command.words:
         parser.add_argument("--config", type=Path)
         options.append("--config")
+    if "--dry-run" in command.words:
+        options.append("--dry-run")
+    parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("words", nargs="*")
     names = (word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--"))
     if unknown := [name for name in names if name not in options]:
         raise ConfigError(_meant(unknown[0], command))
-    return parser.parse_args()
+    return parser.parse_args() if command.name == "predict" else parser.parse_intermixed_args()
 
 
 def _with_file(file: Path | None, preset: str, words: list[str], command: Command) -> tuple[str, list[str]]:

@@ -74,7 +74,7 @@ def _words(name: str) -> Iterator[str]:
     yield from (f"train.init={one}" for one in weights if "train" in sections)
     yield from ("list", "show", "get", *TABLE) if name == "pretrained" else ()
     yield from SCRIPTS if name == "completion" else ()
-    yield from ("--help", *(("--config",) if given and "--config FILE" in given.words else ()))
+    yield from ("--help", *(word.split()[0] for word in (given.words if given else ()) if word.startswith("--")))
     for _, _, file in (known for known in commands.files() if known[0] == name):
         text = file.read_text(encoding="utf-8")
         yield from ("workspace_dir=",) if re.search(r"command\.add_workspace\(", text) else ()

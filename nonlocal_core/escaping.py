@@ -31,6 +31,12 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def folded(name: str) -> str:
+    """What is left of a name without capitals, blanks, and characters that nobody sees."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(character for character in plain if unicodedata.category(character)[0] not in "CZ")
+
+
 def escaped(text: object) -> str:
     """A text without line ends, and with escapes for all that is invisible or moves a terminal's cursor."""
     return _INVISIBLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", str(text))

@@ -22,7 +22,7 @@ from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config import key_value
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
-from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.errors import ConfigError, InputError, few
 from nonlocal_core.models import checkpoint, device
 from nonlocal_core.models.published import comparison, weights
 from nonlocal_core.models.published.profiles import PROFILES
@@ -56,6 +56,8 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     if labels:
         weights.check_labels(imported, given.profile, labels, given.own_order)
     yield from _summary(imported)
+    if labels:
+        yield f"labels      {few(labels, 3)}: {_whose_order(imported, given)}"
     if given.names:
         yield from (f"  {name:36} {stored}" for name, stored in imported.stored_names.items())
     for reference in filter(None, (given.compare, given.report)):
@@ -63,6 +65,20 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     if given.out:
         clip = _clip(given.clip or imported.clip, imported.clip_fps)
         yield _saved(imported, given, tuple(labels) or imported.labels, clip)
+
+
+def _whose_order(imported: weights.Imported, given: argparse.Namespace) -> str:
+    """Why the labels are taken in this order: a wrong one gives every class the name of another."""
+    if imported.labels:
+        return "the file says the same"
+    if given.own_order:
+        return "in this order, as --own-order says"
+    if not any(name.startswith("head.") for name in imported.stored_names):
+        return "of a new classifier"
+    return (
+        f"in the usual order of {given.profile}, since the file does not say its own; if a training of your own"
+        " had another one, give that and --own-order"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

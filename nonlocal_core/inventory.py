@@ -15,7 +15,7 @@ from pathlib import Path
 from nonlocal_core import command
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config import key_value
-from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data.layouts import detection, listing
 
 
@@ -31,9 +31,16 @@ def main(words: list[str]) -> int:
 
 
 def _lines(given: argparse.Namespace) -> Iterator[str]:
-    config = resolve("tiny", key_value.pairs(given.settings))
-    names = label_ids.read_names(given.labels.expanduser()) if given.labels else None
-    folder = listing.open_folder(given.videos_dir)
+    yield from lines(given.videos_dir, resolve("tiny", key_value.pairs(given.settings)), given.labels)
+
+
+def lines(videos_dir: Path | str, config: Config, labels_path: Path | None = None) -> Iterator[str]:
+    """What a folder of videos holds, given by its path or URI.
+
+    Raises: InputError as `detection.find`, or if the labels cannot be read.
+    """
+    names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
+    folder = listing.open_folder(videos_dir)
     yield from detection.find(folder, config.index, names, config.runtime.follow_links).inventory
 
 

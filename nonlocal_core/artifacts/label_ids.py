@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,10 @@ from nonlocal_core.escaping import composed
 
 log = logging.getLogger(__name__)
 
-_HEADER = {"id", "label", "name", "class", "class_id", "label_id", "class_name", "index", "category"}
+_IDS = ("id", "class_id", "label_id", "index", "class_index")
+_LABELS = ("label", "name", "class", "class_name", "label_name", "category", "action")
+_ID_FIRST = re.compile(r"(\d{1,9})\s*[:=\s]\s*(.+)")
+_ID_LAST = re.compile(r"(.+?)\s*[:=\s]\s*(\d{1,9})")
 
 
 class Names(NamedTuple):
@@ -26,6 +30,8 @@ class Names(NamedTuple):
     """in the order of their ids"""
     first_id: int = 0
     """the lowest id in the file: 0, or 1 as in classInd.txt"""
+    file: str = ""
+    """its path; "" if the labels come from elsewhere"""
 
 
 def ids_of(labels: Iterable[str]) -> dict[str, int]:
@@ -56,8 +62,8 @@ def read_names(path: Path) -> Names:
 
     Raises: InputError as `parse`, or if it cannot be read.
     """
-    names, first_id = parse(_text(path), str(path))
-    return Names([composed(name) for name in names], first_id)
+    names, first_id, _ = parse(_text(path), str(path))
+    return Names([composed(name) for name in names], first_id, str(path.absolute()))
 
 
 def _text(path: Path) -> str:
@@ -66,11 +72,12 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"labels {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise InputError(f"labels {path} cannot be read as text: {error}") from None
+        raise InputError(f"labels {path} cannot be read as text, so save it as UTF-8: {error}") from None
 
 
 def parse(text: str, place: str) -> Names:
-    """The labels of a text: an object `{"label": id}`, or lines `label`, `id label`, `id,label` or `label,id`.
+    """The labels of a text: an object `{"label": id}` or `{"id": "label"}`, or lines `label`,
+    `id label`, `label id`, `id,label` or `label,id`.
 
     Raises: InputError if it cannot be understood, a label or id occurs twice, or ids are left out.
     """
@@ -94,6 +101,7 @@ def _of_json(text: str, place: str) -> dict[str, int]:
         ids = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"labels {place} cannot be read as JSON: {error}") from None
+    ids = _by_label(ids, place)
     if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()) or not ids:
         raise InputError(f'labels {place} must hold one object {{"label": id, …}} with whole numbers')
     if any(0xD800 <= ord(character) <= 0xDFFF for label in ids for character in label):
@@ -101,10 +109,23 @@ def _of_json(text: str, place: str) -> dict[str, int]:
     return ids
 
 
+def _by_label(content: object, place: str) -> object:
+    """The ids of labels where JSON has the labels of ids; else the content as it is."""
+    if not isinstance(content, dict) or not all(isinstance(label, str) for label in content.values()):
+        return content
+    if any(map(_is_number, content.values())) or not all(map(_is_number, content)):
+        return content
+    return _distinct([(label, int(number)) for number, label in content.items()], place)
+
+
 def _of_lines(text: str, place: str) -> dict[str, int]:
-    rows = [_fields(line) for line in text.splitlines() if line.strip()]
-    if rows and {field.lower() for field in rows[0]} & _HEADER and not any(map(str.isdecimal, rows[0])):
-        rows = rows[1:]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
+    rows = _rows(lines)
+    names = [field.lower() for field in rows[0]] if rows else []
+    if {*names} & {*_IDS, *_LABELS} and not any(map(str.isdecimal, names)):
+        places = [next((names.index(name) for name in known if name in names), -1) for known in (_IDS, _LABELS)]
+        is_wide = len(names) > 2 and min(places) >= 0 and {len(row) for row in rows} == {len(names)}
+        rows = [[row[place] for place in places] for row in rows[1:]] if is_wide else rows[1:]
     if not rows or {len(row) for row in rows} - {1, 2} or len({len(row) for row in rows}) != 1:
         raise InputError(f"labels {place} must hold lines `label`, `id label`, `id,label` or `label,id`")
     if len(rows[0]) == 1:
@@ -115,22 +136,35 @@ def _of_lines(text: str, place: str) -> dict[str, int]:
             which = "both columns are" if all(is_id) else "neither column is"
             raise InputError(f"labels {place}: {which} numbers, so which one is the id cannot be told: write JSON")
         pairs = [(row[is_id[0]], int(row[is_id[1]])) for row in rows]
-    labels = [composed(label) for label, _ in pairs]
-    if twice := [label for label, count in Counter(labels).items() if count > 1]:
+    return _distinct([(composed(label), number) for label, number in pairs], place)
+
+
+def _distinct(pairs: list[tuple[str, int]], place: str) -> dict[str, int]:
+    """The ids of labels, each of which is there once."""
+    if twice := [label for label, count in Counter(label for label, _ in pairs).items() if count > 1]:
         raise InputError(f"labels {place}: {few(twice)} occur twice")
-    return dict(zip(labels, (number for _, number in pairs), strict=True))
+    return dict(pairs)
 
 
 def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
-def _fields(line: str) -> list[str]:
-    """The fields of a line; without a comma or tab, a number at its begin is an id."""
-    if "," in line or "\t" in line:
-        return [field.strip() for field in next(csv.reader([line], delimiter="," if "," in line else "\t"))]
-    first, _, rest = line.strip().partition(" ")
-    return [first, rest.strip()] if _is_number(first) and rest else [line.strip()]
+def _rows(lines: list[str]) -> list[list[str]]:
+    """The fields of each line.
+
+    Without a comma, tab or semicolon, a number at its begin is an id.  So is one at its end, if all lines have
+    one, these are the ids of so many labels, and what stands before them differs.
+    """
+    if separator := next((mark for mark in (",", "\t", ";") if any(mark in line for line in lines)), ""):
+        return [[field.strip() for field in next(csv.reader([line], delimiter=separator))] for line in lines]
+    first, last = ([pattern.fullmatch(line.strip()) for line in lines] for pattern in (_ID_FIRST, _ID_LAST))
+    if lines and all(last) and not any(first):
+        rows = [list(match.groups()) for match in last if match]
+        ids = sorted(int(number) for _, number in rows)
+        if len({label for label, _ in rows}) == len(rows) and ids == list(range(ids[0], ids[0] + len(ids))):
+            return rows
+    return [list(match.groups()) if match else [line.strip()] for match, line in zip(first, lines, strict=True)]
 
 
 def check_same(trained: Sequence[str], labels: Sequence[str], name: str) -> None:

@@ -33,7 +33,8 @@ class IndexConfig(Section):
     fold: Annotated[Positive, later(1)] = 1
     """which of the official splits of UCF101 or HMDB51 is taken (index.layout=folds)"""
     list_columns: Annotated[
-        Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"], later("auto")
+        Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end", "number,path,label"],
+        later("auto"),
     ] = "auto"
     """what the fields of a list's lines are, where they can be read in two ways"""
     frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$"), later("")] = ""

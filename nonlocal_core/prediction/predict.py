@@ -21,7 +21,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader, sampling, transforms
-from nonlocal_core.data.layouts import listing
+from nonlocal_core.data.layouts import endings, listing
 from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.inventory import Seen as Inventory
 from nonlocal_core.data.records import frame_file
@@ -275,6 +275,6 @@ def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tupl
     if not names:
         raise InputError(
             f"no videos in {source} ({'; '.join(inventory.lines())}): looked for"
-            f" {', '.join(listing.SUFFIXES[:6])}, …, and folders of pictures"
+            f" {', '.join(endings.SUFFIXES[:6])}, …, and folders of pictures"
         )
     return [(name, source / name) for name in names]

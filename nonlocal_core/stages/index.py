@@ -214,7 +214,7 @@ def seal(planned: IndexPlan, config: Config, workspace: Workspace) -> Manifest:
         probed = _join(folder, planned.videos_dir, workspace)
         rows = _complete(probed, planned, config, workspace)
         labels = planned.labels or sorted(rows["label"].unique())
-        for line in manifest_table.timing_in_words(rows):
+        for line in (manifest_table.counts_in_words(rows), *manifest_table.timing_in_words(rows)):
             log.info("%s: %s", planned.videos_dir, line)
             inventory.append(line)
         manifest_table.write(rows, folder / Manifest.ROWS)

@@ -32,7 +32,7 @@ NUM_MUTANTS = 40
 """of each family"""
 BATCH = 60
 MOST_S = 480.0
-MOST_SILENT = 0.05
+MOST_SILENT = 0.02
 """share of damaged videos that may be used with lost or wrong frames; docs/reliability.md has the measured one"""
 NO_LENGTH = (".ts", ".mpg", ".gif", ".wmv", ".ogv")
 """files that do not say how long they are: one that is cut between two frames is a shorter video"""

@@ -124,6 +124,25 @@ def test_a_mistyped_key_waits_for_nothing_slow(words: list[str]) -> None:
     assert imported(done.stderr).isdisjoint(SLOW)
 
 
+@pytest.mark.parametrize("words", [["full.py", "probe"], ["prepare.py"], ["crossval.py", "tiny"]])
+def test_a_dry_run_says_what_is_there_and_needs_no_prefect(words: list[str], tmp_path: Path) -> None:
+    for path in ("run/a.m4v", "jump/b.MTS", "jump/c.srt"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("no video")
+    command = [sys.executable, "-X", "importtime", f"flows/{words[0]}", *words[1:], "--dry-run"]
+    done = subprocess.run([*command, f"videos_dir={tmp_path}"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1:] == [
+        "files seen: 3; videos, also as folders of pictures: 2",
+        "not taken, since they are no video by their name: 1 .srt; e.g. jump/c.srt",
+        "2 videos: to be drawn 2",
+        "2 labels: jump 1, run 1",
+    ]
+    assert imported(done.stderr).isdisjoint({"prefect", "mindspore", "av"})
+    done = subprocess.run(command[:1] + command[3:], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "name it with videos_dir=DIR" in failed(done)[1]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_takes_the_parameters_of_its_flow(name: str) -> None:
     flow = getattr(importlib.import_module(f"flows.{name}"), COMMANDS[name].flow)

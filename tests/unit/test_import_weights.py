@@ -57,6 +57,9 @@ def test_the_command_says_what_it_read_and_writes_a_checkpoint(tmp_path, labels)
     assert lines[1].startswith("tensors     ")
     assert "4 that no network needs" in lines[1]
     assert any(
+        "since the file does not say its own; if a training of your own had another one" in x for x in lines
+    )
+    assert any(
         line.split() == ["nl_group_frames", "[0,", "4,", "0,", "0]", "the", "profile's", "usual", "value"]
         for line in lines
     )
@@ -80,6 +83,7 @@ def test_a_head_for_other_classes(tmp_path, capsys, labels):
     code, told, _ = said(capsys, FILE, *WINDOW, "--switch", "head=new", "--labels", short, "--out", out)
     assert code == 0
     assert "new         2 tensors are not from the file" in told
+    assert "labels      b, a: of a new classifier" in told
     net, described = checkpoint.load_network(out)
     assert (described.labels, net.head.fc.weight.shape[0]) == (("b", "a"), 2)
 

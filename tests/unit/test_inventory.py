@@ -26,10 +26,10 @@ def test_it_says_what_is_there_and_opens_no_video(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().out.splitlines() == [
         "layout class_folders, because there are neither tables nor lists",
         "files seen: 5; videos, also as folders of pictures: 3",
-        "not taken, since they are no video by their name: 1 .srt, 1 .txt; e.g. test/run/c.srt, labels.txt",
+        "not taken, since they are no video by their name: 1 .srt; e.g. test/run/c.srt",
         "there is no val: 0.3 of train is drawn for it (index.val_fraction); test (1 videos) stays apart",
         "3 videos: to be drawn 2, test 1",
-        "2 labels: run 2, jump 1",
+        "2 labels: run 2 (test 1, to be drawn 1), jump 1 (test 0, to be drawn 1)",
         "1 of 3 labels have no video: wave",
     ]
     assert not list(tmp_path.glob("workspace*"))
@@ -63,13 +63,16 @@ def test_a_run_says_the_same_and_keeps_it(tmp_path: Path, caplog: pytest.LogCapt
     assert all(f"{videos_dir}: {line}" in caplog.text for line in planned.inventory)
     manifest = stage.index(videos_dir, small_config(), workspace)
     assert workspace.provenance(manifest)["inventory"] == [
-        *planned.inventory, "frame rates: 15 to 15 a second, 0 of 8 videos vary"
+        *planned.inventory,
+        "8 of 8 videos can be used, train 4, val 4; by label: falls (train 1, val 1), grows (train 1, val 1),"
+        " rises (train 1, val 1), shrinks (train 1, val 1)",
+        "frame rates: 15 to 15 a second, 0 of 8 videos vary",
     ]  # fmt: skip
 
 
 def test_the_report_repeats_it(registered) -> None:
     run = run_facts.gather(registered.workspace, "v0001")
-    assert "4 labels: " in run.inventory[-2]
+    assert "4 labels: " in run.inventory[-3]
     page = html.render(registered.workspace, run)
     assert "What index saw in the folder of the videos" in page
     assert "layout class_folders, because there are neither tables nor lists" in page

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.layouts import folds, kinetics, list_labels, lists
+from nonlocal_core.data.layouts import class_folders, endings, folds, kinetics, list_labels, lists
 from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
-from nonlocal_core.data.layouts.listing import SUFFIXES, File, Folder, Source, entries, walk
+from nonlocal_core.data.layouts.listing import Folder, Source, entries
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError, few
-from nonlocal_core.escaping import composed
+from nonlocal_core.escaping import folded
 
 Layout = Literal["class_folders", "kinetics", "folds", "lists"]
 
@@ -79,17 +79,20 @@ def listed(
     elif layout == "folds":
         sources, used, notes, labels = folds.find_videos(videos_dir, index.fold, labels, seen)
     elif layout == "lists":
-        sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen)
+        of_fold = lists.of_fold(lists.find_lists(videos_dir), index.fold)
+        sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen, of_fold or None)
         labels = labels or list_labels.numbers(sources)
     else:
-        sources, notes = _find_class_folders(videos_dir, seen, is_asked=index.layout != "auto")
+        sources, notes = class_folders.find_videos(videos_dir, seen, is_asked=index.layout != "auto")
     if not sources:
-        kinds = "; ".join([*seen.lines(), *_remedies(videos_dir)])
+        kinds = "; ".join([*seen.lines(), *class_folders.remedies(videos_dir)])
         raise InputError(
             f"no videos in {videos_dir} ({kinds}): looked for [train|val|test/]LABEL/VIDEO with"
-            f" {', '.join(SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
+            f" {', '.join(endings.SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
             " kinetics-400_train.csv, …, and for lists such as train.txt"
         )
+    if names and names.file.startswith(f"{videos_dir}/"):
+        used = [*used, names.file.removeprefix(f"{videos_dir}/")]
     inventory = (f"layout {layout}{because}", *seen.lines(used), *notes)
     return Found(layout, sorted(sources, key=lambda one: one.path), tuple(labels) if labels else None, inventory)
 
@@ -101,7 +104,7 @@ def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
         return index.layout, f", as index.layout={index.layout} says"
     tables = [path.name for path in kinetics.find_tables(videos_dir).values()]
     official = folds.find_lists(videos_dir)
-    listed = [path.name for path in lists.find_lists(videos_dir)]
+    listed = [path.name for path in lists.of_fold(lists.find_lists(videos_dir), index.fold)]
     if tables and listed:
         raise InputError(
             f"{videos_dir} has Kinetics tables ({', '.join(tables)}) and lists ({', '.join(listed)}): say which"
@@ -114,80 +117,6 @@ def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:
     if listed:
         return "lists", f", because of {', '.join(listed)}"
     return "class_folders", ", because there are neither tables nor lists"
-
-
-def _find_class_folders(videos_dir: Folder, seen: Seen, is_asked: bool) -> tuple[list[Source], list[str]]:
-    files = [(file, file.path.split("/")) for file in walk(videos_dir, seen=seen)]
-    # train/clip.mp4 makes "train" a label; train/LABEL/clip.mp4 makes it a split.
-    splits = {parts[0] for _, parts in files if len(parts) >= 3 and split_of(parts[0])}
-    others = sorted({parts[0] for _, parts in files if len(parts) >= 2} - splits)
-    if splits and others:
-        raise InputError(
-            f"{videos_dir} has split folders ({', '.join(sorted(splits))}) and others with videos"
-            f" ({few(others, 3)}): keep one kind, either train/LABEL, val/LABEL, test/LABEL or LABEL alone"
-        )
-    if not splits and not is_asked:
-        _refuse_what_is_no_label(videos_dir, files)
-    depth = 1 if splits else 0
-    sources, unlabelled = [], []
-    for file, parts in files:
-        if len(parts) < depth + 2:
-            unlabelled.append(file.path)
-        else:
-            split = split_of(parts[0]) if splits else ""
-            label = composed(parts[depth])
-            sources.append(Source(composed(file.path), file.path, label, split, file.size_bytes, file.stamp))
-    _refuse_two_spellings(sources)
-    notes = [f"{len(unlabelled)} videos lie outside a label folder and are left out: {few(sorted(unlabelled), 3)}"]
-    return sources, [*(notes if unlabelled else ()), *_remedies(videos_dir)]
-
-
-def _refuse_what_is_no_label(videos_dir: Folder, files: list[tuple[File, list[str]]]) -> None:
-    """Raise InputError where the first folders are not labels: one holds all, or all hold the same folders."""
-    below: dict[str, set[str]] = defaultdict(set)
-    for _, parts in files:
-        if len(parts) >= 2:
-            below[parts[0]].add(parts[1] if len(parts) >= 3 else "")
-    says_so = "if they are labels all the same, say index.layout=class_folders"
-    if len(below) == 1 and "" in below[min(below)]:
-        others = _remedies(videos_dir) or ["sort them into one folder a label, or add a list such as train.txt"]
-        one = f"all videos of {videos_dir} lie in its folder {min(below)}, so they have one label"
-        raise InputError(f"{one}: {'; '.join(others)}")
-    kinds = list(below.values())
-    if not kinds or "" in set().union(*kinds) or len(kinds[0]) < 2:
-        return
-    if len(below) == 1:
-        (name,) = below
-        raise InputError(
-            f"all videos of {videos_dir} lie in its folder {name}, which holds {few(sorted(kinds[0]), 3)}: give"
-            f" videos_dir={videos_dir}/{name}; {says_so}"
-        )
-    if all(kind == kinds[0] for kind in kinds):
-        raise InputError(
-            f"the folders {few(sorted(below), 3)} of {videos_dir} all hold {few(sorted(kinds[0]), 3)}, as splits"
-            f" do: name them train, val and test; {says_so}"
-        )
-
-
-def _remedies(videos_dir: Folder) -> list[str]:
-    """What the tables of a folder are good for whose videos lie in no label folders."""
-    tables = [path.name for path in lists.find_tables(videos_dir)]
-    of_kinetics = [path.name for path in entries(videos_dir) if path.is_file() and kinetics.is_table(path)]
-    remedies = []
-    if tables:
-        remedies.append(f"index.layout=lists reads {few(tables, 3)}")
-    if of_kinetics:
-        remedies.append(f"{few(of_kinetics, 3)} are of Kinetics, whose videos lie in train/, val/ and test/")
-    return remedies
-
-
-def _refuse_two_spellings(sources: list[Source]) -> None:
-    """Raise InputError if two names differ only in the way in which Unicode writes them."""
-    paths: dict[str, str] = {}
-    for source in sources:
-        other = paths.setdefault(source.video_id, source.path)
-        if other != source.path:
-            raise InputError(f"{other!a} and {source.path!a} are one name in two spellings of Unicode: rename one")
 
 
 def _has_val_folder(videos_dir: Folder) -> bool:
@@ -205,18 +134,28 @@ def _with_open_train(sources: list[Source], index: IndexConfig) -> tuple[list[So
     return opened, [note]
 
 
-def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> list[str]:
-    """How many videos each label and split has, and which labels have none."""
+def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[str]:
+    """How many videos each split and label has, which labels have none, and which may be one."""
     splits = Counter(source.split or "to be drawn" for source in sources)
+    yield f"{len(sources)} videos: " + ", ".join(f"{split} {count}" for split, count in splits.most_common())
     counts = Counter(source.label for source in sources)
-    named = [f"{label} {count}" for label, count in counts.most_common()]
-    lines = [
-        f"{len(sources)} videos: " + ", ".join(f"{split} {count}" for split, count in splits.most_common()),
-        f"{len(counts)} labels: {few(named, 8)}",
-    ]
+    by_split = Counter((source.label, source.split or "to be drawn") for source in sources)
+    named = []
+    for label, count in counts.most_common():
+        parts = ", ".join(f"{split} {by_split[label, split]}" for split in sorted(splits))
+        named.append(f"{label} {count} ({parts})" if len(splits) > 1 else f"{label} {count}")
+    yield f"{len(counts)} labels: {few(named, 8)}"
     if empty := [label for label in labels or () if label not in counts]:
-        lines.append(f"{len(empty)} of {len(labels or ())} labels have no video: {few(empty)}")
-    return lines
+        yield f"{len(empty)} of {len(labels or ())} labels have no video: {few(empty)}"
+    has_train = any(splits[split] for split in ("train", "to be drawn"))
+    taught = {source.label for source in sources if source.split in ("train", "")}
+    if has_train and (untaught := sorted({source.label for source in sources} - taught)):
+        yield f"{len(untaught)} labels have no video in train: {few(untaught)}"
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(counts):
+        alike[folded(label)].append(label)
+    if pairs := [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]:
+        yield f"labels that differ in capitals, blanks or invisible characters alone: {few(pairs, 3)}"
 
 
 def require_folder(videos_dir: Folder) -> None:

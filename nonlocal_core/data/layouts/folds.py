@@ -4,6 +4,7 @@
     HMDB51   LABEL_test_split1.txt   lines `VIDEO 0|1|2`: neither, train, test
 
 The lists lie beside the class folders or in a folder of their own; the class folders may lie one folder deeper.
+A listed LABEL/VIDEO.avi may be there with another ending, or as a folder of pictures.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.data.layouts import endings
 from nonlocal_core.data.layouts.inventory import Seen, is_junk, unlisted
-from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, walk
+from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, relative, walk
 from nonlocal_core.errors import InputError, few
 from nonlocal_core.escaping import composed
 
@@ -46,7 +48,7 @@ def find_videos(
     if not of_fold:
         known = ", ".join(str(number) for number in sorted(set(lists.values()))) or "none"
         raise InputError(f"{videos_dir} has no official lists of index.fold={fold}: it has {known}")
-    files = {composed(file.path): file for file in walk(videos_dir, seen=seen)}
+    files = {endings.without(composed(file.path)): file for file in walk(videos_dir, seen=seen)}
     listed: dict[str, tuple[str, str]] = {}
     for table in of_fold:
         for place, name, split in _rows(table):
@@ -56,13 +58,13 @@ def find_videos(
     base = _base(videos_dir, listed, files)
     sources = []
     for name, (split, _) in listed.items():
-        video_id = f"{base}{name}"
-        file = files.get(video_id) or File(video_id, -1, 0)
-        sources.append(Source(video_id, file.path, name.split("/")[0], split, file.size_bytes, file.stamp))
-    used = [path.name for path in lists]
+        file = files.get(endings.without(f"{base}{name}")) or File(f"{base}{name}", -1, 0)
+        video_id, label = composed(file.path), name.split("/")[0]
+        sources.append(Source(video_id, file.path, label, split, file.size_bytes, file.stamp))
+    used = [relative(videos_dir, path) for path in lists]
     for path in _texts(videos_dir):
         if path.name.lower() == CLASSES.lower():
-            used.append(path.name)
+            used.append(relative(videos_dir, path))
             names = names or label_ids.parse(path.read_text(encoding="utf-8-sig"), str(path)).names
     notes = unlisted((file.path for file in files.values()), (source.path for source in sources))
     return sources, used, notes, names
@@ -107,7 +109,7 @@ def _base(videos_dir: Folder, listed: dict[str, tuple[str, str]], files: dict[st
     """What comes before LABEL/VIDEO: nothing, or the folder that the class folders lie in."""
     folders = ["", *sorted({path.split("/")[0] + "/" for path in files})]
     for folder in folders:
-        if any(f"{folder}{name}" in files for name in listed):
+        if any(endings.without(f"{folder}{name}") in files for name in listed):
             return folder
     raise InputError(
         f"none of the {len(listed)} videos of the official lists is in {videos_dir}, e.g. {few(listed, 1)}: give"

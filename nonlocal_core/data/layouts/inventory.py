@@ -5,6 +5,7 @@ Every file that a walk meets is counted once, so that nothing is left out withou
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,17 +20,35 @@ MOST_LINKS = 3
 EXAMPLES = 3
 """names that are kept of each kind"""
 
-JUNK_FOLDERS = frozenset({
-    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "lost+found",
-    "system volume information",
+JUNK = frozenset({
+    "@eadir", "@recycle", "@recently-snapshot", "@tmp", "@synoresource", "@sharebin", "@sharesnap", "@__thumb",
+    "@upload_cache", "@transcode", "#recycle", "#snapshot", "~snapshot", "__macosx", "$recycle.bin", "recycler",
+    "recycled", "lost+found", "system volume information", "network trash folder", "temporary items",
+    "__pycache__", "_gsdata_", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
 })  # fmt: skip
-"""folders of file systems and network storage, in lower case; their thumbnails are named like videos"""
-JUNK_FILES = frozenset({"thumbs.db", "desktop.ini"})
+"""names of file systems and network storage, in lower case; thumbnails in such folders are named like videos"""
+_JUNK = re.compile(r"found\.\d{3}|.*@syno(eastream|resource)", re.IGNORECASE)
+_TABLES = (
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".pkl",
+    ".pickle",
+    ".xlsx",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".lst",
+    ".list",
+)
+_LIST = re.compile(r"train|val|test|dev|split|fold|class|label|annot|(?<![a-z])list", re.IGNORECASE)
 
 
 def is_junk(name: str) -> bool:
     """Whether a name is hidden, or belongs to a file system or to network storage."""
-    return name.startswith(".") or name.lower() in JUNK_FOLDERS or name.lower() in JUNK_FILES
+    return name.startswith(".") or name.lower() in JUNK or _JUNK.fullmatch(name) is not None
 
 
 @dataclass
@@ -51,6 +70,8 @@ class Seen:
     """files that are no video by their name, by ending; "" for names without one"""
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """a few names of each ending"""
+    lists: list[str] = field(default_factory=list)
+    """files that may be lists of splits or labels by their names"""
     junk: Counter[str] = field(default_factory=Counter)
     """hidden names and those of file systems, by name; all of `._*` together"""
 
@@ -62,6 +83,8 @@ class Seen:
         self.passed_over[ending] += 1
         if len(self.names[ending]) < EXAMPLES:
             self.names[ending].append(path)
+        if ending in (".csv", ".tsv") or (ending in _TABLES and _LIST.search(name)):
+            self.lists.append(path)
 
     def add_junk(self, name: str) -> None:
         """Count a hidden file or folder, or one of a file system."""
@@ -69,13 +92,18 @@ class Seen:
 
     def lines(self, used: Iterable[str] = ()) -> list[str]:
         """What was seen, for a person; `used` are files that were read for labels and splits."""
+        used = set(used)
+        self.lists = sorted(set(self.lists) - used)
         used_endings = Counter(f".{name.rpartition('.')[2].lower()}" for name in used)
         left = +(self.passed_over - used_endings)
         lines = [f"files seen: {self.num_files}; videos, also as folders of pictures: {self.num_videos}"]
         if left:
             kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in _most(left))
-            names = few([name for ending, _ in _most(left) for name in self.names[ending]], EXAMPLES)
+            names = few(
+                [name for ending, _ in _most(left) for name in self.names[ending] if name not in used], EXAMPLES
+            )
             lines.append(f"not taken, since they are no video by their name: {kinds}; e.g. {names}")
+        lines += self.unused()
         if self.left_out:
             lines.append(
                 f"{len(self.left_out)} links lead out of the folder and are not followed: {few(self.left_out)};"
@@ -88,6 +116,10 @@ class Seen:
             kinds = few([f"{count} {name}" for name, count in _most(self.junk)], 8)
             lines.append(f"hidden names and those of file systems, passed over: {kinds}")
         return lines
+
+    def unused(self) -> list[str]:
+        """A line on the lists that were found and not read; none if there are none."""
+        return [f"lists that are found and not used: {few(self.lists, EXAMPLES)}"] if self.lists else []
 
 
 def unlisted(paths: Iterable[str], listed: Iterable[str]) -> list[str]:

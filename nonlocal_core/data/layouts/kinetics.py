@@ -1,6 +1,6 @@
 """The layout of Kinetics: a table beside each split folder.
 
-    DIR/train/**/ID_STARTS_ENDS.mp4   DIR/kinetics-400_train.csv or kinetics-400_train_cleaned.csv or train.csv
+    DIR/train/**/ID_STARTS_ENDS.mp4   DIR/kinetics-400_train.csv, kinetics-400_train_cleaned.csv, train.csv, …
 
 Tables have the columns label, youtube_id, time_start, time_end.  The files may lie flat or in class folders.
 """
@@ -13,31 +13,41 @@ from collections.abc import Iterator
 
 from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
-from nonlocal_core.data.layouts.split_names import split_of
-from nonlocal_core.errors import InputError
+from nonlocal_core.data.layouts.split_names import split_of, splits_in
+from nonlocal_core.errors import InputError, few
 from nonlocal_core.escaping import composed
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
-_NAME = re.compile(r"(kinetics-?\d+_)?([a-z]+)(_cleaned)?\.csv", re.IGNORECASE)
+_NAME = re.compile(r"kinetics-?\d+_([a-z]+)(_cleaned)?\.csv", re.IGNORECASE)
 
 
 def is_table(path: Folder) -> bool:
-    """Whether a file is a table of Kinetics by its name or, for a mere train.csv, by its name and first line."""
-    match = _NAME.fullmatch(path.name)
-    if match is None or not split_of(match[2]):
+    """Whether a file is a table of Kinetics, with labels or without, by its name or by its name and first line."""
+    if not _split(path):
         return False
-    if match[1]:
-        return True
+    match = _NAME.fullmatch(path.name)
+    return bool(match and split_of(match[1])) or set(COLUMNS[1:]) <= _columns(path)
+
+
+def _split(path: Folder) -> str:
+    """The split that the name of a CSV file has as one of its words."""
+    splits = splits_in(path.stem) if path.suffix.lower() == ".csv" else set[str]()
+    return splits.pop() if len(splits) == 1 else ""
+
+
+def _columns(path: Folder) -> set[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            return set(COLUMNS) <= set(next(csv.reader(lines), []))
+            return set(next(csv.reader(lines), []))
     except (OSError, csv.Error):
-        return False
+        return set()
 
 
 def find_tables(videos_dir: Folder) -> dict[str, Folder]:
     """The table of each folder that is named like a split; if there are two, the cleaned one.
+
+    One without labels, as that of test, is not among them.
 
     Raises: InputError if two tables list one split.
     """
@@ -45,15 +55,19 @@ def find_tables(videos_dir: Folder) -> dict[str, Folder]:
     children = entries(videos_dir)
     folders = {split_of(path.name): path.name for path in children if path.is_dir()}
     for path in children:
-        match = _NAME.fullmatch(path.name)
-        folder = folders.get(split_of(match[2])) if match and split_of(match[2]) else None
-        if not match or not folder or not is_table(path):
+        folder = folders.get(_split(path), "") if path.is_file() else ""
+        if not folder or not is_table(path) or _has_no_labels(path):
             continue
-        other = tables.get(folder)
-        if other is not None and not (match[3] and other.name == path.name.replace("_cleaned", "")):
+        other, is_cleaned = tables.get(folder), path.stem.lower().endswith("_cleaned")
+        if other is not None and not (is_cleaned and other.name == path.name.replace("_cleaned", "")):
             raise InputError(f"{other.name} and {path.name} both list {folder}/: keep one of them in {videos_dir}")
         tables[folder] = path
     return tables
+
+
+def _has_no_labels(path: Folder) -> bool:
+    columns = _columns(path)
+    return set(COLUMNS[1:]) <= columns and COLUMNS[0] not in columns
 
 
 def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Source], list[str], list[str]]:
@@ -79,6 +93,8 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
                 )
         paths += (file.path for file in files.values())
     notes = unlisted(paths, (source.path for source in sources.values()))
+    if without := [path.name for path in entries(videos_dir) if is_table(path) and _has_no_labels(path)]:
+        notes.append(f"{few(without)} are not used: they have no column label")
     return list(sources.values()), [table.name for table in tables.values()], notes
 
 

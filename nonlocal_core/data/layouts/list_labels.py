@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from nonlocal_core.artifacts.label_ids import Names
@@ -9,6 +10,22 @@ from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
 
 _MOST_LABELS = 100_000
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+
+
+def written(label: str, place: str) -> str:
+    """A label as it is meant: pandas writes ids as 1.0 where one is missing, and NumPy as 1e+00.
+
+    Raises: InputError if it is another number, or what pandas writes for no label; `place` is its file:line.
+    """
+    if label in ("nan", "NaN", "<NA>"):
+        raise InputError(f"{place}: its label is missing ({label}): add it, or remove the line")
+    if label.isdecimal() or not _NUMBER.fullmatch(label):
+        return label
+    value = float(label)
+    if not value.is_integer() or value < 0:
+        raise InputError(f"{place}: the label {label} is no id: ids are whole numbers from 0")
+    return str(int(value))
 
 
 def numbers(sources: Sequence[Source]) -> list[str] | None:

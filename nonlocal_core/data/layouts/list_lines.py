@@ -1,8 +1,8 @@
 """The lines of a list file, and the ways in which each can be read.
 
 A line is `path label`, `path label start end` (a part of the video, 0…1) or `folder num_frames label`, with a
-space, a tab or a comma between; a path may have spaces and, in a CSV, quotes.  A first line of names of columns,
-as pandas writes it, says which is which.
+space, a tab, a comma or a semicolon between; a path may have spaces and, in a CSV, quotes.  A first line of names
+of columns, as pandas writes it, says which is which; a number may stand before the path, as pandas' index does.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from nonlocal_core.data.layouts.listing import SUFFIXES, Folder
+from nonlocal_core.data.layouts import endings
+from nonlocal_core.data.layouts.listing import Folder
 from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import composed
 
-Columns = Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end"]
+Columns = Literal["auto", "path,label", "path,num_frames,label", "path,label,start,end", "number,path,label"]
 
-_SEPARATORS = ("\t", ",", " ")
+_SEPARATORS = ("\t", ",", ";", " ")
 _PATHS = {
     *("path", "file", "filename", "file_name", "filepath", "file_path"),
     *("video", "video_path", "video_name", "name", "clip", "frame_dir"),
@@ -33,6 +34,9 @@ _SPLITS = {"split", "subset", "set", "usage"}
 _COLUMNS = {
     **{"path": _PATHS, "label": _LABELS, "start": _STARTS, "end": _ENDS, "group": _GROUPS, "split": _SPLITS},
 }
+_TIMES = re.compile(
+    r"(t|time|clip|action)?_?(start|begin|from|end|stop|to)_?(s|ms|sec|secs|second|seconds|time|frames?|index|idx|at)?"
+)
 FORMAT = "expected `path label`, `path label start end` or `folder num_frames label`"
 
 
@@ -48,6 +52,10 @@ class Reading(NamedTuple):
     split: str = ""
     """as it is written; "" where no column names it"""
     columns: Columns = "path,label"
+    num_frames: str = ""
+    """as it is written; "" where the line has none"""
+    is_certain: bool = False
+    """whether a line of names or a setting says which column is which"""
 
     def __str__(self) -> str:
         """The reading, for a person who has to choose."""
@@ -73,14 +81,20 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
         texts = table.read_text(encoding="utf-8-sig").splitlines()
         if any("\0" in text for text in texts):
             raise ValueError("it holds zero bytes, so it is no UTF-8 text")
+    except UnicodeDecodeError:
+        raise InputError(f"{table} cannot be read: it is no UTF-8 text, so save it as UTF-8") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{table} cannot be read: {error}") from None
     names = _header(texts[0]) if texts else None
+    if names:
+        _refuse_times(f"{table}:1", texts[0], names[0])
     lines = []
     for number, text in enumerate(texts[1:] if names else texts, 2 if names else 1):
-        if text.strip():
+        if text.strip() and not text.startswith("# "):
             readings = _of_columns(text, *names) if names else _readings(composed(text.strip()))
             allowed = [reading for reading in readings if columns in ("auto", reading.columns)]
+            if columns != "auto":
+                allowed = [reading._replace(is_certain=True) for reading in allowed]
             lines.append(Line(f"{table}:{number}", text, allowed))
     if not lines:
         raise InputError(f"{table} lists no video: add lines `path label`, or remove the file")
@@ -98,8 +112,8 @@ def has_header(table: Folder) -> bool:
 
 def _header(text: str) -> tuple[str, dict[str, int]] | None:
     """The separator of a line of names, and the column of each that is known; None if it is none."""
-    for separator in (*_SEPARATORS, ";"):
-        fields = [field.strip().strip('"').lower() for field in text.strip().split(separator)]
+    for separator in _SEPARATORS:
+        fields = [field.strip().strip('"').lower() for field in text.strip().lstrip("# ").split(separator)]
         places = {
             kind: next((number for number, field in enumerate(fields) if field in known), -1)
             for kind, known in _COLUMNS.items()
@@ -107,6 +121,24 @@ def _header(text: str) -> tuple[str, dict[str, int]] | None:
         if places["path"] >= 0 and places["label"] >= 0:
             return separator, places
     return None
+
+
+def _refuse_times(place: str, text: str, separator: str) -> None:
+    """Raise InputError if a column says when an action begins or ends, and not as a share of the video."""
+    names = [name.strip().strip('"') for name in text.split(separator)]
+    if times := [name for name in names if _TIMES.fullmatch(name.lower()) and name.lower() not in _STARTS | _ENDS]:
+        raise InputError(
+            f"{place}: the columns {', '.join(times)} are not read: write parts as shares of the video, 0 to 1, in"
+            " columns start and end, or remove them to take whole videos"
+        )
+
+
+def is_part(start: str, end: str) -> bool:
+    """Whether two texts are a part of a video: 0 <= start < end <= 1."""
+    try:
+        return 0 <= float(start) < float(end) <= 1
+    except ValueError:
+        return False
 
 
 def _of_columns(text: str, separator: str, places: dict[str, int]) -> list[Reading]:
@@ -117,7 +149,8 @@ def _of_columns(text: str, separator: str, places: dict[str, int]) -> list[Readi
     path, label, start, end, group, split = (fields[place] if place >= 0 else "" for place in places.values())
     if not path or not label or bool(start) != bool(end):
         return []
-    return [Reading(composed(path), composed(label), start, end, group, split, "path,label,start,end")]
+    columns: Columns = "path,label,start,end"
+    return [Reading(composed(path), composed(label), start, end, group, split, columns, is_certain=True)]
 
 
 def _readings(text: str) -> Iterator[Reading]:
@@ -130,14 +163,18 @@ def _readings(text: str) -> Iterator[Reading]:
             if after == 1:
                 yield Reading(path, last[0])
             elif after == 2:
-                if last[0].isdecimal() and not path.lower().endswith(SUFFIXES):
-                    yield Reading(path, last[1], columns="path,num_frames,label")
+                if last[0].isdecimal() and not endings.is_video(path):
+                    yield Reading(path, last[1], columns="path,num_frames,label", num_frames=last[0])
+                if path.isdecimal() and separator != " ":
+                    yield Reading(last[0], last[1], columns="number,path,label")
             elif all(re.fullmatch(r"[-+.\dnaifNAIF]+", field) for field in last[1:]):
                 yield Reading(path, last[0], last[1], last[2], columns="path,label,start,end")
 
 
 def _split(text: str, separator: str, after: int) -> list[str]:
     """The path and the fields after it, split from the right: only a path may contain the separator."""
-    if '"' in text:
-        return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    for quote in ('"', "'"):
+        if text.startswith(quote) or quote == '"' in text:
+            reader = csv.reader([text], delimiter=separator, quotechar=quote, skipinitialspace=True)
+            return [field.strip() for field in next(reader)]
     return [field.strip() for field in text.rsplit(None if separator == " " else separator, after)]

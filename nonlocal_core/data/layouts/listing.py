@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.layouts import endings, locations, remote
 from nonlocal_core.data.layouts.inventory import MOST_LINKS, Seen, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
@@ -19,28 +19,6 @@ from nonlocal_core.errors import InputError, few
 
 Folder = Path | RemotePath
 """a folder on a file system, or in object storage"""
-
-SUFFIXES = (
-    *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".mpe", ".mp2v", ".m1v", ".m2v", ".ts"),
-    *(".m2ts", ".mts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3gpp", ".3g2", ".ogv", ".ogm", ".gif"),
-    *(
-        ".vob",
-        ".mxf",
-        ".dv",
-        ".divx",
-        ".rm",
-        ".rmvb",
-        ".y4m",
-        ".h264",
-        ".264",
-        ".h265",
-        ".hevc",
-        ".mjpeg",
-        ".mjpg",
-    ),
-    *(".nut", ".wtv"),
-)
-"""endings of files that FFmpeg opens as videos, in lower case"""
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +68,11 @@ def entries(folder: Folder) -> list[Folder]:
     """The files and folders directly in a folder, by name."""
     children: list[Folder] = [*folder.iterdir()]
     return sorted(children, key=str)
+
+
+def relative(videos_dir: Folder, path: Folder) -> str:
+    """The path of a file from the folder of the videos on, in which it lies."""
+    return path.path if isinstance(path, RemotePath) else path.relative_to(str(videos_dir)).as_posix()
 
 
 def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Iterator[File]:
@@ -145,8 +128,7 @@ def is_file(videos_dir: Folder, path: str) -> bool:
 
 def stem(path: str) -> str:
     """The name of a video without its folders and its ending."""
-    name = path.rpartition("/")[2]
-    return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else name
+    return endings.without(path.rpartition("/")[2])
 
 
 def listing_digest(sources: list[Source]) -> str:
@@ -187,7 +169,7 @@ def _visit(
                 seen.add_junk(entry.name)
             elif _is_folder(entry):
                 folders.append(entry)
-            elif name.endswith(SUFFIXES):
+            elif endings.is_video(name):
                 videos.append(entry)
             elif name.endswith(pictures.SUFFIXES):
                 images.append(entry)
@@ -232,10 +214,10 @@ def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
             children.append(child)
     folders = [child for child in children if child.is_dir()]
     files = [(child.name.lower(), File(child.path, *child.info)) for child in children if child.is_file()]
-    videos = [file for name, file in files if name.endswith(SUFFIXES)]
+    videos = [file for name, file in files if endings.is_video(name)]
     images = [file for name, file in files if name.endswith(pictures.SUFFIXES)]
     for name, file in files:
-        if not name.endswith((*SUFFIXES, *pictures.SUFFIXES)):
+        if not name.endswith((*endings.SUFFIXES, *pictures.SUFFIXES)):
             seen.pass_over(file.path)
     yield from videos
     frames = [file.path.rpartition("/")[2] for file in images] if folder.path and not videos else []

@@ -11,47 +11,24 @@ that are listed with begin and end are videos of their own.
 from __future__ import annotations
 
 import logging
-import os
-import posixpath
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from nonlocal_core.artifacts.label_ids import Names
-from nonlocal_core.data.layouts import kinetics, list_labels, list_lines
+from nonlocal_core.data.layouts import endings, kinetics, list_checks, list_labels, list_lines
 from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
-from nonlocal_core.data.layouts.listing import (
-    SUFFIXES,
-    File,
-    Folder,
-    Source,
-    entries,
-    is_file,
-    stat_file,
-    walk,
-)
-from nonlocal_core.data.layouts.locations import is_uri
-from nonlocal_core.data.layouts.remote import RemotePath
-from nonlocal_core.data.layouts.split_names import split_of, splits_in
+from nonlocal_core.data.layouts.list_places import Table, based
+from nonlocal_core.data.layouts.listing import Folder, Source, entries, walk
+from nonlocal_core.data.layouts.split_names import split_of, splits_in, word_of
 from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import composed
 
 _SUFFIXES = (".txt", ".csv", ".tsv")
+_FOLD = re.compile(r"(?:split|fold)[ _-]?0*(\d+)", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
-
-
-class _Table(NamedTuple):
-    """The lists' folder with the files in it."""
-
-    videos_dir: Folder
-    files: dict[str, File]
-    """by their names in NFC"""
-    seen: Seen
-    base: str = ""
-    """folder that paths are relative to"""
 
 
 def find_lists(videos_dir: Folder) -> dict[Folder, str]:
@@ -64,6 +41,26 @@ def find_lists(videos_dir: Folder) -> dict[Folder, str]:
         elif splits:
             log.warning("%s is not taken for a list: it names the splits %s", path, ", ".join(sorted(splits)))
     return lists
+
+
+def of_fold(lists: Mapping[Folder, str], fold: int) -> dict[Folder, str]:
+    """The lists of one fold, where names such as ucf101_train_split_2_videos.txt have several; else all.
+
+    Raises: InputError if there is no such fold, or lists with two words for one split, as dev and eval for val.
+    """
+    found = {path: match for path in lists if (match := _FOLD.search(path.stem))}
+    numbers = {path: int(match[1]) for path, match in found.items()}
+    if len(known := sorted(set(numbers.values()))) > 1:
+        lists = {path: split for path, split in lists.items() if numbers.get(path, fold) == fold}
+        if fold not in known:
+            raise InputError(f"there are no lists of index.fold={fold}: there are {', '.join(map(str, known))}")
+    words: dict[str, dict[str, Folder]] = defaultdict(dict)
+    for path, split in lists.items():
+        words[split][word_of(path.stem)] = path
+        if len(words[split]) > 1:
+            both = " and ".join(path.name for path in words[split].values())
+            raise InputError(f"{both} are both lists of {split}: keep one, or name it after the split that it is")
+    return dict(lists)
 
 
 def find_tables(videos_dir: Folder) -> list[Folder]:
@@ -98,18 +95,17 @@ def find_videos(
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
     found = {file.path.removesuffix(f"/{seen.frame_name}"): file for file in walk(videos_dir, seen=seen)}
-    table = _Table(videos_dir, {composed(path): file for path, file in found.items()}, seen)
+    table = Table(videos_dir, {composed(path): file for path, file in found.items()}, seen)
     lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []
     places: list[str] = []
     for path, listed in lines.items():
-        based = table._replace(base=_base(table, listed, lists[path]))
-        if based.base:
-            log.info("%s: its paths are relative to %s", path, videos_dir / based.base)
-        _refuse_labels_as_parts(based, listed)
-        _refuse_unknown_header(based, listed)
+        own = based(table, listed, lists[path])
+        if own.base:
+            log.info("%s: its paths are relative to %s", path, videos_dir / own.base)
+        list_checks.refuse_unclear(own, listed)
         for line in listed:
-            source = _source(based, line)
+            source = _source(own, line)
             sources.append(source._replace(split=lists[path] or source.split))
             places.append(line.place)
     sources = _with_parts(sources, places)
@@ -134,100 +130,38 @@ def _without_copies(
     return kept, notes
 
 
-def _base(table: _Table, lines: list[Line], split: str) -> str:
-    """The folder that paths are relative to: the first in which there is a video of the list."""
-    for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
-        if base and not (table.videos_dir / base).is_dir():
-            continue
-        based = table._replace(base=base)
-        if any(_where(based, reading.path) for line in lines for reading in line.readings):
-            return base
-    return ""
-
-
-def _where(table: _Table, path: str) -> str:
-    """The path, from the videos' folder, of a listed file that is there; "" if it is not. Windows' \\ is a /."""
-    for written in dict.fromkeys((path, path.replace("\\", "/"))):
-        inside = _inside(table, written)
-        if inside is not None and (inside in table.files or _is_behind_no_link(table, inside)):
-            return inside
-    return ""
-
-
-def _is_behind_no_link(table: _Table, path: str) -> bool:
-    """Whether a file of any ending is there, and not behind a link that is not followed."""
-    return is_file(table.videos_dir, path) and stat_file(table.videos_dir, path, table.seen).size_bytes >= 0
-
-
-def _refuse_labels_as_parts(table: _Table, lines: list[Line]) -> None:
-    """Raise InputError if parts may be labels: `path 2 0 1` in a list in which no part has a fraction."""
-    parts = [reading for line in lines for reading in line.readings if reading.columns == "path,label,start,end"]
-    if any("." in f"{reading.start}{reading.end}" for reading in parts):
-        return
-    for line in lines:
-        for reading in line.readings:
-            whole = (reading.label, reading.start, reading.end)
-            if reading in parts and all(map(str.isdecimal, whole)) and _where(table, reading.path):
-                raise InputError(
-                    f"{line.place}: {line.text!r} can be read as three labels or as {reading}: a video has one"
-                    f" label; write a part as {reading.start}.0 {reading.end}.0"
-                )
-
-
-def _refuse_unknown_header(table: _Table, lines: list[Line]) -> None:
-    """Raise InputError if the first line looks like names of columns: nothing in it is in any other line."""
-    first, others = lines[0], lines[1:]
-    if not others or any(_where(table, reading.path) for reading in first.readings):
-        return
-    labels = {reading.label for line in others for reading in line.readings}
-    looks_like_video = any(r.path.lower().endswith(SUFFIXES) or "/" in r.path for r in first.readings)
-    is_label = any(reading.label in labels or reading.label.isdecimal() for reading in first.readings)
-    if (
-        not looks_like_video
-        and not is_label
-        and any(_where(table, r.path) for line in others for r in line.readings)
-    ):
-        raise InputError(
-            f"{first.place}: {first.text!r} looks like names of columns: call them path and label, or remove the"
-            " line"
-        )
-
-
-def _source(table: _Table, line: Line) -> Source:
+def _source(table: Table, line: Line) -> Source:
     chosen = _chosen(table, line)
-    path = _where(table, chosen.path) or _inside(table, chosen.path.replace("\\", "/"))
+    path = table.where(chosen.path) or table.inside(chosen.path.replace("\\", "/"))
     if path is None:
         raise InputError(
             f"{line.place}: {chosen.path} is not inside of {table.videos_dir}: list paths relative to it"
         )
-    try:
-        start, end = float(chosen.start or 0), float(chosen.end or 1)
-    except ValueError:
-        start, end = 0.0, 0.0
-    if not 0 <= start < end <= 1:
-        part = f"from {chosen.start or 0} to {chosen.end or 1}"
-        raise InputError(f"{line.place}: {part} is no part of a video: 0 <= start < end <= 1")
-    file = table.files.get(path) or stat_file(table.videos_dir, path, table.seen)
-    label = re.sub(r"^(\d+)\.0*$", r"\1", chosen.label)  # pandas writes ids as 1.0 where one is missing
+    start, end = chosen.start or "0", chosen.end or "1"
+    if not list_lines.is_part(start, end):
+        raise InputError(f"{line.place}: from {start} to {end} is no part of a video: 0 <= start < end <= 1")
+    file, label = table.file(path), list_labels.written(chosen.label, line.place)
     split = split_of(chosen.split)
     if chosen.split and not split:
         raise InputError(f"{line.place}: there is no split {chosen.split!r}: write train, val or test")
-    return Source(path, file.path, label, split, file.size_bytes, file.stamp, start, end, chosen.group)
+    return Source(
+        path, file.path, label, split, file.size_bytes, file.stamp, float(start), float(end), chosen.group
+    )
 
 
-def _chosen(table: _Table, line: Line) -> Reading:
+def _chosen(table: Table, line: Line) -> Reading:
     """The reading of a line whose video is there; else the likeliest.
 
     Raises: InputError if there is none, or the videos of two are there.
     """
-    existing = {where: reading for reading in line.readings if (where := _where(table, reading.path))}
+    existing = {where: reading for reading in line.readings if (where := table.where(reading.path))}
     if len(existing) > 1:
         first, second, *_ = existing.values()
         raise InputError(
             f"{line.place}: {line.text!r} can be read as {first}, or as {second}, and both are there: say which"
             f" with index.list_columns={first.columns} or {second.columns}"
         )
-    likely = [reading for reading in line.readings if reading.path.lower().endswith(SUFFIXES)]
+    likely = [reading for reading in line.readings if endings.is_video(reading.path)]
     without_spaces = [reading for reading in line.readings if not re.search(r"[\s,]", reading.path)]
     chosen = next(iter([*existing.values(), *likely, *without_spaces]), None)
     if chosen is None:
@@ -236,25 +170,6 @@ def _chosen(table: _Table, line: Line) -> Reading:
             " them; if this is no list, say how the videos lie with index.layout=class_folders"
         )
     return chosen
-
-
-def _inside(table: _Table, path: str) -> str | None:
-    """A listed path, relative to the folder of the videos; None if it leads outside."""
-    if not path.startswith("/") and not is_uri(path):
-        path = posixpath.normpath(posixpath.join(table.base, path))
-        return None if path.startswith("../") or path in ("..", ".") else path
-    path = posixpath.normpath(path)
-    for folder in _names(table.videos_dir):
-        if path.startswith(f"{folder}/"):
-            return path[len(folder) + 1 :]
-    return None
-
-
-def _names(videos_dir: Folder) -> tuple[str, ...]:
-    """The ways in which an absolute path into the folder may begin."""
-    if isinstance(videos_dir, RemotePath):
-        return (posixpath.normpath(str(videos_dir).partition("?")[0]),)
-    return composed(str(videos_dir)), composed(os.path.realpath(videos_dir))
 
 
 def _with_parts(sources: list[Source], places: list[str]) -> list[Source]:

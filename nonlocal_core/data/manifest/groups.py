@@ -12,8 +12,8 @@ from nonlocal_core.errors import few
 
 log = logging.getLogger(__name__)
 
-_UCF = re.compile(r"(v_[^/]+_g\d+)_c\d+\.[^./]+$")
-"""UCF101: v_LABEL_gNN_cMM, where gNN is one recording"""
+_UCF = re.compile(r"(v_[^/]+_g\d+)_c\d+(?=[./]|$)")
+"""UCF101: v_LABEL_gNN_cMM, where gNN is one recording; a file, or a folder of its pictures"""
 
 
 def of_ucf(paths: Iterable[str]) -> bool:
@@ -38,7 +38,11 @@ def groups(rows: pd.DataFrame, group_by: str) -> pd.Series[str]:
 
 
 def warn_of_divided(rows: pd.DataFrame, group: pd.Series[str]) -> None:
-    """Log which groups are in train as well as in val or test: a score then rewards memory."""
+    """Log which groups are in train as well as in val or test: a score then rewards memory.
+
+    Parts of one video are a group, too.
+    """
+    group = group.where(group != "", rows["path"].where(rows["path"].duplicated(keep=False), ""))
     ok = rows.assign(group=group)[(rows["status"] == "ok") & (group != "")]
     in_train = set(ok.loc[ok["split"] == "train", "group"])
     divided = ok[(ok["split"] != "train") & ok["group"].isin(in_train)]

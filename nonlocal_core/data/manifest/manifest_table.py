@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import InputError, few
 
 PROBED: list[tuple[str, pa.DataType]] = [
     ("num_frames", pa.int32()),
@@ -175,6 +176,17 @@ def lacks_times(path: Path) -> bool:
     """Whether a manifest of before has videos whose rate varies, without their time stamps."""
     rows = tables.read_rows(path, SCHEMA, _WHAT_TO_DO, ["variable_fps", "times_s"], OPTIONAL)
     return bool((rows["variable_fps"] & rows["times_s"].isna()).any())
+
+
+def counts_in_words(rows: pd.DataFrame) -> str:
+    """How many videos can be used, by split and by label, as a line for a person."""
+    usable = rows[rows["status"] == "ok"]
+    splits = ", ".join(f"{split} {count}" for split, count in sorted(Counter(usable["split"]).items()))
+    by_label = []
+    for label, of_label in sorted(usable.groupby("label"), key=lambda item: (-len(item[1]), item[0])):
+        parts = ", ".join(f"{split} {count}" for split, count in sorted(Counter(of_label["split"]).items()))
+        by_label.append(f"{label} ({parts})")
+    return f"{len(usable)} of {len(rows)} videos can be used, {splits}; by label: {few(by_label, 8)}"
 
 
 def timing_in_words(rows: pd.DataFrame) -> list[str]:

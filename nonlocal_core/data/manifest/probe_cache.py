@@ -37,7 +37,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("tries", pa.int32()),  # number of probes so far that did not settle it
     *PROBED,
 ]
-SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "3"})
+SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.known": "4"})
 """the number of `nonlocal_core.known` must change when `file_probe.probe_file` changes its answers"""
 IDENTITY = ["place", "size_bytes", "stamp"]
 MANY_PARTS = 40

@@ -6,18 +6,18 @@ jump to a wrong frame.  The packets show all this without being decoded.
 
 from __future__ import annotations
 
-import logging
 import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 from av.stream import Disposition
 
-from nonlocal_core.data.video import file_headers
+from nonlocal_core.data.video import chains, complaints, file_headers, packets, sample_tables
+from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
 
@@ -28,23 +28,8 @@ _PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the lis
 _INDEXED = {"mov", "avi"}  # the index lists every packet
 _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
+_USUAL_BETWEEN = 30
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
-# Parts of FFmpeg that go on after damage with a message alone.  Other parts say as much about many whole files.
-_SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
-
-av.logging.set_level(av.logging.ERROR)
-av.logging.set_skip_repeated(False)  # else what is said of a file appears with the next one
-logging.getLogger("libav").disabled = True  # `_checked` reads the messages
-
-
-class Packet(NamedTuple):
-    """A frame as the container describes it."""
-
-    pts: int | None
-    dts: int | None
-    is_key: bool
-    is_hidden: bool
-    """before the start of an edit list, or a reference frame that is never shown"""
 
 
 class Contents:
@@ -63,6 +48,8 @@ class Contents:
         # Between its packets there are only headers; with transparency there would be more.
         self._is_dense = self.family == "matroska" and "alpha_mode" not in stream.metadata
         self._place = 0  # in the file, behind the last packet
+        self._holes: list[int] = []  # numbers of the packets before which there are bytes that are no packet
+        self._num_indexed = len(stream.index_entries)  # by the file; FFmpeg adds what it finds
         self._ends: dict[int, int] = {}  # of each stream, in its own time unit
 
     def demux(self) -> Iterator[Any]:
@@ -72,50 +59,64 @@ class Contents:
         """
         # The duration in a header may be that of the sound.
         wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
+        own = self._stream.index
         try:
             for packet in self._container.demux(*wanted):
                 if packet.is_corrupt:
                     raise DecodeError("damaged: cut short or unreadable inside")
-                time = packet.dts if packet.pts is None else packet.pts
-                if time is not None:
-                    end = time + (packet.duration or 0)
-                    self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
-                self._check_place(packet)
-                if packet.stream_index == self._stream.index:
-                    self._num_listed += time is not None or packet.size > 0  # the last packet only marks the end
-                    if packet.size:
-                        self._take(packet)
+                pts, dts, index, size = packet.pts, packet.dts, packet.stream_index, packet.size
+                duration = packet.duration or 0
+                time = dts if pts is None else pts
+                if time is not None and time + duration > self._ends.get(index, -math.inf):
+                    self._ends[index] = time + duration
+                if self._is_dense:
+                    self._check_place(packet.pos, size)
+                if index == own:
+                    self._num_listed += time is not None or size > 0  # the last packet only marks the end
+                    if size:
+                        is_key = packet.is_keyframe
+                        if self.start is None and (is_key or self.family not in _STARTS_ANYWHERE):
+                            self.start = -math.inf if pts is None else pts
+                            self._num_before = len(self.packets)
+                        self.packets.append(Packet(pts, dts, is_key, self._is_hidden(packet, size), duration))
                         yield packet
         except av.FFmpegError as error:
             raise fault_of(error, "damaged: cut short or unreadable inside") from None
 
-    def _check_place(self, packet: Any) -> None:
+    def _check_place(self, place: int | None, size: int) -> None:
         """Raise DecodeError at a gap: FFmpeg silently skips unreadable parts of an MKV or WebM file."""
-        if not self._is_dense or packet.pos is None:
+        if place is None:
             return
-        if self._place and packet.pos - self._place > _MAX_BETWEEN:
+        if self._place and place - self._place > _MAX_BETWEEN:
             raise DecodeError("damaged: unreadable inside")
-        self._place = max(self._place, packet.pos + packet.size)
+        if self._place and place - self._place > _USUAL_BETWEEN:
+            self._holes.append(len(self.packets))
+        self._place = max(self._place, place + size)
 
-    def _take(self, packet: Any) -> None:
-        if self.start is None and (packet.is_keyframe or self.family not in _STARTS_ANYWHERE):
-            self.start = -math.inf if packet.pts is None else packet.pts
-            self._num_before = len(self.packets)
-        is_hidden = (
+    def _is_hidden(self, packet: Any, size: int) -> bool:
+        return (
             packet.is_discard
             # VP8 has frames that only others refer to; one bit of the first byte says so.
             or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
             # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
-            or (self.codec == "mpeg4" and packet.size == 1)
+            or (self.codec == "mpeg4" and size == 1)
         )
-        self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden))
 
-    def check_whole(self) -> None:
-        """Compare the packets with what the header says.
+    def may_lack_references(self) -> bool:
+        """Whether the last packet may refer to frames before the file, from which it was cut out: until the second
+        key frame, in a file that begins with none, or with frames that are shown before it."""
+        first, *others = self.packets
+        is_cut = not first.is_key or any(
+            packet.pts is None or first.pts is None or packet.pts <= first.pts for packet in others
+        )
+        return is_cut and len(self.key_numbers()) <= 1
 
-        Raises: DecodeError if the file is cut short.
+    def check_whole(self, path: Path) -> None:
+        """Compare the packets with what the headers of the file, at `path`, say.
+
+        Raises: DecodeError if the file is cut short, or frames are missing inside.
         """
-        num_indexed = len(self._stream.index_entries)
+        num_indexed = max(len(self._stream.index_entries), self._num_stated())
         if self.family in _INDEXED and self._num_listed < num_indexed:
             expected, present, tolerance, unit = float(num_indexed), float(self._num_listed), 0.0, "frames"
         elif self.family in _HEADER_SAYS_DURATION and self._container.duration:
@@ -126,9 +127,22 @@ class Contents:
             )
             tolerance = max(_MISSING_S, _MISSING_SHARE * expected)
         else:
-            return
+            expected, present, tolerance, unit = 0.0, 0.0, 0.0, ""
         if expected - present > tolerance:
             raise DecodeError(f"damaged: cut short, {present:.1f} of {expected:.1f} {unit} are there")
+        if fault := packets.fault_of(self.packets, self.family, self.codec, self._holes):
+            raise DecodeError(fault)
+        is_odd = self.family == "flv" and not self.has_one_video()  # a tag that was changed makes a stream
+        if is_odd or chains.is_broken(path, self.family):
+            raise DecodeError("damaged: unreadable inside")
+        if self.family == "mov" and sample_tables.contradict(file_headers.movie_header(path)):
+            raise DecodeError("damaged: its tables of frames contradict each other")
+
+    def _num_stated(self) -> int:
+        """Frames that the header promises; one more than the index of an AVI file lists may be a slip."""
+        stated: int = self._stream.frames
+        is_slip = self._num_indexed == self._num_listed == stated - 1
+        return stated if self.family == "avi" and not is_slip else 0  # an edit list may hide frames of an MP4
 
     def shown(self) -> list[Packet]:
         """The packets of the frames that are shown, in the order of the file.
@@ -182,6 +196,10 @@ class Contents:
         )
         return (times, keys) if times and keys and keys[0] <= times[0] else ([], [])
 
+    def may_end_without_picture(self) -> bool:
+        """Whether one packet may hold no picture, as those do with which many AVI writers (all of HMDB51) end."""
+        return self.family == "avi" or self.codec == "mpeg4"
+
     def has_one_video(self) -> bool:
         """Whether no other stream of the file is a video too."""
         return sum(_is_video(stream) for stream in self._container.streams) == 1
@@ -202,18 +220,8 @@ def open_video(path: Path) -> Iterator[tuple[Any, Stream]]:
     Raises: DecodeError if there is no video that can be read, or at the end if FFmpeg has found damage.
     """
     check_file(path)
-    with _checked():
+    with complaints.checked():
         yield from _open(path)
-
-
-@contextmanager
-def _checked() -> Iterator[None]:
-    """Raise DecodeError at the end if FFmpeg has found damage that it only speaks of."""
-    with av.logging.Capture() as messages:
-        yield
-    for level, part, text in messages:
-        if level <= av.logging.ERROR and part in _SAY_DAMAGE:
-            raise DecodeError(f"damaged: {text.strip()[:100]}")
 
 
 def _open(path: Path) -> Iterator[tuple[Any, Stream]]:

@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from nonlocal_core.data.video import decord_frames, jumps, pictures
+from nonlocal_core.data.video import complaints, decord_frames, jumps, pictures
 from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
 from nonlocal_core.errors import DecodeError
 
@@ -86,7 +86,7 @@ def probe(path: Path) -> Probe:
         for packet in contents.demux():
             turn = _turn_of_first(stream, packet) if turn is None else turn
         turn = turn or _turn_of_first(stream, None) or _Turn()
-        contents.check_whole()
+        contents.check_whole(path)
         num_frames, times, keys = len(contents.shown()), contents.times(), contents.key_numbers()
         if num_frames < 1 or not stream.width:
             raise DecodeError("no frames")
@@ -177,10 +177,9 @@ def _read(path: Path) -> Iterator[av.VideoFrame]:
                 raise DecodeError("damaged: the frames change from {}x{} to {}x{} px".format(*first_size, *size))
             yield frame
             num_read, first_size = num_read + 1, size
-        contents.check_whole()
+        contents.check_whole(path)
         num_shown = len(contents.shown())
-        # Many AVI writers (all of HMDB51) end with one packet that holds no picture.
-        if num_read < max(1, num_shown - 1):
+        if num_read < max(1, num_shown - contents.may_end_without_picture()):
             raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
@@ -202,11 +201,13 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
     """The frames of a video as they are stored, from the first that does not refer to frames before the file."""
     for packet in chain(contents.demux(), [None]):
         try:
-            frames = stream.decode(packet)
+            frames, complaint = complaints.decode(stream, packet)
         except av.FFmpegError as error:
             if contents.start is not None:
                 raise fault_of(error, _UNDECODABLE) from None
             continue
+        if complaint and not contents.may_lack_references():
+            raise DecodeError(f"{_UNDECODABLE}: {complaint}")
         for frame in frames:
             if frame.is_corrupt:
                 raise DecodeError(_UNDECODABLE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _ANY_NAME = re.compile(rb"[ -~]{4}")
 _NAMES = set(b"ftyp moov mdat moof mfra free skip wide uuid sidx styp pnot".split())
@@ -38,6 +38,16 @@ def is_cut_short(path: Path) -> bool:
     return _segment_end(path) > size or any(box.end > size for box in boxes) or _is_broken_off(path, boxes)
 
 
+def movie_header(path: Path) -> bytes:
+    """The content of the box moov; empty if there is none, or it is too large."""
+    for box in _boxes(path):
+        if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
+            with path.open("rb") as file:
+                file.seek(box.start)
+                return file.read(box.end - box.start)
+    return b""
+
+
 def is_upright(path: Path) -> bool:
     """Whether no track has to be turned before it is shown; False if the header is not found."""
     with path.open("rb") as file:
@@ -45,24 +55,39 @@ def is_upright(path: Path) -> bool:
     if head.startswith(_EBML):
         place = head.find(_CLUSTER)
         return place > 0 and _PROJECTION not in head[:place]
-    for box in _boxes(path):
-        if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
-            with path.open("rb") as file:
-                file.seek(box.start)
-                header = file.read(box.end - box.start)
-            places = [match.end() + _MATRIX_AFTER[match[1]] for match in _TRACK_HEADER.finditer(header)]
-            return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
-    return False
+    header = movie_header(path)
+    places = [match.end() + _MATRIX_AFTER[match[1]] for match in _TRACK_HEADER.finditer(header)]
+    return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
 
 
 def _is_broken_off(path: Path, boxes: list[Box]) -> bool:
-    """Whether no box begins where the last fragment ends: FFmpeg says nothing, and ends there."""
-    if not any(box.name == b"moof" for box in boxes):
+    """Whether no box begins where the last fragment ends, or a fragment is torn: FFmpeg silently leaves it out."""
+    if not (fragments := [box for box in boxes if box.name == b"moof"]):
         return False
     with path.open("rb") as file:
         file.seek(boxes[-1].end)
         head = file.read(8)
-    return len(head) == 8 and not _ANY_NAME.fullmatch(head[4:])
+        return bool(head and not _ANY_NAME.fullmatch(head[4:])) or any(_is_torn(file, box) for box in fragments)
+
+
+def _is_torn(file: BinaryIO, fragment: Box) -> bool:
+    """Whether the header of a fragment is no sequence of boxes, or that of a track in it: its frames are lost."""
+    file.seek(fragment.start)
+    content = file.read(min(fragment.end - fragment.start, _MAX_HEADER))
+    tracks = list(inner(content, 0, len(content)))
+    below = [box for track in tracks if track.name == b"traf" for box in inner(content, track.start, track.end)]
+    return not below or b"" in {box.name for box in (*tracks, *below)}
+
+
+def inner(content: bytes, start: int, end: int) -> Iterator[Box]:
+    """The boxes in a part of a file; one without a name is not whole."""
+    while start < end:
+        size, name = int.from_bytes(content[start : start + 4], "big"), content[start + 4 : start + 8]
+        if size < 8 or start + size > end or not _ANY_NAME.fullmatch(name):
+            yield Box(b"", start, end)
+            return
+        yield Box(name, start + 8, start + size)
+        start += size
 
 
 def _boxes(path: Path) -> Iterator[Box]:

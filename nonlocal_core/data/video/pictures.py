@@ -18,7 +18,9 @@ from nonlocal_core.process import bounds
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _SERIES = re.compile(r"[^{}]*\{(:0?\d*d)?\}[^{}]*")
 _UNNUMBERED = "without number"
-_NUMBER = re.compile(r"(.*?)(\d+)")
+_COMPUTED = re.compile(r"flow|mask|depth|seg|(?<![a-z])(gt|label)")
+_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
+"""what stands before the last number of a name, the number, and what stands after it"""
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
 _FRAME_HEADERS = {bytes([number]) for number in range(0xC0, 0xD0)} - {b"\xc4", b"\xc8", b"\xcc"}  # of a JPEG
 _MAX_PADDING = 16  # bytes; some writers fill up the end of a file
@@ -66,7 +68,7 @@ def list_pictures(path: Path) -> list[Path]:
 def belong_to(frames: list[str], names: list[str]) -> bool:
     """Whether pictures, by their names, belong to these frames, as masks do: each has the number of a frame."""
     numbers, others = ({match[2].lstrip("0") for match in _matches(group)} for group in (frames, names))
-    return len(others) > 1 and others <= numbers
+    return bool(others) and len(numbers) > 1 and others <= numbers
 
 
 def _is_beside(names: list[str], folder: Path) -> bool:
@@ -81,9 +83,14 @@ def _matches(names: list[str]) -> list[re.Match[str]]:
 
 def _frame_name(names: list[str]) -> str:
     """What stands for the longest series of these names, as img_{:05d}.jpg does for img_00001.jpg."""
-    series = Counter((match[1], len(match[2])) for match in _matches(names))
-    (prefix, width), _ = max(series.items(), key=lambda item: (item[1], "flow" not in item[0][0]))
-    return f"{prefix}{{:0{width}d}}"
+    series = Counter((match[1], len(match[2]), match[3]) for match in _matches(names))
+    (before, width, after), _ = max(series.items(), key=lambda item: (item[1], _is_picture(item[0])))
+    return f"{before}{{:0{width}d}}{after}"
+
+
+def _is_picture(series: tuple[str, int, str]) -> bool:
+    """Whether a series is called like none of what is computed from pictures."""
+    return not _COMPUTED.search(f"{series[0]} {series[2]}".lower())
 
 
 def numbered(frame_name: str) -> re.Pattern[str]:
@@ -91,20 +98,18 @@ def numbered(frame_name: str) -> re.Pattern[str]:
     before, _, after = frame_name.partition("{")
     digits = re.fullmatch(r"(?::0?(\d*)d)?}(.*)", after)
     at_least = int(digits[1] or 1) if digits else 1
-    ending = re.escape(digits[2]) if digits and digits[2] else r"\.(?i:jpg|jpeg|png)"
-    return re.compile(rf"{re.escape(before)}\d{{{at_least},}}{ending}")
+    rest = digits[2] if digits else ""
+    ending = "" if rest.lower().endswith(SUFFIXES) else r"\.(?i:jpg|jpeg|png)"
+    return re.compile(rf"{re.escape(before)}\d{{{at_least},}}{re.escape(rest)}{ending}")
 
 
 def _check_series(names: list[str]) -> None:
     """Raise DecodeError if pictures are no single series: frames of others, twice, or some of them missing."""
     series: dict[str, dict[int, str]] = defaultdict(dict)
-    for name in sorted(names):
-        match = _NUMBER.fullmatch(Path(name).stem)
-        numbers = series[match[1] if match else _UNNUMBERED]
-        number = int(match[2]) if match else -len(numbers) - 1
-        if number in numbers:
-            raise DecodeError(f"frame {number} is there twice: {numbers[number]} and {name}")
-        numbers[number] = name
+    for key, number, name in _numbered(names):
+        if number in series[key]:
+            raise DecodeError(f"frame {number} is there twice: {series[key][number]} and {name}")
+        series[key][number] = name
     if len(series) > 1:
         counts = ", ".join(
             f"{prefix or 'numbers alone'} ({len(numbers)})" for prefix, numbers in sorted(series.items())
@@ -118,6 +123,27 @@ def _check_series(names: list[str]) -> None:
         if (steps != steps[0]).any():
             place = int(np.flatnonzero(steps != np.median(steps))[0])
             raise DecodeError(f"some frames between {ordered[place]} and {ordered[place + 1]} are missing")
+
+
+def _numbered(names: list[str]) -> Iterator[tuple[str, int, str]]:
+    """The series, the number and the name of each picture; without a number, they count from -1 down.
+
+    Of several numbers in names that are otherwise equal, the last one that changes counts the frames.
+    """
+    alike: dict[tuple[str, ...], list[tuple[list[str], str]]] = defaultdict(list)
+    for name in sorted(names):
+        parts = re.split(r"(\d+)", Path(name).stem)
+        alike[tuple(parts[::2]) if len(parts) > 1 else ()].append((parts, name))
+    for texts, group in alike.items():
+        columns = range(1, 2 * len(texts) - 2, 2)
+        changing = [column for column in columns if len({int(parts[column]) for parts, _ in group}) > 1]
+        for place, (parts, name) in enumerate(group):
+            if not texts:
+                yield _UNNUMBERED, -place - 1, name
+                continue
+            column = [columns[-1], *changing][-1]
+            before, after = "".join(parts[:column]), "".join(parts[column + 1 :])
+            yield f"{before}…{after}" if after else before, int(parts[column]), name
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

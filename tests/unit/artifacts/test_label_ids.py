@@ -57,13 +57,20 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("labels.csv", '"run, fast",1\njump,0\n', ["jump", "run, fast"], 0),
         ("labels.csv", "\ufeffname\nu\u0308bung\nrun\n", ["übung", "run"], 0),
         ("map.json", '{"cafe\u0301": 0, "run": 1}', ["café", "run"], 0),
+        ("map.json", '{"1": "run", "0": "jump"}', ["jump", "run"], 0),
+        ("labels.csv", "id;name\n1;run\n0;jump\n", ["jump", "run"], 0),
+        ("labels.csv", ",name,videos,id\n0,run,7,1\n1,jump,9,0\n", ["jump", "run"], 0),
+        ("labels.txt", "run 1\nride a bike 2\n", ["run", "ride a bike"], 1),
+        ("labels.txt", "class 1\nclass 2\n", ["class 1", "class 2"], 0),
+        ("labels.txt", "# two\n0: run\n1: jump\n", ["run", "jump"], 0),
+        ("labels.txt", "run=1\njump=0\n", ["jump", "run"], 0),
     ],
 )
 def test_the_files_that_people_have(
     tmp_path: Path, name: str, text: str, labels: list[str], first_id: int
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
-    assert label_ids.read_names(tmp_path / name) == (labels, first_id)
+    assert label_ids.read_names(tmp_path / name)[:2] == (labels, first_id)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection
+from nonlocal_core.data.layouts.endings import SUFFIXES
 from nonlocal_core.data.layouts.inventory import FollowLinks
-from nonlocal_core.data.layouts.listing import SUFFIXES, Source, listing_digest
+from nonlocal_core.data.layouts.listing import Source, listing_digest
 from nonlocal_core.errors import InputError
 
 

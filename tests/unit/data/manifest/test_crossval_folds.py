@@ -120,7 +120,10 @@ def test_folds_are_taken_from_lists_with_the_names_of_the_class_folders(
     folder = write_lists(tmp_path / "folds", label, name, held_out)
     names, held, labels, inventories = found(videos_dir, folder)
     assert (names, held, labels) == ([*PEOPLE], OF_PEOPLE, {LABELS})
-    assert inventories[1][-2:] == ("6 videos: train 4, val 2", "2 labels: run 3, sit 3")
+    assert inventories[1][-2:] == (
+        "6 videos: train 4, val 2",
+        "2 labels: run 3 (train 2, val 1), sit 3 (train 2, val 1)",
+    )
     assert str(folder) in inventories[1][0]
 
 

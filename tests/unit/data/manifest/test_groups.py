@@ -41,8 +41,9 @@ def test_every_label_with_two_groups_has_val_and_train() -> None:
     }  # fmt: skip
 
 
-def test_recordings_of_ucf101_are_groups_without_being_asked_for() -> None:
-    names = [f"Run/v_Run_g{g:02d}_c{c:02d}.avi" for g in range(1, 6) for c in range(1, 5)]
+@pytest.mark.parametrize("ending", [".avi", "", "/img_{:05d}"])
+def test_recordings_of_ucf101_are_groups_without_being_asked_for(ending: str) -> None:
+    names = [f"Run/v_Run_g{g:02d}_c{c:02d}{ending}" for g in range(1, 6) for c in range(1, 5)]
     splits = split_of(completed([row(name, "Run", name) for name in names], val_fraction=0.2))
     assert len(splits) == 20
     assert len({name[:13] for name, split in splits.items() if split == "val"}) == 1
@@ -67,3 +68,14 @@ def test_a_group_of_a_list_counts_before_its_name() -> None:
     splits = split_of(completed(rows, val_fraction=0.5))
     assert {len({splits[f"{i}.mp4"] for i in part}) for part in (range(5), range(5, 10))} == {1}
     assert set(splits.values()) == {"train", "val"}
+
+
+def test_parts_of_one_video_on_both_sides_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    parts = [("a.mp4#0-0.5", "train", 0.0, 0.5), ("a.mp4#0.5-1", "val", 0.5, 1.0)]
+    rows = [
+        row("a.mp4", "run", "a", split=split) | {"video_id": name, "start_fraction": start, "end_fraction": end}
+        for name, split, start, end in parts
+    ]
+    completed([*rows, row("b.mp4", "run", "b", split="train")])
+    assert "1 groups are in train as well as in val or test" in caplog.text
+    assert caplog.text.rstrip().endswith("e.g. videos/a.mp4")

@@ -57,6 +57,12 @@ def test_numbers_in_names_are_counted_with_or_without_zeros(tmp_path: Path) -> N
         (["1.jpg", "2.jpg", "2.png"], "frame 2 is there twice: 2.jpg and 2.png"),
         (["1.jpg", "01.jpg"], "frame 1 is there twice: 01.jpg and 1.jpg"),
         (["1.jpg", "2.jpg", "3.jpg", "5.jpg"], "some frames between 3 and 5 are missing"),
+        (
+            ["01_rgb.jpg", "02_rgb.jpg", "01_depth.png", "02_depth.png"],
+            r"2 series of pictures: …_depth \(2\), …_rgb \(2\); index.frame_name={:02d}_rgb takes",
+        ),
+        (["img_1.jpg", "img_2.jpg", "img_2 (1).jpg"], r"2 series of pictures: img_ \(2\), img_2 \(…\) \(1\)"),
+        (["a1_480p.png", "a2_480p.png", "a3_480p.png", "a5_480p.png"], "some frames between 3 and 5 are missing"),
     ],
 )
 def test_what_is_no_single_series_is_refused(tmp_path: Path, names: list[str], said: str) -> None:
@@ -67,6 +73,17 @@ def test_what_is_no_single_series_is_refused(tmp_path: Path, names: list[str], s
 def test_every_tenth_frame_is_a_series(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "frames", ["0.jpg", "10.jpg", "20.jpg"])
     assert decoding.probe(folder).num_frames == 3
+
+
+def test_a_number_that_is_always_the_same_counts_no_frames(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "frames", [f"take2_{number}_480p.png" for number in range(8, 12)])
+    assert [number_of(frame) for frame in decoding.read_frames(folder)] == list(range(4))
+
+
+def test_one_series_by_a_name_with_something_behind_the_number(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "frames", ["1_rgb.png", "2_rgb.png", "1_mask.png", "2_mask.png"])
+    assert [number_of(frame) for frame in decoding.read_frames(folder / "{:01d}_rgb")] == [0, 1]
+    assert [number_of(frame) for frame in decoding.read_frames(folder / "{:01d}_mask.png")] == [2, 3]
 
 
 def test_a_file_with_braces_is_no_series(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Where the paths of a list lead."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from typing import NamedTuple
+
+from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.list_lines import Line, Reading
+from nonlocal_core.data.layouts.listing import File, Folder, is_file, stat_file
+from nonlocal_core.data.layouts.locations import is_uri
+from nonlocal_core.data.layouts.remote import RemotePath
+from nonlocal_core.escaping import composed
+
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+class Table(NamedTuple):
+    """The lists' folder with the files in it."""
+
+    videos_dir: Folder
+    files: dict[str, File]
+    """by their names in NFC"""
+    seen: Seen
+    base: str = ""
+    """folder that paths are relative to"""
+
+    def where(self, path: str) -> str:
+        """The path, from the videos' folder, of a listed file that is there; "" if not. Windows' \\ is a /."""
+        for written in dict.fromkeys((path, path.replace("\\", "/"))):
+            inside = self.inside(written)
+            if inside is not None and (inside in self.files or self._is_behind_no_link(inside)):
+                return inside
+        return ""
+
+    def inside(self, path: str) -> str | None:
+        """A listed path, relative to the folder of the videos; None if it leads outside."""
+        if _OF_WINDOWS.match(path):
+            return None
+        if not path.startswith("/") and not is_uri(path):
+            path = posixpath.normpath(posixpath.join(self.base, path))
+            return None if path.startswith("../") or path in ("..", ".") else path
+        path = posixpath.normpath(path)
+        for folder in _names(self.videos_dir):
+            if path.startswith(f"{folder}/"):
+                return path[len(folder) + 1 :]
+        return None
+
+    def file(self, path: str) -> File:
+        """The file of a path that is inside; its size is -1 if it is not there."""
+        return self.files.get(path) or stat_file(self.videos_dir, path, self.seen)
+
+    def exists(self, reading: Reading) -> bool:
+        """Whether the video of a reading is there."""
+        return bool(self.where(reading.path))
+
+    def _is_behind_no_link(self, path: str) -> bool:
+        """Whether a file of any ending is there, and not behind a link that is not followed."""
+        return is_file(self.videos_dir, path) and stat_file(self.videos_dir, path, self.seen).size_bytes >= 0
+
+
+def based(table: Table, lines: list[Line], split: str) -> Table:
+    """The table with the folder that paths are relative to: the first in which there is a video of the list."""
+    for base in ("", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"):
+        if base and not (table.videos_dir / base).is_dir():
+            continue
+        candidate = table._replace(base=base)
+        if any(candidate.exists(reading) for line in lines for reading in line.readings):
+            return candidate
+    return table
+
+
+def _names(videos_dir: Folder) -> tuple[str, ...]:
+    """The ways in which an absolute path into the folder may begin."""
+    if isinstance(videos_dir, RemotePath):
+        return (posixpath.normpath(str(videos_dir).partition("?")[0]),)
+    return composed(str(videos_dir)), composed(os.path.realpath(videos_dir))

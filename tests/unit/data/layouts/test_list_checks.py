@@ -1,0 +1,141 @@
+"""Lists that people have, in the spellings of other programs: read, or refused with their line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nonlocal_core.config.sections import IndexConfig
+from nonlocal_core.data.layouts import detection
+from nonlocal_core.errors import InputError
+
+ROWS = [("videos/run 1.mp4", "run"), ("videos/jump 1.mp4", "jump")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path in [path for path, _ in ROWS] + [
+        f"rawframes/{name}/img_{n:05d}.jpg" for name in "ab" for n in range(3)
+    ]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(path.encode())
+    return tmp_path
+
+
+def find(folder: Path, text: str | bytes, name: str = "train.csv", **settings: str) -> detection.Found:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return detection.find(folder, IndexConfig.model_validate(settings))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{path};{label}\n",
+        "{number};{path};{label}\n",
+        "{number},{path},{label}\n",  # pandas without names of columns
+        "{number}\t{path}\t{label}\n",
+        "'{path}' {label}\n",
+        '"{path}";"{label}"\r\n',
+        "# {label}\n{path},{label}\n",
+    ],
+)
+def test_lines_as_other_programs_write_them(folder: Path, line: str) -> None:
+    text = "".join(line.format(path=path, label=label, number=n) for n, (path, label) in enumerate(ROWS))
+    for start in ("", "\ufeff"):
+        sources = find(folder, start + text).sources
+        assert sorted((one.path, one.label) for one in sources if one.size_bytes > 0) == sorted(ROWS)
+
+
+def test_names_of_columns_may_be_a_comment(folder: Path) -> None:
+    (source,) = find(folder, f"# label,path\nrun,{ROWS[0][0]}\n").sources
+    assert (source.path, source.label) == ROWS[0]
+
+
+@pytest.mark.parametrize(("written", "meant"), [("2.0", "2"), ("1e+00", "1"), ("00", "0"), ("3.", "3")])
+def test_an_id_is_a_number_however_it_is_written(folder: Path, written: str, meant: str) -> None:
+    (source,) = find(folder, f"{ROWS[0][0]},{written}\n").sources
+    assert source.label == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("videos/run 1.mp4,0.5\n", r"train\.csv:1: the label 0\.5 is no id: ids are whole numbers from 0"),
+        ("videos/run 1.mp4,-1\n", r"train\.csv:1: the label -1 is no id"),
+        ("path,label\nvideos/run 1.mp4,nan\n", r"train\.csv:2: its label is missing \(nan\)"),
+        ("run,videos/run 1.mp4\n", r"train\.csv:1: .* has its label before its path"),
+        (
+            "path,label,start_time,end_time\nvideos/run 1.mp4,run,1.5,4\n",
+            r"columns start_time, end_time are not read",
+        ),
+        (
+            "path,label,start_frame\nvideos/run 1.mp4,run,15\n",
+            r"train\.csv:1: the columns start_frame are not read",
+        ),
+        ("videos/run 1.mp4 0 300 0\n", r"train\.csv:1: .* has more than a path and one label: expected"),
+        (
+            "C:\\data\\run 1.mp4,run\n",
+            r"train\.csv:1: C:\\data\\run 1\.mp4 is not inside of .*: list paths relative",
+        ),
+        ("\\\\nas\\data\\run 1.mp4,run\n", r"is not inside of"),
+        (
+            "clip,activity\ngone/a.mp4,run\ngone/b.mp4,jump\n",
+            r"train\.csv:1: 'clip,activity' looks like names of col",
+        ),
+        ("videos/caf\xe9.mp4 0\n".encode("latin-1"), r"train\.csv cannot be read: it is no UTF-8 text, so save"),
+        ("\ufeffvideos/run 1.mp4 0\n".encode("utf-16-le"), r"train\.csv cannot be read: it is no UTF-8 text"),
+        (
+            "a 0 1\nb 1 0\n",
+            r"train\.csv:1: 'a 0 1' can be read as two labels or as 0 frames and a label, .* has 3 pict",
+        ),
+        ("a 7 1\nb 9 0\n", r"as two labels or as 7 frames .* index\.list_columns=path,num_frames,label"),
+    ],
+)
+def test_what_is_unclear_is_refused_with_its_line(folder: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find(folder, text)
+
+
+def test_a_number_of_frames_is_no_label(folder: Path) -> None:
+    (folder / "rawframes/b/img_00003.jpg").touch()
+    with pytest.raises(InputError, match=r"train\.txt:1: 'a 3' can be read as .* or as 3 frames without a label"):
+        find(folder, "a 3\nb 4\n", "train.txt")
+    found = find(folder, "a 3\nb 4\n", "train.txt", list_columns="path,label")
+    assert {source.label for source in found.sources} == {"3", "4"}
+    assert {source.label for source in find(folder, "a 3 0\nb 4 1\n", "train.txt").sources} == {"0", "1"}
+
+
+def test_lists_of_several_folds_in_one_folder(folder: Path) -> None:
+    for fold in (1, 2):
+        for split, (path, label) in zip(("train", "val"), ROWS[:: 3 - 2 * fold], strict=True):
+            (folder / f"ucf101_{split}_split_{fold}_videos.txt").write_text(f"{path} {label}\n")
+    assert {s.label: s.split for s in detection.find(folder, IndexConfig()).sources} == {
+        "run": "train",
+        "jump": "val",
+    }
+    found = detection.find(folder, IndexConfig(fold=2))
+    assert {source.label: source.split for source in found.sources} == {"run": "val", "jump": "train"}
+    assert any("not used: ucf101_train_split_1_videos.txt" in line for line in found.inventory)
+    with pytest.raises(InputError, match=r"no lists of index\.fold=3: there are 1, 2"):
+        detection.find(folder, IndexConfig(fold=3))
+
+
+def test_two_lists_of_one_split_by_two_words(folder: Path) -> None:
+    (folder / "dev.csv").write_text("videos/run 1.mp4,run\n")
+    with pytest.raises(InputError, match=r"dev\.csv and eval\.csv are both lists of val: keep one, or name it"):
+        find(folder, "videos/jump 1.mp4,jump\n", "eval.csv")
+
+
+def test_kinetics_tables_of_any_name_and_without_labels(folder: Path) -> None:
+    for name in ("train/a_000001_000011.mp4", "val/b_000001_000011.mp4"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_bytes(b"x")
+    header = "label,youtube_id,time_start,time_end,split"
+    for split, name in (("train", "a"), ("val", "b")):
+        (folder / f"kinetics700_2020_{split}.csv").write_text(f"{header}\n{split}ing,{name},1,11,{split}\n")
+    (folder / "test.csv").write_text("youtube_id,time_start,time_end,split\nc,1,11,test\n")
+    found = detection.find(folder, IndexConfig())
+    assert found.layout == "kinetics"
+    assert {source.label: source.size_bytes for source in found.sources} == {"training": 1, "valing": 1}
+    assert "test.csv are not used: they have no column label" in found.inventory
