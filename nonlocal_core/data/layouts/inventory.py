@@ -29,7 +29,8 @@ JUNK = frozenset({
 """names of file systems and network storage, in lower case; thumbnails in such folders are named like videos"""
 _JUNK = re.compile(r"found\.\d{3}|.*@syno(eastream|resource)", re.IGNORECASE)
 _TABLES = (
-    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".pkl", ".pickle", ".xlsx", ".xml", ".yaml", ".yml", ".lst", ".list",
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".pkl", ".pickle", ".xlsx", ".xml", ".yaml", ".yml", ".lst",
+    ".list",
 )  # fmt: skip
 _LIST = re.compile(r"train|val|test|dev|split|fold|class|label|annot|(?<![a-z])list", re.IGNORECASE)
 
