@@ -58,7 +58,7 @@ class Summary(Frozen):
     @property
     def outcome(self) -> str:
         """The name of the state that such a run ends in."""
-        return "Decision needed" if self.entry.is_open else "Completed"
+        return report.DECISION if self.entry.is_open else "Completed"
 
     @property
     def headline(self) -> str:

@@ -98,8 +98,9 @@ def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same:
         try:
             if futures:
                 futures.result()
-        except (KeyboardInterrupt, SystemExit, BrokenProcessPool):
-            _expect_its_end(pool)
+        except BaseException as error:
+            if isinstance(error, BrokenProcessPool) or not isinstance(error, Exception):
+                _expect_its_end(pool)
             raise
 
 
