@@ -19,7 +19,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterNextScheduledStartTime,
-    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -88,11 +87,10 @@ class Watch:
 
 
 def _last_run(client: SyncPrefectClient, deployment: DeploymentResponse, *types: StateType) -> FlowRun | None:
-    """The run of a deployment that began last, of those that have begun and are in such a state now."""
+    """The newest run of a deployment in such a state; of those that wait no longer, if none is named."""
     found = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
-        state=_of_types(*types) if types else None,
-        start_time=FlowRunFilterStartTime(is_null_=False),
+        state=_of_types(*(types or set(StateType) - {StateType.SCHEDULED})),
     )
     runs = client.read_flow_runs(flow_run_filter=found, sort=FlowRunSort.START_TIME_DESC, limit=1)
     return runs[0] if runs else None
@@ -104,7 +102,7 @@ def _of_types(*types: StateType) -> FlowRunFilterState:
 
 def _told(run: FlowRun | None) -> str:
     if run is None or run.state is None:
-        return "none has ever begun"
+        return "there was none"
     return f"the last one, {run.name}, is {run.state.name}" + (
         f": {run.state.message}" if run.state.message else ""
     )
