@@ -63,6 +63,19 @@ class Served:
         with self.out.open("w") as out:
             self.process = self.serve("start", stdout=out, stderr=out)
 
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, folder: Path, database: dict[str, str]) -> Iterator[Served]:
+        """`make serve`, for as long as it is used."""
+        made = cls(folder, database)
+        try:
+            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
+            yield made
+        finally:
+            made.process.terminate()
+            made.process.wait(120)
+            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
+
     def command(self, word: str) -> list[str]:
         return [sys.executable, "-m", "flows.server.serve", word, str(self.port)]
 
@@ -154,14 +167,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with contextlib.ExitStack() as stack:
         on_postgres = request.config.getoption("--postgres")
         database = {postgres.VARIABLE: stack.enter_context(postgres.running())} if on_postgres else {}
-        made = Served(tmp_path_factory.mktemp("served"), database)
-        try:
-            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
-            yield made
-        finally:
-            made.process.terminate()
-            made.process.wait(120)
-            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
+        yield stack.enter_context(Served.running(tmp_path_factory.mktemp("served"), database))
 
 
 @pytest.fixture(scope="module")
