@@ -93,7 +93,7 @@ def removed(days: Calendar) -> None:
 def renamed(days: Calendar) -> None:
     for split in ("train", "val"):
         old = days.videos(split)[0]
-        old.rename(old.with_name(f"renamed-{days.number}.mp4"))
+        old.rename(old.with_name(f"renamed-{split}-{days.number}.mp4"))
     unchanged(plain_night(days, "2 videos renamed"), opened=2)
 
 
