@@ -82,7 +82,7 @@ class Calendar:
         """The usable videos of a split in the newest manifest."""
         made = (self.workspace.root / Manifest.stage).glob(f"*/{ARTIFACT_FILE}")
         rows = manifest_table.read(max(made, key=lambda file: file.stat().st_mtime).parent / Manifest.ROWS)
-        names = rows.loc[(rows["split"] == split) & (rows["status"] == "ok"), "video_id"]
+        names = rows.loc[(rows["split"] == split) & (rows["status"] == "ok"), "path"]
         return [self.videos_dir / name for name in names]
 
     def begin(self, **more: Any) -> str:
