@@ -107,7 +107,7 @@ class Calendar:
         yield runs
         state, message = self.end_of(runs[-1])
         cost = Cost(
-            sum(self.opened(run) for run in runs),
+            sum(self.opened(run, state) for run in runs),
             len(self.records() - known),
             len(steps(self.workspace.root)) - taken,
         )
@@ -122,13 +122,17 @@ class Calendar:
             message = message.replace(str(name), shown)
         return re.sub(r"process \d+", "process N", message)
 
-    def opened(self, run: str) -> int:
+    def opened(self, run: str, state: str) -> int:
         """How many files the log of a run says that it opens, beyond those of an earlier row."""
-        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
-        texts = "\n".join(line["message"] for line in self.served.ask("logs/filter", asked))
-        total = sum(int(count) for count in re.findall(r"\d+ videos, (\d+) of them to probe", texts))
+        if state in ("Completed", "Decision needed", "Nothing new"):  # the end of a log comes after the state
+            wait_for(lambda: "Finished in state" in self.log(run), 60, self.served)
+        total = sum(int(count) for count in re.findall(r"\d+ videos, (\d+) of them to probe", self.log(run)))
         before, self.counted[run] = self.counted.get(run, 0), total
         return total - before
+
+    def log(self, run: str) -> str:
+        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
+        return "\n".join(line["message"] for line in self.served.ask("logs/filter", asked))
 
     def records(self) -> set[str]:
         """The contents that are in the cache."""
