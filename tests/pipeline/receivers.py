@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import StreamRequestHandler, TCPServer
 from typing import ClassVar
@@ -62,6 +63,8 @@ class Mailbox(StreamRequestHandler):
             self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 done\r\n")
             if word == b"DATA":
                 lines = list(iter(self.rfile.readline, b".\r\n"))
-                self.told.append(str(message_from_bytes(b"".join(lines)).get_payload(0)))
+                part = message_from_bytes(b"".join(lines)).get_payload(0)
+                assert isinstance(part, Message)
+                self.told.append(bytes(part.get_payload(decode=True)).decode())
                 self.wfile.write(b"250 done\r\n")
         self.wfile.write(b"221 bye\r\n")
