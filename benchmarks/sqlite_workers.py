@@ -3,7 +3,7 @@
     python benchmarks/sqlite_workers.py [--rounds 3] [--workers 2 3 5] [--timeouts 10 60]
 
 Seconds, medians over the rounds.  Each round has a new server and so many worker processes of one pool, each with
-two runs of a flow that writes about what a night with nothing to do writes: some tasks one after the other, shards
+three runs of a flow that writes somewhat more than a night with nothing to do: some tasks one after the other, shards
 that are mapped, log lines and artifacts.  A run's time is that from its start to its end on the server.  `locked`
 counts the lines of the server's log that say that the database was locked, `lost` those of the workers that say
 that something was dropped or given up.
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from flows.server import prefect_settings
 
 PREFECT = Path(sys.executable).with_name("prefect")
-RUNS = 2
+RUNS = 3
 """runs of each worker"""
 LONGEST_S = 600.0
 
@@ -54,9 +54,9 @@ def shard(number):
 
 @flow
 def night():
-    for number in range(5):
+    for number in range(10):
         stage(number)
-    shard.map(list(range(10))).result()
+    shard.map(list(range(40))).result()
 
 if __name__ == "__main__":
     source = night.from_source(str(Path(__file__).parent), "night.py:night")
