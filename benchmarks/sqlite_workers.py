@@ -3,10 +3,10 @@
     python benchmarks/sqlite_workers.py [--rounds 3] [--workers 2 3 5] [--timeouts 10 60]
 
 Seconds, medians over the rounds.  Each round has a new server and so many worker processes of one pool, each with
-three runs of a flow that writes somewhat more than a night with nothing to do: some tasks one after the other, shards
-that are mapped, log lines and artifacts.  A run's time is that from its start to its end on the server.  `locked`
-counts the lines of the server's log that say that the database was locked, `lost` those of the workers that say
-that something was dropped or given up.
+three runs of a flow that writes somewhat more than a night with nothing to do: some tasks one after the other,
+shards that are mapped, log lines and artifacts.  A run's time is that from its start to its end on the server.
+`locked` counts the lines of the server's log that say that the database was locked, `lost` those of the workers
+that say that something was dropped or given up.
 """
 
 from __future__ import annotations
