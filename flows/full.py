@@ -125,8 +125,7 @@ def full(
     timed = durations.Clock()
     with policy.shard_pool(runner) as pool:
         with timed("index"):
-            videos_dir = videos(videos_dir, preset, workspace)
-            manifest = index(videos_dir, config, workspace, labels_path, pool)
+            manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, pool)
         early.before_cache(config, workspace, manifest)
         with timed("cache"):
             cached = cache(manifest, config, workspace, pool)
