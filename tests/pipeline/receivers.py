@@ -62,7 +62,9 @@ class Mailbox(StreamRequestHandler):
         while (word := self.rfile.readline().strip().upper()) != b"QUIT":
             self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 done\r\n")
             if word == b"DATA":
-                lines = list(iter(self.rfile.readline, b".\r\n"))
+                lines = [
+                    line.removeprefix(b".") for line in iter(self.rfile.readline, b".\r\n")
+                ]  # RFC 5321, 4.5.2
                 part = message_from_bytes(b"".join(lines)).get_payload(0)
                 assert isinstance(part, Message)
                 self.told.append(bytes(part.get_payload(decode=True)).decode())
