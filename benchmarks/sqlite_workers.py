@@ -29,7 +29,7 @@ from flows.server import prefect_settings
 PREFECT = Path(sys.executable).with_name("prefect")
 RUNS = 3
 """runs of each worker"""
-LONGEST_S = 600.0
+LONGEST_S, END_S = 600.0, 10.0
 
 FLOW = """
 import logging, time
@@ -123,7 +123,11 @@ class Server:
         """End all programs, the server last."""
         for program in reversed(self.programs):
             program.terminate()
-            program.wait()
+            try:
+                program.wait(END_S)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
 
 
 def one_round(timeout_s: int, workers: int) -> Round:
@@ -145,7 +149,7 @@ def one_round(timeout_s: int, workers: int) -> Round:
                 server.start(f"worker-{number}", "worker", "start", "--pool", "pool", "--limit", "1")
             taken = times(server, workers * RUNS)
             locked = server.lines("server.log", "database is locked")
-            lost = server.lines("worker-*.log", "dropped", "dropping", "Service Unavailable", "Crashed")
+            lost = server.lines("worker-*.log", "dropped", "dropping", "failed to process item", "Crashed")
             return Round(statistics.median(taken), max(taken), time.monotonic() - started_s, locked, lost)
         finally:
             server.end()
