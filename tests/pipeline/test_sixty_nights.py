@@ -83,7 +83,8 @@ def removed(days: Calendar) -> None:
     by_label: dict[str, list[Path]] = {}
     for video in days.videos("train"):
         by_label.setdefault(video.parent.name, []).append(video)
-    gone = [video for videos in by_label.values() for video in videos[OF_TRAIN:]]
+    oldest_first = [sorted(videos, key=lambda video: video.stat().st_mtime) for videos in by_label.values()]
+    gone = [video for videos in oldest_first for video in videos[:-OF_TRAIN]]  # no night before had what is left
     for video in (*superfluous, *gone):
         video.unlink()
     plain_night(days, f"{len(gone)} videos removed")
