@@ -1,17 +1,18 @@
-"""How long runs take when several workers share a Prefect server on SQLite, by the database's timeout.
+"""How long runs take when several workers share a Prefect server, on SQLite and on Postgres.
 
-    python benchmarks/sqlite_workers.py [--rounds 3] [--workers 2 3 5] [--timeouts 10 60]
+    python benchmarks/databases.py [--rounds 3] [--workers 2 3 5]
 
 Seconds, medians over the rounds.  Each round has a new server and so many worker processes of one pool, each with
 three runs of a flow that writes somewhat more than a night with nothing to do: some tasks one after the other,
 shards that are mapped, log lines and artifacts.  A run's time is that from its start to its end on the server.
 `locked` counts the lines of the server's log that say that the database was locked, `lost` those of the workers
-that say that something was dropped or given up.
+that say that an event was lost.  Postgres is that of this machine (apt install postgresql).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -25,6 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.server import prefect_settings
+
+sys.path.append(str(Path(__file__).parents[1]))
+from tests import postgres  # noqa: E402
 
 PREFECT = Path(sys.executable).with_name("prefect")
 RUNS = 3
@@ -77,7 +81,7 @@ class Round(NamedTuple):
 class Server:
     """A Prefect server in a folder of its own, and the programs that use it."""
 
-    def __init__(self, folder: Path, timeout_s: int) -> None:
+    def __init__(self, folder: Path, database: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -89,7 +93,7 @@ class Server:
             "DO_NOT_TRACK": "1",
             "PREFECT_HOME": str(folder),
             "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_DATABASE_TIMEOUT": str(timeout_s),
+            **({postgres.VARIABLE: database} if database else {}),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
         }
         (folder / "night.py").write_text(FLOW)
@@ -130,29 +134,28 @@ class Server:
                 program.wait()
 
 
-def one_round(timeout_s: int, workers: int) -> Round:
-    """Runs of some workers on a new server."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), timeout_s)
-        try:
-            server.start("server", "server", "start", "--host", "127.0.0.1", "--port", str(server.port))
-            while server.ask("health") is None:
+def one_round(on: str, workers: int) -> Round:
+    """Runs of some workers on a new server with a new database."""
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(postgres.running()) if on == "Postgres" else ""
+        server = Server(Path(stack.enter_context(tempfile.TemporaryDirectory())), database)
+        stack.callback(server.end)
+        server.start("server", "server", "start", "--host", "127.0.0.1", "--port", str(server.port))
+        while server.ask("health") is None:
+            time.sleep(0.5)
+        server.run(PREFECT, "work-pool", "create", "pool", "--type", "process")
+        server.run(sys.executable, "night.py")
+        deployment = server.ask("deployments/name/night/night")["id"]
+        for number in range(workers * RUNS):
+            while server.ask(f"deployments/{deployment}/create_flow_run", {"name": f"{number}"}) is None:
                 time.sleep(0.5)
-            server.run(PREFECT, "work-pool", "create", "pool", "--type", "process")
-            server.run(sys.executable, "night.py")
-            deployment = server.ask("deployments/name/night/night")["id"]
-            for number in range(workers * RUNS):
-                while server.ask(f"deployments/{deployment}/create_flow_run", {"name": f"{number}"}) is None:
-                    time.sleep(0.5)
-            started_s = time.monotonic()
-            for number in range(workers):
-                server.start(f"worker-{number}", "worker", "start", "--pool", "pool", "--limit", "1")
-            taken = times(server, workers * RUNS)
-            locked = server.lines("server.log", "database is locked")
-            lost = server.lines("worker-*.log", "dropped", "dropping", "failed to process item", "Crashed")
-            return Round(statistics.median(taken), max(taken), time.monotonic() - started_s, locked, lost)
-        finally:
-            server.end()
+        started_s = time.monotonic()
+        for number in range(workers):
+            server.start(f"worker-{number}", "worker", "start", "--pool", "pool", "--limit", "1")
+        taken = times(server, workers * RUNS)
+        locked = server.lines("server.log", "database is locked")
+        lost = server.lines("worker-*.log", "dropped", "dropping", "failed to process item")
+        return Round(statistics.median(taken), max(taken), time.monotonic() - started_s, locked, lost)
 
 
 def times(server: Server, count: int) -> list[float]:
@@ -168,24 +171,23 @@ def times(server: Server, count: int) -> list[float]:
 
 
 def main() -> None:
-    """Print a line for each number of workers and each timeout."""
+    """Print a line for each number of workers and each database."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 3, 5])
-    parser.add_argument("--timeouts", type=int, nargs="+", default=[10, 60])
     given = parser.parse_args()
-    print("| workers | timeout, s | a run, s | the longest, s | all, s | locked | lost |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print("| workers | database | a run, s | the longest, s | all, s | locked | lost |")
+    print("|---:|---|---:|---:|---:|---:|---:|")
     for workers in given.workers:
-        made: dict[int, list[Round]] = {timeout_s: [] for timeout_s in given.timeouts}
+        made: dict[str, list[Round]] = {"SQLite": [], "Postgres": []}
         for _ in range(given.rounds):
-            for timeout_s, rounds in made.items():  # in turns
-                rounds.append(one_round(timeout_s, workers))
-                print(workers, timeout_s, rounds[-1], file=sys.stderr, flush=True)
-        for timeout_s, rounds in made.items():
+            for on, rounds in made.items():  # in turns
+                rounds.append(one_round(on, workers))
+                print(workers, on, rounds[-1], file=sys.stderr, flush=True)
+        for on, rounds in made.items():
             middle = Round(*(statistics.median(values) for values in zip(*rounds, strict=True)))
             figures = f"{middle.median_s:.1f} | {middle.longest_s:.1f} | {middle.all_s:.1f}"
-            print(f"| {workers} | {timeout_s} | {figures} | {middle.locked:.0f} | {middle.lost:.0f} |", flush=True)
+            print(f"| {workers} | {on} | {figures} | {middle.locked:.0f} | {middle.lost:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
