@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from flows.server import prefect_settings
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests import postgres  # noqa: E402
+from tests import postgres
 
 PREFECT = Path(sys.executable).with_name("prefect")
 RUNS = 3
