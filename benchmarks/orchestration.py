@@ -53,7 +53,8 @@ if sys.argv[1] == "map":
     @flow
     def run(num_shards):
         started_s = time.monotonic()
-        policy.map_shards(one, "threads", list(range(num_shards)))
+        with policy.shard_pool("threads") as pool:
+            pool.map(one, list(range(num_shards)))
         print(time.monotonic() - started_s)
     run(1)
     run(int(sys.argv[2]))

@@ -70,10 +70,11 @@ def ablate(
     preset = chosen[0].name.split()[0]
     for variant in chosen:
         early.before_index(variant.config, workspace)
-    manifest = index(videos(videos_dir, preset, workspace), first, workspace, labels_path, runner)
-    for variant in chosen:
-        early.before_cache(variant.config, workspace, manifest)
-    cached = cache(manifest, first, workspace, runner)
+    with policy.shard_pool(runner) as pool:
+        manifest = index(videos(videos_dir, preset, workspace), first, workspace, labels_path, pool)
+        for variant in chosen:
+            early.before_cache(variant.config, workspace, manifest)
+        cached = cache(manifest, first, workspace, pool)
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)

@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect import flow
 
-from nonlocal_core.artifacts.references import Frozen, Manifest
+from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
@@ -82,14 +82,18 @@ def crossval(
     early.before_index(config, workspace)
     timed = durations.Clock()
     videos_dir = videos(videos_dir, preset, workspace)
-    with timed("index"):
-        planned = folds_of(videos_dir, folds, config, labels_path)
-        manifests = [index(videos_dir, config, workspace, labels_path, runner, fold) for fold in planned]
-    for manifest in manifests:
-        early.before_cache(config, workspace, manifest)
+    with policy.shard_pool(runner) as shards:
+        with timed("index"):
+            planned = folds_of(videos_dir, folds, config, labels_path)
+            manifests = [index(videos_dir, config, workspace, labels_path, shards, fold) for fold in planned]
+        for manifest in manifests:
+            early.before_cache(config, workspace, manifest)
+        with timed("cache"):
+            pairs = list(zip(planned, manifests, strict=True))
+            caches = [cache(manifest, config, workspace, shards, fold.name) for fold, manifest in pairs]
     scored = [
-        _score(fold, manifest, config, workspace, runner, timed)
-        for fold, manifest in zip(planned, manifests, strict=True)
+        _score(fold, manifest, cached, config, workspace, timed)
+        for (fold, manifest), cached in zip(pairs, caches, strict=True)
     ]
     asked = Asked(preset=preset, overrides=overrides or {}, folds=folds)
     crossval = pool(scored, asked, workspace)
@@ -103,12 +107,15 @@ def crossval(
 
 
 def _score(
-    fold: Fold, manifest: Manifest, config: Config, workspace: Workspace, runner: str, timed: durations.Clock
+    fold: Fold,
+    manifest: Manifest,
+    cached: RecordCache,
+    config: Config,
+    workspace: Workspace,
+    timed: durations.Clock,
 ) -> ScoredFold:
     """Train on the other folds, and score the videos of one."""
     log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
-    with timed("cache"):
-        cached = cache(manifest, config, workspace, runner, fold.name)
     with timed("features"):
         kept = features(cached, config, workspace, fold.name)
     with timed("train"):

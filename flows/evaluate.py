@@ -25,7 +25,7 @@ from tasks.cache import cache
 from tasks.choices import PresetOrNone, Runner
 from tasks.evaluate import evaluate, given_checkpoint, settings
 from tasks.index import index
-from tasks.policy import check_runner
+from tasks.policy import check_runner, shard_pool
 from tasks.signature import sign
 
 
@@ -81,8 +81,9 @@ def evaluate_checkpoint(
     workspace = Workspace(workspace_dir)
     kept = given_checkpoint(checkpoint, workspace)
     config = settings(kept, preset, overrides or {})
-    manifest = index(videos_dir, config, workspace, labels_path or kept.labels_path, runner)
-    early.before_cache(config, workspace, manifest, kept.labels_path)
-    cached = cache(manifest, config, workspace, runner)
+    with shard_pool(runner) as pool:
+        manifest = index(videos_dir, config, workspace, labels_path or kept.labels_path, pool)
+        early.before_cache(config, workspace, manifest, kept.labels_path)
+        cached = cache(manifest, config, workspace, pool)
     evaluation = evaluate(kept.checkpoint, cached, config, workspace)
     return Scored(checkpoint=kept.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))

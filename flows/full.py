@@ -58,7 +58,7 @@ class Summary(Frozen):
     @property
     def outcome(self) -> str:
         """The name of the state that such a run ends in."""
-        return "Decision needed" if self.entry.is_open else "Completed"
+        return report.DECISION if self.entry.is_open else "Completed"
 
     @property
     def headline(self) -> str:
@@ -123,12 +123,12 @@ def full(
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)
     timed = durations.Clock()
-    with timed("index"):
-        videos_dir = videos(videos_dir, preset, workspace)
-        manifest = index(videos_dir, config, workspace, labels_path, runner)
-    early.before_cache(config, workspace, manifest)
-    with timed("cache"):
-        cached = cache(manifest, config, workspace, runner)
+    with policy.shard_pool(runner) as pool:
+        with timed("index"):
+            manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, pool)
+        early.before_cache(config, workspace, manifest)
+        with timed("cache"):
+            cached = cache(manifest, config, workspace, pool)
     before = made_before(cached, config, workspace) if only_new else None
     if before and before.is_scored:
         return _nothing_new(cached, before.version, workspace)

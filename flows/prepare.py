@@ -62,6 +62,7 @@ def prepare(
     config = resolve(preset, overrides or {})
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
-    manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, runner)
-    cached = cache(manifest, config, workspace, runner)
+    with policy.shard_pool(runner) as pool:
+        manifest = index(videos(videos_dir, preset, workspace), config, workspace, labels_path, pool)
+        cached = cache(manifest, config, workspace, pool)
     return Prepared(cache=cached, workspace=str(workspace.root))

@@ -35,10 +35,10 @@ def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspac
 
 
 def cache(
-    manifest: Manifest, config: Config, workspace: Workspace, runner: str, fold_name: str = ""
+    manifest: Manifest, config: Config, workspace: Workspace, pool: policy.ShardPool, fold_name: str = ""
 ) -> RecordCache:
     """The decoded frames of a manifest's videos; called from a flow."""
     planned = policy.named(_plan, fold_name)(manifest, config, workspace)
     shard = policy.named(_shard, fold_name)
-    policy.map_shards(shard, runner, planned.shards, manifest=manifest, config=config, workspace=workspace)
+    pool.map(shard, planned.shards, manifest=manifest, config=config, workspace=workspace)
     return policy.named(_seal, fold_name)(planned, manifest, config, workspace)

@@ -65,11 +65,11 @@ def index(
     config: Config,
     workspace: Workspace,
     labels_path: Path | None,
-    runner: str,
+    pool: policy.ShardPool,
     fold: Fold | None = None,
 ) -> Manifest:
     """The manifest of a folder of labelled videos, or of one fold of it; called from a flow."""
     name = fold.name if fold else ""
     planned = policy.named(_plan, name)(videos_dir, config, workspace, labels_path, fold)
-    policy.map_shards(policy.named(_shard, name), runner, planned.shards, config=config, workspace=workspace)
+    pool.map(policy.named(_shard, name), planned.shards, config=config, workspace=workspace)
     return policy.named(_seal, name)(planned, config, workspace)

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -84,22 +84,38 @@ def num_shard_workers() -> int:
     return os.cpu_count() or 1
 
 
-def map_shards(task: Task[..., Any], runner: str, shards: Sequence[Any], **same: Any) -> None:
-    """Run a task once for each shard, each with the arguments `same`, on a runner named as in `check_runner`.
+class ShardPool:
+    """Where shards run.  It starts with the first of them: a run that finds everything finished starts none."""
 
-    Raises: the error of a shard that failed after all retries.
-    """
-    with contextlib.ExitStack() as stack:
+    def __init__(self, runner: str, stack: contextlib.ExitStack) -> None:
+        self.runner, self.stack = runner, stack
+        self.entered: Any = None
+
+    def map(self, task: Task[..., Any], shards: Sequence[Any], **same: Any) -> None:
+        """Run a task once for each shard, each with the arguments `same`.
+
+        Raises: the error of a shard that failed after all retries.
+        """
+        if not shards:
+            return
         with console.deaf():  # Ctrl-C in a terminal must not end the processes that start here
-            pool = stack.enter_context(workers.interruptible(shard_runner(runner)))
+            if self.entered is None:
+                self.entered = self.stack.enter_context(workers.interruptible(shard_runner(self.runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
-            # Prefect raises an error for a mapping without items.
-            futures = pool.map(task, arguments) if shards else None
+            futures = self.entered.map(task, arguments)
+        futures.result()
+
+
+@contextlib.contextmanager
+def shard_pool(runner: str) -> Iterator[ShardPool]:
+    """One pool for all shards of a run, on a runner named as in `check_runner`; it ends with the block."""
+    with contextlib.ExitStack() as stack:
+        pool = ShardPool(runner, stack)
         try:
-            if futures:
-                futures.result()
-        except (KeyboardInterrupt, SystemExit, BrokenProcessPool):
-            _expect_its_end(pool)
+            yield pool
+        except BaseException as error:
+            if pool.entered and (isinstance(error, BrokenProcessPool) or not isinstance(error, Exception)):
+                _expect_its_end(pool.entered)
             raise
 
 

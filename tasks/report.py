@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 UPDATE_EVERY_S = 5.0
 NEW_CHAMPION = "nonlocal.registry.new-champion"
 """event whose payload has `version` and `text`"""
+DECISION = "Decision needed"
+"""name of the state of a run whose entry waits for a person"""
 MOST_LINES = 20
 """greatest number of lines on broken videos in the log of a run; the page has more"""
 MOST_ROWS = 1000

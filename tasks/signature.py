@@ -14,7 +14,7 @@ from prefect.settings import get_current_settings
 
 from nonlocal_core.process import identity
 from nonlocal_core.process.identity import Process
-from tasks import console
+from tasks import console, worker
 
 LABEL = "nonlocal.run"
 """first part of the names of the labels"""
@@ -31,6 +31,7 @@ class Signature(NamedTuple):
 def sign(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Sign a run; Prefect calls this in the run's process whenever it begins or goes on."""
     console.say_mistakes_in_one_line()
+    worker.mind()
     signature = {**identity.this()._asdict(), "beat_s": get_current_settings().flows.heartbeat_frequency or 0}
     with get_client(sync_client=True) as client:
         client.update_flow_run_labels(flow_run.id, {f"{LABEL}.{name}": value for name, value in signature.items()})

@@ -133,7 +133,7 @@ class Campaign:
         if page and whole and not hasattr(self.config, "workerinput"):
             text = page.read_text()
             for kind, rows in self.rows.items():
-                text = _replaced(text, kind, self._table(kind, rows))
+                text = replaced(text, kind, self._table(kind, rows))
             page.write_text(text)
 
     def _table(self, kind: str, rows: list[Row]) -> str:
@@ -151,7 +151,7 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}"
 
 
-def _replaced(page: str, kind: str, table: str) -> str:
+def replaced(page: str, kind: str, table: str) -> str:
     """A page with another table of one kind.
 
     Raises: ValueError if the page has no place for it.

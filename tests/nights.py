@@ -26,18 +26,16 @@ from nonlocal_core.stages.register import register
 from nonlocal_core.stages.train import train
 from tasks import nightly
 
-CONFIG = resolve(
-    "tiny",
-    {
-        "cache.short_side": 36, "clip.clip_len": 4, "model.width": 2, "model.nl_res3": (), "model.nl_res4": (),
-        "model.block": "basic", "model.inflate": "none",
-        "train.epochs": 2, "train.batch_size": 4, "train.crop_size": 32, "train.val_epochs": 0,
-        "train.warmup_epochs": 0,
-        "evaluate.num_clips": 1, "evaluate.crop_size": 32, "evaluate.batch_clips": 4,
-        "runtime.device": "CPU", "runtime.num_workers": 2, "runtime.max_unreadable": 0.3,
-        "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
-    },
-)  # fmt: skip
+SETTINGS = {
+    "cache.short_side": 36, "clip.clip_len": 4, "model.width": 2, "model.nl_res3": [], "model.nl_res4": [],
+    "model.block": "basic", "model.inflate": "none",
+    "train.epochs": 2, "train.batch_size": 4, "train.crop_size": 32, "train.val_epochs": 0,
+    "train.warmup_epochs": 0,
+    "evaluate.num_clips": 1, "evaluate.crop_size": 32, "evaluate.batch_clips": 4,
+    "runtime.device": "CPU", "runtime.num_workers": 2, "runtime.max_unreadable": 0.3,
+    "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
+}  # fmt: skip
+CONFIG = resolve("tiny", SETTINGS)
 
 
 class Night(NamedTuple):

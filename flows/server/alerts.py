@@ -1,4 +1,4 @@
-"""Alerts from a Prefect server: a failed night, and a new champion.
+"""Alerts from a Prefect server: nights that fail, are skipped, late or missing, or need a person; a new champion.
 
 python -m flows.server.alerts https://...     they are posted there as {"text": ...}
 python -m flows.server.alerts mailtos://...   they are sent as e-mail
@@ -12,6 +12,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
@@ -20,32 +21,62 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook, SendNotification
 
-from flows.server import login
+from flows.server import login, nights
 from nonlocal_core import command
 from nonlocal_core.errors import ConfigError
-from tasks.report import NEW_CHAMPION
+from tasks.report import DECISION, NEW_CHAMPION
 
 RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
-NIGHTS = ResourceSpecification({"prefect.resource.id": ["prefect.tag.nightly"]})
+FAILED = ("Failed", "Crashed", "TimedOut")
+NIGHTS = (f"prefect.tag.{nights.TAG}",)
+BY_ITSELF = (*NIGHTS, "prefect.tag.prune")
+"""tags of what runs while nobody looks"""
+STATE = (
+    'flow_run.name ~ ": " ~ flow_run.state.name'
+    ' ~ (", " ~ flow_run.state.message if flow_run.state.message else "")'
+)
+SAID = "event.payload.text"
+LINK = '("\\n" ~ (flow_run | ui_url) if flow_run and (flow_run | ui_url) else "")'
+"""the page of the run, if the server knows the address of its UI"""
+
+
+class Alert(NamedTuple):
+    """What is told, and when."""
+
+    name: str
+    events: set[str]
+    text: str
+    """Jinja expression"""
+    of: tuple[str, ...] = ()
+    """tags of the runs whose events are meant; none: those that our own events name"""
+
+
+ALERTS = (
+    Alert("a night has failed", {f"prefect.flow-run.{name}" for name in FAILED}, STATE, BY_ITSELF),
+    Alert("a night needs a decision", {f"prefect.flow-run.{DECISION}"}, STATE, NIGHTS),
+    Alert("a night was skipped", {"prefect.flow-run.Cancelled"}, f'"no night: " ~ {STATE}', NIGHTS),
+    Alert("a night is late", {nights.LATE}, SAID),
+    Alert("no night has completed", {nights.MISSING}, SAID),
+    Alert("a new champion", {NEW_CHAMPION}, f'"new champion: " ~ {SAID}'),
+)
 
 
 def tell(url: str) -> None:
-    """Have the server send alerts of failed nights and new champions to a URL (a webhook or a mailbox).
+    """Have the server send alerts to a URL (a webhook or a mailbox).
 
     Raises: ConfigError if the URL is neither.
     """
-    failed = EventTrigger(
-        expect={f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")},
-        match=RUNS,
-        match_related=NIGHTS,
-        posture=Posture.Reactive,
-    )
-    promoted = EventTrigger(expect={NEW_CHAMPION}, posture=Posture.Reactive)
     action = _message(url)
-    text = 'flow_run.name ~ ": " ~ flow_run.state.name ~ ", " ~ flow_run.state.message'
-    _put(AutomationCore(name="nonlocal: a night has failed", trigger=failed, actions=[action(text)]))
-    text = '"new champion: " ~ event.payload.text'
-    _put(AutomationCore(name="nonlocal: a new champion", trigger=promoted, actions=[action(text)]))
+    for alert in ALERTS:
+        related = ResourceSpecification({"prefect.resource.id": list(alert.of)} if alert.of else {})
+        trigger = EventTrigger(
+            expect=alert.events,
+            match=RUNS if alert.of else ResourceSpecification({}),
+            match_related=related,
+            posture=Posture.Reactive,
+        )
+        sent = action(f"{alert.text} ~ {LINK}")
+        _put(AutomationCore(name=f"nonlocal: {alert.name}", trigger=trigger, actions=[sent]))
 
 
 def _message(url: str) -> Callable[[str], CallWebhook | SendNotification]:
@@ -89,7 +120,9 @@ def _lines(words: list[str]) -> Iterator[str]:
         url = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
     login.check()
     tell(url)
-    yield "failed nights and new champions are told from now on"
+    yield "told from now on:"
+    yield from (f"  {alert.name}" for alert in ALERTS)
+    yield "who looks for nights that are late or missing is make serve, or python -m flows.server.dead_runs"
 
 
 if __name__ == "__main__":

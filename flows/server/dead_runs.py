@@ -2,6 +2,8 @@
 
 python -m flows.server.dead_runs    beside a server of your own; `make serve` does this itself
 
+It also looks for nights that are late or do not come (flows/server/nights.py).
+
 A run of ours has said where its process is and how often it gives a sign of life (tasks/signature.py).  Runs of
 others are left alone.
 
@@ -35,7 +37,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
-from flows.server import login
+from flows.server import login, nights
 from nonlocal_core import command
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.escaping import one_line
@@ -176,11 +178,12 @@ def _lines() -> Iterator[str]:
         raise ConfigError("no server is named: export PREFECT_API_URL=http://HOST:4200/api")
     with contextlib.suppress(httpx.HTTPError):  # it may come up later
         login.check()
-    watch = Watch()
+    watch, night_watch = Watch(), nights.Watch()
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}), contextlib.suppress(KeyboardInterrupt):
         yield "runs of ours whose process is gone or gives no sign of life are marked as crashed; Ctrl-C ends this"
         while True:
             say(watch.look())
+            yield from night_watch.look()
             time.sleep(EVERY_S)
 
 

@@ -16,7 +16,6 @@ SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "nonlocal_core",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "7776000",
-    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 """what a person has set in the environment counts more"""

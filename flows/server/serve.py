@@ -24,9 +24,10 @@ from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.process import ProcessWorker
 
-from flows.server import dead_runs, login, service_logs
+from flows.server import dead_runs, login, nights, service_logs
 from nonlocal_core import command
 from nonlocal_core.errors import ChildError, ConfigError
+from nonlocal_core.escaping import one_line
 from nonlocal_core.process.child import how_it_ended
 from nonlocal_core.process.lifeline import children, end_with_us
 
@@ -162,7 +163,7 @@ def _wait_for(url: str, server: Service) -> None:
 def _keep_running(services: list[Service], port: int) -> None:
     """Start again each service that has died, and mark the runs of a dead worker as crashed."""
     runs: dict[str, set[int]] = {}
-    watch, looked_s = dead_runs.Watch(), 0.0
+    watch, night_watch, looked_s = dead_runs.Watch(), nights.Watch(), 0.0
     while True:
         time.sleep(0.5)
         for number, service in enumerate(services):  # the server first: workers are of no use without it
@@ -181,6 +182,8 @@ def _keep_running(services: list[Service], port: int) -> None:
                 services[number] = _worker(service.log.parent, service.name.removeprefix("worker-"))
         if time.monotonic() - looked_s > dead_runs.EVERY_S:
             dead_runs.say(watch.look())
+            for line in night_watch.look():
+                print(one_line(line), flush=True)
             looked_s = time.monotonic()
 
 

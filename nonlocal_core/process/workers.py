@@ -88,7 +88,7 @@ _workers: set[_Worker] = set()
 
 @contextlib.contextmanager
 def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
-    """Enter a pool so that Ctrl-C or SIGTERM ends its processes, and `each` in its threads, at once.
+    """Enter a pool so that Ctrl-C, SIGTERM or Cancel ends its processes, and `each` in its threads, at once.
 
     Leaving a pool waits for its threads, where a shard may take hours.  A pool whose processes were killed may
     wait for ever.
@@ -97,7 +97,9 @@ def interruptible(pool: AbstractContextManager[T]) -> Iterator[T]:
         entered = stack.enter_context(pool)
         try:
             yield entered
-        except (KeyboardInterrupt, SystemExit):
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
             _stopped.set()
             for worker in list(_workers):
                 worker.process.kill()

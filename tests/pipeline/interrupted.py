@@ -32,7 +32,8 @@ def shard(shard: int, folder: Path) -> None:
 
 @flow(name="interrupted")
 def interrupted(preset: str, overrides: dict[str, Any], workspace_dir: Path, runner: str) -> None:
-    policy.map_shards(shard, runner, range(4), folder=workspace_dir)
+    with policy.shard_pool(runner) as pool:
+        pool.map(shard, range(4), folder=workspace_dir)
 
 
 def leave_slowly(self: DaskTaskRunner, *error: Any) -> None:

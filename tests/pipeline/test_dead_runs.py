@@ -28,10 +28,12 @@ from flows.evaluate import evaluate_checkpoint
 from flows.full import full
 from flows.predict import predict
 from flows.prepare import prepare
-from flows.server import dead_runs
+from flows.server import dead_runs, nights
 from flows.server.prune import prune
 from nonlocal_core.process.identity import Process
 from tasks import signature
+from tasks.report import DECISION
+from tests.pipeline.receivers import Hook
 from tests.pipeline.test_nightly import REPOSITORY, Served, wait_for
 from tests.pipeline.test_nightly import served as served
 
@@ -198,3 +200,59 @@ def test_a_run_that_no_process_begins_is_ended_if_its_deployment_is_ours(served:
 )
 def test_every_flow_signs_its_runs(ours: Any) -> None:
     assert ours.on_running_hooks == [signature.sign]
+
+
+def change(served: Served, run: str, state_type: str, **more: Any) -> None:
+    """Put a run into a state, as its process or a person does."""
+    state = {"type": state_type, **more}
+    answer = served.ask(f"flow_runs/{run}/set_state", {"state": state, "force": "name" in more})
+    assert answer["status"] == "ACCEPT", answer
+
+
+@pytest.fixture
+def no_worker(served: Served) -> Iterator[None]:
+    """While it is used, no worker begins a night."""
+    served.ask("work_pools/gpu", {"is_paused": True}, "PATCH")
+    yield
+    served.ask("work_pools/gpu", {"is_paused": False}, "PATCH")
+
+
+def test_a_person_hears_of_nights_that_do_not_fail(served: Served, no_worker: None) -> None:
+    """Of each once, with a link to its run."""
+    with Hook.receiving() as (url, told), looking_at(served):
+        served.alert(url)
+
+        def hear(text: str, run: str) -> None:
+            wait_for(lambda: told, 60, served)
+            assert told == [f"{text}\nhttp://127.0.0.1:{served.port}/runs/flow-run/{run}"]
+            told.clear()
+
+        first = served.begin("full/nightly-train")
+        change(served, first, "PENDING")
+        skipped = served.begin("full/nightly-train")
+        wait_for(lambda: served.state(skipped) == "Cancelled", 60, served)
+        hear(f"no night: {named(served, skipped)}: Cancelled, Deployment concurrency limit reached.", skipped)
+
+        change(served, first, "RUNNING")
+        change(served, first, "COMPLETED", name=DECISION, message="v0002 has other labels")
+        undecided = f"{named(served, first)}: {DECISION}, v0002 has other labels"
+        hear(undecided, first)
+
+        late = served.begin("full/nightly-train")
+        due = {"scheduled_time": "2026-11-01T02:00:00Z"}
+        change(served, late, "SCHEDULED", name="Late", state_details=due)
+        assert nights.Watch(late_s=1e9, every_s=0).look() == []
+        watch = nights.Watch(every_s=0)
+        (text,) = watch.look()
+        assert text == "the night that was due at 2026-11-01 02:00 UTC has not begun: the pool gpu is paused"
+        hear(text, late)
+        assert watch.look() == [], "it was said"
+        change(served, late, "CANCELLED", name="Cancelled", message="by hand")
+        hear(f"no night: {named(served, late)}: Cancelled, by hand", late)
+
+        (text,) = nights.Watch(silent_s=1, every_s=0).look()
+        when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+        last = re.escape(f"the last one, {named(served, late)}, is Cancelled: by hand")
+        assert re.fullmatch(f"nightly-train: no night has completed since {when}; {last}", text)
+        hear(text, late)
+        assert nights.Watch(silent_s=3600, every_s=0).look() == [], "a night has completed"

@@ -13,15 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from socketserver import StreamRequestHandler, TCPServer
-from typing import Any, ClassVar
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -32,6 +28,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process.lifeline import children
 from tests import postgres
+from tests.pipeline.receivers import Hook, Mailbox
 
 REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -65,6 +62,19 @@ class Served:
         self.out = folder / "serve.out"
         with self.out.open("w") as out:
             self.process = self.serve("start", stdout=out, stderr=out)
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, folder: Path, database: dict[str, str]) -> Iterator[Served]:
+        """`make serve`, for as long as it is used."""
+        made = cls(folder, database)
+        try:
+            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
+            yield made
+        finally:
+            made.process.terminate()
+            made.process.wait(120)
+            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
 
     def command(self, word: str) -> list[str]:
         return [sys.executable, "-m", "flows.server.serve", word, str(self.port)]
@@ -114,6 +124,11 @@ class Served:
             time.sleep(0.5)
         raise AssertionError(f"{path}: the server is busy all the time")
 
+    def alert(self, url: str) -> None:
+        """Have the server tell what `flows.server.alerts` makes of an address."""
+        command = [sys.executable, "-m", "flows.server.alerts", url]
+        subprocess.run(command, cwd=REPOSITORY, env=self.client_environment(), check=True, timeout=120)
+
     def state(self, run: str) -> str:
         return str(self.ask(f"flow_runs/{run}")["state"]["name"])
 
@@ -152,66 +167,15 @@ def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with contextlib.ExitStack() as stack:
         on_postgres = request.config.getoption("--postgres")
         database = {postgres.VARIABLE: stack.enter_context(postgres.running())} if on_postgres else {}
-        made = Served(tmp_path_factory.mktemp("served"), database)
-        try:
-            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
-            yield made
-        finally:
-            made.process.terminate()
-            made.process.wait(120)
-            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
-
-
-class Hook(BaseHTTPRequestHandler):
-    """A webhook that keeps what it is told."""
-
-    told: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        self.told.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Print no line for each request."""
-
-
-class Mailbox(StreamRequestHandler):
-    """A mail server that keeps what it is sent."""
-
-    told: ClassVar[list[str]] = []
-
-    def handle(self) -> None:
-        self.wfile.write(b"220 ready\r\n")
-        while (word := self.rfile.readline().strip().upper()) != b"QUIT":
-            self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 done\r\n")
-            if word == b"DATA":
-                lines = list(iter(self.rfile.readline, b".\r\n"))
-                self.told.append(str(message_from_bytes(b"".join(lines)).get_payload(0)))
-                self.wfile.write(b"250 done\r\n")
-        self.wfile.write(b"221 bye\r\n")
-
-
-@contextlib.contextmanager
-def alerted(served: Served, server: TCPServer, url: str) -> Iterator[None]:
-    """Whatever `flows.server.alerts` makes of the address of a server that runs meanwhile."""
-    with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        subprocess.run(
-            [sys.executable, "-m", "flows.server.alerts", url.format(port=server.server_address[1])],
-            cwd=REPOSITORY,
-            env=served.client_environment(),
-            check=True,
-        )
-        yield
-        server.shutdown()
+        yield stack.enter_context(Served.running(tmp_path_factory.mktemp("served"), database))
 
 
 @pytest.fixture(scope="module")
 def told(served: Served) -> Iterator[list[str]]:
     """What the automations of `flows.server.alerts` post."""
-    with alerted(served, HTTPServer(("127.0.0.1", 0), Hook), "http://127.0.0.1:{port}/hook"):
-        yield Hook.told
+    with Hook.receiving() as (url, told):
+        served.alert(url)
+        yield told
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
@@ -269,7 +233,8 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
     wait_for(lambda: len(told) > 1, 60, served)
-    assert sorted(told)[0] == f"{name}: Crashed, {cause}"
+    link = f"http://127.0.0.1:{served.port}/runs/flow-run"
+    assert sorted(told)[0] == f"{name}: Crashed, {cause}\n{link}/{run}"
     assert sorted(told)[1].startswith("new champion: v0001 is the champion: ")
 
     said = served.prefect("deployment", "run", "full/nightly-train", *words)
@@ -293,12 +258,13 @@ def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tm
 
 
 def test_a_mailbox_is_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
-    url = "mailto://127.0.0.1:{port}?from=night@example.org&to=me@example.org"
-    with alerted(served, TCPServer(("127.0.0.1", 0), Mailbox), url):
+    with Mailbox.receiving() as (url, told):
+        served.alert(url)
         fail(served, tmp_path)
-        wait_for(lambda: Mailbox.told, 60, served)
-    assert "Failed" in Mailbox.told[0]
-    assert "there is no folder" in Mailbox.told[0]
+        wait_for(lambda: told, 60, served)
+    assert "Failed" in told[0]
+    assert "there is no folder" in told[0]
+    assert f"http://127.0.0.1:{served.port}/runs/flow-run/" in told[0]
 
 
 def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Served) -> None:
@@ -317,7 +283,7 @@ def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Serv
         process.stdin.flush()
         said = process.stdout.read()
         process.stdin.close()
-    assert said.split() == b"failed nights and new champions are told from now on".split()
+    assert said.split()[:4] == b"told from now on:".split()
 
 
 def status(served: Served, path: str, headers: dict[str, str], method: str = "GET", body: str = "") -> int:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from flows.prepare import Prepared, prepare
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.errors import ConfigError
-from tasks import console
+from tasks import console, policy
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,6 +31,10 @@ SETTINGS = {
     "runtime.cache_shard_videos": 3,
     "runtime.max_unreadable": 0.3,
 }
+
+
+OURS = re.compile(r"(index|cache), shard|\d+ (more )?videos|.* has the layout")
+"""lines of our log"""
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +88,54 @@ def test_a_scheduler_that_runs_already_makes_the_same_bytes(
     assert _contents(tmp_path) == _contents(on_threads[1])
 
 
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runners that are started from now on."""
+    names: list[str] = []
+    start = policy.shard_runner
+
+    def counted(name: str) -> Any:
+        names.append(name)
+        return start(name)
+
+    monkeypatch.setattr(policy, "shard_runner", counted)
+    return names
+
+
+def test_a_run_starts_one_runner_and_one_that_finds_all_finished_none(
+    on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = started(monkeypatch)
+    prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="threads")
+    assert names == ["threads"]
+    prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="dask")
+    assert names == ["threads"]
+
+
 @pytest.mark.campaign("long")
 def test_a_dask_cluster_of_its_own_makes_the_same_bytes(
-    on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path
+    on_threads: tuple[Prepared, Path], videos_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tests of every change run shards on one in test_endings.py, and compare the bytes of another above."""
+    names = started(monkeypatch)
     made = prepare("tiny", SETTINGS, videos_dir, tmp_path, runner="dask")
+    assert names == ["dask"]
     assert made.cache == on_threads[0].cache
     assert _contents(tmp_path) == _contents(on_threads[1])
+
+
+@pytest.mark.campaign("long")
+def test_a_dask_cluster_ends_without_a_word(environment: dict[str, str], videos_dir: Path, tmp_path: Path) -> None:
+    settings = [f"{name}={value}" for name, value in SETTINGS.items()]
+    done = subprocess.run(
+        [sys.executable, "flows/prepare.py", "tiny", f"videos_dir={videos_dir}", f"workspace_dir={tmp_path}",
+         "runner=dask", *settings],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    first, *said = done.stderr.splitlines()
+    assert first == "prepare tiny: Prefect starts"
+    assert not [line for line in said if not OURS.match(line) and not line.startswith(f"{videos_dir}: ")], (
+        done.stderr
+    )
 
 
 def test_an_unknown_runner_is_said_before_anything_runs(
@@ -142,9 +187,7 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(
     assert process.returncode == 130
     *before, last = said.splitlines()
     assert last == "stopped; nothing is lost: the same command goes on from here"
-    assert all(re.match(r"(index|cache), shard|\d+ (more )?videos|.* has the layout", line) for line in before), (
-        said
-    )
+    assert all(OURS.match(line) for line in before), said
     started_s = time.monotonic()
     while _family(process.pid):
         assert time.monotonic() - started_s < 10, _family(process.pid)

@@ -62,13 +62,23 @@ def splits(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.Series[str]:
     """The split of each row.
 
     A content keeps its split.  A file whose name is kept but whose content is new, such as a new copy of a damaged
-    file, gets the split of the name.  Everything else goes to train.
+    file, gets the split of the name.  Everything else goes to train, a further copy of what is held out too: as
+    every copy there, it is not trained on.
     """
-    by_content = kept[kept["sha256"] != ""].drop_duplicates("sha256").set_index("sha256")["split"]
+    with_content = kept[kept["sha256"] != ""]
+    by_content = with_content.drop_duplicates("sha256").set_index("sha256")["split"]
     replaced = kept[~kept["sha256"].isin(rows.loc[rows["sha256"] != "", "sha256"])]
     by_name = replaced.drop_duplicates("video_id", keep="last").set_index("video_id")["split"]
     splits: pd.Series[str] = rows["sha256"].map(by_content).fillna(rows["video_id"].map(by_name)).fillna("train")
-    return splits
+    held_out = with_content[with_content["split"] != "train"]
+    is_as_kept = _pairs(rows).isin(_pairs(held_out))
+    is_there = rows["sha256"].isin(rows.loc[is_as_kept, "sha256"])
+    return splits.mask(is_there & ~is_as_kept, "train")
+
+
+def _pairs(rows: pd.DataFrame) -> pd.Series[str]:
+    """Name and content of each row."""
+    return rows["video_id"] + "\0" + rows["sha256"]
 
 
 def gone(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:

@@ -103,6 +103,29 @@ def test_a_copy_is_called_by_its_own_name(nights: Nights) -> None:
     assert split_of(done)["jump/copy.mp4"] == split_of(done)["jump/3.mp4"]
 
 
+def test_a_copy_of_a_video_of_val_leaves_val_as_it_was(nights: Nights) -> None:
+    """Else it would start a new line of the registry.  It is not trained on, and takes the place of what goes."""
+    val = val_of(nights.night(dataset()))
+    name = min(val)
+    copy = row("jump/copy.mp4", "jump", f"sha-{name}")
+    for _ in range(2):
+        rows = nights.night([*dataset(), copy])
+        assert val_of(rows) == val
+        assert list(rows.loc[rows["video_id"] == "jump/copy.mp4", "status"]) == ["duplicate"]
+    without = [one for one in dataset() if one["video_id"] != name]
+    assert val_of(nights.night([*without, copy])) == val - {name} | {"jump/copy.mp4"}
+    assert val_of(nights.night([*dataset(), copy])) == val
+
+
+def test_copies_that_were_drawn_into_val_stay_there(nights: Nights) -> None:
+    drawn = val_of(nights.night(dataset()))
+    nights.path.unlink()
+    twice = [*dataset(), row("jump/copy.mp4", "jump", f"sha-{min(drawn)}")]
+    val = val_of(nights.night(twice))
+    assert {min(drawn), "jump/copy.mp4"} <= val
+    assert val_of(nights.night(twice)) == val
+
+
 def test_a_video_that_breaks_or_is_repaired_stays_in_its_split(nights: Nights) -> None:
     broken = [row("jump/broken.mp4", "jump", "half", "unreadable"), row("run/lost.mp4", "run", "", "unreadable")]
     first = split_of(nights.night([*dataset(), *broken]))
