@@ -59,7 +59,7 @@ class Contents:
         """
         # The duration in a header may be that of the sound.
         wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
-        own = self._stream.index
+        own, may_hide = self._stream.index, self.codec in ("vp8", "mpeg4")
         try:
             for packet in self._container.demux(*wanted):
                 if packet.is_corrupt:
@@ -78,7 +78,8 @@ class Contents:
                         if self.start is None and (is_key or self.family not in _STARTS_ANYWHERE):
                             self.start = -math.inf if pts is None else pts
                             self._num_before = len(self.packets)
-                        self.packets.append(Packet(pts, dts, is_key, self._is_hidden(packet, size), duration))
+                        is_hidden = packet.is_discard or (may_hide and self._is_hidden(packet, size))
+                        self.packets.append(Packet(pts, dts, is_key, is_hidden, duration))
                         yield packet
         except av.FFmpegError as error:
             raise fault_of(error, "damaged: cut short or unreadable inside") from None
@@ -94,13 +95,9 @@ class Contents:
         self._place = max(self._place, place + size)
 
     def _is_hidden(self, packet: Any, size: int) -> bool:
-        return (
-            packet.is_discard
-            # VP8 has frames that only others refer to; one bit of the first byte says so.
-            or (self.codec == "vp8" and not memoryview(packet)[0] & 0x10)
-            # DivX puts two frames into one packet and a single byte into the next (all of HMDB51).
-            or (self.codec == "mpeg4" and size == 1)
-        )
+        if self.codec == "vp8":  # it has frames that only others refer to; one bit of the first byte says so
+            return not memoryview(packet)[0] & 0x10
+        return size == 1  # DivX puts two frames into one packet and a single byte into the next (all of HMDB51)
 
     def may_lack_references(self) -> bool:
         """Whether the last packet may refer to frames before the file, from which it was cut out: until the second
