@@ -23,9 +23,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
 from nonlocal_core.training.collectives import ALONE, Ranks
-
-FP16_LOSS_SCALE = 1024.0
-"""factor of the loss and divisor of the gradients, so that small gradients are not lost in fp16"""
+from nonlocal_core.training.loss_scale import LossScale
 
 
 class Inputs(NamedTuple):
@@ -128,64 +126,69 @@ def make_step(
     net: I3D,
     optimizer: nn.Optimizer,
     train: TrainConfig,
-    num_ranks: int = 1,
+    ranks: Ranks = ALONE,
     weights_K: NDArray[np.float32] | None = None,
     last: str = "",
+    loss_scale: LossScale | None = None,
 ) -> Step:
     """A function that takes one step and returns its loss and logits for this device's part of the batch.
 
     Its input are clips or, where features are kept, what the trunk up to `last` gave.  With `weights_K`, a clip's
     loss is multiplied by the weight of its label.
     It is one graph.  With micro batches there are two: one adds up gradients, one updates.  With several devices,
-    each updates with the mean of all their gradients.
+    each updates with the mean of all their gradients.  In fp16 a third graph looks at the gradients in between:
+    where they overflow on any device, no device updates, and `loss_scale` counts that.
     """
     optimizers.set_training(net, train.freeze)
-    scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
-    gradients = ms.value_and_grad(
-        _forward(net, train, scale, weights_K, last), None, optimizer.parameters, has_aux=True
-    )
-
+    num_ranks = ranks.num_ranks
+    gradients = ms.value_and_grad(_forward(net, train, weights_K, last), None, optimizer.parameters, has_aux=True)
     reduce_mean: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
     num_parts = train.num_parts // num_ranks
 
-    def update(grads: Any, divisor: float) -> Tensor:
+    def update(grads: Any) -> Tensor:
         if num_ranks > 1:
             grads = reduce_mean(grads)
-        if divisor != 1.0:
-            grads = ops.HyperMap()(ops.partial(ops.mul, 1.0 / divisor), grads)
         if train.clip_norm:
             grads = _clipped(grads, train.clip_norm)
         return optimizer(grads)
 
+    identity = (net.model, train, last)
+    if train.precision == "fp16":
+        scale = loss_scale or LossScale()
+        return _accumulating(gradients, update, optimizer.parameters, num_parts, identity, Overflow(scale, ranks))
     if num_parts > 1:
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale, (net.model, train, last))
+        return _accumulating(gradients, update, optimizer.parameters, num_parts, identity)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
-        return ops.depend(loss, update(grads, scale)), logits_NK
+        return ops.depend(loss, update(grads)), logits_NK
 
-    compiled = Graph(whole, "the training step", net.model, train, last)
+    compiled = Graph(whole, "the training step", *identity)
 
     def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
         loss, logits_NK = compiled.run(*(Tensor(array) for array in step_inputs))
-        return float(loss.asnumpy()) / scale, logits_NK.asnumpy()
+        return float(loss.asnumpy()), logits_NK.asnumpy()
 
     return take_step
 
 
 def _forward(
-    net: I3D, train: TrainConfig, scale: float, weights_K: NDArray[np.float32] | None, last: str
+    net: I3D, train: TrainConfig, weights_K: NDArray[np.float32] | None, last: str
 ) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The loss and the logits of clips; in fp16 of one more input, the factor that the loss is multiplied by.
+
+    In half precision, convolutions and matrix products take half precision.  MindSpore keeps BN and the loss in
+    float32, and so does `Response` what a non-local block computes of all pairs of positions.
+    """
     smoothing, features = train.label_smoothing, trunk.features(net, last)
     weights = None if weights_K is None else Tensor(weights_K)
 
     def loss_of(logits_NK: Tensor, label_N: Tensor) -> Tensor:
         if weights is None:
-            loss = ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
-        else:  # not divided by the weights of the batch: micro batches and devices would count unequally
-            loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
-            loss = (loss_N * ops.gather(weights, label_N, 0)).mean()
-        return loss if scale == 1.0 else loss * scale
+            return ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
+        # Not divided by the weights of the batch: micro batches and devices would count unequally.
+        loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
+        return (loss_N * ops.gather(weights, label_N, 0)).mean()
 
     def plain(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
@@ -208,7 +211,14 @@ def _forward(
         return forward
     dtype = ms.float16 if train.precision == "fp16" else ms.bfloat16
     automatic: Callable[..., tuple[Tensor, Tensor]] = ms.amp.auto_mixed_precision(forward, "auto", dtype)
-    return automatic
+    if train.precision == "bf16":  # it has the range of float32
+        return automatic
+
+    def scaled(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits_NK = automatic(*arguments[:-1])
+        return loss * arguments[-1], logits_NK
+
+    return scaled
 
 
 def _clipped(grads: Any, limit: float) -> Any:
@@ -225,40 +235,65 @@ def _square_sum(grad: Tensor) -> Tensor:
     return 2.0 * ops.L2Loss()(grad)
 
 
+class Overflow(NamedTuple):
+    """What becomes of a step in fp16 whose gradients overflow."""
+
+    scale: LossScale
+    ranks: Ranks
+
+
 def _accumulating(
     gradients: Callable[..., Any],
-    update: Callable[[Any, float], Tensor],
+    update: Callable[[Any], Tensor],
     parameters: ms.ParameterTuple,
     num_parts: int,
-    scale: float,
     identity: tuple[object, ...],
+    overflow: Overflow | None = None,
 ) -> Step:
     sums = ms.ParameterTuple(
         [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
     )
 
     def add(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        """Add gradients to the sums; the first argument is 0 for the first part, which starts new sums, else 1."""
-        (loss, logits_NK), grads = gradients(*arguments[1:])
+        """Add gradients to the sums.
+
+        The first argument is 0 for the first part, which starts new sums, else 1; the second the part's share.
+        """
+        (loss, logits_NK), grads = gradients(*arguments[2:])
         for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign(total, arguments[0] * total + grad * (1.0 / (scale * num_parts)))
+            ops.assign(total, arguments[0] * total + grad * arguments[1])
         return loss, logits_NK
 
     def finish() -> Tensor:
-        return update(sums, 1.0)
+        return update(sums)
+
+    def norm() -> Tensor:
+        return ops.sqrt(ops.addn(ops.HyperMap()(_square_sum, sums)))
+
+    def clear() -> bool:
+        for total in sums:
+            ops.assign(total, ops.zeros_like(total))
+        return True
 
     adding = Graph(add, "the training step", *identity)
     finishing = Graph(finish, "the update of the weights", *identity)
+    measuring = Graph(norm, "the norm of the gradients", *identity)
+    clearing = Graph(clear, "what follows an overflow", *identity)
 
     def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
         arrays: list[NDArray[np.generic]] = list(step_inputs[:-1])
+        scale = np.float32(overflow.scale.factor) if overflow else np.float32(1.0)
+        ends = (step_inputs.share, scale) if overflow else (step_inputs.share,)
         losses, logits = [], []
         for number, part in enumerate(zip(*(np.split(array, num_parts) for array in arrays), strict=True)):
-            goes_on = np.float32(number > 0)
-            loss, logits_NK = adding.run(*(Tensor(array) for array in (goes_on, *part, step_inputs.share)))
-            losses.append(float(loss.asnumpy()) / scale)
+            begins = np.float32(number > 0), np.float32(1.0 / (scale * num_parts))
+            loss, logits_NK = adding.run(*(Tensor(array) for array in (*begins, *part, *ends)))
+            losses.append(float(loss.asnumpy()) / float(scale))
             logits.append(logits_NK.asnumpy())
-        finishing.run()
+        if overflow is None or overflow.scale.follow(*overflow.ranks.mean(float(measuring.run().asnumpy()))):
+            finishing.run()
+        else:
+            clearing.run()  # zero times infinity is no number
         return float(np.mean(losses)), np.concatenate(logits)
 
     return take_step

@@ -1,20 +1,23 @@
 """The operators of our graphs as a GPU or Ascend device would get them: run as a process of its own, prints JSON.
 
-    python graphs.py FOLDER SETTINGS…          settings as JSON, one training each
+    python graphs.py FOLDER SETTINGS…          settings of a training each as JSON; "preset" names its preset
 
 MindSpore writes what it compiles into the folder.  Printed is a list of [NAME, types of inputs, types of outputs].
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 NO_KERNEL = {"Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState"}
 """what is in a graph and is computed by none"""
+SIDE = 32
 TYPE = re.compile(r"(?:Tensor\[|Tuple\[|<)(Bool|U?Int\d+|B?Float\d+)")
 
 
@@ -24,23 +27,25 @@ def trainings(all_settings: list[dict[str, object]]) -> None:
     import numpy as np
     from small import small_config
 
-    from nonlocal_core.models import pairwise
+    from nonlocal_core.config.tree import resolve
     from nonlocal_core.models.convolution import use_operators
     from nonlocal_core.models.i3d import I3D
     from nonlocal_core.models.normalise import normalise
     from nonlocal_core.training import optimizers
     from nonlocal_core.training.step import Inputs, dropout_mask, make_average, make_step, mixing
 
-    pairwise.BLOCK_WEIGHTS = 64  # so that the soft-max blocks are there
+    blocks = importlib.import_module("nonlocal_core.models.pairwise")
+    setattr(blocks, "BLOCK_WEIGHTS", 64)  # noqa: B010 (so that the soft-max blocks are there)
     ms.set_context(mode=ms.GRAPH_MODE)
     for settings in all_settings:
-        config = small_config(**settings)
+        preset = str(settings.pop("preset", "tiny"))
+        config = resolve(preset, settings) if preset != "tiny" else small_config(**settings)
         net = I3D(config.model, 4)
         use_operators(net)
         optimizer = optimizers.make_optimizer(net, np.array([0.01, 0.01], np.float32), config.train)
         weights_K = np.ones(4, np.float32) if config.train.mixup else None
         take_step = make_step(net, optimizer, config.train, weights_K=weights_K)
-        clip_NCTHW = np.zeros((config.train.batch_size, 3, config.clip.clip_len, 32, 32), np.uint8)
+        clip_NCTHW = np.zeros((config.train.batch_size, 3, config.clip.clip_len, SIDE, SIDE), np.uint8)
         label_N = np.zeros(config.train.batch_size, np.int32)
         drawn = dropout_mask(config, 0, len(label_N)), *mixing(config.train, 0, len(label_N))
         try:
@@ -58,7 +63,7 @@ def operators(folder: Path) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]
     found = set()
     for file in folder.glob("*backend_pass_*.ir"):
         lines = file.read_text().splitlines()
-        for line, types in zip(lines, lines[1:], strict=False):
+        for line, types in pairwise(lines):
             named = re.match(r"\s*%\d+\([^)]*\) = (?:PrimFunc_)?([A-Za-z0-9]+)\(", line)
             if named and named[1] not in NO_KERNEL:
                 inputs, _, outputs = types.partition(" -> ")

@@ -1,10 +1,10 @@
 """What MindSpore's plug-ins for GPU and Ascend register: run as a process of its own, prints it as JSON.
 
-The plug-ins of the installed wheel are loaded without their hardware: stand-ins for the libraries of CUDA and CANN have
-the functions that are missing, and none of them does anything.  What loading registers is then asked for in C++.
+The plug-ins of the installed wheel are loaded without their hardware: stand-ins for the libraries of CUDA and CANN
+have the functions that are missing, and none of them does anything.  What loading registers is asked for in C++.
 
-{"kernels": …, "replaced": [NAME, …]}; for the GPU, kernels are {NAME: [[same, inputs, outputs], …]} with types, for
-Ascend [NAME, …]; what is replaced has no kernel and needs none: MindSpore computes it with other operators.
+{"kernels": …, "replaced": [NAME, …]}; for the GPU, kernels are {NAME: [[same, inputs, outputs], …]} with types,
+for Ascend [NAME, …]; what is replaced needs no kernel: MindSpore computes it with other operators.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CUDA = (  # the first one answers for all: it alone has no versions, which the loader would compare
-    "libcuda.so.1", "libcublas.so.11", "libcurand.so.10", "libcudnn.so.8", "libcudart.so.11.0", "libcusolver.so.11",
-    "libcufft.so.10", "libcusparse.so.11", "libnvrtc.so.11.2",
+    "libcuda.so.1", "libcublas.so.11", "libcurand.so.10", "libcudnn.so.8", "libcudart.so.11.0",
+    "libcusolver.so.11", "libcufft.so.10", "libcusparse.so.11", "libnvrtc.so.11.2",
 )  # fmt: skip
 CANN = (
     "libge_runner.so", "libgraph.so", "libascendcl.so", "libmsprofiler.so", "libshmem.so", "libhccl.so",
@@ -33,13 +33,13 @@ PLUGINS = {
     "Ascend": ("ascend/libmindspore_ascend_res_manager.so", "libmindspore_ops_ascend.so"),
 }
 FOREIGN = re.compile(r"(__)?cu[A-Z_bdsrf]|nvrtc|acl|hal|Hccl|_ZNK?2ge|_ZNK?9mindspore6device\w*CollectiveCommLib")
-"""names of functions that the libraries of CUDA and CANN have, or the one beside the plug-in that needs CANN first"""
+"""names of functions of CUDA, CANN and the one library of MindSpore that needs CANN at once"""
 ADAPTERS = ("libmindspore_ascend_res_manager.so", "libmindspore_graph_ir.so")
 """where the names of CANN's operators stand that have no kernel of aclnn"""
 INCLUDES = (
     ".", "mindspore", "mindspore/ccsrc", "mindspore/core", "mindspore/core/include", "mindspore/core/mindrt",
-    "mindspore/core/mindrt/include", "mindspore/ops", "mindspore/ops/include", "third_party", "third_party/include",
-    "third_party/robin_hood_hashing",
+    "mindspore/core/mindrt/include", "mindspore/ops", "mindspore/ops/include", "third_party",
+    "third_party/include", "third_party/robin_hood_hashing",
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def of_gpu(probe: ctypes.CDLL) -> dict[str, list[list[object]]]:
 
 
 def of_ascend(probe: ctypes.CDLL) -> list[str]:
-    """The operators for Ascend: those of CANN's aclnn by their register, those of its ACL by names in the plug-in."""
+    """The operators for Ascend: of CANN's aclnn by their register, of its ACL by the names in the plug-in."""
     texts = b"".join((mindspore_dir() / "lib/plugin/ascend" / name).read_bytes() for name in ADAPTERS)
     found = probe.registered(b"N9mindspore6kernel14AclnnKernelModE", 0).decode().split()
     return found + [text.decode() for text in set(re.findall(rb"[A-Z][A-Za-z0-9]{2,40}(?=\0)", texts))]

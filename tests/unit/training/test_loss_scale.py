@@ -1,0 +1,99 @@
+"""A step in fp16: what overflows is skipped, counted, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from small import PLAIN, small_config
+from test_step import drawn, values
+
+from nonlocal_core.errors import DamagedError, DivergenceError
+from nonlocal_core.models import device, pairwise
+from nonlocal_core.models.i3d import I3D
+from nonlocal_core.training import loss_scale, optimizers, step_checkpoint
+from nonlocal_core.training.loss_scale import LossScale
+from nonlocal_core.training.step import make_step
+from nonlocal_core.training.step_checkpoint import State
+
+SETTINGS = {
+    **PLAIN,
+    "model__nl_res3": (0,),
+    "model__pairwise": "embedded_gaussian",
+    "model__nl_zero_gamma": False,
+    "train__batch_size": 4,
+    "train__micro_batch": 2,
+    "train__weight_decay": 0.1,
+}
+
+
+def made(precision):
+    """A network, its optimizer, and a function that takes a step."""
+    config = small_config(**SETTINGS, train__precision=precision)
+    device.use(config.runtime)
+    ms.set_seed(3)
+    net, scale = I3D(config.model, 4), LossScale()
+    optimizer = optimizers.make_optimizer(net, np.full(9, 0.05, np.float32), config.train)
+    return net, optimizer, scale, make_step(net, optimizer, config.train, loss_scale=scale), drawn(config, 4)
+
+
+def test_a_step_whose_gradients_overflow_is_skipped_and_the_next_is_that_of_fp32(monkeypatch):
+    """The overflow is made by a factor that no gradient in fp16 can bear; the soft-max is computed in blocks."""
+    monkeypatch.setattr(pairwise, "BLOCK_WEIGHTS", 64)
+    net, optimizer, scale, take_step, batch = made("fp16")
+    learned = {parameter.name for parameter in net.trainable_params()}
+    before, moments = values(net), [moment.asnumpy() for moment in optimizer.moments]
+    scale.factor = 2.0**100
+    loss, _ = take_step(batch)
+    assert (scale.num_skipped, scale.factor, scale.num_good) == (1, 2.0**99, 0)
+    after = values(net)
+    for name in learned:  # the running statistics have seen the clips, as in a step that is taken
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    for moment, old in zip(optimizer.moments, moments, strict=True):
+        np.testing.assert_array_equal(moment.asnumpy(), old)
+    assert int(optimizer.global_step.asnumpy()[0]) == 0
+
+    scale.factor = 1024.0
+    next_loss, _ = take_step(batch)
+    assert (scale.num_skipped, scale.num_good, int(optimizer.global_step.asnumpy()[0])) == (1, 1, 1)
+    assert next_loss == pytest.approx(loss, rel=1e-6)  # the same weights
+
+    whole, *_, take_whole_step, _ = made("fp32")
+    whole_loss, _ = take_whole_step(batch)
+    assert next_loss == pytest.approx(whole_loss, abs=5e-3)
+    found, expected = values(net), values(whole)
+    for name in learned:
+        step, whole_step = found[name] - before[name], expected[name] - before[name]
+        assert np.linalg.norm(step - whole_step) <= 0.15 * np.linalg.norm(whole_step) + 1e-6, name
+
+
+def test_the_factor_is_halved_by_an_overflow_and_doubled_after_many_good_steps(monkeypatch):
+    monkeypatch.setattr(loss_scale, "GROWS_AFTER", 3)
+    scale = LossScale()
+    assert scale.factor == 65536  # PyTorch's
+    taken = [scale.follow(norm) for norm in (1.0, float("inf"), 2.0, float("nan"), 0.0, 1.0, 1.0, 1.0)]
+    assert taken == [True, False, True, False, True, True, True, True]
+    assert (scale.factor, scale.num_skipped, scale.num_good) == (65536 / 2 / 2 * 2, 2, 1)
+
+
+def test_what_overflows_at_the_least_factor_too_has_diverged():
+    scale = LossScale()
+    scale.factor = 1.0
+    with pytest.raises(DivergenceError, match=r"overflow in fp16.*loss scale of 1: take train.precision=fp32"):
+        scale.follow(float("nan"))
+
+
+def test_a_checkpoint_keeps_the_factor_and_the_counts(tmp_path):
+    from test_step_checkpoint import DESCRIBED, drawn
+
+    state = drawn(1)._replace(loss_scale=LossScale())
+    assert state.loss_scale
+    state.loss_scale.factor, state.loss_scale.num_good, state.loss_scale.num_skipped = 2048.0, 77, 5
+    step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
+    other: State = drawn(2)._replace(loss_scale=LossScale())
+    step_checkpoint.restore(tmp_path / "a", other)
+    assert other.loss_scale
+    assert vars(other.loss_scale) == vars(state.loss_scale)
+    step_checkpoint.save(tmp_path / "b", state._replace(loss_scale=None), DESCRIBED)
+    with pytest.raises(DamagedError, match="has no loss scale"):
+        step_checkpoint.restore(tmp_path / "b", other)
