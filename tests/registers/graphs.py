@@ -18,7 +18,8 @@ from pathlib import Path
 NO_KERNEL = {"Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState"}
 """what is in a graph and is computed by none"""
 SIDE = 32
-TYPE = re.compile(r"(?:Tensor\[|Tuple\[|<)(Bool|U?Int\d+|B?Float\d+)")
+TYPE = re.compile(r"(?:Tensor\[|Tuple\[|<)(Bool|U?Int\d+|B?Float\d+|None|(?=\]))")
+"""the type of each input; empty for a tuple of nothing"""
 
 
 def trainings(all_settings: list[dict[str, object]]) -> None:
@@ -54,8 +55,12 @@ def trainings(all_settings: list[dict[str, object]]) -> None:
             print(error, file=sys.stderr)
         make_average(net, config.train.ema).take(0)
         net.set_train(False)
+
+        def infer(clip_NCTHW: ms.Tensor, net: I3D = net) -> ms.Tensor:
+            return net(normalise(clip_NCTHW, net.model))
+
         if config.train.precision == "fp32":
-            ms.jit(lambda clip, net=net: net(normalise(clip, net.model)))(ms.Tensor(clip_NCTHW))
+            ms.jit(infer)(ms.Tensor(clip_NCTHW))
 
 
 def operators(folder: Path) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]:

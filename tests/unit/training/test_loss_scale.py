@@ -6,14 +6,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 from small import PLAIN, small_config
-from test_step import drawn, values
 
 from nonlocal_core.errors import DamagedError, DivergenceError
-from nonlocal_core.models import device, pairwise
+from nonlocal_core.models import checkpoint, device, pairwise
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import loss_scale, optimizers, step_checkpoint
 from nonlocal_core.training.loss_scale import LossScale
-from nonlocal_core.training.step import make_step
+from nonlocal_core.training.step import Inputs, dropout_mask, make_step, mixing
 from nonlocal_core.training.step_checkpoint import State
 
 SETTINGS = {
@@ -27,6 +26,10 @@ SETTINGS = {
 }
 
 
+def values(net):
+    return {parameter.name: parameter.asnumpy() for parameter in net.get_parameters()}
+
+
 def made(precision):
     """A network, its optimizer, and a function that takes a step."""
     config = small_config(**SETTINGS, train__precision=precision)
@@ -34,7 +37,11 @@ def made(precision):
     ms.set_seed(3)
     net, scale = I3D(config.model, 4), LossScale()
     optimizer = optimizers.make_optimizer(net, np.full(9, 0.05, np.float32), config.train)
-    return net, optimizer, scale, make_step(net, optimizer, config.train, loss_scale=scale), drawn(config, 4)
+    clip_NCTHW = np.random.default_rng(0).integers(0, 256, (4, 3, 4, 32, 32)).astype(np.uint8)
+    batch = Inputs(
+        clip_NCTHW, np.arange(4, dtype=np.int32), dropout_mask(config, 0, 4), *mixing(config.train, 0, 4)
+    )
+    return net, optimizer, scale, make_step(net, optimizer, config.train, loss_scale=scale), batch
 
 
 def test_a_step_whose_gradients_overflow_is_skipped_and_the_next_is_that_of_fp32(monkeypatch):
@@ -84,16 +91,18 @@ def test_what_overflows_at_the_least_factor_too_has_diverged():
 
 
 def test_a_checkpoint_keeps_the_factor_and_the_counts(tmp_path):
-    from test_step_checkpoint import DESCRIBED, drawn
-
-    state = drawn(1)._replace(loss_scale=LossScale())
-    assert state.loss_scale
-    state.loss_scale.factor, state.loss_scale.num_good, state.loss_scale.num_skipped = 2048.0, 77, 5
-    step_checkpoint.save(tmp_path / "a", state, DESCRIBED)
-    other: State = drawn(2)._replace(loss_scale=LossScale())
-    step_checkpoint.restore(tmp_path / "a", other)
-    assert other.loss_scale
-    assert vars(other.loss_scale) == vars(state.loss_scale)
-    step_checkpoint.save(tmp_path / "b", state._replace(loss_scale=None), DESCRIBED)
+    config = small_config(**PLAIN)
+    net = I3D(config.model, 2)
+    scale, other = LossScale(), LossScale()
+    scale.factor, scale.num_good, scale.num_skipped = 2048.0, 77, 5
+    state = State(net, optimizers.make_optimizer(net, np.ones(2, np.float32), config.train), loss_scale=scale)
+    described = checkpoint.Description(
+        step=7, labels=("a", "b"), model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="", manifest_digest="",
+    )  # fmt: skip
+    step_checkpoint.save(tmp_path / "kept", state, described)
+    step_checkpoint.restore(tmp_path / "kept", state._replace(loss_scale=other))
+    assert vars(other) == vars(scale)
+    step_checkpoint.save(tmp_path / "none", state._replace(loss_scale=None), described)
     with pytest.raises(DamagedError, match="has no loss scale"):
-        step_checkpoint.restore(tmp_path / "b", other)
+        step_checkpoint.restore(tmp_path / "none", state)
