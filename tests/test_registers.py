@@ -72,7 +72,7 @@ def lacks(operators: list[Operator], register: dict) -> list[str]:
 
 
 def fits(kernel: tuple[bool, list[str], list[str]], inputs: list[str], outputs: list[str]) -> bool:
-    """Whether a kernel takes these types; one for any number of inputs has one type, and what is empty has none."""
+    """Whether a kernel takes these types; one for any number of inputs has one type, an empty input any."""
     same, its_inputs, its_outputs = kernel
     if same:
         return inputs[0] == its_inputs[0] and outputs[0] == its_outputs[0]

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 NO_KERNEL = {"Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState"}
@@ -67,12 +66,14 @@ def operators(folder: Path) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]
     """The operators in what MindSpore has written last of each graph, before it looks for kernels."""
     found = set()
     for file in folder.glob("*backend_pass_*.ir"):
-        lines = file.read_text().splitlines()
-        for line, types in pairwise(lines):
-            named = re.match(r"\s*%\d+\([^)]*\) = (?:PrimFunc_)?([A-Za-z0-9]+)\(", line)
-            if named and named[1] not in NO_KERNEL:
-                inputs, _, outputs = types.partition(" -> ")
-                found.add((named[1], tuple(TYPE.findall(inputs)), tuple(TYPE.findall(outputs))))
+        name = ""
+        for line in file.read_text().splitlines():
+            if named := re.match(r"\s*%\d+\([^)]*\) = (?:PrimFunc_)?([A-Za-z0-9]+)\(", line):
+                name = named[1]
+            elif line.startswith("      : (") and name and name not in NO_KERNEL:
+                inputs, _, outputs = line.partition(" -> ")
+                found.add((name, tuple(TYPE.findall(inputs)), tuple(TYPE.findall(outputs))))
+                name = ""
     return found
 
 
