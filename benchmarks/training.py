@@ -31,7 +31,6 @@ SETTINGS = {
     "cache.short_side": 128,
     "clip.frame_interval": 2,
     "train.crop_size": 112,
-    "train.scale_max": 1.25,
     "train.batch_size": 2,
     "train.lr_batch": 0,
     "train.base_lr": 1e-3,
