@@ -26,6 +26,14 @@ stop: ## end what `make serve` has started
 test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+test-lowest: .venv/installed ## run the unit tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	@$(BIN)/uv venv --quiet --allow-existing --no-managed-python --python "$$(command -v $(PYTHON))" .venv-lowest
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --python .venv-lowest/bin/python --no-emit-index-url \
+		--quiet --output-file .venv-lowest/requirements.txt >/dev/null
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --only-binary :all: --requirement .venv-lowest/requirements.txt
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
+	@.venv-lowest/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
+
 test-postgres: .venv/installed ## run a night with kills, end to end, on a Postgres of this machine (apt install postgresql)
 	@$(BIN)/python -m pytest tests/pipeline/test_nightly.py --postgres -m "campaign or not campaign"
 
@@ -37,6 +45,15 @@ check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+# Every locked package has a wheel there; nothing is installed, and .venv stays as it is.
+check-platforms: .venv/installed ## look for a wheel of every locked package, for Linux on x86-64 and aarch64, and macOS on arm64
+	@for list in requirements-run.txt requirements-lock.txt; do for python in 3.11 3.12; do \
+		for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
+			said=$$(MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --target .venv/none --python $(BIN)/python \
+				--python-version $$python --python-platform $$platform --only-binary :all: --no-deps --require-hashes \
+				--requirement $$list 2>&1) || { echo "$$said"; echo "error: $$list, Python $$python, $$platform"; exit 1; }; \
+			echo "$$list, Python $$python, $$platform: $$(echo "$$said" | grep -c '^ + ') wheels"; done; done; done
 
 format: .venv/installed ## put the code into shape
 	@$(BIN)/ruff check --fix .
@@ -78,4 +95,4 @@ endef
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 clean: ## remove what was installed, built and computed, the workspace too
-	rm -rf .venv .serve workspace site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .serve workspace site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
