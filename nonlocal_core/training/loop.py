@@ -27,11 +27,12 @@ from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import classifier, first_weights, optimizers, step_checkpoint
+from nonlocal_core.training.averages import make_average
 from nonlocal_core.training.collectives import ALONE, Ranks
 from nonlocal_core.training.log import Watch
 from nonlocal_core.training.loss_scale import LossScale
 from nonlocal_core.training.schedules import learning_rates
-from nonlocal_core.training.step import class_weights, inputs, make_average, make_step
+from nonlocal_core.training.step import class_weights, inputs, make_step
 from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Validator
 from nonlocal_core.training.videos import Videos

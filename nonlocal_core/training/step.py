@@ -5,7 +5,6 @@ MindSpore's own dropout has a state that cannot be saved.  Here every random dra
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,11 +17,11 @@ from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.models import trunk
-from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.training import optimizers
+from nonlocal_core.training import accumulation, optimizers
 from nonlocal_core.training.collectives import ALONE, Ranks
+from nonlocal_core.training.compiled import Graph
 from nonlocal_core.training.loss_scale import LossScale
 
 
@@ -77,37 +76,6 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
     return np.concatenate(partners).astype(np.int32), np.array(max(drawn, 1 - drawn), np.float32)
 
 
-class Graph(nn.Cell):
-    """A function that is compiled before its first run; the memory that compiling frees is returned in between.
-
-    It is some 100 MB, which glibc would keep and the run would not use.  In MindSpore's PyNative mode nothing is
-    compiled, and each run goes operator by operator.
-    """
-
-    def __init__(self, function: Callable[..., Any], what: str, *identity: object) -> None:
-        super().__init__(auto_prefix=False)
-        self.function = function
-        self.what, self.identity = what, identity
-        self.is_compiled = False
-
-    def construct(self, *arguments: Tensor) -> Any:
-        """What the function returns."""
-        return self.function(*arguments)
-
-    def run(self, *arguments: Tensor) -> Any:
-        """What the function returns; the first call compiles it before."""
-        if ms.get_context("mode") == ms.PYNATIVE_MODE:
-            return self.function(*arguments)
-        if not self.is_compiled:
-            shapes = [argument.shape for argument in arguments]
-            with compiling(self.what, *self.identity, shapes):
-                self.compile(*arguments)
-            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
-                trim(0)
-            self.is_compiled = True
-        return self(*arguments)
-
-
 def class_weights(train: TrainConfig, label_N: NDArray[np.int64], num_labels: int) -> NDArray[np.float32] | None:
     """The weight of each label's clips in the loss, by the labels of the train videos; None for no weights.
 
@@ -149,15 +117,14 @@ def make_step(
         if num_ranks > 1:
             grads = reduce_mean(grads)
         if train.clip_norm:
-            grads = _clipped(grads, train.clip_norm)
+            grads = accumulation.clipped(grads, train.clip_norm)
         return optimizer(grads)
 
     identity = (net.model, train, last)
-    if train.precision == "fp16":
-        scale = loss_scale or LossScale()
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, identity, Overflow(scale, ranks))
-    if num_parts > 1:
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, identity)
+    if train.precision == "fp16" or num_parts > 1:
+        sums = accumulation.make_sums(gradients, update, optimizer.parameters, identity)
+        overflow = accumulation.Overflow(loss_scale or LossScale(), ranks) if train.precision == "fp16" else None
+        return accumulation.accumulating(sums, num_parts, overflow)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
@@ -172,15 +139,7 @@ def make_step(
     return take_step
 
 
-def _forward(
-    net: I3D, train: TrainConfig, weights_K: NDArray[np.float32] | None, last: str
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The loss and the logits of clips; in fp16 of one more input, the factor that the loss is multiplied by.
-
-    In half precision, convolutions and matrix products take half precision.  MindSpore keeps BN and the loss in
-    float32, and so does `Response` what a non-local block computes of all pairs of positions.
-    """
-    smoothing, features = train.label_smoothing, trunk.features(net, last)
+def _loss(smoothing: float, weights_K: NDArray[np.float32] | None) -> Callable[[Tensor, Tensor], Tensor]:
     weights = None if weights_K is None else Tensor(weights_K)
 
     def loss_of(logits_NK: Tensor, label_N: Tensor) -> Tensor:
@@ -189,6 +148,19 @@ def _forward(
         # Not divided by the weights of the batch: micro batches and devices would count unequally.
         loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
         return (loss_N * ops.gather(weights, label_N, 0)).mean()
+
+    return loss_of
+
+
+def _forward(
+    net: I3D, train: TrainConfig, weights_K: NDArray[np.float32] | None, last: str
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The loss and the logits of clips; in fp16 of one more input, the factor that the loss is multiplied by.
+
+    In half precision, convolutions and matrix products take half precision.  MindSpore keeps BN and the loss in
+    float32, and so does `Response` what a non-local block computes of all pairs of positions.
+    """
+    features, loss_of = trunk.features(net, last), _loss(train.label_smoothing, weights_K)
 
     def plain(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
@@ -219,113 +191,3 @@ def _forward(
         return loss * arguments[-1], logits_NK
 
     return scaled
-
-
-def _clipped(grads: Any, limit: float) -> Any:
-    """The gradients, scaled down where the norm of all of them together exceeds a limit.
-
-    On CPUs a division keeps 16 bytes for every number that it divides; a product with one number keeps none.
-    """
-    each = ops.HyperMap()
-    norm = ops.sqrt(ops.addn(each(_square_sum, grads)))
-    return each(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), grads)
-
-
-def _square_sum(grad: Tensor) -> Tensor:
-    return 2.0 * ops.L2Loss()(grad)
-
-
-class Overflow(NamedTuple):
-    """What becomes of a step in fp16 whose gradients overflow."""
-
-    scale: LossScale
-    ranks: Ranks
-
-
-def _accumulating(
-    gradients: Callable[..., Any],
-    update: Callable[[Any], Tensor],
-    parameters: ms.ParameterTuple,
-    num_parts: int,
-    identity: tuple[object, ...],
-    overflow: Overflow | None = None,
-) -> Step:
-    sums = ms.ParameterTuple(
-        [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
-    )
-
-    def add(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        """Add gradients to the sums.
-
-        The first argument is 0 for the first part, which starts new sums, else 1; the second the part's share.
-        """
-        (loss, logits_NK), grads = gradients(*arguments[2:])
-        for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign(total, arguments[0] * total + grad * arguments[1])
-        return loss, logits_NK
-
-    def finish() -> Tensor:
-        return update(sums)
-
-    def norm() -> Tensor:
-        return ops.sqrt(ops.addn(ops.HyperMap()(_square_sum, sums)))
-
-    def clear() -> bool:
-        for total in sums:
-            ops.assign(total, ops.zeros_like(total))
-        return True
-
-    adding = Graph(add, "the training step", *identity)
-    finishing = Graph(finish, "the update of the weights", *identity)
-    measuring = Graph(norm, "the norm of the gradients", *identity)
-    clearing = Graph(clear, "what follows an overflow", *identity)
-
-    def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
-        arrays: list[NDArray[np.generic]] = list(step_inputs[:-1])
-        scale = np.float32(overflow.scale.factor) if overflow else np.float32(1.0)
-        ends = (step_inputs.share, scale) if overflow else (step_inputs.share,)
-        losses, logits = [], []
-        for number, part in enumerate(zip(*(np.split(array, num_parts) for array in arrays), strict=True)):
-            begins = np.float32(number > 0), np.float32(1.0 / (scale * num_parts))
-            loss, logits_NK = adding.run(*(Tensor(array) for array in (*begins, *part, *ends)))
-            losses.append(float(loss.asnumpy()) / float(scale))
-            logits.append(logits_NK.asnumpy())
-        if overflow is None or overflow.scale.follow(*overflow.ranks.mean(float(measuring.run().asnumpy()))):
-            finishing.run()
-        else:
-            clearing.run()  # zero times infinity is no number
-        return float(np.mean(losses)), np.concatenate(logits)
-
-    return take_step
-
-
-class Average(NamedTuple):
-    """The moving average of all weights and BN statistics, and a function that updates it after a step."""
-
-    parameters: tuple[ms.Parameter, ...]
-    """named `ema.NAME`, in the order of the network's; empty if no average is kept"""
-    take: Callable[[int], None]
-    """its argument: the number of steps before this one"""
-
-
-def make_average(net: I3D, decay: float) -> Average:
-    """The moving average of a network's weights, which starts with their present values.
-
-    In the first steps the decay is at most (1 + step) / (10 + step), so that the first weights fade quickly.
-    """
-    if not decay:
-        return Average((), lambda step: None)
-    live = list(net.get_parameters())
-    means = ms.ParameterTuple([ms.Parameter(p.value().copy(), name=f"ema.{p.name}") for p in live])
-
-    def follow(keep: Tensor) -> Tensor:
-        for mean, parameter in zip(means, live):  # noqa: B905
-            ops.assign(mean, keep * mean + (1.0 - keep) * parameter)
-        return keep
-
-    average = Graph(follow, "the average of the weights", net.model)
-
-    def take(step: int) -> None:
-        average.run(Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
-
-    return Average(tuple(means), take)

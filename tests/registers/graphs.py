@@ -32,7 +32,8 @@ def trainings(all_settings: list[dict[str, object]]) -> None:
     from nonlocal_core.models.i3d import I3D
     from nonlocal_core.models.normalise import normalise
     from nonlocal_core.training import optimizers
-    from nonlocal_core.training.step import Inputs, dropout_mask, make_average, make_step, mixing
+    from nonlocal_core.training.averages import make_average
+    from nonlocal_core.training.step import Inputs, dropout_mask, make_step, mixing
 
     blocks = importlib.import_module("nonlocal_core.models.pairwise")
     setattr(blocks, "BLOCK_WEIGHTS", 64)  # noqa: B010 (so that the soft-max blocks are there)
