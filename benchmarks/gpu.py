@@ -1,4 +1,4 @@
-"""What a GPU does with this program, in ten minutes and one command, on a fresh machine.
+"""What a GPU does with this program: one command and, by estimate, a quarter of an hour on a fresh machine.
 
     python benchmarks/gpu.py --out DIR [--torch PYTHON] [--device GPU] [--only doctor,parity] [--quick]
 
@@ -17,13 +17,14 @@ import argparse
 import json
 import os
 import platform
-import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import NamedTuple, TextIO
 
 from gpu_parts import LIMITS_S, PARTS
@@ -111,17 +112,18 @@ def go_on(part: str, first: int, asked: argparse.Namespace, rows: list[Row], log
         start_new_session=True,
     )
     case, number, why = "start", first - 1, ""
-    for line in lines_within(process, limit_s):
-        log.write(line)
-        log.flush()
-        word, _, rest = line.rstrip("\n").partition(" ")
-        if word == "CASE":
-            number, case = int(rest.split(" ", 1)[0]), rest.split(" ", 1)[1]
-        elif word == "ROW":
-            rows.append(Row(part, case, **json.loads(rest)))
-        elif word == "LATE":
-            why = f"not done within {limit_s:.0f} s"
-    returncode = process.wait()
+    with process:  # which ends it and closes its output
+        for line in lines_within(process, limit_s):
+            log.write(line)
+            log.flush()
+            word, _, rest = line.rstrip("\n").partition(" ")
+            if word == "CASE":
+                number, case = int(rest.split(" ", 1)[0]), rest.split(" ", 1)[1]
+            elif word == "ROW":
+                rows.append(Row(part, case, **json.loads(rest)))
+            elif word == "LATE":
+                why = f"not done within {limit_s:.0f} s"
+    returncode = process.returncode
     if returncode == 0 and not why:
         return -1
     rows.append(Row(part, case, f"{why or how_it_ended(returncode)}; {part}.log has more"))
@@ -130,18 +132,23 @@ def go_on(part: str, first: int, asked: argparse.Namespace, rows: list[Row], log
 
 def lines_within(process: subprocess.Popen[str], limit_s: float) -> Iterator[str]:
     """The lines of a process; where none comes for too long, it is killed with its children, and LATE is last."""
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(limit_s):
-                os.killpg(process.pid, signal.SIGKILL)
-                yield "LATE\n"
-                return
-            line = process.stdout.readline()
-            if not line:
-                return
+    lines: Queue[str] = Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        lines.put("")
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        while line := lines.get(timeout=limit_s):
             yield line
+    except Empty:
+        os.killpg(process.pid, signal.SIGKILL)
+        yield "LATE"
+    reader.join()
 
 
 def how_it_ended(returncode: int) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -99,12 +100,10 @@ def doctor(options: Options) -> Iterator[Case]:
         missing = [line[2:] for line in ran.stdout.splitlines() if line.startswith("! ")]
         last = (ran.stderr if ran.returncode else ran.stdout).strip().splitlines()[-1]
         say("; ".join([last, *missing]), "a training can run", "failed" if ran.returncode else "ok")
-        if options.device == "GPU":
-            asked = "name,driver_version,memory.total,compute_cap"
-            said = subprocess.run(
-                ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"], capture_output=True
-            )
-            say(said.stdout.decode().strip())
+        if options.device == "GPU" and (program := shutil.which("nvidia-smi")):
+            asked = "--query-gpu=name,driver_version,memory.total,compute_cap"
+            ran = subprocess.run([program, asked, "--format=csv,noheader"], capture_output=True, text=True)
+            say(ran.stdout.strip())
 
     yield "nonlocal_core.doctor --step", examine
 
@@ -339,7 +338,10 @@ def turns(options: Options) -> Iterator[Case]:
     def take() -> None:
         words = [sys.executable, str(HERE / "gpu_parts.py"), "turn", options.out, json.dumps([options, {}])]
         both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        spans = sorted(json.loads(process.communicate()[0].splitlines()[-1]) for process in both)
+        said = [process.communicate()[0].splitlines() for process in both]
+        if any(process.returncode for process in both):
+            raise RuntimeError("a process that wants the device ended with an error")
+        spans = sorted(json.loads(lines[-1]) for lines in said)
         (_, first_end), (second_start, _) = spans
         apart = "after" if second_start >= first_end else "before"
         say(f"the second began {abs(second_start - first_end):.1f} s {apart} the end of the first",
@@ -400,15 +402,23 @@ def main() -> None:
     if name == "turn":
         turn(Options(*given[0]))
         return
-    for number, (case, run) in enumerate(PARTS[name](Options(**given))):
-        if number < int(where):
-            continue
-        print(f"CASE {number} {case}", flush=True)
-        try:
-            run()
-        except Exception as error:
-            traceback.print_exc()
-            say(" ".join(str(error).split())[:200] or type(error).__name__, verdict="failed")
+    try:
+        for number, (case, run) in enumerate(PARTS[name](Options(**given))):
+            if number < int(where):
+                continue
+            print(f"CASE {number} {case}", flush=True)
+            try:
+                run()
+            except Exception as error:
+                fail(error)
+    except Exception as error:  # before the first case: the device cannot be taken, or something is not installed
+        fail(error)
+
+
+def fail(error: Exception) -> None:
+    """Print a row with the reason, and the traceback for the log."""
+    traceback.print_exc()
+    say(" ".join(str(error).split())[:200] or type(error).__name__, verdict="failed")
 
 
 if __name__ == "__main__":
