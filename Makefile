@@ -10,7 +10,7 @@ UV := $(shell command -v uv)
 .PHONY: help install run serve stop test test-lowest test-postgres chaos check check-platforms format docs lock audit clean
 
 help: ## say what there is, and install nothing (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 install: .venv/for-runs ## install what a user needs into .venv, without what only tests and docs need
 
