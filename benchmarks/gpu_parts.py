@@ -25,8 +25,6 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "tests/parity/fixtures"
-LIMITS_S = {"doctor": 180.0, "operators": 60.0, "parity": 90.0, "step": 240.0, "loss": 240.0, "training": 480.0}
-"""longest silence of a part (seconds)"""
 BARS = {"fp32": 1e-4, "fp16": 1e-1, "bf16": 5e-1}
 """greatest difference from a reference, as a share of its largest number
 
