@@ -2,15 +2,16 @@
 
     python benchmarks/train_step.py --torch PYTHON [--nets i3d,dot_product,embedded_gaussian] [--sizes 112,224]
                                     [--modes infer,train] [--steps 7] [--threads 2] [--batch 1] [--device CPU]
+                                    [--frames 8] [--precision fp32]
 
 PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  Each case (a ResNet-50
-network, clips of 8 frames) has two fresh processes.  They take steps in turn, the other one waiting; the first
-step of each, which compiles ours, does not count.  Where OpenVINO is installed, inference has a third process:
-ours as evaluate and predict run it then.  Printed: medians of the wall and of the CPU time of a step,
+network, clips of 8 or 32 frames) has two fresh processes.  They take steps in turn, the other one waiting; the
+first step of each, which compiles ours, does not count.  Where OpenVINO is installed, inference has a third
+process: ours as evaluate and predict run it then.  Printed: medians of the wall and of the CPU time of a step,
 medians of the ratios of neighbouring steps, the peak of the resident memory, that after the imports in brackets,
 and the number of parameters, which must agree.  On a machine that does other work, take --threads 1 and the CPU
 time: two threads that wait for each other measure the others.  With --device GPU both run there; the memory is the
-host's.
+host's.  PyTorch takes channels_last_3d there, and with --precision fp16 autocast and a GradScaler.
 """
 
 from __future__ import annotations
@@ -46,13 +47,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--batch", type=int, default=1, help="clips")
     parser.add_argument("--device", default="CPU", choices=("CPU", "GPU"))
+    parser.add_argument("--frames", type=int, default=8, choices=(8, 32))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="of training")
     asked = parser.parse_args()
     theirs = asked.torch if asked.torch and has_torch(asked.torch) else None
     if theirs is None:
         print("No torch and mmaction2 (--torch PYTHON): ours alone.")
     cores = sorted(os.sched_getaffinity(0))[: asked.threads]
     os.sched_setaffinity(0, cores)  # the processes inherit it: MindSpore takes a thread a core
-    print(f"{asked.device}, {len(cores)} threads, {asked.batch} clips of 8 frames, {asked.steps} steps")
+    clips = f"{asked.batch} clips of {asked.frames} frames"
+    print(f"{asked.device}, {len(cores)} threads, {clips}, {asked.precision}, {asked.steps} steps")
     print("| network | pixels | | ours ms | torch ms | ratio | ours CPU ms | torch CPU ms | ratio "
           "| ours MB (import) | torch MB (import) | ratio | compile s | parameters "
           "| OpenVINO ms | / ours | / torch |")  # fmt: skip
@@ -67,6 +71,8 @@ def main() -> None:
                     "threads": len(cores),
                     "batch": asked.batch,
                     "device": asked.device,
+                    "frames": asked.frames,
+                    "precision": asked.precision,
                 }
                 print(row(case, measure(case, theirs, asked.steps)), flush=True)
 
@@ -90,7 +96,7 @@ def measure(case: dict[str, Any], theirs: str | None, steps: int) -> dict[str, d
             answer = servers[name].ask()
             said["wall"].append(answer["wall"])
             said["cpu"].append(answer["cpu"])
-            said["peak"] = answer["peak"]
+            said["peak"], said["device_mb"] = answer["peak"], answer["device_mb"]
     for server in servers.values():
         server.end()
     return found
@@ -165,7 +171,21 @@ def serve(name: str, case: dict[str, Any]) -> None:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         step()
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-        print(json.dumps({"wall": wall_s, "cpu": cpu_s, "peak": resident_mb()}), flush=True)
+        said = {"wall": wall_s, "cpu": cpu_s, "peak": resident_mb(), "device_mb": device_mb(name, case["device"])}
+        print(json.dumps(said), flush=True)
+
+
+def device_mb(name: str, device: str) -> float:
+    """The most memory of a GPU that tensors took; 0 on a CPU."""
+    if device == "CPU":
+        return 0.0
+    if name == "torch":
+        import torch
+
+        return float(torch.cuda.max_memory_allocated() / 1e6)
+    import mindspore as ms
+
+    return float(ms.runtime.max_memory_allocated() / 1e6)
 
 
 def resident_mb() -> float:
@@ -187,8 +207,9 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
 
     plain = case["net"] == "i3d"
     chosen = {} if plain else {"model.pairwise": case["net"]}
-    preset = "i3d_r50_8x8" if plain else "nl_i3d_r50_8x8"
+    preset = f"{'i3d' if plain else 'nl_i3d'}_r50_{'8x8' if case['frames'] == 8 else '32x2'}"
     alike = {"train.micro_batch": 0, "train.clip_norm": 0, "train.decayed": "kernels"}
+    alike |= {"train.precision": case["precision"], "train.batch_size": case["batch"]}
     config = resolve(preset, {"runtime.device": case["device"], **alike, **chosen})
     device.use(config.runtime)
     imported = resident_mb()
@@ -284,12 +305,18 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
     optimizer = torch.optim.SGD(
         [{"params": groups[0], "weight_decay": 1e-4}, {"params": groups[1]}], lr=RATE, momentum=MOMENTUM
     )
+    half = case["precision"] == "fp16"
+    scaler = torch.amp.GradScaler(device.type, enabled=half)
+    if case["device"] == "GPU":
+        net = net.to(memory_format=torch.channels_last_3d)
 
     def train() -> float:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(forward(), label)
-        loss.backward()
-        optimizer.step()
+        with torch.autocast(device.type, torch.float16, enabled=half):
+            loss = torch.nn.functional.cross_entropy(forward(), label)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return float(loss)
 
     net.train(case["mode"] == "train")
@@ -298,7 +325,7 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
 
 def clips(np: Any, case: dict[str, Any]) -> Any:
     """Random clips, the same for both."""
-    shape = (case["batch"], 3, 8, case["size"], case["size"])
+    shape = (case["batch"], 3, case["frames"], case["size"], case["size"])
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

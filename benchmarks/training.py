@@ -1,6 +1,6 @@
 """What a training costs beside its arithmetic: nl_i3d_r50_8x8 at 112 px, from a cache, on this machine's cores.
 
-    python benchmarks/training.py [STEPS]        # default: 16
+    python benchmarks/training.py [STEPS] [key=value …]        # default: 16; settings such as runtime.device=GPU
 
 Prints the share of a step that waits for clips (should be below 5 %), what the loop adds to the bare compiled step
 (below 3 %), a checkpoint's time and size, the time from the start of the process to the first step, and the most
@@ -22,6 +22,7 @@ from pathlib import Path
 from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.stages import cache, index
@@ -30,7 +31,6 @@ SETTINGS = {
     "cache.short_side": 128,
     "clip.frame_interval": 2,
     "train.crop_size": 112,
-    "train.scale_max": 1.25,
     "train.batch_size": 2,
     "train.lr_batch": 0,
     "train.base_lr": 1e-3,
@@ -40,12 +40,13 @@ SETTINGS = {
 }
 
 
-def settings(num_steps: int) -> Config:
-    """Those of the benchmark."""
-    return resolve("nl_i3d_r50_8x8", {**SETTINGS, "train.steps": num_steps, "train.milestones": (10_000,)})
+def settings(num_steps: int, words: list[str]) -> Config:
+    """Those of the benchmark, and what the command line has."""
+    chosen = {**SETTINGS, "train.steps": num_steps, "train.milestones": (10_000,), **key_value.pairs(words)}
+    return resolve("nl_i3d_r50_8x8", chosen)
 
 
-def measure(folder: str, num_steps: int, started: float) -> None:
+def measure(folder: str, num_steps: int, words: list[str], started: float) -> None:
     """Train in this process and print each figure."""
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
@@ -55,7 +56,7 @@ def measure(folder: str, num_steps: int, started: float) -> None:
     from nonlocal_core.training import step as steps
     from nonlocal_core.training.videos import Videos
 
-    workspace, config = Workspace(folder), settings(num_steps)
+    workspace, config = Workspace(folder), settings(num_steps, words)
     records = RecordCache.model_validate_json((workspace.root / "cache.json").read_text())
     reader = RecordReader(workspace, records)
     videos = Videos(reader, loader.readable_rows(reader, "train"), loader.readable_rows(reader, "val"))
@@ -110,12 +111,13 @@ def _moments(weights: dict) -> dict:  # type: ignore[type-arg]
 
 def main() -> None:
     """Make videos and a cache, train in a process of its own, and print the medians."""
-    num_steps = int(sys.argv[1]) if len(sys.argv) > 1 else 16
+    words = sys.argv[1:]
+    num_steps = int(words.pop(0)) if words and words[0].isdigit() else 16
     with tempfile.TemporaryDirectory() as folder:
-        workspace, config = Workspace(Path(folder)), settings(num_steps)
+        workspace, config = Workspace(Path(folder)), settings(num_steps, words)
         manifest = index.index(make_toy_videos(workspace.root / "videos", 20), config, workspace)
         (workspace.root / "cache.json").write_text(cache.cache(manifest, config, workspace).model_dump_json())
-        code = f"import benchmarks.training as b; b.measure({folder!r}, {num_steps}, {time.time()})"
+        code = f"import benchmarks.training as b; b.measure({folder!r}, {num_steps}, {words!r}, {time.time()})"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])},

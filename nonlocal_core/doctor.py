@@ -120,11 +120,16 @@ def _mindspore(report: Report, config: Config) -> None:
     report.say("MindSpore", str(ms.__version__))
     for name in ("CPU", "GPU", "Ascend"):
         report.say(f"  {name}", "available" if ms.hal.is_available(name) else "not available")
+    from nonlocal_core.models import device
+
+    for name, half in device.HALF.items():
+        if half:
+            lacking = [precision for precision in ("fp16", "bf16") if precision not in half]
+            text = f"registered for {', '.join(('fp32', *half))}{''.join(f', not for {one}' for one in lacking)}"
+            report.say(f"  kernels on {name}", text)
     blocking = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set; a training on the CPU sets it to 1")
     report.say("MS_DEV_HOST_BLOCKING_RUN", blocking)
     try:
-        from nonlocal_core.models import device
-
         report.say("a training takes", f"{device.use(config.runtime)} (runtime.device={config.runtime.device})")
     except ConfigError as error:
         report.lacks(str(error), True)

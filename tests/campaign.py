@@ -10,7 +10,7 @@ import platform
 import random
 import time
 from collections import Counter, defaultdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ class Campaign:
             f"| {what} | {same + named + wrong} | {same} | {named} | {wrong} |"
             for what, same, named, wrong in rows
         ]
-        when = datetime.now(timezone.utc).date().isoformat()
+        when = datetime.now(UTC).date().isoformat()
         how = f"{when}, {_machine()}, seed {self.config.option.seed}, {self.took_s[kind]:.0f} s"
         return "\n".join([HEAD, *lines, "", f"Run on {how}."])
 

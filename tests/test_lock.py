@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
 LOCK = (REPOSITORY / "requirements-lock.txt").read_text()
-PYPROJECT = tomli.loads((REPOSITORY / "pyproject.toml").read_text())
-LOCKED_EXTRAS = ("dev", "docs", "lock", "dask", "openvino", "tensorboard")
+RUN_LOCK = (REPOSITORY / "requirements-run.txt").read_text()
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+LOCKED_EXTRAS = ("dev", "docs", "lock", "dask", "run", "tensorboard")
+RUN_EXTRAS = ("run",)
+ONLY_ON_X86 = {"decord", "openvino"}
 
 
-def locked() -> list[tuple[Requirement, list[str]]]:
+def locked(text: str) -> list[tuple[Requirement, list[str]]]:
     """Each entry with the rest of its lines."""
-    entries = LOCK.replace(" \\\n", "\n").split("\n")
+    entries = text.replace(" \\\n", "\n").split("\n")
     found: list[tuple[Requirement, list[str]]] = []
     for line in entries:
         if line.startswith("    "):
@@ -35,17 +37,18 @@ def locked() -> list[tuple[Requirement, list[str]]]:
     return found
 
 
-def asked_for() -> Iterator[Requirement]:
+def asked_for(extras: tuple[str, ...]) -> Iterator[Requirement]:
     """What pyproject.toml asks for: the build, the program, the extras that `make` installs."""
     asked = PYPROJECT["build-system"]["requires"] + PYPROJECT["project"]["dependencies"]
-    for name in LOCKED_EXTRAS:
+    for name in extras:
         asked += PYPROJECT["project"]["optional-dependencies"][name]
     return (requirement for text in asked if (requirement := Requirement(text)).name != "nonlocal-i3d")
 
 
-def test_every_entry_is_one_version_with_hashes():
-    entries = locked()
-    assert len(entries) > 200
+@pytest.mark.parametrize("text", [LOCK, RUN_LOCK], ids=["all", "runs"])
+def test_every_entry_is_one_version_with_hashes(text):
+    entries = locked(text)
+    assert len(entries) > 100
     for requirement, hashes in entries:
         (specifier,) = requirement.specifier
         assert (specifier.operator, "*" in specifier.version) == ("==", False), requirement
@@ -53,26 +56,42 @@ def test_every_entry_is_one_version_with_hashes():
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in hashes), requirement
 
 
-def test_the_lock_names_no_place():
-    assert not re.search(r"://|^-|@|file:", LOCK, re.MULTILINE)
+@pytest.mark.parametrize("text", [LOCK, RUN_LOCK], ids=["all", "runs"])
+def test_the_lock_names_no_place(text):
+    assert not re.search(r"://|^-|@|file:", text, re.MULTILINE)
 
 
-def test_all_that_pyproject_asks_for_is_locked_for_every_python():
-    entries = [requirement for requirement, _ in locked()]
-    asked = list(asked_for())
-    assert {"mindspore", "setuptools", "ruff", "mkdocs-material", "pip-audit"} <= {one.name for one in asked}
-    for version, machine in itertools.product(("3.10", "3.11", "3.12"), ("x86_64", "aarch64")):
-        here = {"python_version": version, "python_full_version": f"{version}.9"}
-        here |= {"sys_platform": "linux", "platform_machine": machine}
-        versions = {
-            canonicalize_name(entry.name): next(iter(entry.specifier)).version
-            for entry in entries
-            if entry.marker is None or entry.marker.evaluate(here)
-        }
-        assert ("decord" in versions) == (machine == "x86_64")
-        for requirement in asked:
-            if requirement.marker is None or requirement.marker.evaluate(here):
-                assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+def versions_in(text: str, version: str, machine: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes of each package that is installed on Linux."""
+    here = {"python_version": version, "python_full_version": f"{version}.9"}
+    here |= {"sys_platform": "linux", "platform_machine": machine}
+    return {
+        canonicalize_name(entry.name): (next(iter(entry.specifier)).version, hashes)
+        for entry, hashes in locked(text)
+        if entry.marker is None or entry.marker.evaluate(here)
+    }
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12"])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(("text", "extras"), [(LOCK, LOCKED_EXTRAS), (RUN_LOCK, RUN_EXTRAS)], ids=["all", "runs"])
+def test_all_that_pyproject_asks_for_is_locked(version, machine, text, extras):
+    asked = list(asked_for(extras))
+    assert {"mindspore", "setuptools", "pip"} <= {one.name for one in asked}
+    found = versions_in(text, version, machine)
+    assert {name in found for name in ONLY_ON_X86} == {machine == "x86_64"}
+    for requirement in asked:
+        if requirement.marker is None or requirement.marker.evaluate(
+            {"sys_platform": "linux", "platform_machine": machine}
+        ):
+            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)][0]), requirement
+
+
+def test_what_runs_need_is_a_part_of_the_whole_lock():
+    whole, part = (versions_in(text, "3.11", "x86_64") for text in (LOCK, RUN_LOCK))
+    assert part.items() <= {name: whole[name] for name in part}.items()
+    assert len(part) < 0.7 * len(whole)
+    assert not part.keys() & {"pytest", "ruff", "mypy", "mkdocs-material", "moto", "dask", "uv"}
 
 
 class Osv(BaseHTTPRequestHandler):

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
+
+from flows import commands
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("flows", "tasks", "nonlocal_core")
 
 
-def test_a_wheel_has_every_module_and_the_page(tmp_path):
-    tree = tmp_path / "tree"  # a copy: building leaves files beside the code
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of what is packed, because building leaves files beside the code."""
+    tree = tmp_path_factory.mktemp("wheel") / "tree"
     for name in PACKAGES:
         shutil.copytree(REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / name, tree)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def wheel(tree):
+    """The file of the wheel."""
     words = [
         sys.executable,
         "-m",
@@ -27,14 +42,64 @@ def test_a_wheel_has_every_module_and_the_page(tmp_path):
         "--no-deps",
         "--no-build-isolation",
         "--wheel-dir",
-        tmp_path,
+        tree.parent,
         tree,
     ]
     subprocess.run(words, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = tree.parent.glob("*.whl")
+    return wheel
+
+
+def test_a_wheel_has_every_module_and_the_page(tree, wheel):
     installed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(PACKAGES)}
     modules = {str(file.relative_to(tree)) for name in PACKAGES for file in (tree / name).rglob("*.py")}
     others = {"report/report.html.j2", "pretrained/kinetics400.txt", "py.typed", "__init__.pyi"}
     assert installed == modules | {f"nonlocal_core/{name}" for name in others}
     (entry_points,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("entry_points.txt"))
     assert b"nonlocal-i3d = flows.commands:main" in zipfile.ZipFile(wheel).read(entry_points)
+
+
+@pytest.fixture(scope="module")
+def program(wheel):
+    """The command of the wheel, in an environment that has what it depends on and nothing of this checkout."""
+    folder = wheel.parent / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin/python"
+    words = ["-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    # A path in a .pth file is searched, but the .pth files that lie there, the checkout's too, are not read.
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
+    return folder / "bin/nonlocal-i3d"
+
+
+def asked(program, folder, *words):
+    """What the command prints in a folder, with an empty home beside it and no variables of this checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PREFECT"))}
+    home = folder.with_name(f"{folder.name}-home")
+    home.mkdir(exist_ok=True)
+    environment = {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [program, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+    )
+
+
+def test_every_command_helps_from_an_empty_folder(program, tmp_path):
+    names = [name for name, _, _ in commands.files()]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda name: asked(program, tmp_path, name, "--help"), names))
+    for name, done in zip(names, found, strict=True):
+        assert (done.returncode, done.stderr) == (0, ""), name
+        assert done.stdout.lower().startswith("usage") or f"nonlocal-i3d {name}" in done.stdout, name
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_the_wheel_that_runs(program, tmp_path):
+    """And it works from there: a description of a network, and a mistyped key in one line."""
+    code = "import flows, nonlocal_core, tasks; print(flows.__file__, nonlocal_core.__file__, tasks.__file__)"
+    said = asked(program.with_name("python"), tmp_path, "-c", code).stdout
+    assert said.count(str(program.parents[1])) == 3
+    assert "head   7" in asked(program, tmp_path, "describe", "tiny", "--classes", "7").stdout
+    wrong = asked(program, tmp_path, "full", "tiny", "trian.epochs=3")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("error: there is no setting 'trian.epochs'")

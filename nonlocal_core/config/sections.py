@@ -173,7 +173,7 @@ class RuntimeConfig(Section):
     num_devices: Positive = 1
     """devices that share each batch of a training; docs/guides/several_devices.md says when BN depends on it"""
     hosts: str = ""
-    """machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: this machine alone)"""
+    """experimental: machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: no others)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """threads that prepare clips (0: one for each core)"""
     follow_links: Literal["inside", "all"] = "inside"

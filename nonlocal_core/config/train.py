@@ -78,7 +78,7 @@ class TrainConfig(Section):
     ema: Share = 0.0
     """decay a step of the averaged weights (EMA), which are evaluated and handed on instead (0: off)"""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    """number format of convolutions and matrix products; fp16 and bf16 need a GPU or Ascend"""
+    """number format of convolutions and products with weights; fp16 needs a GPU or Ascend, bf16 an Ascend"""
     precise_bn_batches: Count = 0
     """batches that BN's statistics are computed over for evaluation and the final weights (0: running ones)"""
     balance: Annotated[Fraction, later(0.0)] = 0.0

@@ -10,6 +10,9 @@ from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.process import device_locks
 
+HALF = {"CPU": (), "GPU": ("fp16",), "Ascend": ("fp16", "bf16")}
+"""half precisions in which MindSpore 2.10.0 registers kernels for all operators of our graphs, a device"""
+
 
 def find(runtime: RuntimeConfig) -> str:
     """The name of the device to use: the one in the settings, or the best that there is (CPU, GPU or Ascend).

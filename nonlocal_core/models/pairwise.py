@@ -24,10 +24,14 @@ class Response(nn.Cell):
 
     Positions lie along the last axis everywhere, as a convolution leaves them: on CPUs a transpose keeps 8 bytes a
     number until the end, while a matrix product takes transposed factors at no cost.
+
+    All of it is computed in float32, also where the network takes half precision: theta_i . phi_j sums up to 1024
+    products and soon exceeds 65504, the greatest number of fp16, and exp knows no rounding errors.
     """
 
     def __init__(self, pairwise: Pairwise, channels: int, scale: bool) -> None:
         super().__init__()
+        self.to_float(ms.float32)
         if pairwise == "concatenation":
             self.f = nn.Dense(2 * channels, 1, weight_init=Normal(0.01), has_bias=False)
         self.temperature = channels**0.5 if scale else 1.0

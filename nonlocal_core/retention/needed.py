@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,4 +140,4 @@ def _with_inputs(root: Path, known: Iterable[Made], folders: Iterable[Path]) -> 
 
 def day_of(time_s: float) -> str:
     """A time as its day, in UTC."""
-    return datetime.fromtimestamp(time_s, timezone.utc).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d")

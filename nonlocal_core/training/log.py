@@ -113,6 +113,8 @@ def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line
             "clips_per_s": round(1.0 / float(seconds.mean()), 2),
             "waits": round(float(np.average([line["waits"] for line in timed], weights=seconds)), 3),
         }
+        if "skipped" in steps[-1]:
+            line["skipped"] = steps[-1]["skipped"]
         if validation := by_step.get(steps[-1]["step"]):
             line |= {"val_top1": validation.top1, "val_loss": validation.loss}
         epochs.append(line)
@@ -122,6 +124,7 @@ def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line
 def _sentence(epoch: Line, step: int, num_steps: int) -> str:
     val = f", val top-1 {epoch['val_top1']:.1%} (loss {epoch['val_loss']:.3f})" if "val_top1" in epoch else ""
     decoding = epoch["waits"] >= DECODING_SHARE
+    val += f", {epoch['skipped']} steps skipped in fp16" if epoch.get("skipped") else ""
     return (
         f"epoch {epoch['epoch']}, step {step} of {num_steps}: loss {epoch['loss']:.3f}, top-1 {epoch['top1']:.1%}"
         f"{val}; {epoch['clips_per_s']:.1f} clips/s, {'decoding' if decoding else 'computing'} is the bottleneck:"

@@ -27,10 +27,12 @@ from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import classifier, first_weights, optimizers, step_checkpoint
+from nonlocal_core.training.averages import make_average
 from nonlocal_core.training.collectives import ALONE, Ranks
 from nonlocal_core.training.log import Watch
+from nonlocal_core.training.loss_scale import LossScale
 from nonlocal_core.training.schedules import learning_rates
-from nonlocal_core.training.step import class_weights, inputs, make_average, make_step
+from nonlocal_core.training.step import class_weights, inputs, make_step
 from nonlocal_core.training.step_checkpoint import State
 from nonlocal_core.training.validation import Validator
 from nonlocal_core.training.videos import Videos
@@ -76,7 +78,7 @@ def run(
     state, take_average, described = _begin(training, described, init)
     label_N = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
     weights_K = class_weights(train, label_N, len(described.labels))
-    take_step = make_step(state.net, state.optimizer, train, ranks.num_ranks, weights_K, videos.last)
+    take_step = make_step(state.net, state.optimizer, train, ranks, weights_K, videos.last, state.loss_scale)
     validator = Validator(videos, len(described.labels), config, ranks)
     with stop_between_steps() as stop:
         watch = Watch(folder, train, num_steps, described.step) if ranks.is_first else None
@@ -93,12 +95,14 @@ def run(
                     raise DivergenceError(_divergence_text(problem, training, batch, step))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
-                rate = float(training.rates[step])
+                num_skipped = state.loss_scale.num_skipped if state.loss_scale else 0
+                rate = float(training.rates[step - num_skipped])
                 line = {"step": step + 1, "epoch": epoch, "loss": loss, "lr": rate, "top1": top1}
                 line |= {
                     "clips_per_s": round(train.batch_size / seconds, 2),
                     "waits": round(waited_s / seconds, 3),
                 }
+                line |= {"skipped": num_skipped} if state.loss_scale else {}
                 if watch:
                     watch.step(line)
                 if _is_checkpoint_step(training, described.step) or stop.is_set():
@@ -127,11 +131,11 @@ def _is_compiled(training: Run) -> bool:
 
 def _check(target: str, config: Config, videos: Videos) -> None:
     log.info("training on the %s", target)
-    if target == "CPU" and config.train.precision != "fp32":
-        raise ConfigError(
-            f"train.precision={config.train.precision} needs a GPU or Ascend, and this runs on the CPU:"
-            " set train.precision=fp32"
-        )
+    precision, have = config.train.precision, device.HALF
+    if precision not in ("fp32", *have[target]):
+        where = " or ".join(name for name in have if precision in have[name])
+        others = " or ".join(f"train.precision={name}" for name in ("fp32", *have[target]))
+        raise ConfigError(f"train.precision={precision} needs {where}, and this runs on {target}: set {others}")
     if config.train.val_epochs and not videos.val_rows:
         if config.train.select == "best" or config.train.patience:
             raise InputError(
@@ -154,7 +158,8 @@ def _begin(training: Run, described: Description, init: Path | None) -> tuple[St
         log.info("the classifier is fitted: loss %.3f, top-1 %.1f%%", line["loss"], 100 * line["top1"])
     optimizers.freeze(net, train.freeze)
     average = make_average(net, train.ema)
-    state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters)
+    loss_scale = LossScale() if train.precision == "fp16" else None
+    state = State(net, optimizers.make_optimizer(net, training.rates, train), average.parameters, loss_scale)
     if path := step_checkpoint.latest(training.folder):
         described = step_checkpoint.restore(path, state)
         log.info("going on after step %d of %d", described.step, len(training.rates))

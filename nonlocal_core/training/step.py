@@ -5,7 +5,6 @@ MindSpore's own dropout has a state that cannot be saved.  Here every random dra
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,14 +17,12 @@ from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.models import trunk
-from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.training import optimizers
+from nonlocal_core.training import accumulation, optimizers
 from nonlocal_core.training.collectives import ALONE, Ranks
-
-FP16_LOSS_SCALE = 1024.0
-"""factor of the loss and divisor of the gradients, so that small gradients are not lost in fp16"""
+from nonlocal_core.training.compiled import Graph
+from nonlocal_core.training.loss_scale import LossScale
 
 
 class Inputs(NamedTuple):
@@ -79,37 +76,6 @@ def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.in
     return np.concatenate(partners).astype(np.int32), np.array(max(drawn, 1 - drawn), np.float32)
 
 
-class Graph(nn.Cell):
-    """A function that is compiled before its first run; the memory that compiling frees is returned in between.
-
-    It is some 100 MB, which glibc would keep and the run would not use.  In MindSpore's PyNative mode nothing is
-    compiled, and each run goes operator by operator.
-    """
-
-    def __init__(self, function: Callable[..., Any], what: str, *identity: object) -> None:
-        super().__init__(auto_prefix=False)
-        self.function = function
-        self.what, self.identity = what, identity
-        self.is_compiled = False
-
-    def construct(self, *arguments: Tensor) -> Any:
-        """What the function returns."""
-        return self.function(*arguments)
-
-    def run(self, *arguments: Tensor) -> Any:
-        """What the function returns; the first call compiles it before."""
-        if ms.get_context("mode") == ms.PYNATIVE_MODE:
-            return self.function(*arguments)
-        if not self.is_compiled:
-            shapes = [argument.shape for argument in arguments]
-            with compiling(self.what, *self.identity, shapes):
-                self.compile(*arguments)
-            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
-                trim(0)
-            self.is_compiled = True
-        return self(*arguments)
-
-
 def class_weights(train: TrainConfig, label_N: NDArray[np.int64], num_labels: int) -> NDArray[np.float32] | None:
     """The weight of each label's clips in the loss, by the labels of the train videos; None for no weights.
 
@@ -128,64 +94,73 @@ def make_step(
     net: I3D,
     optimizer: nn.Optimizer,
     train: TrainConfig,
-    num_ranks: int = 1,
+    ranks: Ranks = ALONE,
     weights_K: NDArray[np.float32] | None = None,
     last: str = "",
+    loss_scale: LossScale | None = None,
 ) -> Step:
     """A function that takes one step and returns its loss and logits for this device's part of the batch.
 
     Its input are clips or, where features are kept, what the trunk up to `last` gave.  With `weights_K`, a clip's
     loss is multiplied by the weight of its label.
     It is one graph.  With micro batches there are two: one adds up gradients, one updates.  With several devices,
-    each updates with the mean of all their gradients.
+    each updates with the mean of all their gradients.  In fp16 a third graph looks at the gradients in between:
+    where they overflow on any device, no device updates, and `loss_scale` counts that.
     """
     optimizers.set_training(net, train.freeze)
-    scale = FP16_LOSS_SCALE if train.precision == "fp16" else 1.0
-    gradients = ms.value_and_grad(
-        _forward(net, train, scale, weights_K, last), None, optimizer.parameters, has_aux=True
-    )
-
+    num_ranks = ranks.num_ranks
+    gradients = ms.value_and_grad(_forward(net, train, weights_K, last), None, optimizer.parameters, has_aux=True)
     reduce_mean: Any = nn.DistributedGradReducer(optimizer.parameters, True, num_ranks) if num_ranks > 1 else None
     num_parts = train.num_parts // num_ranks
 
-    def update(grads: Any, divisor: float) -> Tensor:
+    def update(grads: Any) -> Tensor:
         if num_ranks > 1:
             grads = reduce_mean(grads)
-        if divisor != 1.0:
-            grads = ops.HyperMap()(ops.partial(ops.mul, 1.0 / divisor), grads)
         if train.clip_norm:
-            grads = _clipped(grads, train.clip_norm)
+            grads = accumulation.clipped(grads, train.clip_norm)
         return optimizer(grads)
 
-    if num_parts > 1:
-        return _accumulating(gradients, update, optimizer.parameters, num_parts, scale, (net.model, train, last))
+    identity = (net.model, train, last)
+    if train.precision == "fp16" or num_parts > 1:
+        sums = accumulation.make_sums(gradients, update, optimizer.parameters, identity)
+        overflow = accumulation.Overflow(loss_scale or LossScale(), ranks) if train.precision == "fp16" else None
+        return accumulation.accumulating(sums, num_parts, overflow)
 
     def whole(clip: Tensor, label: Tensor, keep: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         (loss, logits_NK), grads = gradients(clip, label, keep, partner, share)
-        return ops.depend(loss, update(grads, scale)), logits_NK
+        return ops.depend(loss, update(grads)), logits_NK
 
-    compiled = Graph(whole, "the training step", net.model, train, last)
+    compiled = Graph(whole, "the training step", *identity)
 
     def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
         loss, logits_NK = compiled.run(*(Tensor(array) for array in step_inputs))
-        return float(loss.asnumpy()) / scale, logits_NK.asnumpy()
+        return float(loss.asnumpy()), logits_NK.asnumpy()
 
     return take_step
 
 
-def _forward(
-    net: I3D, train: TrainConfig, scale: float, weights_K: NDArray[np.float32] | None, last: str
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    smoothing, features = train.label_smoothing, trunk.features(net, last)
+def _loss(smoothing: float, weights_K: NDArray[np.float32] | None) -> Callable[[Tensor, Tensor], Tensor]:
     weights = None if weights_K is None else Tensor(weights_K)
 
     def loss_of(logits_NK: Tensor, label_N: Tensor) -> Tensor:
         if weights is None:
-            loss = ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
-        else:  # not divided by the weights of the batch: micro batches and devices would count unequally
-            loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
-            loss = (loss_N * ops.gather(weights, label_N, 0)).mean()
-        return loss if scale == 1.0 else loss * scale
+            return ops.cross_entropy(logits_NK, label_N, label_smoothing=smoothing)
+        # Not divided by the weights of the batch: micro batches and devices would count unequally.
+        loss_N = ops.cross_entropy(logits_NK, label_N, reduction="none", label_smoothing=smoothing)
+        return (loss_N * ops.gather(weights, label_N, 0)).mean()
+
+    return loss_of
+
+
+def _forward(
+    net: I3D, train: TrainConfig, weights_K: NDArray[np.float32] | None, last: str
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The loss and the logits of clips; in fp16 of one more input, the factor that the loss is multiplied by.
+
+    In half precision, convolutions and matrix products take half precision.  MindSpore keeps BN and the loss in
+    float32, and so does `Response` what a non-local block computes of all pairs of positions.
+    """
+    features, loss_of = trunk.features(net, last), _loss(train.label_smoothing, weights_K)
 
     def plain(
         clip_NCTHW: Tensor, label_N: Tensor, keep_NC: Tensor, partner_N: Tensor, share: Tensor
@@ -208,89 +183,11 @@ def _forward(
         return forward
     dtype = ms.float16 if train.precision == "fp16" else ms.bfloat16
     automatic: Callable[..., tuple[Tensor, Tensor]] = ms.amp.auto_mixed_precision(forward, "auto", dtype)
-    return automatic
+    if train.precision == "bf16":  # it has the range of float32
+        return automatic
 
+    def scaled(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits_NK = automatic(*arguments[:-1])
+        return loss * arguments[-1], logits_NK
 
-def _clipped(grads: Any, limit: float) -> Any:
-    """The gradients, scaled down where the norm of all of them together exceeds a limit.
-
-    On CPUs a division keeps 16 bytes for every number that it divides; a product with one number keeps none.
-    """
-    each = ops.HyperMap()
-    norm = ops.sqrt(ops.addn(each(_square_sum, grads)))
-    return each(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), grads)
-
-
-def _square_sum(grad: Tensor) -> Tensor:
-    return 2.0 * ops.L2Loss()(grad)
-
-
-def _accumulating(
-    gradients: Callable[..., Any],
-    update: Callable[[Any, float], Tensor],
-    parameters: ms.ParameterTuple,
-    num_parts: int,
-    scale: float,
-    identity: tuple[object, ...],
-) -> Step:
-    sums = ms.ParameterTuple(
-        [ms.Parameter(ops.zeros_like(parameter), name=f"sum.{parameter.name}") for parameter in parameters]
-    )
-
-    def add(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        """Add gradients to the sums; the first argument is 0 for the first part, which starts new sums, else 1."""
-        (loss, logits_NK), grads = gradients(*arguments[1:])
-        for total, grad in zip(sums, grads):  # noqa: B905 (graphs know no strict)
-            ops.assign(total, arguments[0] * total + grad * (1.0 / (scale * num_parts)))
-        return loss, logits_NK
-
-    def finish() -> Tensor:
-        return update(sums, 1.0)
-
-    adding = Graph(add, "the training step", *identity)
-    finishing = Graph(finish, "the update of the weights", *identity)
-
-    def take_step(step_inputs: Inputs) -> tuple[float, NDArray[np.float32]]:
-        arrays: list[NDArray[np.generic]] = list(step_inputs[:-1])
-        losses, logits = [], []
-        for number, part in enumerate(zip(*(np.split(array, num_parts) for array in arrays), strict=True)):
-            goes_on = np.float32(number > 0)
-            loss, logits_NK = adding.run(*(Tensor(array) for array in (goes_on, *part, step_inputs.share)))
-            losses.append(float(loss.asnumpy()) / scale)
-            logits.append(logits_NK.asnumpy())
-        finishing.run()
-        return float(np.mean(losses)), np.concatenate(logits)
-
-    return take_step
-
-
-class Average(NamedTuple):
-    """The moving average of all weights and BN statistics, and a function that updates it after a step."""
-
-    parameters: tuple[ms.Parameter, ...]
-    """named `ema.NAME`, in the order of the network's; empty if no average is kept"""
-    take: Callable[[int], None]
-    """its argument: the number of steps before this one"""
-
-
-def make_average(net: I3D, decay: float) -> Average:
-    """The moving average of a network's weights, which starts with their present values.
-
-    In the first steps the decay is at most (1 + step) / (10 + step), so that the first weights fade quickly.
-    """
-    if not decay:
-        return Average((), lambda step: None)
-    live = list(net.get_parameters())
-    means = ms.ParameterTuple([ms.Parameter(p.value().copy(), name=f"ema.{p.name}") for p in live])
-
-    def follow(keep: Tensor) -> Tensor:
-        for mean, parameter in zip(means, live):  # noqa: B905
-            ops.assign(mean, keep * mean + (1.0 - keep) * parameter)
-        return keep
-
-    average = Graph(follow, "the average of the weights", net.model)
-
-    def take(step: int) -> None:
-        average.run(Tensor(min(decay, (1 + step) / (10 + step)), ms.float32))
-
-    return Average(tuple(means), take)
+    return scaled

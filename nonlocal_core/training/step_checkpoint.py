@@ -14,10 +14,12 @@ from nonlocal_core.errors import DamagedError
 from nonlocal_core.models import checkpoint
 from nonlocal_core.models.checkpoint import AVERAGE, SUFFIX, Description, Tensors, Validation
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.training.loss_scale import LossScale
 
 log = logging.getLogger(__name__)
 
 OPTIMIZER = "optimizer/"
+LOSS_SCALE = "loss_scale/"
 
 
 class State(NamedTuple):
@@ -27,6 +29,8 @@ class State(NamedTuple):
     optimizer: nn.Optimizer
     average: tuple[ms.Parameter, ...] = ()
     """the average of the weights, if one is kept; named `ema.NAME`"""
+    loss_scale: LossScale | None = None
+    """in fp16"""
 
 
 def step_path(folder: Path, step: int) -> Path:
@@ -45,6 +49,8 @@ def save(path: Path, state: State, description: Description) -> Description:
         **{OPTIMIZER + parameter.name: parameter.asnumpy() for parameter in _optimizer_state(state.optimizer)},
         **{AVERAGE + name: array for name, array in _average(state).items()},
     }
+    if state.loss_scale:
+        others |= {LOSS_SCALE + name: array for name, array in state.loss_scale.tensors().items()}
     return checkpoint.save_weights(path, checkpoint.weights_of_network(state.net), description, others)
 
 
@@ -94,6 +100,11 @@ def restore(path: Path, state: State) -> Description:
     checkpoint.assign(state.net, {name: array for name, array in tensors.items() if "/" not in name}, path)
     checkpoint.assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, optimizer, path)
     checkpoint.assign_arrays({p.name.removeprefix("ema."): p for p in state.average}, average, path)
+    if state.loss_scale:
+        kept = checkpoint.part(tensors, LOSS_SCALE)
+        if kept.keys() != state.loss_scale.tensors().keys():
+            raise DamagedError(f"{path} has no loss scale, which a training in fp16 needs to go on")
+        state.loss_scale.restore(kept)
     return description
 
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import imageio_ffmpeg
@@ -41,7 +41,7 @@ def encode_video(
     options: dict[str, str] | None = None,
 ) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.gop_size = gop
@@ -100,9 +100,10 @@ def encode_audio(path: Path) -> Path:
 def cut_without_encoding(source: Path, path: Path, start_s: Fraction) -> Path:
     """What `ffmpeg -ss START -c copy` makes: packets from a keyframe on, the first hidden by an edit list."""
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
-        stream = old.streams.video[0]
+        stream: Any = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         shift = int(start_s / stream.time_base)
+        packet: Any
         for packet in old.demux(stream):
             if packet.dts is not None:
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
@@ -133,7 +134,7 @@ def encode_packed(path: Path) -> Path:
 def frames_by_pyav(path: Path) -> Iterator[NDArray[np.uint8]]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def ffmpeg(*args: str | Path, pixels: bytes = b"") -> bytes:

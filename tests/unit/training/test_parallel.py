@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Event
@@ -39,21 +42,34 @@ def lines(path):
     return [json.loads(line) for line in (path / Checkpoint.LOG).read_text().splitlines()]
 
 
-def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path):
-    """BN is frozen, so that it does not look at the batch."""
-    settings = {
-        "model__norm": "frozen",
-        "model__nl_norm": "frozen",
-        "model__zero_gamma": False,
-        "train__batch_size": 4,
-        "train__steps": 3,
-        "train__clip_norm": 1.4,  # the second step's gradients are longer, the others' are not
-        "train__ema": 0.5,
-        "train__base_lr": 0.1,
-        "train__warmup_epochs": 0,
-    }
-    log, validations, weights = trained(toy, tmp_path / "two", 2, **settings)
-    expected_log, expected, alone = trained(toy, tmp_path / "one", 1, **settings)
+SHORT: dict[str, object] = {  # BN is frozen, so that it does not look at the batch
+    "model__norm": "frozen",
+    "model__nl_norm": "frozen",
+    "model__zero_gamma": False,
+    "train__batch_size": 4,
+    "train__steps": 3,
+    "train__clip_norm": 1.4,  # the second step's gradients are longer, the others' are not
+    "train__ema": 0.5,
+    "train__base_lr": 0.1,
+    "train__warmup_epochs": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def alone(toy, tmp_path_factory):
+    """What one device learns."""
+    return trained(toy, tmp_path_factory.mktemp("alone") / "one", 1, **SHORT)
+
+
+def check_weights(weights, expected):
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(weights[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
+
+
+def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path, alone):
+    log, validations, weights = trained(toy, tmp_path / "two", 2, **SHORT)
+    expected_log, expected, alone_weights = alone
     for name in ("step", "epoch", "lr", "top1"):
         assert [line[name] for line in log] == [line[name] for line in expected_log]
     np.testing.assert_allclose([line["loss"] for line in log], [line["loss"] for line in expected_log], rtol=1e-5)
@@ -62,9 +78,25 @@ def test_two_devices_learn_what_one_does_with_the_whole_batch(toy, tmp_path):
         assert (found.step, found.top1) == (wanted.step, wanted.top1)
         assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
     assert [validation.step for validation in validations] == [2, 3]
-    assert weights.keys() == alone.keys()
-    for name, value in alone.items():
-        np.testing.assert_allclose(weights[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
+    check_weights(weights, alone_weights)
+
+
+def test_two_hosts_learn_what_one_does(toy, tmp_path, alone):
+    """The hosts are two addresses of this machine; the second starts what the first one says."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {**SHORT, "runtime__num_devices": 2, "runtime__hosts": f"127.0.0.1:{port},127.0.0.2"}
+    first, folder = started(toy, tmp_path, **settings)
+    wait_until(lambda: (folder / parallel.JOB_FILE).exists())
+    words = [sys.executable, "-m", "nonlocal_core.training.parallel", str(folder), "1"]
+    second = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said, problems = first.communicate(timeout=240)
+    assert (said, first.returncode) == ("", 0), problems
+    others, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, others
+    (made,) = (tmp_path / "train").glob(f"*/{Checkpoint.WEIGHTS}")
+    check_weights(checkpoint.read(made)[1], alone[2])
 
 
 LONG: dict[str, object] = {  # two parts of two clips each device; the numbers below are steps

@@ -11,7 +11,8 @@ from nonlocal_core.models import device
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.training import optimizers
-from nonlocal_core.training.step import Inputs, class_weights, dropout_mask, make_average, make_step, mixing
+from nonlocal_core.training.averages import make_average
+from nonlocal_core.training.step import Inputs, class_weights, dropout_mask, make_step, mixing
 
 SETTINGS = {**PLAIN, "model__nl_res3": (0,)}
 

@@ -16,7 +16,7 @@ from nonlocal_core.models import checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import optimizers, step_checkpoint
-from nonlocal_core.training.step import make_average
+from nonlocal_core.training.averages import make_average
 from nonlocal_core.training.step_checkpoint import State
 
 LABELS = ("falls", "ä | b", "rises")

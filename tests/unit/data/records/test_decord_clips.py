@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from nonlocal_core.data import loader
 from nonlocal_core.data.records import decord_clips
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.stages.cache import cache
+
+pytestmark = pytest.mark.skipif(find_spec("decord") is None, reason="decord has no wheel for this platform")
 
 SETTINGS = small_config(cache__codec="none", cache__jump="decord", cache__short_side=64).cache
 ABORTS = "import os\nclass logging:\n    QUIET = 0\n    set_level = staticmethod(lambda level: os.abort())\n"

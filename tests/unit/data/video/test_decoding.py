@@ -162,7 +162,7 @@ def damaged_from(path: Path, first: int, num_frames: int = 60) -> Path:
     """A video in which a few packets from number `first` on hold nothing that can be decoded."""
     encode_video(path, num_frames=num_frames, gop=25)
     with av.open(str(path)) as container:
-        spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        spans = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
     for start, size in spans[first : first + 4]:
         content[start : start + size] = b"\xff" * size
@@ -189,7 +189,7 @@ def test_a_probe_of_a_damaged_file_says_the_same_every_time(tmp_path: Path, firs
 def test_flipped_bits_are_found(tmp_path: Path) -> None:
     good = encode_video(tmp_path / "good.mp4", gop=250, b_frames=2)
     with av.open(str(good)) as container:
-        spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        spans = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
     path = tmp_path / "flipped.mp4"
     for seed in range(5):
         rng, content = random.Random(seed), bytearray(good.read_bytes())
