@@ -14,7 +14,8 @@ from nonlocal_core.errors import DecodeError
 # Parts of FFmpeg that go on after damage with a message alone, and what others say of damage only.
 _SAY_DAMAGE = {"matroska,webm", "ogg", "asf", "gif", "mjpeg"}
 _SKIPPED = "Skipping invalid undecodable NALU"  # only a warning of HEVC's decoder, which loses a picture
-_HARMLESS = ("SEI type",)  # of things beside the pictures
+# Of things beside the pictures, and of encoders that keep the books of their reference frames wrongly.
+_HARMLESS = ("SEI type", "mmco: ", "number of reference frames")
 _DAMAGE = (
     *("Packet mismatch", "Sample size", "Something went wrong during header parsing", "timescale not set"),
     "Failed to parse temporal unit",

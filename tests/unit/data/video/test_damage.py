@@ -143,7 +143,7 @@ def blocks(path: Path) -> list[int]:
     """Where the blocks of a Matroska file begin that have its frames."""
     content = path.read_bytes()
     with av.open(str(path)) as container:
-        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+        places = [packet.pos for packet in container.demux(video=0) if packet.size and packet.pos is not None]
     return [place if content[place] == 0xA3 else content.rfind(b"\xa3", place - 12, place) for place in places]
 
 
