@@ -131,6 +131,7 @@ def parity(options: Options) -> Iterator[Case]:
     import test_references
     from mindspore import ops
 
+    from nonlocal_core.models.pairwise import keep_in_float32
     from nonlocal_core.models.published.weights import load_published
 
     tests: Any = test_references
@@ -145,6 +146,8 @@ def parity(options: Options) -> Iterator[Case]:
             return net(clip_NCTHW)
 
         half = precision != "fp32"
+        if half:
+            keep_in_float32(net)
         run = ms.jit(ms.amp.auto_mixed_precision(forward, "auto", types[precision]) if half else forward)
         logits = ops.cast(run(clip), ms.float32).asnumpy()
         apart = tests.apart(logits, made["logits"])

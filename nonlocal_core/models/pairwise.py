@@ -19,19 +19,28 @@ from mindspore.common.initializer import Normal
 Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
 
 
+def keep_in_float32(net: nn.Cell) -> None:
+    """Keep what non-local blocks compute of all pairs of positions out of half precision.
+
+    theta_i . phi_j sums up to 1024 products and soon exceeds 65504, the greatest number of fp16, and exp makes
+    rounding errors large.
+    """
+    for _, cell in net.cells_and_names():
+        if isinstance(cell, Response):
+            cell.to_float(ms.float32)
+
+
 class Response(nn.Cell):
     """y_i = sum over j of f(theta_i, phi_j) g_j, divided by a normaliser.
 
     Positions lie along the last axis everywhere, as a convolution leaves them: on CPUs a transpose keeps 8 bytes a
     number until the end, while a matrix product takes transposed factors at no cost.
 
-    All of it is computed in float32, also where the network takes half precision: theta_i . phi_j sums up to 1024
-    products and soon exceeds 65504, the greatest number of fp16, and exp knows no rounding errors.
+    Where the network takes half precision, all of it stays in float32 (`keep_in_float32`).
     """
 
     def __init__(self, pairwise: Pairwise, channels: int, scale: bool) -> None:
         super().__init__()
-        self.to_float(ms.float32)
         if pairwise == "concatenation":
             self.f = nn.Dense(2 * channels, 1, weight_init=Normal(0.01), has_bias=False)
         self.temperature = channels**0.5 if scale else 1.0

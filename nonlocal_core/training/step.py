@@ -19,6 +19,7 @@ from nonlocal_core.data import loader, sampling
 from nonlocal_core.models import trunk
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
+from nonlocal_core.models.pairwise import keep_in_float32
 from nonlocal_core.training import accumulation, optimizers
 from nonlocal_core.training.collectives import ALONE, Ranks
 from nonlocal_core.training.compiled import Graph
@@ -158,7 +159,7 @@ def _forward(
     """The loss and the logits of clips; in fp16 of one more input, the factor that the loss is multiplied by.
 
     In half precision, convolutions and matrix products take half precision.  MindSpore keeps BN and the loss in
-    float32, and so does `Response` what a non-local block computes of all pairs of positions.
+    float32, and here so stays what a non-local block computes of all pairs of positions.
     """
     features, loss_of = trunk.features(net, last), _loss(train.label_smoothing, weights_K)
 
@@ -181,6 +182,7 @@ def _forward(
     forward = mixed if train.mixup else plain
     if train.precision == "fp32":
         return forward
+    keep_in_float32(net)
     dtype = ms.float16 if train.precision == "fp16" else ms.bfloat16
     automatic: Callable[..., tuple[Tensor, Tensor]] = ms.amp.auto_mixed_precision(forward, "auto", dtype)
     if train.precision == "bf16":  # it has the range of float32
