@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import mindspore as ms
@@ -25,6 +26,7 @@ from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import checkpoint, inference, mindspore_engine, openvino_engine
 from nonlocal_core.models.i3d import I3D
 
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not locked for this platform")
 LABELS = ["falls", "grows", "rises"]
 SIDE = 32
 BLOCKS = {**PLAIN, "model__nl_res3": (0,), "model__nl_zero_gamma": False}
@@ -319,8 +321,6 @@ def test_where_it_is_broken(tmp_path):
     program = """
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.models import openvino_engine
-
-pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not locked for this platform")
 print(openvino_engine.is_wanted(RuntimeConfig(device="CPU")))
 try:
     openvino_engine.is_wanted(RuntimeConfig(device="CPU", engine="openvino"))
