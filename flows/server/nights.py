@@ -26,7 +26,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.events import emit_event
+from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 
@@ -124,7 +124,10 @@ def _pool(client: SyncPrefectClient, run: FlowRun) -> str:
 def _say_once(
     client: SyncPrefectClient, event: str, resource: str, run: UUID | None, text: str, again: timedelta
 ) -> Iterator[str]:
-    """Emit an event of a resource unless that was done lately; gives the text if it was emitted."""
+    """Send an event of a resource unless that was done lately; gives the text if it was sent.
+
+    It is there when this returns: `emit_event` has a thread that sends later, to the server of its first event.
+    """
     said = EventFilter(
         event=EventNameFilter(name=[event]),
         resource=EventResourceFilter(id=[resource]),
@@ -135,7 +138,15 @@ def _say_once(
     related = (
         [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
     )
-    emit_event(event, {"prefect.resource.id": resource}, related=related, payload={"text": text})
+    said_now = Event.model_validate(
+        {
+            "event": event,
+            "resource": {"prefect.resource.id": resource},
+            "related": related,
+            "payload": {"text": text},
+        }
+    )
+    client.request("POST", "/events", json=[said_now.model_dump(mode="json")])
     yield text
 
 
