@@ -138,15 +138,9 @@ def _say_once(
     related = (
         [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
     )
-    said_now = Event.model_validate(
-        {
-            "event": event,
-            "resource": {"prefect.resource.id": resource},
-            "related": related,
-            "payload": {"text": text},
-        }
-    )
-    client.request("POST", "/events", json=[said_now.model_dump(mode="json")])
+    about = {"resource": {"prefect.resource.id": resource}, "related": related, "payload": {"text": text}}
+    sent = Event.model_validate({"event": event, **about})
+    client.request("POST", "/events", json=[sent.model_dump(mode="json")])
     yield text
 
 
