@@ -7,7 +7,6 @@ import threading
 
 from nonlocal_core.process import signals
 
-
 PROGRAM = """
 import os, signal, threading
 from nonlocal_core.process import signals
