@@ -80,6 +80,7 @@ def fits(kernel: tuple[bool, list[str], list[str]], inputs: list[str], outputs: 
     return alike and outputs[:1] == its_outputs[:1]
 
 
+@pytest.mark.campaign("long")
 def test_a_training_in_fp16_has_kernels_on_both_devices(registers, tmp_path):
     operators = asked("graphs.py", str(tmp_path), json.dumps(SOFTMAX))
     assert {name for name, _, _ in operators} >= {"Conv3D", "MaxPool3DGrad", "BatchNormGrad", "BatchMatMul"}
