@@ -296,7 +296,7 @@ def train(folder: Path, options: Options, steps: int, seconds: float = 0.0) -> N
                 "train.base_lr": 0.005, "clip.frame_interval": 2} if large else SMALL  # fmt: skip
     chosen = {
         **settings, "train.steps": steps, "train.milestones": (10**6,), "train.val_epochs": 0,
-        "runtime.checkpoint_steps": 2 if not seconds else 50, "runtime.compile_from_steps": 0,
+        "runtime.checkpoint_steps": 2 if not seconds else 50, "runtime.compile": "always",
     }  # fmt: skip
     config = resolve("nl_i3d_r50_8x8" if large else "tiny", options.settings() | chosen)
     workspace = Workspace(folder / "workspace")
