@@ -49,6 +49,7 @@ class Watch:
     def __init__(self, late_s: float = LATE_S, silent_s: float = SILENT_S, every_s: float = EVERY_S) -> None:
         self.late, self.silent = timedelta(seconds=late_s), timedelta(seconds=silent_s)
         self.every_s, self.looked_s = every_s, float("-inf")
+        self.said: dict[tuple[str, str], datetime] = {}
 
     def look(self) -> list[str]:
         """What was said now, in lines; nothing while the server is down, or just after another look."""
@@ -69,7 +70,9 @@ class Watch:
         for run in client.read_flow_runs(flow_run_filter=found):
             since = run.next_scheduled_start_time
             text = f"the night that was due at {since:%Y-%m-%d %H:%M} UTC has not begun: {_pool(client, run)}"
-            yield from _say_once(client, LATE, f"prefect.flow-run.{run.id}", run.id, text, timedelta(days=365))
+            yield from self._say_once(
+                client, LATE, f"prefect.flow-run.{run.id}", run.id, text, timedelta(days=365)
+            )
 
     def _missing(self, client: SyncPrefectClient) -> Iterator[str]:
         nights = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
@@ -83,7 +86,34 @@ class Watch:
             if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
                 text += "; its schedule is paused"
             resource = f"prefect.deployment.{deployment.id}"
-            yield from _say_once(client, MISSING, resource, last.id if last else None, text, self.silent)
+            yield from self._say_once(client, MISSING, resource, last.id if last else None, text, self.silent)
+
+    def _say_once(
+        self, client: SyncPrefectClient, event: str, resource: str, run: UUID | None, text: str, again: timedelta
+    ) -> Iterator[str]:
+        """Send an event of a resource unless that was done lately; gives the text if it was sent.
+
+        The server keeps what this or another watch has said, but some seconds later; so this one remembers too.
+        `emit_event` would send it from a thread, to the server of its first event.
+        """
+        since = _now() - again
+        said = EventFilter(
+            event=EventNameFilter(name=[event]),
+            resource=EventResourceFilter(id=[resource]),
+            occurred=EventOccurredFilter.model_validate({"since": since}),
+        )
+        if self.said.get((event, resource), since) > since or client.read_events(said, limit=1).events:
+            return
+        related = (
+            [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}]
+            if run
+            else []
+        )
+        about = {"resource": {"prefect.resource.id": resource}, "related": related, "payload": {"text": text}}
+        sent = Event.model_validate({"event": event, **about})
+        client.request("POST", "/events", json=[sent.model_dump(mode="json")])
+        self.said[event, resource] = _now()
+        yield text
 
 
 def _last_run(client: SyncPrefectClient, deployment: DeploymentResponse, *types: StateType) -> FlowRun | None:
@@ -119,29 +149,6 @@ def _pool(client: SyncPrefectClient, run: FlowRun) -> str:
     if pool.status and pool.status.value == "NOT_READY":
         return f"no worker of the pool {pool.name} gives a sign of life"
     return f"the workers of the pool {pool.name} are busy, or do not take it"
-
-
-def _say_once(
-    client: SyncPrefectClient, event: str, resource: str, run: UUID | None, text: str, again: timedelta
-) -> Iterator[str]:
-    """Send an event of a resource unless that was done lately; gives the text if it was sent.
-
-    It is there when this returns: `emit_event` has a thread that sends later, to the server of its first event.
-    """
-    said = EventFilter(
-        event=EventNameFilter(name=[event]),
-        resource=EventResourceFilter(id=[resource]),
-        occurred=EventOccurredFilter.model_validate({"since": _now() - again}),
-    )
-    if client.read_events(said, limit=1).events:
-        return
-    related = (
-        [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
-    )
-    about = {"resource": {"prefect.resource.id": resource}, "related": related, "payload": {"text": text}}
-    sent = Event.model_validate({"event": event, **about})
-    client.request("POST", "/events", json=[sent.model_dump(mode="json")])
-    yield text
 
 
 def _now() -> datetime:

@@ -247,6 +247,9 @@ def test_a_person_hears_of_nights_that_do_not_fail(served: Served, no_worker: No
         assert text == "the night that was due at 2026-11-01 02:00 UTC has not begun: the pool gpu is paused"
         hear(text, late)
         assert watch.look() == [], "it was said"
+        kept = {"filter": {"event": {"name": [nights.LATE]}}}
+        wait_for(lambda: served.ask("events/filter", kept)["events"], 60, served)
+        assert nights.Watch(every_s=0).look() == [], "by another watch"
         change(served, late, "CANCELLED", name="Cancelled", message="by hand")
         hear(f"no night: {named(served, late)}: Cancelled, by hand", late)
 
