@@ -10,6 +10,7 @@ import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from nonlocal_core.data.video import chains, complaints, file_headers, packets, 
 from nonlocal_core.data.video.packets import Packet
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import bounds
+
+_FACTS = attrgetter("pts", "dts", "duration", "size", "is_keyframe", "is_discard", "is_corrupt", "stream_index")
 
 Stream = Any  # av.VideoStream: its type stubs leave out half of it
 
@@ -58,28 +61,28 @@ class Contents:
         Raises: DecodeError where the file ends inside a packet or cannot be read.
         """
         # The duration in a header may be that of the sound.
-        wanted = self._container.streams if self.family in _HEADER_SAYS_DURATION else (self._stream,)
+        is_timed = self.family in _HEADER_SAYS_DURATION
+        wanted = self._container.streams if is_timed else (self._stream,)
         own, may_hide = self._stream.index, self.codec in ("vp8", "mpeg4")
         try:
             for packet in self._container.demux(*wanted):
-                if packet.is_corrupt:
+                pts, dts, duration, size, is_key, is_hidden, is_corrupt, index = _FACTS(packet)
+                if is_corrupt:
                     raise DecodeError("damaged: cut short or unreadable inside")
-                pts, dts, index, size = packet.pts, packet.dts, packet.stream_index, packet.size
-                duration = packet.duration or 0
                 time = dts if pts is None else pts
-                if time is not None and time + duration > self._ends.get(index, -math.inf):
-                    self._ends[index] = time + duration
+                if is_timed and time is not None:
+                    self._ends[index] = max(self._ends.get(index, time), time + (duration or 0))
                 if self._is_dense:
                     self._check_place(packet.pos, size)
                 if index == own:
                     self._num_listed += time is not None or size > 0  # the last packet only marks the end
                     if size:
-                        is_key = packet.is_keyframe
                         if self.start is None and (is_key or self.family not in _STARTS_ANYWHERE):
                             self.start = -math.inf if pts is None else pts
                             self._num_before = len(self.packets)
-                        is_hidden = packet.is_discard or (may_hide and self._is_hidden(packet, size))
-                        self.packets.append(Packet(pts, dts, is_key, is_hidden, duration))
+                        if may_hide:
+                            is_hidden = is_hidden or self._is_hidden(packet, size)
+                        self.packets.append(Packet(pts, dts, is_key, is_hidden, duration or 0))
                         yield packet
         except av.FFmpegError as error:
             raise fault_of(error, "damaged: cut short or unreadable inside") from None
@@ -157,15 +160,14 @@ class Contents:
             )
         ]
 
-    def times(self) -> list[int]:
-        """The time stamps of the frames that are shown, in order; empty if the file has none.
+    def times(self, shown: list[Packet]) -> list[int]:
+        """The time stamps of the frames that are `shown`, in order; empty if the file has none.
 
         An AVI file has a constant rate and no time stamps; FFmpeg only guesses them.
         """
-        shown = self.shown()
-        for stamps in ([packet.pts for packet in shown], [packet.dts for packet in shown]):
+        for stamps in ((packet[column] for packet in shown) for column in (0, 1)):
             present = [stamp for stamp in stamps if stamp is not None]
-            if len(present) == len(stamps) and self.family != "avi":
+            if len(present) == len(shown) and self.family != "avi":
                 return sorted(present)
         return []
 
@@ -264,11 +266,12 @@ def check_file(path: Path) -> None:
             start = file.read(4)
             file.seek(max(0, status.st_size - 16))
             end = file.read()
+            is_cut_short = file_headers.is_cut_short(file, status.st_size)
     except OSError as error:
         raise DecodeError(f"cannot be opened: {error.strerror}") from None
     if start.startswith(b"GIF8") and not end.rstrip(b"\0").endswith(b";"):
         raise DecodeError("damaged: cut short")
-    if file_headers.is_cut_short(path):
+    if is_cut_short:
         raise DecodeError("damaged: cut short")
 
 

@@ -87,7 +87,8 @@ def probe(path: Path) -> Probe:
             turn = _turn_of_first(stream, packet) if turn is None else turn
         turn = turn or _turn_of_first(stream, None) or _Turn()
         contents.check_whole(path)
-        num_frames, times, keys = len(contents.shown()), contents.times(), contents.key_numbers()
+        shown, keys = contents.shown(), contents.key_numbers()
+        num_frames, times = len(shown), contents.times(shown)
         if num_frames < 1 or not stream.width:
             raise DecodeError("no frames")
         gaps = np.diff([*keys, len(contents.packets)]) if keys else np.array([num_frames])
@@ -278,7 +279,7 @@ def _average_rate(stream: Stream, times: list[int]) -> float:
 def _is_uneven(times: list[int]) -> bool:
     """Whether gaps differ, or a frame is shown at another time than its number and the mean rate would say."""
     gaps = np.diff(times)
-    if not len(gaps):
+    if not len(gaps) or gaps.min() == gaps.max():
         return False
     usual, even = float(np.median(gaps)), np.linspace(times[0], times[-1], len(times))
     drift = float(np.abs(times - even).max())

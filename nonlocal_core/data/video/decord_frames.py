@@ -49,12 +49,10 @@ def is_safe(contents: Contents) -> bool:
     stamps = [packet.pts for packet in packets if packet.pts is not None]
     if len(set(stamps)) < len(packets) or not packets[0].is_key:
         return False
-    pts = np.array(stamps)
-    latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
-    return all(
-        pts[key] == earliest_after[key] and (key == 0 or latest_before[key - 1] < pts[key])
-        for key in contents.key_numbers()
-    )
+    pts, keys = np.array(stamps), np.array(contents.key_numbers())
+    latest, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
+    later = keys[1:]  # the first packet is a key frame
+    return bool((pts[keys] == earliest_after[keys]).all() and (latest[later - 1] < pts[later]).all())
 
 
 def frames_at(path: Path, wanted: list[int]) -> list[NDArray[np.uint8]]:

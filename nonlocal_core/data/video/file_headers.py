@@ -32,42 +32,50 @@ class Box(NamedTuple):
     end: int
 
 
-def is_cut_short(path: Path) -> bool:
-    """Whether a file is shorter than its header says, or its fragments end in the middle; False for others."""
-    size, boxes = path.stat().st_size, list(_boxes(path))
-    return _segment_end(path) > size or any(box.end > size for box in boxes) or _is_broken_off(path, boxes)
+def is_cut_short(file: BinaryIO, size: int) -> bool:
+    """Whether an open file of `size` bytes is shorter than its header says, or its fragments end in the middle.
+
+    False for files of other kinds.
+    """
+    boxes = list(_boxes(file))
+    if not boxes:
+        return _segment_end(file) > size
+    return any(box.end > size for box in boxes) or _is_broken_off(file, boxes)
 
 
 def movie_header(path: Path) -> bytes:
     """The content of the box moov; empty if there is none, or it is too large."""
-    for box in _boxes(path):
+    with path.open("rb") as file:
+        return _movie_header(file)
+
+
+def _movie_header(file: BinaryIO) -> bytes:
+    for box in _boxes(file):
         if box.name == b"moov" and box.end - box.start < _MAX_HEADER:
-            with path.open("rb") as file:
-                file.seek(box.start)
-                return file.read(box.end - box.start)
+            file.seek(box.start)
+            return file.read(box.end - box.start)
     return b""
 
 
 def is_upright(path: Path) -> bool:
     """Whether no track has to be turned before it is shown; False if the header is not found."""
     with path.open("rb") as file:
-        head = file.read(_MKV_HEADER)
-    if head.startswith(_EBML):
-        place = head.find(_CLUSTER)
-        return place > 0 and _PROJECTION not in head[:place]
-    header = movie_header(path)
+        if file.read(len(_EBML)) == _EBML:
+            head = file.read(_MKV_HEADER)
+            place = head.find(_CLUSTER)
+            return place > 0 and _PROJECTION not in head[:place]
+        header = _movie_header(file)
     places = [match.end() + _MATRIX_AFTER[match[1]] for match in _TRACK_HEADER.finditer(header)]
     return bool(places) and all(header.startswith(_UPRIGHT, place) for place in places)
 
 
-def _is_broken_off(path: Path, boxes: list[Box]) -> bool:
+def _is_broken_off(file: BinaryIO, boxes: list[Box]) -> bool:
     """Whether no box begins where the last fragment ends, or a fragment is torn: FFmpeg silently leaves it out."""
     if not (fragments := [box for box in boxes if box.name == b"moof"]):
         return False
-    with path.open("rb") as file:
-        file.seek(boxes[-1].end)
-        head = file.read(8)
-        return bool(head and not _ANY_NAME.fullmatch(head[4:])) or any(_is_torn(file, box) for box in fragments)
+    file.seek(boxes[-1].end)
+    head = file.read(8)
+    return bool(head and not _ANY_NAME.fullmatch(head[4:])) or any(_is_torn(file, box) for box in fragments)
 
 
 def _is_torn(file: BinaryIO, fragment: Box) -> bool:
@@ -90,25 +98,25 @@ def inner(content: bytes, start: int, end: int) -> Iterator[Box]:
         start += size
 
 
-def _boxes(path: Path) -> Iterator[Box]:
+def _boxes(file: BinaryIO) -> Iterator[Box]:
     """The outermost boxes up to the first with an unknown name; what follows is not part of the video."""
     start = 0
-    with path.open("rb") as file:
-        while (head := file.read(8))[4:] in _NAMES:
-            size, length = int.from_bytes(head[:4], "big"), 8
-            if size == 1:  # the size is in the next 8 bytes
-                size, length = int.from_bytes(file.read(8), "big"), 16
-            if size < length:  # 0 means up to the end of the file
-                return
-            yield Box(head[4:], start + length, start + size)
-            start += size
-            file.seek(start)
+    file.seek(start)
+    while (head := file.read(8))[4:] in _NAMES:
+        size, length = int.from_bytes(head[:4], "big"), 8
+        if size == 1:  # the size is in the next 8 bytes
+            size, length = int.from_bytes(file.read(8), "big"), 16
+        if size < length:  # 0 means up to the end of the file
+            return
+        yield Box(head[4:], start + length, start + size)
+        start += size
+        file.seek(start)
 
 
-def _segment_end(path: Path) -> int:
+def _segment_end(file: BinaryIO) -> int:
     """The end of the one large element of an MKV or WebM file; 0 if it is not stated, or in other files."""
-    with path.open("rb") as file:
-        head = file.read(4096)
+    file.seek(0)
+    head = file.read(4096)
     place = 0
     for name in (_EBML, _SEGMENT):
         first = head[place + 4 : place + 5]

@@ -67,15 +67,12 @@ def _gap(packets: list[Packet]) -> str:
 
 def _disorder(packets: list[Packet]) -> str:
     """Wrong time stamps: frames that are decoded at even times are shown at even times."""
+    pts = [packet.pts for packet in packets if packet.pts is not None]
     dts = [packet.dts for packet in packets if packet.dts is not None]
-    if len(packets) < 3 or len(dts) < len(packets):
+    if len(packets) < 3 or min(len(pts), len(dts)) < len(packets):
         return ""
-    steps = [later - earlier for earlier, later in itertools.pairwise(dts)]
-    if max(steps) - min(steps) > _ROUNDED:
-        return ""
-    pts = sorted(packet.pts for packet in packets if packet.pts is not None)
-    shown = (later - earlier for earlier, later in itertools.pairwise(pts))
-    if len(pts) == len(packets) and max(shown) > _LONG * steps[0]:
+    steps = np.diff(dts)
+    if steps.max() - steps.min() <= _ROUNDED and np.diff(sorted(pts)).max() > _LONG * steps[0]:
         return "damaged: its time stamps contradict each other"
     return ""
 
