@@ -207,15 +207,15 @@ def test_a_link_out_of_the_folder_is_only_named(tmp_path: Path, caplog: pytest.L
 
 
 def test_folders_that_all_link_to_each_other_are_walked_in_no_time(tmp_path: Path) -> None:
-    """Every way through them would be 12! ways."""
-    for first in range(12):
+    """Every way through them would be a million ways."""
+    for first in range(9):
         touch(tmp_path, f"{first}/a.mp4")
-        for second in range(12):
+        for second in range(9):
             (tmp_path / f"{first}/to{second}").symlink_to(tmp_path / str(second))
     seen = find(tmp_path)
-    assert len(seen.sources) == 12 * (1 + 11 + 11 * 10 + 11 * 10 * 9)
+    assert len(seen.sources) == 9 * (1 + 8 + 8 * 7 + 8 * 7 * 6)
     assert any(
-        line.startswith("links behind more than 3 others, not followed: 7920 in 0,") for line in seen.inventory
+        line.startswith("links behind more than 3 others, not followed: 1680 in 0,") for line in seen.inventory
     )
 
 
