@@ -2,16 +2,18 @@
 
 python -m flows.server.alerts https://...     they are posted there as {"text": ...}
 python -m flows.server.alerts mailtos://...   they are sent as e-mail
-python -m flows.server.alerts -               the address is asked for, or read from standard input
+python -m flows.server.alerts -               addresses are asked for, or read from standard input, one a line
 
-An address with a password in it is asked for alone: other users see the arguments of a command.
+Several addresses are all told; those of an earlier call no more.  One with a password in it is asked for alone:
+other users see the arguments of a command.
 """
 
 from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from prefect.automations import AutomationCore, EventTrigger, Posture, ResourceS
 from prefect.blocks.notifications import SlackWebhook
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.events.actions import CallWebhook, SendNotification
+from prefect.events.actions import ActionTypesOrUnknown, CallWebhook, SendNotification
 
 from flows.server import login, nights
 from nonlocal_core import command
@@ -27,6 +29,9 @@ from nonlocal_core.errors import ConfigError
 from tasks.report import DECISION, NEW_CHAMPION
 
 RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
+HOOKS, MAILBOXES = ("http", "https"), ("mailto", "mailtos")
+"""schemes of addresses"""
+PROMPT = "address (empty: no more): "
 FAILED = ("Failed", "Crashed", "TimedOut")
 NIGHTS = (f"prefect.tag.{nights.TAG}",)
 BY_ITSELF = (*NIGHTS, "prefect.tag.prune")
@@ -61,12 +66,15 @@ ALERTS = (
 )
 
 
-def tell(url: str) -> None:
-    """Have the server send alerts to a URL (a webhook or a mailbox).
+def tell(urls: Sequence[str]) -> None:
+    """Have the server send alerts to URLs, each of a webhook or a mailbox.
 
-    Raises: ConfigError if the URL is neither.
+    Raises: ConfigError if a URL is neither.
     """
-    action = _message(url)
+    for url in urls:
+        if urlsplit(url).scheme not in (*HOOKS, *MAILBOXES):
+            raise ConfigError("this is no address: give one that begins with https://, or mailtos:// for e-mail")
+    actions = [_message(url, number) for number, url in enumerate(urls, 1)]
     for alert in ALERTS:
         related = ResourceSpecification({"prefect.resource.id": list(alert.of)} if alert.of else {})
         trigger = EventTrigger(
@@ -75,25 +83,26 @@ def tell(url: str) -> None:
             match_related=related,
             posture=Posture.Reactive,
         )
-        sent = action(f"{alert.text} ~ {LINK}")
-        _put(AutomationCore(name=f"nonlocal: {alert.name}", trigger=trigger, actions=[sent]))
+        sent: list[ActionTypesOrUnknown] = [action(f"{alert.text} ~ {LINK}") for action in actions]
+        _put(AutomationCore(name=f"nonlocal: {alert.name}", trigger=trigger, actions=sent))
 
 
-def _message(url: str) -> Callable[[str], CallWebhook | SendNotification]:
-    """A function that makes, from a Jinja expression, an action that posts or mails its text."""
-    scheme = urlsplit(url).scheme
-    if scheme in ("http", "https"):
-        hook = str(Webhook.model_validate({"url": url}).save("nonlocal-alerts", overwrite=True))
+def _message(url: str, number: int) -> Callable[[str], CallWebhook | SendNotification]:
+    """A function that makes, from a Jinja expression, an action that posts or mails its text.
+
+    The address is kept in a block of the server, which has the number of the address in its name.
+    """
+    ending = "" if number == 1 else f"-{number}"
+    if urlsplit(url).scheme in HOOKS:
+        hook = str(Webhook.model_validate({"url": url}).save(f"nonlocal-alerts{ending}", overwrite=True))
         return lambda text: CallWebhook.model_validate(
             {"block_document_id": hook, "payload": f'{{"text": {{{{ ({text}) | tojson }}}}}}'}
         )
-    if scheme in ("mailto", "mailtos"):
-        # Prefect has no block for a mail server.  This one hands any address that is not Slack's to Apprise.
-        mail = str(SlackWebhook.model_validate({"url": url}).save("nonlocal-alerts-mail", overwrite=True))
-        return lambda text: SendNotification.model_validate(
-            {"block_document_id": mail, "subject": "nonlocal-i3d", "body": f"{{{{ {text} }}}}"}
-        )
-    raise ConfigError("this is no address: give one that begins with https://, or mailtos:// for e-mail")
+    # Prefect has no block for a mail server.  This one hands any address that is not Slack's to Apprise.
+    mail = str(SlackWebhook.model_validate({"url": url}).save(f"nonlocal-alerts-mail{ending}", overwrite=True))
+    return lambda text: SendNotification.model_validate(
+        {"block_document_id": mail, "subject": "nonlocal-i3d", "body": f"{{{{ {text} }}}}"}
+    )
 
 
 def _put(automation: AutomationCore) -> None:
@@ -106,23 +115,29 @@ def _put(automation: AutomationCore) -> None:
 def main(words: list[str]) -> int:
     """The command, and its exit code."""
     parser = command.parser("flows.server.alerts", __doc__)
-    parser.add_argument("address", nargs="*", help="https://..., mailtos://... for e-mail, or - to be asked")
+    parser.add_argument(
+        "address", nargs="*", help="https://..., mailtos://... for e-mail, or - to be asked; any number"
+    )
     return command.show(_lines(parser.parse_args(words).address))
 
 
 def _lines(words: list[str]) -> Iterator[str]:
-    if len(words) != 1:
-        raise ConfigError("name the address to tell, https://... or mailtos://...")
-    url = words[0]
-    if urlsplit(url).password is not None:
+    if any(urlsplit(word).password is not None for word in words):
         raise ConfigError("other users see a password among the arguments of a command: give - to be asked for it")
-    if url == "-":
-        url = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    urls = [url for word in words for url in (_asked() if word == "-" else [word])]
+    if not urls:
+        raise ConfigError("name an address to tell, https://... or mailtos://...")
     login.check()
-    tell(url)
-    yield "told from now on:"
+    tell(urls)
+    yield f"told from now on, to {len(urls)} address{'es' if len(urls) > 1 else ''}:"
     yield from (f"  {alert.name}" for alert in ALERTS)
     yield "who looks for nights that are late or missing is make serve, or python -m flows.server.dead_runs"
+
+
+def _asked() -> list[str]:
+    """Addresses from standard input; somebody at a terminal is asked until the answer is empty."""
+    ask = partial(getpass.getpass, PROMPT) if sys.stdin.isatty() else sys.stdin.readline
+    return list(iter(lambda: ask().strip(), ""))
 
 
 if __name__ == "__main__":

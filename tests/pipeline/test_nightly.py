@@ -23,6 +23,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from flows.server import alerts
 from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
@@ -124,9 +125,9 @@ class Served:
             time.sleep(0.5)
         raise AssertionError(f"{path}: the server is busy all the time")
 
-    def alert(self, url: str) -> None:
-        """Have the server tell what `flows.server.alerts` makes of an address."""
-        command = [sys.executable, "-m", "flows.server.alerts", url]
+    def alert(self, *urls: str) -> None:
+        """Have the server tell what `flows.server.alerts` makes of addresses."""
+        command = [sys.executable, "-m", "flows.server.alerts", *urls]
         subprocess.run(command, cwd=REPOSITORY, env=self.client_environment(), check=True, timeout=120)
 
     def state(self, run: str) -> str:
@@ -249,22 +250,16 @@ def fail(served: Served, folder: Path) -> None:
     wait_for(lambda: served.state(run) == "Failed", 60, served)
 
 
-def test_a_webhook_is_told_of_a_failed_night(served: Served, told: list[str], tmp_path: Path) -> None:
-    told.clear()
-    fail(served, tmp_path)
-    wait_for(lambda: told, 60, served)
-    assert "Failed" in told[0]
-    assert "nowhere" in told[0]
-
-
-def test_a_mailbox_is_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
-    with Mailbox.receiving() as (url, told):
-        served.alert(url)
+def test_a_webhook_and_a_mailbox_are_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
+    with Hook.receiving() as (hook, posted), Mailbox.receiving() as (mailbox, mailed):
+        served.alert(hook, mailbox)
         fail(served, tmp_path)
-        wait_for(lambda: told, 60, served)
-    assert "Failed" in told[0]
-    assert "there is no folder" in told[0]
-    assert f"http://127.0.0.1:{served.port}/runs/flow-run/" in told[0]
+        wait_for(lambda: posted and mailed, 60, served)
+    assert "Failed" in posted[0]
+    assert "nowhere" in posted[0]
+    assert "Failed" in mailed[0]
+    assert "there is no folder" in mailed[0]
+    assert f"http://127.0.0.1:{served.port}/runs/flow-run/" in mailed[0]
 
 
 def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Served) -> None:
@@ -278,12 +273,14 @@ def test_the_password_of_a_mailbox_is_neither_an_argument_nor_shown(served: Serv
     with subprocess.Popen(in_terminal, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **how) as process:
         assert process.stdin
         assert process.stdout
-        assert process.stdout.read(len("address: ")) == b"address: "
-        process.stdin.write(f"{url}\n".encode())
-        process.stdin.flush()
+        for answer in (f"{url}\n", "\n"):
+            assert process.stdout.read(len(alerts.PROMPT)) == alerts.PROMPT.encode()
+            process.stdin.write(answer.encode())
+            process.stdin.flush()
+            assert process.stdout.read(2) == b"\r\n"
         said = process.stdout.read()
         process.stdin.close()
-    assert said.split()[:4] == b"told from now on:".split()
+    assert said.startswith(b"told from now on, to 1 address:")
 
 
 def status(served: Served, path: str, headers: dict[str, str], method: str = "GET", body: str = "") -> int:
