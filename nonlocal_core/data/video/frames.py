@@ -20,8 +20,8 @@ from nonlocal_core.errors import DecodeError
 
 Channels = Literal["rgb", "bgr"]
 """order of the channels; OpenCV compresses blue, green, red"""
-# A frame and its own `side_data` refer to each other: they would stay in memory until Python looks for such rings, and
-# the decoder would write every frame into new memory.
+# A frame and its own `side_data` refer to each other: both would stay in memory until Python looks for such rings,
+# and the decoder would write every frame into new memory.
 _side_data_of: Any = SideDataContainer
 _AREA = Interpolation.AREA | Interpolation.ACCURATE_RND
 
@@ -34,9 +34,14 @@ class Turn(NamedTuple):
 
     def of(self, pixels_HWC: NDArray[Any]) -> NDArray[Any]:
         """The pixels as they are shown."""
+        if self == _UPRIGHT:
+            return pixels_HWC
         if self.is_mirrored:
             pixels_HWC = pixels_HWC[:, ::-1]
         return np.ascontiguousarray(np.rot90(pixels_HWC, -self.degrees // 90))
+
+
+_UPRIGHT = Turn()
 
 
 class Converter:
@@ -52,7 +57,7 @@ class Frame:
     def __init__(self, decoded: av.VideoFrame | NDArray[np.uint8], converter: Converter) -> None:
         self._decoded, self._converter = decoded, converter
         if isinstance(decoded, np.ndarray):
-            self._turn, (height, width) = Turn(), decoded.shape[:2]
+            self._turn, (height, width) = _UPRIGHT, decoded.shape[:2]
         else:
             self._turn, height, width = turn_of(decoded), decoded.height, decoded.width
         self.height, self.width = (width, height) if self._turn.degrees % 180 else (height, width)
@@ -99,7 +104,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     """
     data = _side_data_of(frame).get("DISPLAYMATRIX")
     if data is None:
-        return Turn()
+        return _UPRIGHT
     # The pixel at (column, row) is shown at x = a * column + c * row, y = b * column + d * row.
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     largest = max(abs(a), abs(b), abs(c), abs(d))
