@@ -68,13 +68,16 @@ class Frame:
         Shape:  (height, width, 3).
         """
         if isinstance(self._decoded, np.ndarray):
-            swapped = channels == "bgr"
-            return np.asarray(cv2.cvtColor(self._decoded, cv2.COLOR_RGB2BGR)) if swapped else self._decoded
+            return self._decoded if channels == "rgb" else _swapped(self._decoded)
+        direct = channels == "rgb" or _converts_alike(self._decoded)
         # FFmpeg's threads would compete with the processes and threads that read other videos.
         packed = self._converter.in_full.reformat(
-            self._decoded, format=f"{channels}24", interpolation=Interpolation.BICUBIC, threads=1
-        )
-        return self._turn.of(packed.to_ndarray())
+            self._decoded,
+            format=f"{channels}24" if direct else "rgb24",
+            interpolation=Interpolation.BICUBIC,
+            threads=1,
+        ).to_ndarray()
+        return self._turn.of(packed if direct else _swapped(packed))
 
     def shrunk(self, height: int, width: int, channels: Channels = "rgb") -> NDArray[np.uint8]:
         """The frame in another size, which has fewer pixels, by area.
@@ -95,6 +98,15 @@ class Frame:
             np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, :width] for plane in planar.planes
         )
         return self._turn.of(cv2.merge([red, green, blue] if channels == "rgb" else [blue, green, red]))
+
+
+def _converts_alike(frame: av.VideoFrame) -> bool:
+    """Whether FFmpeg gives the same colours in either order; else it rounds each order in its own way."""
+    return frame.format.name in ("yuv420p", "yuvj420p") and frame.height % 2 == 0 and not frame.interlaced_frame
+
+
+def _swapped(frame_HWC: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def turn_of(frame: av.VideoFrame) -> Turn:
