@@ -18,30 +18,52 @@ from nonlocal_core.artifacts.files import replacing
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 256, 340, 300, 30
 
 
-def make(folder: Path, count: int) -> Path:
-    """`folder/{a,b}/NNNN.mp4` and nothing else of ours; those that are there are left."""
+def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT) -> Path:
+    """`folder/{a,b}/NNNN.mp4` and nothing else of ours; those that are there are left.
+
+    In other sizes everything is larger but the noise.
+    """
     for number in range(count):
         path = folder / "ab"[number % 2] / f"{number:04d}.mp4"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, np.random.default_rng(number))
+            _write(path, np.random.default_rng(number), width, height)
     return folder
 
 
-def _write(path: Path, rng: np.random.Generator) -> None:
-    wide = _texture(HEIGHT * 2, WIDTH * 2, rng)
-    patches = [_texture(70, 90, rng) for _ in range(3)]
+def copy(folder: Path, count: int) -> None:
+    """Have every video so often, each time another file: with another title, not encoded again."""
+    for source in sorted(folder.rglob("????.mp4")):
+        for number in range(1, count):
+            with (
+                av.open(str(source)) as old,
+                av.open(str(source.with_stem(f"{source.stem}-{number}")), "w") as new,
+            ):
+                new.metadata["title"] = f"copy {number}"
+                stream = new.add_stream_from_template(old.streams.video[0])
+                for packet in old.demux(video=0):
+                    if packet.dts is not None:
+                        packet.stream = stream
+                        new.mux(packet)
+
+
+def _write(path: Path, rng: np.random.Generator, width: int, height: int) -> None:
+    scale = height / HEIGHT
+    wide = _texture(height * 2, width * 2, rng)
+    patch_h, patch_w = int(70 * scale), int(90 * scale)
+    patches = [_texture(patch_h, patch_w, rng) for _ in range(3)]
     speed = rng.uniform(-1.2, 1.2, (4, 2))
     with replacing(path) as unfinished, av.open(unfinished, "w", "mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "medium", "g": "250"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for t in range(NUM_FRAMES):
-            y, x = (int(abs(v * t)) % side for v, side in zip(speed[0], (HEIGHT, WIDTH), strict=True))
-            frame = wide[y : y + HEIGHT, x : x + WIDTH].copy()
+            y, x = (int(abs(v * t * scale)) % side for v, side in zip(speed[0], (height, width), strict=True))
+            frame = wide[y : y + height, x : x + width].copy()
             for patch, (down, across) in zip(patches, speed[1:], strict=True):
-                top, left = int(93 + 90 * np.sin(down * t / 20)), int(125 + 120 * np.sin(across * t / 20))
-                frame[top : top + 70, left : left + 90] = patch
-            grain = rng.integers(-4, 5, (HEIGHT, WIDTH, 1), dtype=np.int16)
+                top = int(scale * (93 + 90 * np.sin(down * t / 20)))
+                left = int(scale * (125 + 120 * np.sin(across * t / 20)))
+                frame[top : top + patch_h, left : left + patch_w] = patch
+            grain = rng.integers(-4, 5, (height, width, 1), dtype=np.int16)
             shown = np.clip(frame + grain, 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(stream.encode())

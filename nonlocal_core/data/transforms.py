@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -47,9 +48,20 @@ def resize_short_side(
 
     Shape:  (H, W, 3) to (H', W', 3), min(H', W') = short_side.
     """
-    height, width = frame_HWC.shape[0], frame_HWC.shape[1] * pixel_aspect
-    scale = short_side / min(height, width)
-    return _resized(frame_HWC, int(scale * height + 0.5), int(scale * width + 0.5), interpolation)
+    height, width, _ = frame_HWC.shape
+    return _resized(frame_HWC, *size_of(height, width, short_side, pixel_aspect), interpolation)
+
+
+def size_of(height: int, width: int, short_side: int, pixel_aspect: float = 1.0) -> tuple[int, int]:
+    """Height and width that `resize_short_side` gives to a frame (pixels)."""
+    scale = short_side / min(height, width * pixel_aspect)
+    return int(scale * height + 0.5), int(scale * width * pixel_aspect + 0.5)
+
+
+def averages(interpolation: str, size: tuple[int, int], from_size: tuple[int, int]) -> bool:
+    """Whether a frame of `from_size` (height, width) is resized to another size by area."""
+    shrinks = math.prod(size) < math.prod(from_size)
+    return shrinks and _method(interpolation, shrinks=True) == cv2.INTER_AREA
 
 
 def square_pixels(frame_HWC: Frames, pixel_aspect: float) -> Frames:

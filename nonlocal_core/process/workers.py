@@ -37,6 +37,10 @@ TRIES = 2
 """a crash may have another cause than its item, such as too little memory: the item gets a second worker"""
 
 
+# A worker decodes one frame after the other; glibc would give the memory of each back to the system at once.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+
+
 class Lost(NamedTuple):
     """The result of an item that crashed or hung its worker."""
 
@@ -148,6 +152,7 @@ class _Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=_KEEP_MEMORY | os.environ,
             pass_fds=[worker_end.fileno(), worker_lifeline],
             start_new_session=True,  # a terminal's Ctrl-C is the parent's to handle
         )

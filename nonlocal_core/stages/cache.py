@@ -36,7 +36,7 @@ from nonlocal_core.process.progress import Progress, Within
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 SAMPLE_FILE = "sample.json"
 MARGIN = 1.1  # an estimate from a few videos may be too low by this factor
 

@@ -15,6 +15,7 @@ from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.video import decoding, faults, jumps
+from nonlocal_core.data.video.frames import Channels, Converter, Frame
 from nonlocal_core.errors import DamagedError, DecodeError
 from nonlocal_core.process import bounds, workers
 
@@ -79,17 +80,17 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
     jpegs: list[bytes] = []
     num_frames = height = width = source_px = kept_bytes = 0
     kept = job.kept and not (job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path))
-    for frame in decoding.read_frames(path):
+    for frame in decoding.read(path):
         workers.alive(num_frames + 1)
         if kept or not num_frames:
-            small = resize(frame, job.settings, job.pixel_aspect)
+            small = resized(frame, job.settings, job.pixel_aspect, "bgr")
             height, width = small.shape[:2]
         if kept:
-            jpegs.append(encode(small, job.settings.jpeg_quality))
+            jpegs.append(encode_bgr(small, job.settings.jpeg_quality))
             kept_bytes += len(jpegs[-1])
             bounds.check_kept(kept_bytes)
         num_frames += 1
-        source_px += frame.shape[0] * frame.shape[1]
+        source_px += frame.height * frame.width
     if not num_frames:
         raise DecodeError("no frames")
     return Encoded("ok", "", jpegs, num_frames, height, width, source_px, time.monotonic() - started_s)
@@ -108,23 +109,43 @@ def broken(status: str, reason: str) -> Encoded:
     return Encoded(status, reason, [], 0, 0, 0, 0, 0.0)
 
 
-def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig, pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
+def resized(
+    frame: Frame, settings: CacheConfig, pixel_aspect: float = 1.0, channels: Channels = "rgb"
+) -> NDArray[np.uint8]:
     """The frame in the size that a cache keeps, with square pixels.
 
-    Shape:  (H, W, 3) to (H', W', 3), min(H', W') = settings.short_side.
+    Shape:  (height, width, 3) to (H', W', 3), min(H', W') = settings.short_side.
     Raises: DecodeError if the frame is so long and thin that no JPEG can hold it.
     """
-    height, width = frame_HWC.shape[0], round(frame_HWC.shape[1] * pixel_aspect)
+    height, width = frame.height, round(frame.width * pixel_aspect)
     if max(height, width) * settings.short_side > MOST_SIDE_PX * min(height, width):
         raise DecodeError(
             f"its frames have {width}x{height} px, too thin for cache.short_side={settings.short_side}"
         )
-    return transforms.resize_short_side(frame_HWC, settings.short_side, settings.interpolation, pixel_aspect)
+    size = transforms.size_of(frame.height, frame.width, settings.short_side, pixel_aspect)
+    if transforms.averages(settings.interpolation, size, (frame.height, frame.width)):
+        return frame.shrunk(*size, channels)
+    in_full = frame.pixels(channels)
+    return transforms.resize_short_side(in_full, settings.short_side, settings.interpolation, pixel_aspect)
+
+
+def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig, pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
+    """The same of a frame that is there in RGB, because a program or another decoder has made it.
+
+    Shape:  (H, W, 3) to (H', W', 3), RGB.
+    Raises: as `resized`.
+    """
+    return resized(Frame(frame_HWC, Converter()), settings, pixel_aspect)
 
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
     """The JPEG of one RGB frame; equal frames give equal bytes."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encode_bgr(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), quality)
+
+
+def encode_bgr(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
+    """The same of a frame that has its channels in OpenCV's order."""
+    _, jpeg = cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(jpeg)
 
 

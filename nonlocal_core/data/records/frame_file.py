@@ -65,11 +65,11 @@ def spool(job: Job) -> Spooled:
         probed = decoding.probe(job.path)
         aspect = (probed.pixel_aspect or 1.0) if job.settings.pixels == "shown" else 1.0
         with job.file.open("wb") as stream:
-            for frame in decoding.read_frames(job.path):
+            for frame in decoding.read(job.path):
                 workers.alive(len(ends) + 1)
-                small = encoding.resize(frame, job.settings, aspect)
+                small = encoding.resized(frame, job.settings, aspect, "bgr")
                 height, width = small.shape[:2]
-                stream.write(encoding.encode(small, job.settings.jpeg_quality))
+                stream.write(encoding.encode_bgr(small, job.settings.jpeg_quality))
                 ends.append(stream.tell())
     except Exception as error:
         return broken(*faults.fault_of(error))

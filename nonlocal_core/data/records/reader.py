@@ -86,12 +86,12 @@ class RecordReader:
             if self._decord and (jumped := self._decord.frames(path, indices, self._cache.settings, aspect)):
                 yield from jumped
                 return
-            decoded = decoding.frames_at(path, num_frames, indices)
+            yield from decoding.frames_at(
+                path, num_frames, indices, lambda frame: encoding.resized(frame, self._cache.settings, aspect)
+            )
         except DecodeError as error:
             probe_cache.forget(self._workspace, str(path))
             raise DamagedError(f"{path}: {error}: run again, and index looks at it again") from None
-        for frame in decoded:
-            yield encoding.resize(frame, self._cache.settings, aspect)
 
     def _open(self, row_number: int) -> store.Shard:
         """The shard of a video, looked up again if a prune has moved its records since this reader was made."""

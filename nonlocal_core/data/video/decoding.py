@@ -7,20 +7,22 @@ where their time stamps prove that they are the right ones.  A folder of picture
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from nonlocal_core.data.video import complaints, decord_frames, jumps, pictures
 from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
+from nonlocal_core.data.video.frames import Converter, Frame, Turn, turn_of
 from nonlocal_core.errors import DecodeError
 
+Pixels = Callable[[Frame], NDArray[np.uint8]]
+"""what is made of a frame: an array (H, W, 3), RGB"""
 _UNDECODABLE = "damaged: a frame cannot be decoded"
 _UNEVEN = 1.5  # times the usual time between two frames; containers round their time stamps
 _DRIFT = 0.5  # mean frame times
@@ -64,13 +66,6 @@ class Probe(NamedTuple):
     """width of a pixel over its height, as it is shown after rotation; None if it is a square"""
 
 
-class _Turn(NamedTuple):
-    """How a frame is changed before it is shown: mirrored left to right, then turned."""
-
-    degrees: int = 0
-    is_mirrored: bool = False
-
-
 def probe(path: Path) -> Probe:
     """The properties of a video, found by decoding its first frame at most.
 
@@ -82,10 +77,10 @@ def probe(path: Path) -> Probe:
         return _probe_pictures(path)
     with open_video(path) as (container, stream):
         contents = Contents(container, stream)
-        turn = None if may_be_turned(path, contents.family) else _Turn()
+        turn = None if may_be_turned(path, contents.family) else Turn()
         for packet in contents.demux():
             turn = _turn_of_first(stream, packet) if turn is None else turn
-        turn = turn or _turn_of_first(stream, None) or _Turn()
+        turn = turn or _turn_of_first(stream, None) or Turn()
         contents.check_whole(path)
         shown, keys = contents.shown(), contents.key_numbers()
         num_frames, times = len(shown), contents.times(shown)
@@ -115,28 +110,36 @@ def probe(path: Path) -> Probe:
         )
 
 
-def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Every frame of one video, once and in the order of showing.
+def read(path: Path) -> Iterator[Frame]:
+    """Every frame of one video, once and in the order of showing; every frame as large as the first.
 
-    Shape:  (H, W, 3), RGB; every frame as large as the first.
     Raises: DecodeError with one short reason, after some or all of the frames before the fault.
     """
-    if pictures.is_sequence(path):
-        yield from pictures.read_pictures(pictures.list_pictures(path))
-        return
-    reformatter = VideoReformatter()  # one for all frames, because setting it up is slow
-    for frame in _read(path):
-        yield _pixels(frame, reformatter)
+    converter = Converter()
+    is_sequence = pictures.is_sequence(path)
+    for frame in pictures.read_pictures(pictures.list_pictures(path)) if is_sequence else _read(path):
+        yield Frame(frame, converter)
 
 
-def frames_at(path: Path, num_frames: int, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The pixels of every frame of one video, once and in the order of showing.
+
+    Shape:  (H, W, 3), RGB; every frame as large as the first.
+    Raises: as `read`.
+    """
+    return (frame.pixels() for frame in read(path))
+
+
+def frames_at(
+    path: Path, num_frames: int, indices: NDArray[np.int64], pixels: Pixels = Frame.pixels
+) -> list[NDArray[np.uint8]]:
     """The frames with these numbers, which may be in any order and may repeat, of a video with `num_frames`.
 
-    They are those that `read_frames` yields.  Where jumping to them is not safe, they are read from the start.
-    Every call opens the file, so that threads do not disturb each other.
+    They are those that `read` yields; `pixels` makes an array of each.  Where jumping to them is not safe, they
+    are read from the start.  Every call opens the file, so that threads do not disturb each other.
 
     Shape:  (H, W, 3), RGB, each.
-    Raises: DecodeError with one short reason.
+    Raises: DecodeError with one short reason; what `pixels` raises.
     """
     distinct, places = np.unique(indices, return_inverse=True)
     for number in distinct[[0, -1]] if len(distinct) else ():
@@ -146,20 +149,24 @@ def frames_at(path: Path, num_frames: int, indices: NDArray[np.int64]) -> list[N
         paths = pictures.list_pictures(path)
         if len(paths) != num_frames:
             raise DecodeError(f"it has {len(paths)} pictures, not {num_frames}")
-        found = list(pictures.read_pictures([paths[number] for number in distinct]))
+        converter, chosen = Converter(), [paths[number] for number in distinct]
+        found = [pixels(Frame(picture, converter)) for picture in pictures.read_pictures(chosen)]
     else:
-        found = jump_to(path, num_frames, distinct.tolist()) or _read_up_to(path, distinct.tolist())
+        wanted = distinct.tolist()
+        found = jump_to(path, num_frames, wanted, pixels) or _read_up_to(path, wanted, pixels)
     return [found[place] for place in places]
 
 
-def jump_to(path: Path, num_frames: int, wanted: list[int]) -> list[NDArray[np.uint8]]:
+def jump_to(
+    path: Path, num_frames: int, wanted: list[int], pixels: Pixels = Frame.pixels
+) -> list[NDArray[np.uint8]]:
     """The frames with these numbers, which ascend, of a video with `num_frames`; none where jumping is not safe.
 
     Raises: DecodeError if the file is damaged.
     """
-    reformatter = VideoReformatter()
+    converter = Converter()
     try:
-        return [_pixels(frame, reformatter) for frame in jumps.frames_at(path, num_frames, wanted)]
+        return [pixels(Frame(frame, converter)) for frame in jumps.frames_at(path, num_frames, wanted)]
     except jumps.UnsafeError:
         return []
 
@@ -184,16 +191,16 @@ def _read(path: Path) -> Iterator[av.VideoFrame]:
             raise DecodeError(f"damaged: {num_read} of {num_shown} frames can be decoded")
 
 
-def _read_up_to(path: Path, wanted: list[int]) -> list[NDArray[np.uint8]]:
+def _read_up_to(path: Path, wanted: list[int], pixels: Pixels) -> list[NDArray[np.uint8]]:
     """The frames with these numbers, which ascend, found by reading from the start."""
-    reformatter, frames, missing = VideoReformatter(), enumerate(_read(path)), deque(wanted)
+    converter, frames, missing = Converter(), enumerate(_read(path)), deque(wanted)
     found: list[NDArray[np.uint8]] = []
     while missing:
         number, frame = next(frames, (-1, None))
         if frame is None:
             raise DecodeError(f"there is no frame {missing[0]}")
         if number == missing[0]:
-            found.append(_pixels(frame, reformatter))
+            found.append(pixels(Frame(frame, converter)))
             missing.popleft()
     return found
 
@@ -215,46 +222,21 @@ def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:
             yield frame
 
 
-def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
-    pixels: NDArray[Any] = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
-    turn = _turn_of(frame)
-    if turn.is_mirrored:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(np.rot90(pixels, -turn.degrees // 90))
-
-
-def _turn_of_first(stream: Stream, packet: Any) -> _Turn | None:
+def _turn_of_first(stream: Stream, packet: Any) -> Turn | None:
     """How the first frame is turned; None while the decoder waits for more packets."""
     try:
         frames = stream.decode(packet)
     except av.FFmpegError:
-        return _Turn()  # reading the frames will find the fault
-    return _turn_of(frames[0]) if frames else None
+        return Turn()  # reading the frames will find the fault
+    return turn_of(frames[0]) if frames else None
 
 
-def _turn_of(frame: av.VideoFrame) -> _Turn:
-    """How a frame is turned, by its display matrix.
-
-    Raises: DecodeError if the angle is no multiple of 90 degrees.
-    """
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return _Turn()
-    # The pixel at (column, row) is shown at x = a * column + c * row, y = b * column + d * row.
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-    largest = max(abs(a), abs(b), abs(c), abs(d))
-    if min(max(abs(a), abs(d)), max(abs(b), abs(c))) > 0.02 * largest:
-        raise DecodeError("its frames are to be shown at an angle that is no right one")
-    degrees = (0 if d > 0 else 180) if abs(d) > abs(c) else (90 if c < 0 else 270)
-    return _Turn(degrees, is_mirrored=a * d - b * c < 0)
-
-
-def _decord_turns(turn: _Turn, family: str) -> bool:
+def _decord_turns(turn: Turn, family: str) -> bool:
     """Whether decord shows the frames the right way up."""
-    return turn == _Turn() or (family == "mov" and not turn.is_mirrored)
+    return turn == Turn() or (family == "mov" and not turn.is_mirrored)
 
 
-def _pixel_aspect(stream: Stream, turn: _Turn) -> float | None:
+def _pixel_aspect(stream: Stream, turn: Turn) -> float | None:
     """The shape of a pixel; None for a square.
 
     Raises: DecodeError if it is so far from a square that the header must be wrong.

@@ -30,7 +30,7 @@ def test_a_video_file_is_opened_and_decoded_once_for_all_its_views(toy, tmp_path
     for row, clips in zip([3, 8], made, strict=True):
         assert len(clips) == 30
         wanted = sampling.test_indices(whole(int(reader.rows["num_frames"].iloc[row])), config.clip, 10, "spread")
-        ((_, _, indices),) = [given for given in opened if given[0].match(reader.rows["path"].iloc[row])]
+        ((_, _, indices, _),) = [given for given in opened if given[0].match(reader.rows["path"].iloc[row])]
         assert sorted(indices.tolist()) == np.unique(wanted).tolist()
     assert len(opened) == 2
 

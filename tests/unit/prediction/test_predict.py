@@ -86,9 +86,7 @@ def by_hand(registered, file, clips):
     """The mean scores of clips of a video, each given by the numbers of its frames."""
     found = trained_network.find("v0001", registered.workspace)
     cache, net = found.described.cache, found.network()
-    frames = [
-        transforms.resize_short_side(frame, cache.short_side) for frame in decoding.read_frames(file)
-    ]  # fmt: skip
+    frames = [encoding.resized(frame, cache) for frame in decoding.read(file)]
     stored = [np.frombuffer(encoding.encode(frame, cache.jpeg_quality), np.uint8) for frame in frames]
     scores = []
     for numbers in clips:

@@ -27,8 +27,13 @@ ABORTS = "import os\nclass logging:\n    QUIET = 0\n    set_level = staticmethod
 def caches(toy, tmp_path):
     """The toy videos without frames, read by decord and by PyAV."""
     workspace = toy.workspace(tmp_path / "workspace")
-    kinds = ({"cache.codec": "none", "cache.jump": jump} for jump in ("decord", "pyav"))
-    return workspace, [cache(toy.manifest, small_config(**kind), workspace) for kind in kinds]
+    return workspace, made_by(toy, workspace, "bilinear")
+
+
+def made_by(toy, workspace: Workspace, interpolation: str):
+    kinds = ({"codec": "none", "jump": jump, "interpolation": interpolation} for jump in ("decord", "pyav"))
+    configs = (small_config(**{f"cache__{name}": value for name, value in kind.items()}) for kind in kinds)
+    return [cache(toy.manifest, config, workspace) for config in configs]
 
 
 def epoch(workspace: Workspace, made) -> list[np.ndarray]:
@@ -42,6 +47,13 @@ def test_clips_are_those_of_pyav(caches):
     assert made[0].key != made[1].key
     by_decord, by_pyav = (epoch(workspace, one) for one in made)
     np.testing.assert_array_equal(by_decord, by_pyav)
+
+
+def test_where_frames_shrink_by_area_clips_are_near_those_of_pyav(toy, tmp_path):
+    """decord gives whole frames in RGB, PyAV shrinks the planes that RGB is made of."""
+    workspace = toy.workspace(tmp_path / "workspace")
+    by_decord, by_pyav = (np.concatenate(epoch(workspace, one)) for one in made_by(toy, workspace, "area"))
+    assert 0 < np.abs(by_decord.astype(int) - by_pyav).mean() < 2.5
 
 
 def test_a_file_that_crashes_decord_is_read_all_the_same(caches, tmp_path, monkeypatch, caplog):

@@ -9,7 +9,6 @@ import pytest
 from small import small_config
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.data import transforms
 from nonlocal_core.data.records import encoding, store
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video import decoding
@@ -39,11 +38,11 @@ def shard_of(workspace, toy, row):
 def test_frames_are_those_of_the_video(toy):
     reader = RecordReader(Workspace(toy.root), toy.cache)
     for row in (0, 5, 11):
-        sources = list(decoding.read_frames(toy.videos_dir / reader.rows["path"].iloc[row]))
+        sources = list(decoding.read(toy.videos_dir / reader.rows["path"].iloc[row]))
         frames = reader.frames(row, np.arange(len(sources)))
         assert len(frames) == reader.rows["num_frames"].iloc[row]
         for frame, source in zip(frames, sources, strict=True):
-            jpeg = encoding.encode(transforms.resize_short_side(source, 36), 90)
+            jpeg = encoding.encode(encoding.resized(source, toy.cache.settings), 90)
             expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
             np.testing.assert_array_equal(frame, expected)
 
