@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from nonlocal_core.config.long_range import Kind
 from nonlocal_core.data.layouts import generated
 from nonlocal_core.data.layouts.generated import Image
 from nonlocal_core.data.sampling import generator
 
-Kind = Literal["far", "near", "left", "right", "single", "shuffled"]
+
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LABELS = ("different", "same")
 NUM_FRAMES = 6
