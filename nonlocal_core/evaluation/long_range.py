@@ -57,7 +57,7 @@ def gain(ours: Sequence[float], others: Sequence[float]) -> Gain:
 
     Source: Student's paired t-test, SciPy's ttest_rel.
     """
-    difference = np.subtract(ours, others)
+    difference = np.round(np.subtract(ours, others), 12)
     mean = float(difference.mean())
     if len(difference) < 2:
         return Gain(mean, None, None, None)
