@@ -94,7 +94,9 @@ def _long_range(words: list[str], quick: bool) -> dict[str, Any]:
     """The arguments of the long-range set, whose settings are fixed."""
     arguments = _split(words, LONG_RANGE)
     if overrides := arguments.pop("overrides"):
-        raise ConfigError(f"long_range takes no {next(iter(overrides))}: its plan is fixed, and only --quick shortens it")
+        raise ConfigError(
+            f"long_range takes no {next(iter(overrides))}: its plan is fixed, and only --quick shortens it"
+        )
     return {"quick": quick, **arguments}
 
 
@@ -164,7 +166,8 @@ def _meant(option: str, command: Command) -> str:
 
 def _split(words: list[str], command: Command) -> dict[str, Any]:
     """The parameters in some words, and the settings as `overrides`."""
-    hint = "a preset comes first" if command.has_presets else f"{command.name}.py has no preset"
+    file = command.program.rpartition("/")[2]
+    hint = "a preset comes first" if command.has_presets else f"{file} has no preset"
     arguments: dict[str, Any] = {}
     overrides = {}
     for key, text in key_value.pairs(words, f"; {hint}").items():
@@ -173,7 +176,7 @@ def _split(words: list[str], command: Command) -> dict[str, Any]:
         if key in command.parameters:
             arguments[key] = _converted(key, text, command.parameters[key][0])
         elif key in PARAMETERS:
-            raise ConfigError(f"{command.name}.py has no parameter {key}: see --help")
+            raise ConfigError(f"{file} has no parameter {key}: see --help")
         elif "." not in key and (near := difflib.get_close_matches(key, command.parameters, n=1)):
             raise ConfigError(f"there is no parameter {key!r}: did you mean {near[0]}?")
         else:
