@@ -36,9 +36,7 @@ class Compared(Frozen):
 
 
 @flow(name="long_range", flow_run_name="long_range", on_running=[sign])
-def long_range(
-    quick: bool = False, workspace_dir: Path = Path("workspace"), out: Path | None = None
-) -> Compared:
+def long_range(quick: bool = False, workspace_dir: Path = Path("workspace"), out: Path | None = None) -> Compared:
     """Train and score what nonlocal_core/config/long_range.json says, one training on each core.
 
     Args:

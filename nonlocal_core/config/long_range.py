@@ -1,4 +1,4 @@
-"""The plan of the long-range set: long_range.json, which was committed before the run and is all that the flow reads.
+"""The plan of the long-range set: long_range.json, committed before the run and all that the flow reads.
 
 docs/evidence/long_range.md says what it is for, and what came out.
 """

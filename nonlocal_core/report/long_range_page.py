@@ -1,4 +1,4 @@
-"""The figures of the long-range set: JSON for programs (fractions 0…1), a Markdown page and a picture for people."""
+"""The figures of the long-range set: JSON for programs (fractions 0…1), a page and a picture for people."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ left, right   only one of the bars, at the edge
 single        one frame of `far` that shows a bar, repeated
 shuffled      the frames of `far` in an order that is drawn
 
-Frames are Motion JPEG: with codecs that predict one frame from another, a late frame may show traces of an early one.
+Frames are Motion JPEG: a codec that predicts one frame from another may leave traces of an early one in a late one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from nonlocal_core.config.long_range import Kind
 from nonlocal_core.data.layouts import generated
 from nonlocal_core.data.layouts.generated import Image
 from nonlocal_core.data.sampling import generator
-
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LABELS = ("different", "same")

@@ -16,7 +16,8 @@ PLAN = long_range.read()
 
 def field(model: ModelConfig) -> tuple[int, int]:
     """Frames and pixels that one position of res5 sees, by kernels and strides, without non-local blocks."""
-    frames, pixels = model.stem_kernel_t, 7
+    frames: int = model.stem_kernel_t
+    pixels = 7
     step_t, step = model.stem_stride_t, 2
     frames, step_t = frames + (model.pool1_kernel_t - 1) * step_t, step_t * model.pool1_stride_t
     pixels, step = pixels + 2 * step, step * 2

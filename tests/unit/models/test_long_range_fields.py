@@ -1,4 +1,4 @@
-"""Which positions of res5 each bar of the long-range set can change: with blocks in space and time the same ones."""
+"""Which positions of res5 each bar can change: only with blocks in space and time they are the same ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = {row.name: row for row in PLAN.rows if row.videos == "far"}
 
 
 def feature_maps(row: long_range.Row) -> list[np.ndarray]:
-    """The maps of the video without, with another left, and with another right change of colour, of random weights."""
+    """The maps of three videos, random weights: the second has another left bar, the third another right one."""
     ms.set_seed(0)
     model = PLAN.config(row, 0).model
     net = I3D(model, 2)
