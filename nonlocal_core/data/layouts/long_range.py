@@ -10,7 +10,7 @@ left, right   only one of the bars, at the edge
 single        one frame of `far` that shows a bar, repeated
 shuffled      the frames of `far` in an order that is drawn
 
-Frames are Motion JPEG: a codec that predicts one frame from another may leave traces of an early one in a late one.
+Frames are Motion JPEG: a codec that predicts one frame from another may leave traces of an early one later.
 """
 
 from __future__ import annotations
