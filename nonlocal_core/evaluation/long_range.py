@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from nonlocal_core.artifacts.references import Frozen, RecordCache, Reference
 from nonlocal_core.config.long_range import CHANCE, Plan
@@ -63,6 +62,8 @@ def gain(ours: Sequence[float], others: Sequence[float]) -> Gain:
         return Gain(mean, None, None, None)
     if np.ptp(difference) == 0:
         return Gain(mean, mean, mean, None)
+    from scipy import stats  # takes a second to import
+
     tested = stats.ttest_rel(ours, others)
     low, high = tested.confidence_interval(CONFIDENCE)
     return Gain(mean, float(low), float(high), float(tested.pvalue))
