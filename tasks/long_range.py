@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from prefect import task
@@ -11,12 +12,14 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.long_range import Plan, Row
 from nonlocal_core.data.layouts import long_range, toy
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DivergenceError
 from nonlocal_core.evaluation.long_range import Cell, LongRange
 from nonlocal_core.process import child
 from nonlocal_core.report import long_range_page
 from nonlocal_core.stages import evaluate, train
 from tasks import policy, report
+
+log = logging.getLogger("nonlocal_core.flows")
 
 
 @task(name="long-range-videos", task_run_name="long-range-videos {row.videos}", **policy.options("index"))
@@ -37,22 +40,23 @@ def videos(row: Row, plan: Plan, workspace: Workspace) -> Path:
     **policy.shard_options("train"),
 )
 def train_and_score(shard: Cell, workspace: Workspace) -> None:
-    """Train and score one row with one seed, in a process of its own, unless that is done."""
+    """Train and score one row with one seed, in a process of its own, unless that is done.
+
+    One that diverges is a result, too.
+    """
     report.show_in_prefect()
     if not _found(shard, workspace):
-        child.call(chain.train_and_score, shard.cache, shard.config, workspace)
+        try:
+            child.call(chain.train_and_score, shard.cache, shard.config, workspace)
+        except DivergenceError as error:
+            log.warning("%s, %s, seed %d counts as guessing: %s", shard.videos, shard.name, shard.seed, error)
 
 
 @task(name="long-range", **policy.options("evaluate"))
 def compare(cells: list[Cell], plan: Plan, quick: bool, workspace: Workspace, out: Path | None) -> LongRange:
     """The figures of all trainings, also in a person's file."""
     report.show_in_prefect()
-    trained = []
-    for cell in cells:
-        found = _found(cell, workspace)
-        if not found:
-            raise DamagedError(f"{cell.videos}, {cell.name}, seed {cell.seed} was trained and is gone: run again")
-        trained.append((cell, *found))
+    trained = [(cell, _found(cell, workspace)) for cell in cells]
     made = long_range_page.make(trained, plan, quick, workspace)
     if out:
         long_range_page.write(made, workspace, out)

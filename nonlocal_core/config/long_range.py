@@ -37,6 +37,11 @@ class Row(Section):
         """The set and the name, which no other row has."""
         return self.videos, self.name
 
+    @property
+    def guessing(self) -> float:
+        """What guessing gives (0…1); a training that diverges counts as that."""
+        return 0.25 if self.videos == "motion" else 0.5
+
 
 class Bars(Section):
     """What counts as met (fractions of the val videos, mean of the seeds)."""
@@ -78,6 +83,11 @@ class Plan(Section):
     def chosen(self, quick: bool) -> tuple[Row, ...]:
         """The rows of the whole run, or of a trial."""
         return tuple(row for row in self.rows if row.quick or not quick)
+
+    @property
+    def num_motion_val(self) -> int:
+        """The plain motions that are scored."""
+        return round(self.num_motion * float(str(self.motion_settings["index.val_fraction"])))
 
     def drawn(self, quick: bool) -> tuple[int, ...]:
         """The seeds of the whole run, or of a trial."""

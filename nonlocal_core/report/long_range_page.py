@@ -23,7 +23,8 @@ from nonlocal_core.evaluation.long_range import Cell, LongRange
 from nonlocal_core.report import markdown
 
 VERSION = 1
-Trained = tuple[Cell, Checkpoint, Evaluation]
+Trained = tuple[Cell, tuple[Checkpoint, Evaluation] | None]
+"""a training with what it made; None if it diverged"""
 Figures = dict[str, Any]
 TITLES = {
     "far": "Bars that are far apart",
@@ -39,7 +40,9 @@ TITLES = {
 
 def make(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Workspace) -> LongRange:
     """The figures of all trainings of a plan."""
-    inputs = [f"{cell.videos} {cell.name} {cell.seed} {scored.digest}" for cell, _, scored in trained]
+    inputs = [
+        f"{cell.videos} {cell.name} {cell.seed} {made[1].digest if made else 'diverged'}" for cell, made in trained
+    ]
     key = key_of(LongRange.stage, VERSION, [plan], inputs)
 
     def build(folder: Path) -> LongRange:
@@ -48,7 +51,7 @@ def make(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Workspa
         write_atomically(folder / LongRange.PAGE, page(figures).encode())
         return LongRange(key=key, digest=digest_of(*inputs), path=f"{LongRange.stage}/{key}")
 
-    return workspace.build(LongRange, key, build, {"evaluations": [scored.path for _, _, scored in trained]})
+    return workspace.build(LongRange, key, build, {"evaluations": [made[1].path for _, made in trained if made]})
 
 
 def write(made: LongRange, workspace: Workspace, out: Path) -> None:
@@ -65,10 +68,11 @@ def write(made: LongRange, workspace: Workspace, out: Path) -> None:
 def _figures(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Workspace) -> Figures:
     top1: dict[tuple[str, str], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
-    for cell, checkpoint, scored in trained:
+    guessing = {row.key: row.guessing for row in plan.rows}
+    for cell, made in trained:
         key = cell.videos, cell.name
-        top1.setdefault(key, []).append(scored.top1)
-        took = sum(workspace.provenance(one)["seconds"] for one in (checkpoint, scored))
+        top1.setdefault(key, []).append(made[1].top1 if made else guessing[key])
+        took = sum(workspace.provenance(one)["seconds"] for one in made or ())
         seconds[key] = seconds.get(key, 0.0) + took
     rows = [
         {
@@ -88,7 +92,8 @@ def _figures(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Wor
         "bars": [bar._asdict() for bar in long_range.bars(plan, top1)],
         "seeds": plan.drawn(quick),
         "quick": quick,
-        "num_val": {"far": plan.num_val, "motion": trained[-1][2].num_videos},
+        "num_val": {"far": plan.num_val, "motion": plan.num_motion_val},
+        "num_diverged": sum(made is None for _, made in trained),
         "seconds": round(sum(seconds.values()), 1),
         "plan": plan.model_dump(mode="json"),
         "plan_sha256": sha256_of(FILE),
@@ -120,7 +125,8 @@ def page(figures: Figures) -> str:
     parts.append(
         f"Plan: `nonlocal_core/config/long_range.json`, SHA-256 `{figures['plan_sha256'][:16]}…`."
         f" {sum(len(row['top1']) for row in figures['rows'])} trainings, {figures['seconds'] / 60:.0f} minutes of"
-        " training and scoring, two at a time."
+        f" training and scoring, two at a time. {figures['num_diverged'] or 'None'} of them diverged"
+        + (" and count as guessing." if figures["num_diverged"] else ".")
     )
     return "\n\n".join(parts) + "\n"
 

@@ -39,7 +39,7 @@ def figures() -> dict[str, Any]:
     bars = [bar._asdict() for bar in long_range.bars(PLAN, top1)]
     return {
         "rows": rows, "bars": bars, "seeds": [0, 1, 2, 3, 4], "num_val": {"far": 256, "motion": 192},
-        "plan_sha256": "a" * 64, "seconds": 3600.0,
+        "plan_sha256": "a" * 64, "num_diverged": 0, "seconds": 3600.0,
     }  # fmt: skip
 
 
