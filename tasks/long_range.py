@@ -45,11 +45,14 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
     One that diverges is a result, too.
     """
     report.show_in_prefect()
-    if not _found(shard, workspace):
-        try:
-            child.call(chain.train_and_score, shard.cache, shard.config, workspace)
-        except DivergenceError as error:
-            log.warning("%s, %s, seed %d counts as guessing: %s", shard.videos, shard.name, shard.seed, error)
+    if _found(shard, workspace):
+        return
+    name = f"{shard.videos}, {shard.name}, seed {shard.seed}"
+    try:
+        scored = child.call(chain.train_and_score, shard.cache, shard.config, workspace)
+        log.info("%s: top-1 %.1f%%", name, 100 * scored.top1)
+    except DivergenceError as error:
+        log.warning("%s counts as guessing: %s", name, error)
 
 
 @task(name="long-range", **policy.options("evaluate"))
