@@ -10,8 +10,12 @@ from typing import Any
 
 from nonlocal_core.config import Config, key_value
 from nonlocal_core.config.presets import PRESETS
+from nonlocal_core.report import long_range_page
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
+REST = "<!-- python docs/generate.py writes the rest -->\n"
+LONG_RANGE = DOCS / "evidence" / "long_range.json"
 BEGIN, END = "<!-- python docs/generate.py writes this table -->\n", "<!-- end of the table -->\n"
 
 
@@ -44,6 +48,15 @@ def networks_page() -> str:
     return "\n".join([before + BEGIN, *lines, "", END + rest.partition(END)[2]])
 
 
+def long_range() -> str:
+    """The page of the long-range set, with the tables of its run; without them before there was one."""
+    before, _, _ = (DOCS / "evidence" / "long_range.md").read_text(encoding="utf-8").partition(REST)
+    if not LONG_RANGE.exists():
+        return before + REST
+    shown = "![the frames of a video, and what each network has learned](../images/long_range.png)"
+    return f"{before}{REST}\n{shown}\n\n{long_range_page.page(long_range_page.of_file(LONG_RANGE))}"
+
+
 def _code(value: object) -> str:
     """A default as a command line would give it."""
     text = key_value.text_of(value)
@@ -74,3 +87,7 @@ PAGES = {"settings.md": settings_page, "networks.md": networks_page}
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
+    (DOCS / "evidence" / "long_range.md").write_text(long_range(), encoding="utf-8")
+    if LONG_RANGE.exists():
+        drawn = long_range_page.picture(long_range_page.of_file(LONG_RANGE))
+        (DOCS / "images" / "long_range.png").write_bytes(drawn)

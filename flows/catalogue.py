@@ -36,7 +36,7 @@ class Command(NamedTuple):
     @property
     def program(self) -> str:
         """The command without its words."""
-        return f"python flows/{self.name}.py"
+        return "python flows/ablate.py long_range" if self.name == "long_range" else f"python flows/{self.name}.py"
 
     @property
     def has_presets(self) -> bool:
@@ -119,7 +119,8 @@ _COMMANDS = (
     Command(
         "ablate",
         SEVERAL,
-        f"Variants in, one table out.\n\ntables of the paper:\n{LISTED}",
+        f"Variants in, one table out.\n\ntables of the paper:\n{LISTED}\n"
+        "or long_range alone: the paper's claim on generated videos; long_range --help says more",
         NAMES,
         _parameters("videos_dir", "runner"),
     ),
@@ -141,4 +142,14 @@ _COMMANDS = (
         stopped="stopped",
     ),
 )
+LONG_RANGE = Command(
+    "long_range",
+    "[--quick] [key=value ...]",
+    "Blocks against none on generated videos whose label is a relation far apart in space and time.\n"
+    "Networks, epochs and seeds are fixed: nonlocal_core/config/long_range.json.",
+    {"--quick": "a trial with fewer rows and one seed"},
+    {name: PARAMETERS[name] for name in ("workspace_dir", "out")},
+    (),
+)
+"""what `python flows/ablate.py long_range` takes"""
 COMMANDS = {command.name: command for command in _COMMANDS}

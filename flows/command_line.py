@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import help_pages
-from flows.catalogue import BEFORE, COMMANDS, PARAMETERS, Command
+from flows.catalogue import BEFORE, COMMANDS, LONG_RANGE, PARAMETERS, Command
 from nonlocal_core.command import failed, show
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, check_names, resolve
@@ -29,7 +29,10 @@ Flow = Callable[..., Any]
 def main(name: str) -> None:
     """Start the flow of flows/NAME.py as the command line says, print its result, and end the process."""
     command = COMMANDS[name]
-    run(command, lambda: getattr(importlib.import_module(f"flows.{name}"), command.flow))
+    if name == "ablate" and LONG_RANGE.name in sys.argv[1:]:
+        command = LONG_RANGE
+        sys.argv.remove(command.name)
+    run(command, lambda: getattr(importlib.import_module(f"flows.{command.name}"), command.flow))
 
 
 def run(command: Command, find: Callable[[], Flow]) -> None:
@@ -67,6 +70,8 @@ def _arguments(command: Command) -> dict[str, Any]:
         arguments = _split(words, command)
         check_names({key: value for key, value in arguments["overrides"].items() if _section(key)})
         return {"source": parsed.source, **arguments}
+    if command is LONG_RANGE:
+        return _long_range(words, parsed.quick)
     if command.name == "ablate":
         names = [word for word in words if "=" not in word]
         arguments = {"names": names, **_split([word for word in words if "=" in word], command)}
@@ -83,6 +88,16 @@ def _arguments(command: Command) -> dict[str, Any]:
         check_names(arguments["overrides"])
         resolve(preset or "tiny", {})
     return arguments
+
+
+def _long_range(words: list[str], quick: bool) -> dict[str, Any]:
+    """The arguments of the long-range set, whose settings are fixed."""
+    arguments = _split(words, LONG_RANGE)
+    if overrides := arguments.pop("overrides"):
+        raise ConfigError(
+            f"long_range takes no {next(iter(overrides))}: its plan is fixed, and only --quick shortens it"
+        )
+    return {"quick": quick, **arguments}
 
 
 def _section(key: str) -> bool:
@@ -112,6 +127,9 @@ def _parse(command: Command) -> argparse.Namespace:
         options.append("--config")
     if "--dry-run" in command.words:
         options.append("--dry-run")
+    if "--quick" in command.words:
+        options.append("--quick")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("words", nargs="*")
     names = (word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--"))
@@ -148,7 +166,8 @@ def _meant(option: str, command: Command) -> str:
 
 def _split(words: list[str], command: Command) -> dict[str, Any]:
     """The parameters in some words, and the settings as `overrides`."""
-    hint = "a preset comes first" if command.has_presets else f"{command.name}.py has no preset"
+    file = command.program.rpartition("/")[2]
+    hint = "a preset comes first" if command.has_presets else f"{file} has no preset"
     arguments: dict[str, Any] = {}
     overrides = {}
     for key, text in key_value.pairs(words, f"; {hint}").items():
@@ -157,7 +176,7 @@ def _split(words: list[str], command: Command) -> dict[str, Any]:
         if key in command.parameters:
             arguments[key] = _converted(key, text, command.parameters[key][0])
         elif key in PARAMETERS:
-            raise ConfigError(f"{command.name}.py has no parameter {key}: see --help")
+            raise ConfigError(f"{file} has no parameter {key}: see --help")
         elif "." not in key and (near := difflib.get_close_matches(key, command.parameters, n=1)):
             raise ConfigError(f"there is no parameter {key!r}: did you mean {near[0]}?")
         else:

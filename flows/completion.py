@@ -55,7 +55,7 @@ def candidates(line: str) -> list[str]:
 
 def _words(name: str) -> Iterator[str]:
     """All words that a command knows, settings with each of their values."""
-    from flows.catalogue import COMMANDS
+    from flows.catalogue import COMMANDS, LONG_RANGE
     from nonlocal_core.config.presets import PRESETS
     from nonlocal_core.config.tree import settings
     from nonlocal_core.evaluation.ablations import TABLES
@@ -67,7 +67,7 @@ def _words(name: str) -> Iterator[str]:
     yield from (f"{key}=" for key in parameters)
     yield from (f"checkpoint={one}" for one in weights if "checkpoint" in parameters)
     yield from PRESETS if name in SECTIONS or (given and given.has_presets) else ()
-    yield from TABLES if name == "ablate" else ()
+    yield from (*TABLES, LONG_RANGE.name) if name == "ablate" else ()
     for setting in settings():
         if setting.section in sections:
             yield from (f"{setting.key}={choice}" for choice in setting.choices or ("",))

@@ -38,7 +38,7 @@ def page(command: Command, topic: str) -> Iterator[str]:
         words = command.words | {f"{key}=…": text for key, (_, text) in command.parameters.items()}
         yield from (f"usage: {command.program} {command.usage}", "", *command.purpose.split("\n"), "")
         yield from _columns(words)
-    if not topic:
+    if not topic and command.sections:
         yield from ("", "settings to begin with, and their defaults (a preset may have others):")
         yield from _settings(s for s in settings() if s.key in FIRST and s.section in command.sections)
         *sections, last = command.sections

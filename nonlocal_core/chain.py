@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.evaluation import headline
 from nonlocal_core.stages import cache, evaluate, features, index, register
 from nonlocal_core.stages import train as train_stage
@@ -60,3 +60,11 @@ def train(
     evaluation = evaluate.evaluate(checkpoint, cached, config, workspace, kept)
     entry = register.register(checkpoint, evaluation, cached, config, workspace)
     return Run(manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation, entry=entry)
+
+
+def train_and_score(cached: RecordCache, config: Config, workspace: Workspace) -> Evaluation:
+    """The scores of a network that has learned from a cache; nothing is registered.
+
+    Raises: what train and evaluate raise.
+    """
+    return evaluate.evaluate(train_stage.train(cached, config, workspace), cached, config, workspace)

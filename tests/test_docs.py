@@ -18,6 +18,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from flows.catalogue import LONG_RANGE
 from nonlocal_core.artifacts import Checkpoint, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.references import Features
 from nonlocal_core.config import Config, key_value, resolve
@@ -150,6 +151,9 @@ def check_flow(file: Path, given: list[str], monkeypatch: pytest.MonkeyPatch) ->
         found = parsed.namespace
     flow_name = {"evaluate": "evaluate_checkpoint"}.get(file.stem, file.stem)
     parameters = inspect.signature(getattr(importlib.import_module(f"flows.{file.stem}"), flow_name)).parameters
+    if file.stem == "ablate" and "long_range" in given:
+        assert {word.partition("=")[0] for word in found.words} <= {*LONG_RANGE.parameters}
+        return
     if file.stem == "ablate":
         given = [word for word in found.words if "=" in word]
         names = [word for word in found.words if "=" not in word and not PLACEHOLDER.match(word)]
@@ -302,6 +306,12 @@ def test_what_is_made_from_the_program_is_not_stale(name: str) -> None:
     page = (REPOSITORY / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert page == made[name](), "run `python docs/generate.py`"
     assert page.count("\n| `") > 60
+
+
+def test_the_page_of_the_long_range_set_is_that_of_its_run() -> None:
+    made = runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["long_range"]
+    page = (REPOSITORY / "docs" / "evidence" / "long_range.md").read_text(encoding="utf-8")
+    assert page == made(), "run `python docs/generate.py`"
 
 
 TABLES_ON_DISK: dict[str, pa.Schema] = {

@@ -6,14 +6,15 @@ the two it is.  Mirroring changes no class.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.artifacts.files import remove_unfinished, sync_all, write_atomically
+from nonlocal_core.data.layouts import generated
+from nonlocal_core.data.layouts.generated import Image
 from nonlocal_core.data.sampling import generator
 
 LABELS = ("falls", "grows", "rises", "shrinks")
@@ -22,10 +23,8 @@ _BACKWARDS = {"rises": "falls", "shrinks": "grows"}
 _MARK = "toy.json"
 _SHORT_SIDES_PX = (64, 72, 80, 88)
 _EXCESS_PX = (0, 8, 16, 24)  # of the longer side; so small that a square crop always has part of the shape
-_FPS = 15.0
 _CANVAS_PX = 96  # side of the picture of the shape, which is scaled into the frames
 
-Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 
@@ -34,24 +33,14 @@ def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
 
     The labels take turns, so any number divisible by 4 is balanced.
     """
-    finished_mark = folder / _MARK
-    content = json.dumps({"num_videos": num_videos, "seed": seed})
-    if finished_mark.is_file() and finished_mark.read_text(encoding="utf-8") == content:
-        return folder
-    finished_mark.unlink(missing_ok=True)
-    remove_unfinished(folder)
-    for label in LABELS:
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for leftover in (folder / label).glob("toy-*.mp4"):
-            leftover.unlink()
+    asked = {"num_videos": num_videos, "seed": seed}
+    return generated.fill(folder, _MARK, asked, _videos(num_videos, seed))
+
+
+def _videos(num_videos: int, seed: int) -> Iterator[tuple[str, Image]]:
     for number in range(num_videos):
-        label = LABELS[number % len(LABELS)]
-        name = f"toy-{number:04d}.mp4"
-        frames_THWC = toy_frames(label, generator(seed, 0, name, "toy"))
-        _write_video(folder / label / name, frames_THWC)
-    sync_all(folder)
-    write_atomically(finished_mark, content.encode())
-    return folder
+        label, name = LABELS[number % len(LABELS)], f"toy-{number:04d}.mp4"
+        yield f"{label}/{name}", toy_frames(label, generator(seed, 0, name, "toy"))
 
 
 def toy_frames(label: str, rng: Rng) -> Image:
@@ -125,34 +114,14 @@ def _shape(rng: Rng) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     points = middle + radius * np.stack([np.cos(around), np.sin(around)], axis=1)
     cv2.fillPoly(alpha, [np.round(points).astype(np.int32)], 1.0, lineType=cv2.LINE_8)
     colour = rng.uniform(120, 240, 3)
-    return _texture(size, size, colour, 45.0, rng), cv2.GaussianBlur(alpha, (3, 3), 0)
+    return generated.texture(size, size, colour, 45.0, rng), cv2.GaussianBlur(alpha, (3, 3), 0)
 
 
 def _background(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
     """A darker texture with one still patch on it, as large as the moving shape may be."""
-    picture = _texture(height, width, rng.uniform(30, 130, 3), 40.0, rng)
+    picture = generated.texture(height, width, rng.uniform(30, 130, 3), 40.0, rng)
     patch_h, patch_w = (int(side * rng.uniform(0.15, 0.45)) for side in (height, width))
     top, left = int(rng.integers(height - patch_h)), int(rng.integers(width - patch_w))
-    patch = _texture(patch_h, patch_w, rng.uniform(80, 200, 3), 35.0, rng)
+    patch = generated.texture(patch_h, patch_w, rng.uniform(80, 200, 3), 35.0, rng)
     picture[top : top + patch_h, left : left + patch_w] = patch
     return picture
-
-
-def _texture(
-    height: int, width: int, colour: NDArray[np.float64], contrast: float, rng: Rng
-) -> NDArray[np.float32]:
-    """Blotches of a few sizes around a colour."""
-    picture = np.tile(colour.astype(np.float32), (height, width, 1))
-    for cells in (3, 6, 12):
-        coarse = rng.normal(0, contrast / 2, (cells, cells, 3)).astype(np.float32)
-        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return picture
-
-
-def _write_video(path: Path, frames_THWC: Image) -> None:
-    """Write MPEG-4."""
-    height, width = frames_THWC.shape[1:3]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _FPS, (width, height))
-    for frame in frames_THWC:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
