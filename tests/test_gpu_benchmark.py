@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nonlocal_core.config.tree import Config, settings
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ODD_PART = """
@@ -61,3 +64,14 @@ def test_an_unknown_part_is_one_line(tmp_path):
     assert ran.stderr.splitlines()[-1].startswith(
         "gpu.py: error: --only party: there are doctor, operators, parity"
     )
+
+
+def test_benchmarks_name_settings_that_exist():
+    """Most of them run by hand alone."""
+    known, sections = {setting.key for setting in settings()}, "|".join(Config.model_fields)
+    keys = re.compile(rf"\b({sections})(?:\.|__)(?!json)(\w+)(?==|\")")
+    named = {
+        file.name: {".".join(key) for key in keys.findall(file.read_text())} for file in BENCHMARKS.glob("*.py")
+    }
+    assert len(named["gpu_parts.py"]) > 15
+    assert {name: found - known for name, found in named.items() if found - known} == {}

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 JOB_FILE = "devices.json"
 START_S = 900.0
 """seconds that the processes of all devices get to start; msrun gives up after 600"""
+LAST_WORDS_S = 60.0
+"""seconds that a device waits at most for the first host to end: what it sent last may still be on its way"""
 GRACE_S = 3.0
 """seconds to wait after a failure for a clearer error of another device: after one death all others fail too"""
 
@@ -205,6 +207,17 @@ def _watch(devices: dict[Connection, _Device], log_dir: Path, stop: threading.Ev
                 except ChildError as error:
                     raised.append(error)
                     failed_s = min(failed_s, time.monotonic())
+
+
+def wait_for_first_host(job: Job, host: int) -> None:
+    """Wait until the first host has all that this device sent it; it deletes the job's file at its end.
+
+    A device of another host that ends at once takes with it what it has not sent yet, for which the first one waits
+    without end.
+    """
+    deadline_s = time.monotonic() + LAST_WORDS_S
+    while host and (job.folder / JOB_FILE).exists() and time.monotonic() < deadline_s:
+        time.sleep(0.2)
 
 
 def _tell_first(devices: dict[Connection, _Device]) -> None:

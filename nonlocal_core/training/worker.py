@@ -67,6 +67,7 @@ def train(job_file: Path) -> None:
     config = job.config.model_copy(update={"runtime": runtime.model_copy(update={"num_workers": num_workers})})
     ranks = Ranks(communication.get_rank(), communication.get_group_size())
     loop.run(videos, job.described, config, job.folder, job.init, ranks)
+    parallel.wait_for_first_host(job, host=ranks.rank // parallel.devices_here(runtime))
 
 
 if __name__ == "__main__":
