@@ -28,37 +28,48 @@ from nonlocal_core.models.trunk import Forward
 def load(graph: Graph, runtime: RuntimeConfig, batch_size: int, *, compiled: bool = True) -> Engine:
     """A function of arrays, compiled at its first call for one number of inputs, or computed operator by operator.
 
+    The function raises an InputError if a layer gives numbers that are not finite for its first input.
+
     Raises: ConfigError if the device in the settings is not there.
     """
     name = device.use(runtime, compiled)
-    forward = graph.build()[1]
+    net, forward = graph.build()
+    is_first = True
     if ms.get_context("mode") == ms.PYNATIVE_MODE:
 
         def run_operators(inputs: Array) -> NDArray[np.float32]:
-            return np.asarray(forward(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+            nonlocal is_first
+            with _watched(net, graph) if is_first else contextlib.nullcontext():
+                outputs = np.asarray(forward(ms.Tensor(inputs)).asnumpy(), dtype=np.float32)
+            is_first = False
+            return outputs
 
         return Engine(run_operators, f"MindSpore {ms.__version__} on {name}, operator by operator")
     compiled_forward = ms.jit(forward)
-    is_compiled = False
 
     def run(inputs: Array) -> NDArray[np.float32]:
-        nonlocal is_compiled
+        nonlocal is_first
         batch = padded(inputs, batch_size)
-        with contextlib.nullcontext() if is_compiled else compiling("the network", graph.model, batch.shape):
+        if is_first:
+            with _operators(), _watched(net, graph):
+                forward(ms.Tensor(inputs[:1])).asnumpy()
+        with compiling("the network", graph.model, batch.shape) if is_first else contextlib.nullcontext():
             outputs = np.asarray(compiled_forward(ms.Tensor(batch)).asnumpy(), dtype=np.float32)
-        is_compiled = True
+        is_first = False
         return outputs[: len(inputs)]
 
     return Engine(run, f"MindSpore {ms.__version__} on {name}")
 
 
 def outputs(graph: Graph, example: Array) -> NDArray[np.float32]:
-    """What a graph gives, operator by operator: compiling it takes longer than an input or two.
+    """What a graph gives on the CPU, operator by operator: compiling it takes longer than an input or two.
 
-    Raises: InputError if that is not finite.
+    Raises: InputError if that, or what a layer gives, is not finite.
     """
-    with _operators():
-        found = np.asarray(graph.build()[1](ms.Tensor(example)).asnumpy(), np.float32)
+    device.use(RuntimeConfig(device="CPU"))
+    net, forward = graph.build()
+    with _operators(), _watched(net, graph):
+        found = np.asarray(forward(ms.Tensor(example)).asnumpy(), np.float32)
     check_finite(found, graph)
     return found
 
@@ -70,14 +81,42 @@ def export(graph: Graph, example: Array, file: Path) -> None:
     """
     from nonlocal_core.models import onnx_graph
 
+    device.use(RuntimeConfig(device="CPU"))
     net, forward = graph.build()
     with _operators():
         onnx_graph.write(net, ms.Tensor(example), file, {}, forward)
 
 
 @contextlib.contextmanager
+def _watched(net: I3D, graph: Graph) -> Iterator[None]:
+    """Check what each layer gives: after it, a ReLU on a CPU makes zeros of what is no number.
+
+    Raises: InputError that names checkpoint and layer, if numbers are not finite.
+    """
+    overflown: list[str] = []
+
+    def look(name: str, output: ms.Tensor) -> None:
+        if not overflown and not np.isfinite(output.asnumpy()).all():
+            overflown.append(name)
+
+    layers = [(name, layer) for name, layer in net.cells_and_names() if not layer.cells()]
+    hooks = [
+        layer.register_forward_hook(lambda _, __, made, name=name: look(name, made)) for name, layer in layers
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if overflown:
+        raise InputError(
+            f"{graph.path} gives numbers that are not finite in {overflown[0]}: its weights are too large, its"
+            " training has diverged; take another"
+        )
+
+
+@contextlib.contextmanager
 def _operators() -> Iterator[None]:
-    device.use(RuntimeConfig(device="CPU"))
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:

@@ -212,7 +212,7 @@ def _watch(devices: dict[Connection, _Device], log_dir: Path, stop: threading.Ev
 def wait_for_first_host(job: Job, host: int) -> None:
     """Wait until the first host has all that this device sent it; it deletes the job's file at its end.
 
-    A device of another host that ends at once takes with it what it has not sent yet, for which the first one waits
+    A device of another host that ends at once takes with it what it has not sent yet. The first one waits for that
     without end.
     """
     deadline_s = time.monotonic() + LAST_WORDS_S

@@ -269,6 +269,23 @@ def test_scores_that_are_not_finite_are_an_error(plain, tmp_path):
         load(tmp_path / "w.safetensors", config, Workspace(tmp_path / "workspace"))(clips(config))
 
 
+@pytest.mark.parametrize(("engine", "num_views"), [("openvino", None), ("mindspore", None), ("mindspore", 3)])
+def test_a_layer_that_overflows_is_an_error(plain, tmp_path, engine, num_views):
+    """MindSpore's ReLU on a CPU makes zeros of what is no number: the scores would be those of the rest."""
+    config, file, _ = plain
+    described, weights = checkpoint.read_weights(file)
+    name = next(name for name, value in weights.items() if name.startswith("res3") and value.ndim == 5)
+    weights[name] = np.full_like(weights[name], 3e38)
+    checkpoint.save_weights(tmp_path / "w.safetensors", weights, described)
+    network = load(
+        tmp_path / "w.safetensors", config, Workspace(tmp_path / "workspace"), engine, num_views=num_views
+    )
+    with pytest.raises(
+        InputError, match=r"gives numbers that are not finite in res3\.\S+: its weights are too large"
+    ):
+        network(clips(config))
+
+
 @pytest.mark.parametrize(
     ("runtime", "wanted"),
     [
