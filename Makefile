@@ -7,7 +7,7 @@ PORT ?= 4200
 # uv installs several times faster than pip, from the same files with the same hashes.
 UV := $(shell command -v uv)
 
-.PHONY: help install run serve stop test test-lowest test-postgres chaos check check-platforms format docs lock audit clean
+.PHONY: help install run serve stop test test-lowest test-postgres chaos bench check check-platforms format docs lock audit clean
 
 help: ## say what there is, and install nothing (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ test-postgres: .venv/installed ## run a night with kills, end to end, on a Postg
 
 chaos: .venv/installed ## run the campaigns, an hour, and write docs/reliability.md; ONLY=kill for one kind, SEED=7 for its seed
 	@$(BIN)/python -m pytest -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
+
+bench: .venv/installed ## measure everything side by side, an hour or more, and write docs/evidence/results.md; ONLY=index,cache TORCH=PYTHON
+	@$(BIN)/python benchmarks/results.py $(ONLY:%=--only %) $(TORCH:%=--torch %)
 
 check: .venv/installed ## run ruff, mypy and the contracts of imports
 	@$(BIN)/ruff check .

@@ -1,0 +1,68 @@
+"""`make bench` goes on after a benchmark that fails, and its page says what was measured where."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.pages import REPOSITORY
+
+FINE = "print('ratio 1.20, bar 1.30')"
+MISSED = "print('ratio 1.40, bar 1.30, missed')"
+FAILS = "print('half of it'); raise SystemExit(3)"
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import results
+
+    for name, text in (("fine", FINE), ("slow", MISSED), ("broken", FAILS)):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    named = tuple(results.Benchmark(name) for name in ("broken", "fine", "slow"))
+    monkeypatch.setattr(results, "BENCHMARKS", (*named, results.Benchmark("beside", needs_peer=True)))
+    return results
+
+
+def measure(results: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    monkeypatch.setattr("sys.argv", ["results.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        results.main()
+    return ended.value.code
+
+
+def test_all_are_run_and_what_failed_is_said(
+    results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    assert measure(results, monkeypatch, "--out", str(page)) == "failed: broken"
+    assert "beside is left out: it compares with PyTorch" in capsys.readouterr().out
+    text = page.read_text()
+    verdicts = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| [")]
+    assert verdicts == ["failed", "none missed", "1 missed"]
+    assert "    python benchmarks/slow.py" in text
+    assert "ratio 1.40, bar 1.30, missed" in text
+    assert "Not run yet: beside." in text
+    assert f"{len(os.sched_getaffinity(0))} cores of " in text
+    (tmp_path / "broken.py").write_text(FINE)
+    assert measure(results, monkeypatch, "--out", str(page), "--only", "broken") == 0
+    kept = json.loads(page.with_suffix(".json").read_text())
+    assert {name: found["failed"] for name, found in kept.items()} == dict.fromkeys(
+        ("broken", "fine", "slow"), False
+    )
+    assert "ratio 1.40, bar 1.30, missed" in page.read_text(), "what was not measured again is kept"
+    assert measure(results, monkeypatch, "--only", "fin") == 2
+
+
+def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from results import BENCHMARKS
+
+    named = {benchmark.name for benchmark in BENCHMARKS}
+    others = {"frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "videos"}
+    assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
