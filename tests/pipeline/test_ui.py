@@ -40,10 +40,20 @@ def shown(key: str) -> dict[str, float]:
         return {str(one.description): float(str(one.data)) for one in client.read_artifacts(artifact_filter=asked)}
 
 
-def test_each_stage_shows_its_counts(prefect_server: None, tmp_path: Path) -> None:
-    nightly = {"index.frozen_val": "nightly", "train.epochs": 50}
-    made = full("tiny", SMALL, make_toy_videos(tmp_path / "videos", 13), tmp_path / "w", defaults=nightly)
-    assert (tmp_path / "w" / "index" / "frozen" / "nightly.parquet").exists(), "overrides are merged with defaults"
+@pytest.fixture(scope="module")
+def first_night(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path, Path]:
+    """What a run gave, its videos and its workspace."""
+    folder, nightly = tmp_path_factory.mktemp("night"), {"index.frozen_val": "nightly", "train.epochs": 50}
+    videos_dir = make_toy_videos(folder / "videos", 13)
+    made = full("tiny", SMALL, videos_dir, folder / "w", defaults=nightly)
+    assert isinstance(made, Summary)
+    return made, videos_dir, folder / "w"
+
+
+def test_each_stage_shows_its_counts(first_night: tuple[Summary, Path, Path]) -> None:
+    made, _, workspace_dir = first_night
+    kept = workspace_dir / "index" / "frozen" / "nightly.parquet"
+    assert kept.exists(), "overrides are merged with defaults"
     assert made.checkpoint.num_steps < 10, "and count more"
     assert shown("index-progress")["13 of 13 videos"] == 100
     assert shown("cache-progress")["8 of 8 videos"] == 100, "the first shard"
@@ -62,10 +72,8 @@ def page() -> str:
         return str(max(client.read_artifacts(artifact_filter=asked), key=lambda one: str(one.created)).data)
 
 
-def test_a_run_says_what_it_came_to_and_which_videos_changed(prefect_server: None, tmp_path: Path) -> None:
-    videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 13), tmp_path / "w"
-    first = full("tiny", {**SMALL, "index.frozen_val": "page"}, videos_dir, workspace_dir)
-    assert isinstance(first, Summary)
+def test_a_run_says_what_it_came_to_and_which_videos_changed(first_night: tuple[Summary, Path, Path]) -> None:
+    first, videos_dir, workspace_dir = first_night
     assert "# v0001 is the champion: the first entry; " in page()
     assert "13 videos, 0 that cannot be used" in page()
 
@@ -74,7 +82,7 @@ def test_a_run_says_what_it_came_to_and_which_videos_changed(prefect_server: Non
     changed.write_bytes(changed.read_bytes() + b"\0\0\0\x08free")
     gone.unlink()
     (changed.parent / "half_copied.mp4").write_bytes(b"no video")
-    settings = {**SMALL, "index.frozen_val": "page", "runtime.max_unreadable": 0.5}
+    settings = {**SMALL, "index.frozen_val": "nightly", "runtime.max_unreadable": 0.5}
     second = full("tiny", settings, videos_dir, workspace_dir)
     assert isinstance(second, Summary)
     assert "since v0001: 1 new, 1 changed, 1 removed videos; 1 that cannot be used, 1 of them since then" in page()
