@@ -4,19 +4,21 @@
                                     [--modes infer,train] [--steps 7] [--threads 2] [--batch 1] [--device CPU]
                                     [--frames 8] [--precision fp32]
 
-PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  Each case (a ResNet-50
-network, clips of 8 or 32 frames) has two fresh processes.  They take steps in turn, the other one waiting; the
-first step of each, which compiles ours, does not count.  Where OpenVINO is installed, inference has a third
-process: ours as evaluate and predict run it then.  Printed: medians of the wall and of the CPU time of a step,
-medians of the ratios of neighbouring steps, the peak of the resident memory, that after the imports in brackets,
-and the number of parameters, which must agree.  On a machine that does other work, take --threads 1 and the CPU
-time: two threads that wait for each other measure the others.  With --device GPU both run there; the memory is the
-host's.  PyTorch takes channels_last_3d there, and with --precision fp16 autocast and a GradScaler.
+PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  `inception` is the
+first I3D, with 16 frames or more, beside benchmarks/torch_inception.py; the others are ResNet-50 networks.  Each
+case has two fresh processes.  They take steps in turn, the other one waiting; the first step of each, which
+compiles ours, does not count.  Where OpenVINO is installed, inference has a third process: ours as evaluate and
+predict run it then.  Printed: medians of the wall and of the CPU time of a step, medians of the ratios of
+neighbouring steps, the peak of the resident memory, that after the imports in brackets, and the number of
+parameters, which must agree.  On a machine that does other work, take --threads 1 and the CPU time: two threads
+that wait for each other measure the others.  With --device GPU both run there; the memory is the host's.
+PyTorch takes channels_last_3d there, and with --precision fp16 autocast and a GradScaler.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -47,9 +49,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--batch", type=int, default=1, help="clips")
     parser.add_argument("--device", default="CPU", choices=("CPU", "GPU"))
-    parser.add_argument("--frames", type=int, default=8, choices=(8, 32))
+    parser.add_argument("--frames", type=int, default=8, choices=(8, 16, 32))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="of training")
     asked = parser.parse_args()
+    if "inception" in asked.nets and asked.frames < 16:
+        parser.error("inception leaves an eighth of the frames, and classifies pairs: --frames 16 or 32")
     theirs = asked.torch if asked.torch and has_torch(asked.torch) else None
     if theirs is None:
         print("No torch and mmaction2 (--torch PYTHON): ours alone.")
@@ -194,6 +198,15 @@ def resident_mb() -> float:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
+def preset_of(case: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The preset of a case, and what differs from it."""
+    if case["net"] == "inception":
+        return "i3d_inception", {}
+    plain = case["net"] == "i3d"
+    preset = f"{'i3d' if plain else 'nl_i3d'}_r50_{'8x8' if case['frames'] == 8 else '32x2'}"
+    return preset, {} if plain else {"model.pairwise": case["net"]}
+
+
 def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     """A step of ours, the number of parameters, the memory after the imports."""
     import mindspore as ms
@@ -205,11 +218,9 @@ def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     from nonlocal_core.models.normalise import normalise
     from nonlocal_core.training import optimizers, step
 
-    plain = case["net"] == "i3d"
-    chosen = {} if plain else {"model.pairwise": case["net"]}
-    preset = f"{'i3d' if plain else 'nl_i3d'}_r50_{'8x8' if case['frames'] == 8 else '32x2'}"
+    preset, chosen = preset_of(case)
     alike = {"train.micro_batch": 0, "train.clip_norm": 0, "train.decayed": "kernels"}
-    alike |= {"train.precision": case["precision"], "train.batch_size": case["batch"]}
+    alike |= {"train.precision": case["precision"], "train.batch_size": case["batch"], "train.optimizer": "sgd"}
     config = resolve(preset, {"runtime.device": case["device"], **alike, **chosen})
     device.use(config.runtime)
     imported = resident_mb()
@@ -241,10 +252,9 @@ def make_openvino(case: dict[str, Any]) -> tuple[Step, int, float]:
     from nonlocal_core.models import checkpoint, inference
     from nonlocal_core.models.i3d import I3D
 
-    chosen = {} if case["net"] == "i3d" else {"model.pairwise": case["net"]}
-    preset = "i3d_r50_8x8" if case["net"] == "i3d" else "nl_i3d_r50_8x8"
-    settings = {"runtime.engine": "openvino", "evaluate.crop_size": case["size"], **chosen}
-    config = resolve(preset, {**settings, "evaluate.batch_clips": case["batch"]})
+    preset, chosen = preset_of(case)
+    settings = {"runtime.engine": "openvino", "evaluate.crop_size": case["size"], "clip.clip_len": case["frames"]}
+    config = resolve(preset, {**settings, "evaluate.batch_clips": case["batch"], **chosen})
     imported = resident_mb()
     net, labels = I3D(config.model, CLASSES), tuple(map(str, range(CLASSES)))
     described = checkpoint.Description(
@@ -264,32 +274,17 @@ def make_openvino(case: dict[str, Any]) -> tuple[Step, int, float]:
 
 
 def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
-    """The same of mmaction2's network: its strides, pools and blocks are those of our presets."""
+    """The same of the network in PyTorch."""
     import numpy as np
     import torch
-    from mmaction.models.backbones import ResNet3d
 
     torch.set_num_threads(case["threads"])
+    importlib.import_module("torch_inception" if case["net"] == "inception" else "mmaction.models.backbones")
     imported = resident_mb()
-    blocks: dict[str, Any] = {}
-    if case["net"] != "i3d":
-        norm = {"type": "BN3d", "requires_grad": True}
-        wanted = {"sub_sample": True, "use_scale": False, "norm_cfg": norm, "mode": case["net"]}
-        places = ((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0))
-        blocks = {"non_local": places, "non_local_cfg": wanted}
-    backbone = ResNet3d(
-        depth=50,
-        pretrained=None,
-        conv1_kernel=(5, 7, 7),
-        conv1_stride_t=1,
-        pool1_stride_t=1,
-        inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
-        **blocks,
-    )
-    backbone.init_weights()
+    backbone, channels = inception() if case["net"] == "inception" else resnet(case)
     device = torch.device("cuda" if case["device"] == "GPU" else "cpu")
-    net = torch.nn.ModuleList([backbone, torch.nn.Linear(2048, CLASSES)]).to(device)
-    parameters = sum(param.numel() for param in net.parameters())
+    net = torch.nn.ModuleList([backbone, torch.nn.Linear(channels, CLASSES)]).to(device)
+    parameters = sum(param.numel() for param in net.parameters() if param.requires_grad)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1, 1) for values in (MEAN, STD))
     clip = torch.from_numpy(clips(np, case)).to(device)
     label = torch.arange(case["batch"], device=device) % CLASSES
@@ -301,7 +296,8 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
         with torch.inference_mode():
             return float(forward()[0, 0])
 
-    groups = [[p for p in net.parameters() if (p.ndim > 1) == decayed] for decayed in (True, False)]
+    learning = [param for param in net.parameters() if param.requires_grad]
+    groups = [[p for p in learning if (p.ndim > 1) == decayed] for decayed in (True, False)]
     optimizer = torch.optim.SGD(
         [{"params": groups[0], "weight_decay": 1e-4}, {"params": groups[1]}], lr=RATE, momentum=MOMENTUM
     )
@@ -321,6 +317,36 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
 
     net.train(case["mode"] == "train")
     return train if case["mode"] == "train" else infer, parameters, imported
+
+
+def inception() -> tuple[Any, int]:
+    """The first I3D, and the channels of its map."""
+    import torch_inception
+
+    return torch_inception.network(), torch_inception.FEATURES
+
+
+def resnet(case: dict[str, Any]) -> tuple[Any, int]:
+    """mmaction2's network: its strides, pools and blocks are those of our presets; and the channels of its map."""
+    from mmaction.models.backbones import ResNet3d
+
+    blocks: dict[str, Any] = {}
+    if case["net"] != "i3d":
+        norm = {"type": "BN3d", "requires_grad": True}
+        wanted = {"sub_sample": True, "use_scale": False, "norm_cfg": norm, "mode": case["net"]}
+        places = ((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0))
+        blocks = {"non_local": places, "non_local_cfg": wanted}
+    backbone = ResNet3d(
+        depth=50,
+        pretrained=None,
+        conv1_kernel=(5, 7, 7),
+        conv1_stride_t=1,
+        pool1_stride_t=1,
+        inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
+        **blocks,
+    )
+    backbone.init_weights()
+    return backbone, 2048
 
 
 def clips(np: Any, case: dict[str, Any]) -> Any:

@@ -64,5 +64,5 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
     from results import BENCHMARKS
 
     named = {benchmark.name for benchmark in BENCHMARKS}
-    others = {"frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "videos"}
+    others = {"frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"}
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
