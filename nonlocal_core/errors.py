@@ -49,6 +49,10 @@ class InputError(NonlocalError):
     exit_code = 3
 
 
+class DivergedError(InputError):
+    """A network gives numbers that are not finite."""
+
+
 class DecodeError(InputError):
     """One video cannot be decoded; `status` becomes the status of its row in the manifest."""
 

@@ -12,7 +12,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.long_range import Plan, Row
 from nonlocal_core.data.layouts import long_range, toy
-from nonlocal_core.errors import DivergenceError
+from nonlocal_core.errors import DivergedError, DivergenceError
 from nonlocal_core.evaluation.long_range import Cell, LongRange
 from nonlocal_core.process import child
 from nonlocal_core.report import long_range_page
@@ -42,7 +42,7 @@ def videos(row: Row, plan: Plan, workspace: Workspace) -> Path:
 def train_and_score(shard: Cell, workspace: Workspace) -> None:
     """Train and score one row with one seed, in a process of its own, unless that is done.
 
-    One that diverges is a result, too.
+    One that diverges, in training or when it is scored, is a result, too.
     """
     report.show_in_prefect()
     if _found(shard, workspace):
@@ -51,7 +51,7 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
     try:
         scored = child.call(chain.train_and_score, shard.cache, shard.config, workspace)
         log.info("%s: top-1 %.1f%%", name, 100 * scored.top1)
-    except DivergenceError as error:
+    except (DivergenceError, DivergedError) as error:
         log.warning("%s counts as guessing: %s", name, error)
 
 
