@@ -21,6 +21,8 @@ def _small_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plan = json.loads(plans.FILE.read_text())
     keys = [("far", plan["baseline"]), ("far", plan["blocks"]), ("motion", plan["blocks"])]
     plan["rows"] = [row for row in plan["rows"] if (row["videos"], row["name"]) in keys]
+    too_fast = {"train.base_lr": 1e30}  # finite weights that give no finite scores
+    plan["rows"].append(plan["rows"][0] | {"name": "diverges", "settings": too_fast})
     plan |= {"seeds": [3], "num_train": 8, "num_val": 4, "num_motion": 16}
     plan["settings"] |= {"model.width": 2, "train.steps": 1, "train.warmup_epochs": 0.0}
     plan["motion_settings"] |= {"train.warmup_epochs": 0.0}
@@ -34,10 +36,11 @@ def test_figures_come_out_and_are_found_again(tmp_path: Path) -> None:
     workspace, out = tmp_path / "workspace", tmp_path / "out.json"
     made = long_range(workspace_dir=workspace, out=out)
     figures = json.loads(out.read_text())
-    assert [len(row["top1"]) for row in figures["rows"]] == [1, 1, 1]
+    assert [len(row["top1"]) for row in figures["rows"]] == [1, 1, 1, 1]
     assert figures["seeds"] == [3]
     assert figures["plan"]["num_train"] == 8
-    none, blocks, motion = figures["rows"]
+    none, blocks, motion, diverged = figures["rows"]
+    assert diverged["top1"] == [0.5], "it counts as guessing"
     assert none["gain"] is motion["gain"] is None
     assert blocks["gain"]["mean"] == pytest.approx(blocks["mean"] - none["mean"])
     assert [bar["met"] is None for bar in figures["bars"]] == [False, True, True, True, True]
