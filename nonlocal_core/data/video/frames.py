@@ -35,7 +35,7 @@ class Turn(NamedTuple):
     def of(self, pixels_HWC: NDArray[Any]) -> NDArray[Any]:
         """The pixels as they are shown."""
         if self == _UPRIGHT:
-            return pixels_HWC
+            return np.ascontiguousarray(pixels_HWC)
         if self.is_mirrored:
             pixels_HWC = pixels_HWC[:, ::-1]
         return np.ascontiguousarray(np.rot90(pixels_HWC, -self.degrees // 90))

@@ -259,14 +259,27 @@ def test_prune_drops_what_is_of_no_use(plain, tmp_path):
     assert load(file, config, workspace).engine.startswith("OpenVINO")
 
 
+def with_head(file, folder, value):
+    """The file of a network whose classifier only adds up the features, times a value."""
+    described, weights = checkpoint.read_weights(file)
+    weights["head.fc.weight"] = np.full_like(weights["head.fc.weight"], value)
+    weights["head.fc.bias"] = np.zeros_like(weights["head.fc.bias"])
+    checkpoint.save_weights(folder / f"{value:g}.safetensors", weights, described)
+    return folder / f"{value:g}.safetensors"
+
+
 def test_scores_that_are_not_finite_are_an_error(plain, tmp_path):
     """Also where only some clips overflow: the one that was compared did not."""
     config, file, _ = plain
-    described, weights = checkpoint.read_weights(file)
-    weights["head.fc.weight"] = np.full_like(weights["head.fc.weight"], 3e38)
-    checkpoint.save_weights(tmp_path / "w.safetensors", weights, described)
+    shown = clips(config) // np.array([1, 4, 16], np.uint8).reshape(3, 1, 1, 1, 1)
+    sums = load(with_head(file, tmp_path, 1.0), config, Workspace(tmp_path / "sums"))(shown)[:, 0]
+    least, *_, most = np.argsort(sums)
+    assert sums[most] > 1.01 * sums[least] > 0
+    largest = float(np.finfo(np.float32).max / np.sqrt(sums[least] * sums[most]))
+    network = load(with_head(file, tmp_path, largest), config, Workspace(tmp_path / "workspace"))
+    assert np.isfinite(network(shown[[least]])).all()
     with pytest.raises(InputError, match="gives scores that are not finite"):
-        load(tmp_path / "w.safetensors", config, Workspace(tmp_path / "workspace"))(clips(config))
+        network(shown[[least, most]])
 
 
 @pytest.mark.parametrize(("engine", "num_views"), [("openvino", None), ("mindspore", None), ("mindspore", 3)])
