@@ -3,6 +3,7 @@
     NonlocalError                 everything this project raises on purpose; its text is one line for a person
     ├── ConfigError               a preset, key or value that does not exist or does not fit
     ├── InputError                the videos, labels or files that were named cannot be used
+    │   ├── NotFiniteError        a network gives numbers that are not finite: its weights are of no use
     │   └── DecodeError           one video cannot be decoded: its row is quarantined, and the run goes on
     │       └── BoundError        it takes more than a setting of runtime allows; with another one it may do
     ├── WorkspaceError            the workspace cannot be written, or is in use by another run
@@ -49,7 +50,7 @@ class InputError(NonlocalError):
     exit_code = 3
 
 
-class DivergedError(InputError):
+class NotFiniteError(InputError):
     """A network gives numbers that are not finite."""
 
 

@@ -12,7 +12,7 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.long_range import Plan, Row
 from nonlocal_core.data.layouts import long_range, toy
-from nonlocal_core.errors import DivergedError, DivergenceError
+from nonlocal_core.errors import DivergenceError, NotFiniteError
 from nonlocal_core.evaluation.long_range import Cell, LongRange
 from nonlocal_core.process import child
 from nonlocal_core.report import long_range_page
@@ -51,7 +51,7 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
     try:
         scored = child.call(chain.train_and_score, shard.cache, shard.config, workspace)
         log.info("%s: top-1 %.1f%%", name, 100 * scored.top1)
-    except (DivergenceError, DivergedError) as error:
+    except (DivergenceError, NotFiniteError) as error:
         log.warning("%s counts as guessing: %s", name, error)
 
 

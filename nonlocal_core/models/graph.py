@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.config.model import ModelConfig
-from nonlocal_core.errors import DivergedError
+from nonlocal_core.errors import NotFiniteError
 
 if TYPE_CHECKING:  # MindSpore takes seconds to import
     from nonlocal_core.models.i3d import I3D
@@ -55,9 +55,9 @@ def padded(inputs: Array, size: int) -> Array:
 def check_finite(outputs: NDArray[np.float32], graph: Graph) -> None:
     """Check what a graph gives.
 
-    Raises: DivergedError that names the checkpoint, if numbers are not finite.
+    Raises: NotFiniteError that names the checkpoint, if numbers are not finite.
     """
     if not np.isfinite(outputs).all():
-        raise DivergedError(
+        raise NotFiniteError(
             f"{graph.path} gives scores that are not finite: its training has diverged, take another"
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import DamagedError, DivergedError, InputError, few
+from nonlocal_core.errors import DamagedError, InputError, NotFiniteError, few
 from nonlocal_core.models import checkpoint, device, parts, trunk
 from nonlocal_core.models.compiling import compiling
 from nonlocal_core.models.graph import Array, Engine, Graph, check_finite, padded
@@ -91,7 +91,7 @@ def export(graph: Graph, example: Array, file: Path) -> None:
 def _watched(net: I3D, graph: Graph) -> Iterator[None]:
     """Check what each layer gives: after it, a ReLU on a CPU makes zeros of what is no number.
 
-    Raises: DivergedError that names checkpoint and layer, if numbers are not finite.
+    Raises: NotFiniteError that names checkpoint and layer, if numbers are not finite.
     """
     overflown: list[str] = []
 
@@ -109,7 +109,7 @@ def _watched(net: I3D, graph: Graph) -> Iterator[None]:
         for hook in hooks:
             hook.remove()
     if overflown:
-        raise DivergedError(
+        raise NotFiniteError(
             f"{graph.path} gives numbers that are not finite in {overflown[0]}: its weights are too large, its"
             " training has diverged; take another"
         )
