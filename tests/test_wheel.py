@@ -53,7 +53,8 @@ def wheel(tree):
 def test_a_wheel_has_every_module_and_the_page(tree, wheel):
     installed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(PACKAGES)}
     modules = {str(file.relative_to(tree)) for name in PACKAGES for file in (tree / name).rglob("*.py")}
-    others = {"report/report.html.j2", "pretrained/kinetics400.txt", "config/long_range.json", "py.typed", "__init__.pyi"}
+    data = {"report/report.html.j2", "pretrained/kinetics400.txt", "config/long_range.json"}
+    others = data | {"py.typed", "__init__.pyi"}
     assert installed == modules | {f"nonlocal_core/{name}" for name in others}
     (entry_points,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("entry_points.txt"))
     assert b"nonlocal-i3d = flows.commands:main" in zipfile.ZipFile(wheel).read(entry_points)
