@@ -38,7 +38,7 @@ test-postgres: .venv/installed ## run a night with kills, end to end, on a Postg
 	@$(BIN)/python -m pytest tests/pipeline/test_nightly.py --postgres -m "campaign or not campaign"
 
 chaos: .venv/installed ## run the campaigns, an hour, and write docs/reliability.md; ONLY=kill for one kind, SEED=7 for its seed
-	@$(BIN)/python -m pytest -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
+	@$(BIN)/python -m pytest tests -m "campaign or short_campaign" --table docs/reliability.md $(ONLY:%=--only %) $(SEED:%=--seed %)
 
 bench: .venv/installed ## measure everything side by side, an hour or more, and write docs/evidence/results.md; ONLY=index,cache TORCH=PYTHON
 	@$(BIN)/python benchmarks/results.py $(ONLY:%=--only %) $(TORCH:%=--torch %)

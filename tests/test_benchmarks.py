@@ -1,9 +1,12 @@
-"""`make bench` goes on after a benchmark that fails, and its page says what was measured where."""
+"""`make bench` goes on after a benchmark that fails, and its page says what was measured where; other verbs."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -66,3 +69,14 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
     named = {benchmark.name for benchmark in BENCHMARKS}
     others = {"frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"}
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
+
+
+@pytest.mark.parametrize("verb", ["test", "chaos", "test-postgres"])
+def test_what_make_gives_to_pytest_is_understood(verb: str) -> None:
+    """`--markers` ends pytest once it has read its arguments."""
+    asked = ["make", "--dry-run", "--assume-old=.venv/installed", verb, "ONLY=kill", "SEED=7"]
+    told = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    (command,) = (shlex.split(line) for line in told.splitlines() if "pytest" in line)
+    command = [sys.executable, *command[1:], "--markers"]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
