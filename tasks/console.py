@@ -14,6 +14,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
@@ -62,8 +63,10 @@ def quiet_console() -> None:
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[None]:
+def deaf(*, starts_processes: bool = False) -> Iterator[None]:
     """While entered, Ctrl-C is delayed; processes and threads that are started meanwhile never get it."""
+    if starts_processes:  # else the first of them starts this one, which lets Ctrl-C through from then on
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -98,7 +98,9 @@ class ShardPool:
         """
         if not shards:
             return
-        with console.deaf():  # Ctrl-C in a terminal must not end the processes that start here
+        with console.deaf(
+            starts_processes=self.runner != "threads"
+        ):  # Ctrl-C in a terminal must not end the processes that start here
             if self.entered is None:
                 self.entered = self.stack.enter_context(workers.interruptible(shard_runner(self.runner)))
             arguments = {"shard": shards, **{name: unmapped(value) for name, value in same.items()}}
