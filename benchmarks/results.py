@@ -101,7 +101,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def run(benchmark: Benchmark, peer: str | None) -> Result:
+def run(benchmark: Benchmark, peer: str | None, commit: str) -> Result:
     """Run one, showing what it prints."""
     words = benchmark.words if peer or PEER not in benchmark.words else ()
     shown = " ".join(["python", f"benchmarks/{benchmark.name}.py", *words])
@@ -110,8 +110,6 @@ def run(benchmark: Benchmark, peer: str | None) -> Result:
         str(HERE / f"{benchmark.name}.py"),
         *(str(peer) if word == PEER else word for word in words),
     ]
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     print(f"== {shown}", flush=True)
     began_s, load = time.monotonic(), os.getloadavg()[0]
     lines = []
@@ -167,13 +165,15 @@ def main() -> None:
     results = (
         {name: Result(**told) for name, told in json.loads(kept.read_text()).items()} if kept.exists() else {}
     )
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     for benchmark in BENCHMARKS:
         if benchmark.name not in names:
             continue
         if benchmark.needs_peer and not words.torch:
             print(f"== {benchmark.name} is left out: it compares with PyTorch, --torch PYTHON")
             continue
-        results[benchmark.name] = run(benchmark, words.torch)
+        results[benchmark.name] = run(benchmark, words.torch, commit)
         kept.write_text(json.dumps({name: one._asdict() for name, one in results.items()}, indent=1) + "\n")
         words.out.write_text(page(results), encoding="utf-8")
     failed = [name for name in names if name in results and results[name].failed]
