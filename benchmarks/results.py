@@ -97,6 +97,13 @@ def machine(peer: str | None) -> str:
     return ", ".join(found)
 
 
+def _has_torch(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", "import torch, mmaction"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
@@ -158,6 +165,8 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME,...")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evidence" / "results.md")
     words = parser.parse_args()
+    if words.torch and not _has_torch(words.torch):
+        parser.error(f"--torch {words.torch} is no interpreter that imports torch and mmaction")
     names = words.only.split(",") if words.only else [each.name for each in BENCHMARKS]
     if unknown := set(names) - {each.name for each in BENCHMARKS}:
         parser.error(f"there is no {', '.join(sorted(unknown))}: {', '.join(each.name for each in BENCHMARKS)}")

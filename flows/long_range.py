@@ -12,6 +12,7 @@ from prefect import flow
 from nonlocal_core.artifacts.references import Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config import long_range as plans
+from nonlocal_core.evaluation.crossval import check_out
 from nonlocal_core.evaluation.long_range import Cell, LongRange
 from tasks import policy
 from tasks.cache import cache
@@ -44,6 +45,7 @@ def long_range(quick: bool = False, workspace_dir: Path = Path("workspace"), out
         workspace_dir: folder that all results live in
         out: FILE.json for the figures
     """
+    check_out(out)
     plan, workspace = plans.read(), Workspace(workspace_dir)
     caches: dict[str, RecordCache] = {}
     with policy.shard_pool("threads") as pool:

@@ -60,6 +60,7 @@ def test_all_are_run_and_what_failed_is_said(
     )
     assert "ratio 1.40, bar 1.30, missed" in page.read_text(), "what was not measured again is kept"
     assert measure(results, monkeypatch, "--only", "fin") == 2
+    assert measure(results, monkeypatch, "--torch", "/no/python") == 2
 
 
 def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,17 @@ class Pooled(NamedTuple):
     """videos that more than one fold holds out; each time counts in the pooled figures"""
 
 
+def check_out(out: Path | None) -> None:
+    """Check that figures can be written to a file, before hours are spent on them.
+
+    Raises: ConfigError or InputError, which say what to change.
+    """
+    if out is not None and out.suffix != ".json":
+        raise ConfigError(f"out={out}: name a file that ends with .json")
+    if out is not None and not out.expanduser().absolute().parent.is_dir():
+        raise InputError(f"out={out} cannot be written: there is no such folder")
+
+
 def check(config: Config, out: Path | None) -> None:
     """Check that the settings fit a cross-validation, and that its figures can be written to `out`.
 
@@ -89,10 +100,7 @@ def check(config: Config, out: Path | None) -> None:
         raise ConfigError("crossval scores the videos that a fold holds out: leave evaluate.split out")
     if config.index.frozen_val:
         raise ConfigError("crossval has its own splits: leave index.frozen_val out")
-    if out is not None and out.suffix != ".json":
-        raise ConfigError(f"out={out}: name a file that ends with .json")
-    if out is not None and not out.expanduser().absolute().parent.is_dir():
-        raise InputError(f"out={out} cannot be written: there is no such folder")
+    check_out(out)
     if config.train.select == "best" or config.train.patience:
         log.warning(
             "train.select=best and train.patience choose weights by the videos that are held out: the figures are"

@@ -53,7 +53,8 @@ def test_figures_come_out_and_are_found_again(tmp_path: Path) -> None:
     assert long_range(workspace_dir=workspace).page == made.page
     assert times() == before, "nothing is trained, scored or written a second time"
     with pytest.raises(InputError, match="cannot be written"):
-        long_range(workspace_dir=workspace, out=tmp_path / "missing" / "out.json")
+        long_range(workspace_dir=tmp_path / "new", out=tmp_path / "missing" / "out.json")
+    assert not (tmp_path / "new").exists(), "it is refused before anything is made"
 
 
 def test_the_command_takes_the_parameters_of_its_flow() -> None:
