@@ -5,6 +5,7 @@ A kind is a file tests/chaos/test_KIND.py, or what the marker says: `campaign("k
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import random
@@ -30,9 +31,15 @@ HEAD = "| what | tried | the same | named | wrong |\n|---|---:|---:|---:|---:|"
 def add_options(parser: pytest.Parser) -> None:
     """Add the options of the campaigns."""
     group = parser.getgroup("campaign")
-    group.addoption("--only", choices=KINDS, help="run one kind of the campaigns")
+    group.addoption("--only", type=_kinds, help="run these kinds of the campaigns, with commas between them")
     group.addoption("--seed", type=int, help="seed of all random choices; the report names the one that is drawn")
     group.addoption("--table", type=Path, help="page of the docs whose table gets the results of whole kinds")
+
+
+def _kinds(text: str) -> list[str]:
+    if unknown := set(text.split(",")) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"no kind is called {min(unknown)}: there are {', '.join(KINDS)}")
+    return text.split(",")
 
 
 def configure(config: pytest.Config) -> None:
@@ -106,8 +113,8 @@ class Campaign:
         """Leave out the other kinds, and run the kinds in their order."""
         only = self.config.option.only
         if only:
-            self.config.hook.pytest_deselected(items=[item for item in items if kind_of(item) != only])
-            items[:] = [item for item in items if kind_of(item) == only]
+            self.config.hook.pytest_deselected(items=[item for item in items if kind_of(item) not in only])
+            items[:] = [item for item in items if kind_of(item) in only]
         for item in items:
             if kind := kind_of(item):
                 item.user_properties.append((PROPERTY, [kind, []]))

@@ -33,7 +33,7 @@ def held() -> dict[str, float]:
 
 
 def main(what: str, videos_dir: str, workspace_dir: str, count: int) -> None:
-    """Repeat everything from index to register, or evaluations with other clips, as a task does."""
+    """Repeat everything from index to register as a task does, or evaluations with other clips in this process."""
     workspace, config = Workspace(workspace_dir), resolve("tiny", SETTINGS)
     for number in range(count):
         if what == "evaluations":
@@ -46,8 +46,10 @@ def main(what: str, videos_dir: str, workspace_dir: str, count: int) -> None:
             config = resolve("tiny", {**SETTINGS, **own})
         cached = cache(index(videos_dir, config, workspace), config, workspace)
         trained = train(cached, config, workspace)
-        scored = child.call(evaluate, trained, cached, config, workspace)
-        if what == "reruns":
+        if what == "evaluations":
+            evaluate(trained, cached, config, workspace)
+        else:
+            scored = child.call(evaluate, trained, cached, config, workspace)
             register(trained, scored, cached, config, workspace)
         print(json.dumps(held()), flush=True)
 

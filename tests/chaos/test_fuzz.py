@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +14,10 @@ from typing import Any, NamedTuple
 import hypothesis
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import strategies as st
 from registered import add
+from torch_files import save_blobs, save_legacy, save_state, state_pickle
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import label_ids
@@ -24,7 +30,9 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import frozen_split, manifest_table
 from nonlocal_core.data.records import cache_table, store
 from nonlocal_core.data.video import file_headers, pictures
-from nonlocal_core.errors import NonlocalError
+from nonlocal_core.errors import InputError, NonlocalError
+from nonlocal_core.models.published import files
+from nonlocal_core.process import confined
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 from tests.campaign import NAMED, SAME, WRONG, Tally
@@ -99,7 +107,39 @@ def readers(folder: Path) -> dict[str, Reader]:
             headers, "a.mp4",
             next(videos_dir.rglob("*.mp4")).read_bytes(), (),
         ),
+        **{what: Reader(weights, path.name, path.read_bytes()) for what, path in weights_files(folder).items()},
     }  # fmt: skip
+
+
+def weights_files(folder: Path) -> dict[str, Path]:
+    """Small files of weights, one for each of our readers."""
+    state = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.bias": np.ones(2, np.float32)}
+    safetensors.numpy.save_file(state, folder / "w.safetensors")
+    return {
+        "weights of PyTorch": save_state(folder / "w.pth", state, cfg="model = dict(type='Recognizer3D')"),
+        "weights of old PyTorch": save_legacy(folder / "old.pth", state_pickle(state), list(state.values())),
+        "weights of Caffe2": save_blobs(folder / "w.pkl", state),
+        "weights in safetensors": folder / "w.safetensors",
+    }
+
+
+def weights(path: Path) -> None:
+    """Read a file of weights in a confined fork; a Python of its own, as in the product, takes half a second."""
+    folder = path.parent / "answer"
+    folder.mkdir(exist_ok=True)
+    (folder / confined.ANSWER).unlink(missing_ok=True)
+    process = os.fork()
+    if not process:
+        with contextlib.suppress(BaseException):
+            confined.answer(path, folder, lambda: files._extract(path, folder, ""))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise InputError("it takes too much time")
+    assert code == 0, f"the reader ended with {code}"
+    said = json.loads((folder / confined.ANSWER).read_text())
+    if said["outcome"] == "refused":
+        raise InputError(said["value"])
 
 
 def headers(path: Path) -> None:
