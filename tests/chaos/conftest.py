@@ -8,6 +8,7 @@ import pytest
 
 from tests.campaign import PROPERTY, Tally, kind_of
 from tests.chaos import chain
+from tests.pipeline.conftest import environment, prefect_server  # noqa: F401 (for the real flow)
 
 TALLY = pytest.StashKey[Tally]()
 

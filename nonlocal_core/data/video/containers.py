@@ -33,6 +33,9 @@ _STARTS_ANYWHERE = {"mpegts", "mpeg"}
 _MAX_BETWEEN = 4096  # bytes between two packets of an MKV file; at most 30 were seen
 _USUAL_BETWEEN = 30
 _MISSING_S, _MISSING_SHARE = 0.5, 0.05  # of the duration in a header, which is a few frames off
+# To know a stream FFmpeg decodes its first frame, which costs more than all other parts of opening a file.
+_UNDECODED = {"skip_frame": "all", "probesize": "32"}
+_true_headers: set[tuple[Any, ...]] = set()  # what MP4 files say of their streams, and their first frame said too
 
 
 class Contents:
@@ -213,22 +216,26 @@ class Contents:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Stream]]:
+def open_video(path: Path, is_decoded: bool = True) -> Iterator[tuple[Any, Stream]]:
     """A container and its video stream, at the first packet, to be decoded by one thread.
+
+    Where nothing `is_decoded` but a first frame at most, an MP4 file is opened without decoding if its codec's own
+    header, and what the file says of it, are those of another file in which a decoded frame has said the same.
 
     Raises: DecodeError if there is no video that can be read, or at the end if FFmpeg has found damage.
     """
-    check_file(path)
+    is_mp4 = check_file(path)[4:] == b"ftyp"
     with complaints.checked():
-        yield from _open(path)
+        yield from _open(path, is_decoded or not is_mp4)
 
 
-def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
-    try:
-        container: Any = av.open(f"file:{path.absolute()}", metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError):
-        # FFmpeg has one error for a container that it does not know and for one without its index.
-        raise DecodeError("not a video or damaged: no container that can be read") from None
+def _open(path: Path, is_decoded: bool) -> Iterator[tuple[Any, Stream]]:
+    container = _container(path, {} if is_decoded else _UNDECODED)
+    if not is_decoded and (stated := _header(container)) not in _true_headers:
+        container.close()
+        container = _container(path, {})
+        if stated and stated == _header(container):
+            _true_headers.add(stated)
     with container:
         if container.format.name in _PLAYLISTS:
             raise DecodeError("not a video but a list of files")
@@ -246,13 +253,30 @@ def _open(path: Path) -> Iterator[tuple[Any, Stream]]:
         yield container, stream
 
 
+def _container(path: Path, options: dict[str, str]) -> Any:
+    try:
+        return av.open(f"file:{path.absolute()}", metadata_errors="replace", options=options)
+    except (av.FFmpegError, OSError, ValueError):
+        # FFmpeg has one error for a container that it does not know and for one without its index.
+        raise DecodeError("not a video or damaged: no container that can be read") from None
+
+
+def _header(container: Any) -> tuple[Any, ...]:
+    """What is said of the video's pictures outside of them; empty if its codec has no header of its own."""
+    stream: Stream = container.streams.best("video")
+    codec = stream.codec_context if stream else None
+    if codec is None or not codec.extradata:
+        return ()
+    return codec.name, codec.extradata, stream.width, stream.height, stream.sample_aspect_ratio or 1
+
+
 def fault_of(error: av.FFmpegError, reason: str) -> DecodeError:
     """The error for a video that FFmpeg cannot read, which has this reason unless memory is missing."""
     return bounds.no_memory() if isinstance(error, MemoryError) else DecodeError(reason)
 
 
-def check_file(path: Path) -> None:
-    """Check that there is a file, and that its bytes do not show that it is cut short.
+def check_file(path: Path) -> bytes:
+    """The first eight bytes of a file; the others do not show that it is cut short.
 
     Raises: DecodeError if it is missing or cut short.
     """
@@ -263,7 +287,7 @@ def check_file(path: Path) -> None:
         if status.st_size == 0:
             raise DecodeError("empty file", status="empty")
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(8)
             file.seek(max(0, status.st_size - 16))
             end = file.read()
             is_cut_short = file_headers.is_cut_short(file, status.st_size)
@@ -273,6 +297,7 @@ def check_file(path: Path) -> None:
         raise DecodeError("damaged: cut short")
     if is_cut_short:
         raise DecodeError("damaged: cut short")
+    return start
 
 
 def may_be_turned(path: Path, family: str) -> bool:

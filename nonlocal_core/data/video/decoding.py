@@ -75,7 +75,7 @@ def probe(path: Path) -> Probe:
     """
     if pictures.is_sequence(path):
         return _probe_pictures(path)
-    with open_video(path) as (container, stream):
+    with open_video(path, is_decoded=False) as (container, stream):
         contents = Contents(container, stream)
         turn = None if may_be_turned(path, contents.family) else Turn()
         for packet in contents.demux():

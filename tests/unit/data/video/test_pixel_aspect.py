@@ -24,6 +24,20 @@ def test_the_shape_of_a_pixel(tmp_path: Path, ending: str) -> None:
     assert (decoding.probe(copy).height, decoding.probe(copy).width) == (64, 96)
 
 
+def test_pixels_that_only_the_stream_calls_wide(tmp_path: Path) -> None:
+    """An MP4 file needs no box for it, and such a file must be decoded to know it, also the second one."""
+    wide, square = (
+        encode_timed(tmp_path / f"{aspect}.mp4", TIMES, (96, 64), aspect=aspect) for aspect in ("4:3", "1:1")
+    )
+    for path in (wide, square):
+        content = path.read_bytes()
+        assert content.count(b"pasp") == 1
+        path.write_bytes(content.replace(b"pasp", b"free"))
+    for _ in range(2):
+        assert decoding.probe(square).pixel_aspect is None
+        assert decoding.probe(wide).pixel_aspect == pytest.approx(4 / 3)
+
+
 @pytest.mark.parametrize("aspect", ["1:1", "0:1", "399:400"])
 def test_squares_and_what_is_one_but_for_rounding(tmp_path: Path, aspect: str) -> None:
     assert decoding.probe(encode_timed(tmp_path / "a.mp4", TIMES, aspect=aspect)).pixel_aspect is None
