@@ -84,7 +84,7 @@ def test_what_make_gives_to_pytest_is_understood(verb: str) -> None:
 
 
 def test_the_campaigns_have_what_they_begin_with() -> None:
-    """They are not among the tests of every change, so a fixture that moved away from them was missed by nobody."""
+    """They are not among the tests of every change, and a fixture that moved away was not missed."""
     asked = [sys.executable, "-m", "pytest", "tests/chaos", "-n0", "-m", "campaign", "--setup-plan", "-q"]
     ran = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-2000:]
