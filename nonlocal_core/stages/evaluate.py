@@ -1,16 +1,20 @@
 """evaluate: a checkpoint and a record cache in, the scores of a split and its report out.
 
 Videos are scored in chunks of a few.  Each finished chunk is a file, so a killed evaluation resumes with the other
-chunks.  Several devices share the chunks.  No batch has views of two chunks, and the last batch of a chunk is
-padded, so a chunk's logits do not depend on the device or on what it computed before.
+chunks.  Several devices share the chunks, and so do several hosts.  No batch has views of two chunks, and the last
+batch of a chunk is padded, so a chunk's logits do not depend on the device or on what it computed before.
+
+    python -m nonlocal_core.stages.evaluate FOLDER HOST    the share of another host; the stage logs when
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,10 +24,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nonlocal_core import command
 from nonlocal_core.artifacts import label_ids, tables
-from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.files import write_atomically, write_json
 from nonlocal_core.artifacts.keys import digest_of, key_of
-from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, RecordCache
+from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
@@ -38,20 +43,29 @@ from nonlocal_core.report import markdown
 if TYPE_CHECKING:
     from nonlocal_core.data.records.reader import RecordReader
 
+log = logging.getLogger(__name__)
+
 VERSION = 2
+SHARES_FILE = "shares.json"
 CHUNK_VIEWS = 64
 """least number of views of a chunk; they take a GPU a second, and two cores half a minute"""
 
 
-class Job(NamedTuple):
-    """What is scored, by what."""
+class Job(Frozen):
+    """What is scored, by what; its paths are the same on every host."""
 
     checkpoint: Checkpoint
     cache: RecordCache
     config: Config
-    workspace: Workspace
+    root: Path
+    """the workspace"""
     features: Features | None
     """of the same views, where they are kept"""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of the cache, the checkpoint and the evaluation."""
+        return Workspace(self.root)
 
 
 class Chunk(NamedTuple):
@@ -59,6 +73,13 @@ class Chunk(NamedTuple):
 
     file: Path
     rows: list[int]
+
+
+class Shares(Frozen):
+    """The chunks that the hosts share: each takes every n-th."""
+
+    job: Job
+    chunks: list[Chunk]
 
 
 def find(checkpoint: Checkpoint, cache: RecordCache, config: Config, workspace: Workspace) -> Evaluation | None:
@@ -109,7 +130,8 @@ def evaluate(
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
         kept = features if features and _are_the_views(features, config) else None
-        _score(Job(checkpoint, cache, config, workspace, kept), reader.rows, folder)
+        job = Job(checkpoint=checkpoint, cache=cache, config=config, root=workspace.root, features=kept)
+        _score(job, reader.rows, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
         split = _split(reader.rows, config.evaluate.split)
@@ -178,21 +200,61 @@ def _digest(scored: pd.DataFrame) -> str:
 def _score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
     """Write the logits of every view into a folder; finished chunks are not scored again."""
     if not (folder / Evaluation.VIEWS).exists():
-        chunks = _chunks(rows, job.config.evaluate, folder)
-        todo = [chunk for chunk in chunks if not chunk.file.exists()]
-        # Only the devices of this host are used.
-        runtime = job.config.runtime
-        num_devices = min(runtime.num_devices // len(runtime.hosts.split(",")), len(todo))
-        score = partial(score_chunks, job)
-        if num_devices > 1:
-            ranks = range(num_devices)
-            calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
-            child.call_all(calls, [cuda.one_device(rank) for rank in ranks])
-        elif todo:
-            score(todo, num_done=sum(len(chunk.rows) for chunk in chunks if chunk.file.exists()))
-        view_table.join([chunk.file for chunk in chunks], folder / Evaluation.VIEWS)
+        shares = Shares(job=job, chunks=_chunks(rows, job.config.evaluate, folder))
+        others = list(enumerate(_hosts(job)))[1:]
+        if others:
+            write_atomically(folder / SHARES_FILE, shares.model_dump_json().encode())
+        for host, name in others:
+            log.info("on %s: python -m nonlocal_core.stages.evaluate %s %d", name, folder, host)
+        with contextlib.ExitStack() as held:
+            _score_share(shares, 0)
+            for host, _ in others:  # what is left of it, once it has ended or if it never came
+                held.enter_context(job.workspace.locked(_lock(folder, host)))
+                _score_share(shares, host)
+            view_table.join([chunk.file for chunk in shares.chunks], folder / Evaluation.VIEWS)
+            (folder / SHARES_FILE).unlink(missing_ok=True)
     for file in folder.glob("chunk-*"):
         file.unlink()
+
+
+def _hosts(job: Job) -> list[str]:
+    return job.config.runtime.hosts.split(",")
+
+
+def _lock(folder: Path, host: int) -> str:
+    """The name of the lock that another host holds while it scores its share."""
+    return f"evaluate-{folder.stem}-host-{host}"
+
+
+def _score_share(shares: Shares, host: int) -> None:
+    """Write the chunks of one host that are not there yet, with the devices of this one."""
+    num_hosts = len(_hosts(shares.job))
+    chunks = shares.chunks[host::num_hosts]
+    todo = [chunk for chunk in chunks if not chunk.file.exists()]
+    num_devices = min(shares.job.config.runtime.num_devices // num_hosts, len(todo))
+    score = partial(score_chunks, shares.job)
+    if num_devices > 1:
+        ranks = range(num_devices)
+        calls = [partial(score, todo[rank::num_devices], rank, num_devices) for rank in ranks]
+        child.call_all(calls, [cuda.one_device(rank) for rank in ranks])
+    elif todo:
+        score(todo, num_done=sum(len(chunk.rows) for chunk in chunks if chunk.file.exists()))
+
+
+def take_part(folder: Path, host: int) -> None:
+    """Score the share of a host of an evaluation that is made in a folder.
+
+    Raises: InputError if none is made there that has such a share.
+    """
+    try:
+        shares = Shares.model_validate_json((folder / SHARES_FILE).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no evaluation is made there, or it has ended") from None
+    if not 0 < host < (num_hosts := len(_hosts(shares.job))):
+        raise InputError(f"host {host}: there are {num_hosts}, and the first of them, 0, runs the flow")
+    with shares.job.workspace.locked(_lock(folder, host)):
+        if (folder / SHARES_FILE).exists():  # else the first host has made all of it meanwhile
+            _score_share(shares, host)
 
 
 def _chunks(rows: pd.DataFrame, evaluate: EvaluateConfig, folder: Path) -> list[Chunk]:
@@ -285,3 +347,22 @@ def _weights(job: Job) -> Path:
 
 def _labels(job: Job) -> list[str]:
     return label_ids.read(job.workspace.path(job.cache) / RecordCache.LABELS)
+
+
+def main() -> None:
+    """Take part in an evaluation as another host."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        folder, host = Path(sys.argv[1]).absolute(), int(sys.argv[2])
+    except (IndexError, ValueError):
+        sys.exit("usage: python -m nonlocal_core.stages.evaluate FOLDER HOST, as the stage on the first host says")
+    from nonlocal_core.stages import evaluate as module  # its processes find functions by the name of their module
+
+    try:
+        module.take_part(folder, host)
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(command.failed(error))
+
+
+if __name__ == "__main__":
+    main()

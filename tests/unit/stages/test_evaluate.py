@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import mindspore as ms
@@ -314,6 +316,44 @@ def test_two_devices_make_the_same_files(toy, start, in_chunks, tmp_path, monkey
     assert made == alone
     assert written(workspace, made) == written(other, alone)
     assert shown(caplog) == {("val, device 1 of 2", 2), ("val, device 2 of 2", 2)}
+
+
+HOSTS: dict[str, object] = {"runtime__num_devices": 2, "runtime__hosts": "127.0.0.1:1,127.0.0.2"}
+
+
+def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
+    toy, start, in_chunks, tmp_path, monkeypatch, caplog
+):
+    """The second host is a process that scores every second chunk; one of them is then taken away again."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    workspace, checkpoint = fresh(toy, start, tmp_path)
+    config = small_config(**CHUNKS, **HOSTS)
+    folder = workspace.partial(Evaluation, stage.key(checkpoint, toy.cache, config))
+    job = stage.Job(checkpoint=checkpoint, cache=toy.cache, config=config, root=workspace.root, features=None)
+    chunks = stage._chunks(RecordReader(workspace, toy.cache).rows, config.evaluate, folder)
+    shares = folder / stage.SHARES_FILE
+    shares.write_text(stage.Shares(job=job, chunks=chunks).model_dump_json())
+    command = [sys.executable, "-m", "nonlocal_core.stages.evaluate", str(folder), "1"]
+    subprocess.run(command, check=True)
+    assert [chunk.file.exists() for chunk in chunks] == [False, True, False, True]
+    chunks[3].file.unlink()
+    scored, score = [], stage.score_chunks
+
+    def watched(job, mine, **named):
+        scored.append(mine)
+        score(job, mine, **named)
+
+    monkeypatch.setattr(stage, "score_chunks", watched)
+    made = stage.evaluate(checkpoint, toy.cache, config, workspace)
+    assert scored == [[chunks[0], chunks[2]], [chunks[3]]]
+    alone, other = in_chunks
+    assert made == alone
+    assert written(workspace, made) == written(other, alone)
+    assert f"on 127.0.0.2: python -m nonlocal_core.stages.evaluate {folder} 1" in caplog.text
+    late = subprocess.run(command, capture_output=True, text=True)
+    assert (late.returncode, late.stderr.count("\n")) == (3, 1)
+    assert "no evaluation is made there, or it has ended" in late.stderr
 
 
 @pytest.mark.campaign("kill")
