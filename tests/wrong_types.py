@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from nonlocal_core import scoring
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
@@ -40,7 +41,7 @@ def children(cached: RecordCache, checkpoint: Checkpoint, config: Config, at: Wo
     child.call(evaluate_stage.evaluate, cached, checkpoint, config, at)  # type: ignore[arg-type]
     child.call(train_stage.train, cached, config)  # type: ignore[call-arg]
     _: Evaluation = child.call(train_stage.train, cached, config, at)  # type: ignore[assignment]
-    child.call_all([partial(evaluate_stage.score_chunks, cached, [])], [{}])  # type: ignore[arg-type]
+    child.call_all([partial(scoring.score_chunks, cached, [])], [{}])  # type: ignore[arg-type]
 
 
 def entries(facts: Facts) -> None:

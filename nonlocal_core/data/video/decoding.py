@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.data.video import complaints, decord_frames, jumps, pictures
-from nonlocal_core.data.video.containers import Contents, Stream, fault_of, may_be_turned, open_video
+from nonlocal_core.data.video.containers import Contents, may_be_turned
 from nonlocal_core.data.video.frames import Converter, Frame, Turn, turn_of
+from nonlocal_core.data.video.opening import Stream, fault_of, open_video
 from nonlocal_core.errors import DecodeError
 
 Pixels = Callable[[Frame], NDArray[np.uint8]]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.data.video.containers import Contents, check_file
+from nonlocal_core.data.video.containers import Contents
+from nonlocal_core.data.video.opening import check_file
 from nonlocal_core.errors import DecodeError
 
 # Where decord was seen to jump to the right frame (AVI: if frames are not reordered); else it raises or is wrong.

@@ -11,7 +11,8 @@ from typing import Any
 
 import av
 
-from nonlocal_core.data.video.containers import Contents, Stream, open_video
+from nonlocal_core.data.video.containers import Contents
+from nonlocal_core.data.video.opening import Stream, open_video
 
 
 class UnsafeError(Exception):

@@ -15,7 +15,7 @@ import pytest
 from keys import settings_in, settings_of
 from small import PLAIN, files_of, python, small_config
 
-from nonlocal_core import scores
+from nonlocal_core import scores, scoring
 from nonlocal_core.artifacts import tables
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -231,6 +231,7 @@ from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ChildError
+from nonlocal_core import scoring
 from nonlocal_core.stages import evaluate
 
 class Cut(logging.Handler):
@@ -240,7 +241,7 @@ class Cut(logging.Handler):
 
 progress.TICK_EVERY_S = 0.0
 logging.getLogger(progress.TICKS).addHandler(Cut())
-evaluate.CHUNK_VIEWS = 1
+scoring.CHUNK_VIEWS = 1
 checkpoint = Checkpoint.model_validate_json({checkpoint.model_dump_json()!r})
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
 try:
@@ -266,7 +267,7 @@ def in_chunks(toy, start, tmp_path_factory):
     """An evaluation in chunks of one video, and its workspace."""
     workspace, checkpoint = fresh(toy, start, tmp_path_factory.mktemp("chunks"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "CHUNK_VIEWS", 1)
+        patch.setattr(scoring, "CHUNK_VIEWS", 1)
         return stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS), workspace), workspace
 
 
@@ -296,7 +297,7 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(
     for row in rows:
         row["logits"] = [0.0, 0.0, 0.0, 9.0]
     tables.write(pa.Table.from_pylist(rows, schema=view_table.SCHEMA), chunk)
-    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     assert shown(caplog) == {("val", 4)}
     scores, expected = scores_of(workspace, made), scores_of(in_chunks[1], in_chunks[0])
@@ -309,7 +310,7 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(
 def test_two_devices_make_the_same_files(toy, start, in_chunks, tmp_path, monkeypatch, caplog):
     """Each video once, and byte for byte what one process makes."""
     caplog.set_level("DEBUG", progress.TICKS)
-    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
+    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
     workspace, checkpoint = fresh(toy, start, tmp_path)
     made = stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS, runtime__num_devices=2), workspace)
     alone, other = in_chunks
@@ -326,31 +327,31 @@ def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
 ):
     """The second host is a process that scores every second chunk; one of them is then taken away again."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
     workspace, checkpoint = fresh(toy, start, tmp_path)
     config = small_config(**CHUNKS, **HOSTS)
     folder = workspace.partial(Evaluation, stage.key(checkpoint, toy.cache, config))
-    job = stage.Job(checkpoint=checkpoint, cache=toy.cache, config=config, root=workspace.root, features=None)
-    chunks = stage._chunks(RecordReader(workspace, toy.cache).rows, config.evaluate, folder)
-    shares = folder / stage.SHARES_FILE
-    shares.write_text(stage.Shares(job=job, chunks=chunks).model_dump_json())
-    command = [sys.executable, "-m", "nonlocal_core.stages.evaluate", str(folder), "1"]
+    job = scoring.Job(checkpoint=checkpoint, cache=toy.cache, config=config, root=workspace.root, features=None)
+    chunks = scoring.chunks_of(RecordReader(workspace, toy.cache).rows, config.evaluate, folder)
+    shares = folder / scoring.SHARES_FILE
+    shares.write_text(scoring.Shares(job=job, chunks=chunks).model_dump_json())
+    command = [sys.executable, "-m", "nonlocal_core.scoring", str(folder), "1"]
     subprocess.run(command, check=True)
     assert [chunk.file.exists() for chunk in chunks] == [False, True, False, True]
     chunks[3].file.unlink()
-    scored, score = [], stage.score_chunks
+    scored, score = [], scoring.score_chunks
 
     def watched(job, mine, **named):
         scored.append(mine)
         score(job, mine, **named)
 
-    monkeypatch.setattr(stage, "score_chunks", watched)
+    monkeypatch.setattr(scoring, "score_chunks", watched)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     assert scored == [[chunks[0], chunks[2]], [chunks[3]]]
     alone, other = in_chunks
     assert made == alone
     assert written(workspace, made) == written(other, alone)
-    assert f"on 127.0.0.2: python -m nonlocal_core.stages.evaluate {folder} 1" in caplog.text
+    assert f"on 127.0.0.2: python -m nonlocal_core.scoring {folder} 1" in caplog.text
     late = subprocess.run(command, capture_output=True, text=True)
     assert (late.returncode, late.stderr.count("\n")) == (3, 1)
     assert "no evaluation is made there, or it has ended" in late.stderr
@@ -374,7 +375,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
     partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
     assert len(files_of(partial)) < 4
 
-    monkeypatch.setattr(stage, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     other, _ = fresh(toy, start, tmp_path / "one")
     alone = stage.evaluate(checkpoint, toy.cache, small_config(**{**settings, "runtime__num_devices": 1}), other)
@@ -399,12 +400,12 @@ def test_each_device_is_seen_by_one_process(monkeypatch):
 def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_crops, tmp_path):
     rows = pd.DataFrame({"split": ["train", "val", "val", "val"] * 90, "status": ["ok", "ok", "empty", "ok"] * 90})
     test = EvaluateConfig(num_clips=num_clips, num_crops=num_crops, batch_clips=batch)
-    chunks = stage._chunks(rows, test, tmp_path)
+    chunks = scoring.chunks_of(rows, test, tmp_path)
     assert [row for chunk in chunks for row in chunk.rows] == [4 * i + k for i in range(90) for k in (1, 3)]
     for chunk in chunks[:-1]:
         num_views = len(chunk.rows) * num_clips * num_crops
         assert num_views % batch == 0
-        assert stage.CHUNK_VIEWS <= num_views < stage.CHUNK_VIEWS + num_clips * num_crops * batch
+        assert scoring.CHUNK_VIEWS <= num_views < scoring.CHUNK_VIEWS + num_clips * num_crops * batch
     assert len({chunk.file for chunk in chunks}) == len(chunks)
 
 

@@ -16,7 +16,7 @@ from video_files import FAMILIES, REMAKES, ffmpeg, frames_by_ffmpeg, make_family
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video import containers, decoding, decord_frames, jumps
+from nonlocal_core.data.video import decoding, decord_frames, jumps, opening
 from nonlocal_core.stages.cache import cache
 from nonlocal_core.stages.index import index
 
@@ -85,7 +85,7 @@ def frames_of(path: Path) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("name", EXPECTED_SAFE)
 def test_all_frames_are_those_that_ffmpeg_shows(folder: Path, name: str) -> None:
     path = make_family(folder, name)
-    containers._true_headers.clear()
+    opening._true_headers.clear()
     probe, frames = decoding.probe(path), frames_of(path)
     assert decoding.probe(path) == probe, "its header is known now"
     expected = frames_by_ffmpeg(path, probe.height, probe.width)
