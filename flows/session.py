@@ -129,6 +129,8 @@ def start_server() -> None:
         for server in module.SubprocessASGIServer._instances.values():
             if server.server_process:
                 end_with_us(server.server_process.pid)
+                os.environ["PREFECT_API_URL"] = server.api_url  # else each process of Dask starts one too
+                refresh_global_settings_context()
     if problem:
         raise ConfigError(
             f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"

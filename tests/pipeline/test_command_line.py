@@ -305,7 +305,7 @@ def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_kil
         "from prefect.client.orchestration import get_client\n"
         "(one,) = server._instances.values()\n"
         "client = get_client(sync_client=True)\nclient.create_flow_from_name('ours')\n"
-        "print(one.server_process.pid, one.api_url, len(client.read_flows()), flush=True)\n"
+        "print(one.server_process.pid, one.api_url, len(client.read_flows()), os.environ['PREFECT_API_URL'], flush=True)\n"
         "input()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -318,8 +318,9 @@ def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_kil
         text=True,
     )
     assert process.stdout is not None
-    server, api, num_flows = process.stdout.readline().split()
+    server, api, num_flows, told = process.stdout.readline().split()
     assert num_flows == "1", "the command itself is answered"
+    assert told == api, "each process of a pool would start one too"
     for path, body in (("block_types/slug/secret", None), ("flows/filter", b"{}")):
         with pytest.raises(HTTPError) as refused:
             urlopen(Request(f"{api}/{path}", body, {"content-type": "application/json"}), timeout=30)
