@@ -63,7 +63,12 @@ def read_names(path: Path) -> Names:
     Raises: InputError as `parse`, or if it cannot be read.
     """
     names, first_id, _ = parse(_text(path), str(path))
-    return Names([composed(name) for name in names], first_id, str(path.absolute()))
+    return Names([composed(_unquoted(name)) for name in names], first_id, str(path.absolute()))
+
+
+def _unquoted(name: str) -> str:
+    """A label without quotes around it, which PySlowFast's own file of Kinetics' classes has."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def _text(path: Path) -> str:

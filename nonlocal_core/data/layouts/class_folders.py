@@ -65,7 +65,8 @@ def _splits(videos_dir: Folder, places: list[_Place]) -> dict[str, str]:
     if splits and (others := [name for name in names if name not in splits]):
         raise InputError(
             f"{videos_dir} has split folders ({', '.join(sorted(splits))}) and others with videos"
-            f" ({few(others, 3)}): keep one kind, either train/LABEL, val/LABEL, test/LABEL or LABEL alone"
+            f" ({few(others, 3)}): keep one kind, either train/LABEL, val/LABEL, test/LABEL or LABEL alone;"
+            " rename a label that is called like a split"
         )
     folders: dict[str, list[str]] = defaultdict(list)
     for name, split in splits.items():
@@ -131,11 +132,13 @@ def _has_lists(folder: Folder) -> bool:
 
 
 def _refuse_one_label(videos_dir: Folder, places: list[_Place], sources: list[Source]) -> None:
-    """Raise InputError if the folders below all splits hold one folder, which holds others."""
+    """Raise InputError if the folders below all splits hold one folder each, which holds others."""
     inner = {parts[2] for _, parts in places if len(parts) >= 4}
-    if len({source.label for source in sources}) == 1 and len(inner) > 1:
+    labels = {(source.split, source.label) for source in sources}
+    if len(labels) == len({split for split, _ in labels}) and len(inner) > 1:
+        held = few(sorted({label for _, label in labels}), 3)
         raise InputError(
-            f"the split folders of {videos_dir} hold one folder, {sources[0].label}, which holds"
+            f"the split folders of {videos_dir} hold one folder, {held}, which holds"
             f" {few(sorted(inner), 3)}: move these up; {_ALL_THE_SAME}"
         )
 

@@ -11,6 +11,7 @@ Where a folder names train and test and no val, val is drawn from train, and tes
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -148,6 +149,10 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[
         parts = ", ".join(f"{split} {by_split[label, split]}" for split in sorted(splits))
         named.append(f"{label} {count} ({parts})" if len(splits) > 1 else f"{label} {count}")
     yield f"{len(counts)} labels: {few(named, 8)}"
+    if labels is None and all(map(str.isdecimal, counts)):
+        turned = [pair for pair in itertools.pairwise(sorted(counts)) if int(pair[0]) > int(pair[1])]
+        for first, second in turned[:1]:
+            yield f"ids of labels follow the alphabet, {first} before {second}: labels_path=FILE has another order"
     if empty := [label for label in labels or () if label not in counts]:
         yield f"{len(empty)} of {len(labels or ())} labels have no video: {few(empty)}"
     has_train = any(splits[split] for split in ("train", "to be drawn"))

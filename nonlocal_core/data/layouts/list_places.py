@@ -18,6 +18,8 @@ from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.errors import few
 from nonlocal_core.escaping import composed
 
+_LOOKED_AT = 20
+"""lines of a list that are looked for in every folder"""
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -71,19 +73,33 @@ class Table(NamedTuple):
         """Whether the video of a reading is there."""
         return bool(self.where(reading.path, is_exact))
 
+    def holds(self, lines: list[Line], is_exact: bool) -> bool:
+        """Whether a video of a list is there."""
+        return any(self.exists(reading, is_exact) for line in lines for reading in line.readings)
+
     def _is_behind_no_link(self, path: str) -> bool:
         """Whether a file of any ending is there, and not behind a link that is not followed."""
         return is_file(self.videos_dir, path) and stat_file(self.videos_dir, path, self.seen).size_bytes >= 0
 
 
 def based(table: Table, lines: list[Line], split: str) -> Table:
-    """The table with the folder that paths are relative to: the first in which there is a video of the list."""
+    """The table with the folder that paths are relative to.
+
+    It is the first of the usual ones in which there is a video of the list, or the only folder in which the first
+    videos are.
+    """
     bases = ["", split, f"videos_{split}", f"rawframes_{split}", "videos", "rawframes"]
     candidates = [table._replace(base=base) for base in bases if not base or (table.videos_dir / base).is_dir()]
+    others = [table._replace(base=base) for base in sorted({path.partition("/")[0] for path in table.files})]
     for is_exact in (True, False):
         for candidate in candidates:
-            if any(candidate.exists(reading, is_exact) for line in lines for reading in line.readings):
+            if candidate.holds(lines, is_exact):
                 return candidate
+        if (
+            len(holding := [candidate for candidate in others if candidate.holds(lines[:_LOOKED_AT], is_exact)])
+            == 1
+        ):
+            return holding[0]
     return table
 
 

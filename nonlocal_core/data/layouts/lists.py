@@ -3,9 +3,9 @@
     DIR/*train*.txt|csv|tsv, *val*, *test*    lines as `list_lines.py` reads them
     DIR/*.csv|tsv|txt                         the same with names of columns, where index.layout=lists asks for it
 
-A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes; or it is
-absolute and inside DIR.  A label is a number or a name.  A folder of pictures is a video too.  Parts of one video
-that are listed with begin and end are videos of their own.
+A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes, or else to
+the only folder that has its videos; or it is absolute and inside DIR.  A label is a number or a name.  A folder of
+pictures is a video too.  Parts of one video that are listed with begin and end are videos of their own.
 """
 
 from __future__ import annotations

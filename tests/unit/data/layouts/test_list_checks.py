@@ -211,3 +211,19 @@ def test_a_table_of_kinetics_whose_columns_are_written_otherwise(folder: Path) -
     (folder / "train/abc_000000_000010.mp4").write_bytes(b"video")
     (source,) = find(folder, "Label, YouTube_ID, Time_Start, time_end\nrun,abc,0,10\n").sources
     assert (source.path, source.label, source.size_bytes) == ("train/abc_000000_000010.mp4", "run", 5)
+
+
+def test_paths_may_be_relative_to_the_only_folder_that_has_them(folder: Path) -> None:
+    text = "run 1.mp4;run\njump 1.mp4;jump\n"
+    (folder / "videos").rename(folder / "20bn-jester-v1")
+    assert [source.path for source in find(folder, text).sources] == [
+        "20bn-jester-v1/jump 1.mp4", "20bn-jester-v1/run 1.mp4"
+    ]  # fmt: skip
+    (folder / "other").mkdir()
+    (folder / "other/run 1.mp4").write_bytes(b"small")
+    assert {source.size_bytes for source in find(folder, text).sources} == {-1}, "none is guessed"
+
+
+def test_a_number_of_frames_that_all_folders_have_is_no_label(folder: Path) -> None:
+    with pytest.raises(InputError, match="or as 3 frames without a label"):
+        find(folder, "a 3\nb 3\n", "train.txt")
