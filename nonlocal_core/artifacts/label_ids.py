@@ -125,7 +125,10 @@ def _by_label(content: object, place: str) -> object:
 
 def _of_lines(text: str, place: str) -> dict[str, int]:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
-    rows = _rows(lines)
+    try:
+        rows = _rows(lines)
+    except csv.Error as error:
+        raise InputError(f"labels {place} cannot be read as CSV: {error}") from None
     names = [field.lower() for field in rows[0]] if rows else []
     if {*names} & {*_IDS, *_LABELS} and not any(map(str.isdecimal, names)):
         places = [next((names.index(name) for name in known if name in names), -1) for known in (_IDS, _LABELS)]

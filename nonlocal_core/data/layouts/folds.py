@@ -88,7 +88,7 @@ def find_videos(
     for path in _texts(videos_dir):
         if path.name.lower() == CLASSES.lower():
             used.append(relative(videos_dir, path))
-            classes = label_ids.parse(path.read_text(encoding="utf-8-sig"), str(path))
+            classes = label_ids.parse(_text(path), str(path))
             _check_ids(listed.values(), classes, path)
             names = names or classes.names
     notes = unlisted((file.path for file in files), (source.path for source in sources))
@@ -118,13 +118,18 @@ def _check_ids(rows: Iterable[_Row], classes: label_ids.Names, table: Folder) ->
             )
 
 
-def _rows(table: Folder) -> Iterator[_Row]:
-    ucf, hmdb = _UCF.fullmatch(table.name), _HMDB.fullmatch(table.name)
+def _text(table: Folder) -> str:
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
+        return table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{table} cannot be read: it is no UTF-8 text, so save it as UTF-8") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{table} cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
+
+
+def _rows(table: Folder) -> Iterator[_Row]:
+    ucf, hmdb = _UCF.fullmatch(table.name), _HMDB.fullmatch(table.name)
+    for number, line in enumerate(_text(table).splitlines(), 1):
         place, text = f"{table}:{number}", composed(line.strip().replace("\\", "/"))
         if not text:
             continue

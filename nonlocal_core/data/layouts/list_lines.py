@@ -94,7 +94,10 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
     lines = []
     for number, text in enumerate(texts[1:] if names else texts, 2 if names else 1):
         if text.strip() and not text.startswith("# "):
-            readings = _of_columns(text, *names) if names else _readings(composed(text.strip()))
+            try:
+                readings = _of_columns(text, *names) if names else [*_readings(composed(text.strip()))]
+            except csv.Error as error:
+                raise InputError(f"{table}:{number}: it cannot be read as CSV: {error}") from None
             allowed = [reading for reading in readings if columns in ("auto", reading.columns)]
             if columns != "auto":
                 allowed = [reading._replace(is_certain=True) for reading in allowed]

@@ -478,6 +478,14 @@ def test_official_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         find(folder)
 
 
+@pytest.mark.parametrize("name", ["classInd.txt", "trainlist01.txt", "testlist01.txt"])
+def test_official_lists_that_are_no_text_are_one_line(tmp_path: Path, name: str) -> None:
+    folder = ucf(tmp_path)
+    (folder / "ucfTrainTestlist" / name).write_bytes("1 Run\n".encode("utf-16"))
+    with pytest.raises(InputError, match="no UTF-8 text, so save it as UTF-8"):
+        find(folder)
+
+
 def test_series_of_frames_do_not_hide_what_holds_them(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{label}/{v}/img_{n:05d}.jpg" for label in ("run", "jump") for v in "ab" for n in (1, 2)))
     paths = ["jump/a/img_{:05d}", "jump/b/img_{:05d}", "run/a/img_{:05d}", "run/b/img_{:05d}"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_core.artifacts.label_ids import Names
+from nonlocal_core.artifacts.label_ids import Names, read_names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import InputError
@@ -227,3 +227,13 @@ def test_paths_may_be_relative_to_the_only_folder_that_has_them(folder: Path) ->
 def test_a_number_of_frames_that_all_folders_have_is_no_label(folder: Path) -> None:
     with pytest.raises(InputError, match="or as 3 frames without a label"):
         find(folder, "a 3\nb 3\n", "train.txt")
+
+
+def test_a_field_that_csv_does_not_take_is_one_line(folder: Path) -> None:
+    long = "x" * 140_000
+    for text in (f'"a","{long}"\n', f'path,label\n"a","{long}"\n'):
+        with pytest.raises(InputError, match=r"train\.csv:\d: it cannot be read as CSV: field larger than"):
+            find(folder, text)
+    (folder / "labels.csv").write_text(f'0,"{long}"\n')
+    with pytest.raises(InputError, match="cannot be read as CSV: field larger than"):
+        read_names(folder / "labels.csv")
