@@ -8,6 +8,7 @@ Tables have the columns label, youtube_id, time_start, time_end.  The files may 
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -39,9 +40,15 @@ def _split(path: Folder) -> str:
 def _columns(path: Folder) -> set[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            return set(_names(next(csv.reader(lines), [])))
+            first = lines.readline()
+            return set(_names(next(csv.reader([first], delimiter=_delimiter(first)), [])))
     except (OSError, csv.Error):
         return set()
+
+
+def _delimiter(names: str) -> str:
+    """What stands between the columns of a line: spreadsheets of many countries write semicolons."""
+    return max(",;\t", key=names.count)
 
 
 def _names(columns: Iterable[str]) -> list[str]:
@@ -109,7 +116,8 @@ def _rows(table: Folder) -> Iterator[tuple[str, str]]:
     """(video_id, label) of each line."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
+            first = lines.readline()
+            reader = csv.DictReader(itertools.chain([first], lines), delimiter=_delimiter(first))
             reader.fieldnames = _names(reader.fieldnames or ())
             missing = [name for name in COLUMNS if name not in reader.fieldnames]
             if missing:

@@ -206,10 +206,12 @@ def test_a_table_of_kinetics_without_a_label(folder: Path, row: str, message: st
         find(folder, f"Label, YouTube_ID, Time_Start, time_end\n{row}\n")
 
 
-def test_a_table_of_kinetics_whose_columns_are_written_otherwise(folder: Path) -> None:
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_kinetics_whose_columns_are_written_otherwise(folder: Path, separator: str) -> None:
     (folder / "train").mkdir()
     (folder / "train/abc_000000_000010.mp4").write_bytes(b"video")
-    (source,) = find(folder, "Label, YouTube_ID, Time_Start, time_end\nrun,abc,0,10\n").sources
+    text = "\ufeffLabel, YouTube_ID, Time_Start, time_end\nrun,abc,0,10\n".replace(",", separator)
+    (source,) = find(folder, text).sources
     assert (source.path, source.label, source.size_bytes) == ("train/abc_000000_000010.mp4", "run", 5)
 
 
