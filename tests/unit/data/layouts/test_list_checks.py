@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -231,6 +233,15 @@ def test_a_number_of_frames_that_all_folders_have_is_no_label(folder: Path) -> N
         find(folder, "a 3\nb 3\n", "train.txt")
 
 
+@pytest.fixture
+def short_fields() -> Iterator[None]:
+    """The usual limit of the module csv, which some libraries raise."""
+    before = csv.field_size_limit(131_072)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("short_fields")
 def test_a_field_that_csv_does_not_take_is_one_line(folder: Path) -> None:
     long = "x" * 140_000
     for text in (f'"a","{long}"\n', f'path,label\n"a","{long}"\n'):
