@@ -16,10 +16,11 @@ from typing import Any
 
 from prefect import flow
 
+from nonlocal_core import early
 from nonlocal_core.artifacts.references import Frozen
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.evaluation.ablations import Ablation, Scored, variants
-from tasks import early, policy
+from tasks import policy
 from tasks.ablate import compare
 from tasks.cache import cache
 from tasks.choices import Runner

@@ -16,11 +16,12 @@ from typing import Any
 
 from prefect import flow
 
+from nonlocal_core import early
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
-from tasks import durations, early, policy
+from tasks import durations, policy
 from tasks.cache import cache
 from tasks.choices import Preset, Runner
 from tasks.crossval import folds_of, pool, write

@@ -15,12 +15,12 @@ from typing import Any
 
 from prefect import flow
 
+from nonlocal_core import early
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Frozen, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import check_names, resolve
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import headline
-from tasks import early
 from tasks.cache import cache
 from tasks.choices import PresetOrNone, Runner
 from tasks.evaluate import evaluate, given_checkpoint, settings

@@ -16,11 +16,12 @@ from typing import Any, cast
 from prefect import flow
 from prefect.states import Completed
 
+from nonlocal_core import early
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.evaluation import headline
-from tasks import durations, early, policy, report
+from tasks import durations, policy, report
 from tasks.cache import cache
 from tasks.choices import Preset, Runner
 from tasks.evaluate import evaluate

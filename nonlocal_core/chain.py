@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from nonlocal_core import early
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
@@ -52,8 +53,9 @@ def train(
             stages raise.
     """
     config, workspace = resolve(preset, dict(overrides or {})), Workspace(Path(workspace_dir).expanduser())
-    train_stage.check(config, workspace)
+    early.before_index(config, workspace)
     manifest = index.index(videos_dir, config, workspace, labels_path)
+    early.before_cache(config, workspace, manifest)
     cached = cache.cache(manifest, config, workspace)
     kept = features.features(cached, config, workspace) if config.features.num_clips else None
     checkpoint = train_stage.train(cached, config, workspace, kept)

@@ -44,8 +44,6 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
     labels = label_ids.read_names(given.labels).names if given.labels else []
-    if given.out and not labels and given.profile != "ours":
-        raise ConfigError("--out needs --labels labels.json: a checkpoint names its classes")
     device.use(RuntimeConfig(device="CPU"))
     ms.set_seed(0)
     switched = key_value.pairs(given.switch, ", which --switch takes").items()
@@ -53,11 +51,17 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     if switches.get("head") == "new" and labels:
         switches.setdefault("num_classes", len(labels))
     imported = weights.import_file(given.file, given.profile, switches)
+    if given.out and not labels and not imported.labels and given.profile != "ours":
+        raise ConfigError(
+            "--out needs --labels labels.json: a checkpoint names its classes, and the file does not"
+        )
     if labels:
         weights.check_labels(imported, given.profile, labels, given.own_order)
     yield from _summary(imported)
     if labels:
         yield f"labels      {few(labels, 3)}: {_whose_order(imported, given)}"
+    elif imported.labels:
+        yield f"labels      {few(imported.labels, 3)}: as the file says"
     if given.names:
         yield from (f"  {name:36} {stored}" for name, stored in imported.stored_names.items())
     for reference in filter(None, (given.compare, given.report)):

@@ -17,6 +17,7 @@ from nonlocal_core.artifacts import label_ids
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data.layouts import detection, listing
+from nonlocal_core.data.manifest import groups
 
 
 def main(words: list[str]) -> int:
@@ -41,7 +42,8 @@ def lines(videos_dir: Path | str, config: Config, labels_path: Path | None = Non
     """
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
     folder = listing.open_folder(videos_dir)
-    yield from detection.find(folder, config.index, names, config.runtime.follow_links).inventory
+    found = detection.find(folder, config.index, names, config.runtime.follow_links)
+    yield from [*found.inventory, *groups.in_words(found.sources, config.index.group_by)]
 
 
 if __name__ == "__main__":

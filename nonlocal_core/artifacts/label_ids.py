@@ -63,7 +63,12 @@ def read_names(path: Path) -> Names:
     Raises: InputError as `parse`, or if it cannot be read.
     """
     names, first_id, _ = parse(_text(path), str(path))
-    return Names([composed(name) for name in names], first_id, str(path.absolute()))
+    return Names([composed(_unquoted(name)) for name in names], first_id, str(path.absolute()))
+
+
+def _unquoted(name: str) -> str:
+    """A label without quotes around it, which PySlowFast's own file of Kinetics' classes has."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def _text(path: Path) -> str:
@@ -120,7 +125,10 @@ def _by_label(content: object, place: str) -> object:
 
 def _of_lines(text: str, place: str) -> dict[str, int]:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
-    rows = _rows(lines)
+    try:
+        rows = _rows(lines)
+    except csv.Error as error:
+        raise InputError(f"labels {place} cannot be read as CSV: {error}") from None
     names = [field.lower() for field in rows[0]] if rows else []
     if {*names} & {*_IDS, *_LABELS} and not any(map(str.isdecimal, names)):
         places = [next((names.index(name) for name in known if name in names), -1) for known in (_IDS, _LABELS)]

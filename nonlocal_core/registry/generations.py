@@ -12,12 +12,14 @@ from nonlocal_core.artifacts import tensors
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
 from nonlocal_core.errors import DamagedError
-from nonlocal_core.registry.entries import entries
+from nonlocal_core.registry.entries import WEIGHTS_FILE, entries
 from nonlocal_core.registry.facts import Facts, Leak, Parent
 from nonlocal_core.registry.state_file import FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_VERSION = re.compile(r"v\d{4,}")
 
 
 def leak(workspace: Workspace, parent: Parent | None, cache: RecordCache, split: str) -> Leak | None:
@@ -44,24 +46,49 @@ def leak(workspace: Workspace, parent: Parent | None, cache: RecordCache, split:
 
 def parent_of(file: Path, digest: str, workspace: Workspace) -> Parent:
     """The weights in a file, by their version if they are an entry's."""
-    is_entry = re.fullmatch(r"v\d{4,}", file.parent.name) and file.parent.parent == workspace.root / FOLDER
+    is_entry = _VERSION.fullmatch(file.parent.name) and file.parent.parent == workspace.root / FOLDER
     version = {"version": file.parent.name} if is_entry else {}
     return Parent.model_validate({"file": str(file), "digest": digest, **version})
 
 
 def _ancestors(workspace: Workspace, parent: Parent) -> Iterator[tuple[str, set[str] | None]]:
     """Each ancestor, the nearest first, with the contents that it learned from; None where they are not known."""
-    known, seen = entries(workspace), set()
-    if parent.version is None and (cache := _cache_of(workspace, Path(parent.file))):
-        yield Path(parent.file).name, _learned_from(workspace, cache)
-    following = parent
-    while following.version and following.version in known and following.version not in seen:
-        seen.add(following.version)
-        facts: Facts = known[following.version]
-        yield following.version, _learned_from(workspace, facts.cache)
+    home, version = _entry_of(workspace, parent)
+    if not version:
+        yield from _of_file(workspace, Path(parent.file))
+        return
+    known, seen = entries(home), set()
+    while version in known and version not in seen:
+        seen.add(version)
+        facts: Facts = known[version]
+        yield version, _learned_from(home, facts.cache)
         if facts.parent is None:
             return
-        following = facts.parent
+        following, version = facts.parent, facts.parent.version
+        if not version:
+            yield from _of_file(home, Path(following.file))
+
+
+def _entry_of(workspace: Workspace, parent: Parent) -> tuple[Workspace, str | None]:
+    """The entry that weights are, or were copied from, and its workspace, which may be another."""
+    file = Path(parent.file)
+    if parent.version or not file.is_absolute():
+        return workspace, parent.version
+    folder = file.parent
+    if _VERSION.fullmatch(folder.name) and folder.parent.name == FOLDER and folder.parent.parent != workspace.root:
+        return Workspace(folder.parent.parent, only_read=True), folder.name
+    if digest := _described(file).get("weights_digest"):
+        for copied in sorted((workspace.root / FOLDER).glob(f"v*/{WEIGHTS_FILE}")):
+            if _described(copied).get("weights_digest") == digest:
+                return workspace, copied.parent.name
+    return workspace, None
+
+
+def _of_file(workspace: Workspace, file: Path) -> Iterator[tuple[str, set[str] | None]]:
+    """What the weights in a file that is no entry learned from; nothing for those of others."""
+    if digest := _described(file).get("cache_digest"):
+        cache = _cache_of(workspace, digest)
+        yield file.name, _learned_from(workspace, cache) if cache else None
 
 
 def _learned_from(workspace: Workspace, cache: RecordCache) -> set[str] | None:
@@ -80,17 +107,22 @@ def _rows(workspace: Workspace, cache: RecordCache) -> pd.DataFrame:
     return rows[rows["status"] == "ok"]
 
 
-def _cache_of(workspace: Workspace, file: Path) -> RecordCache | None:
-    """The cache that a file of weights was trained on, if it lies in this workspace."""
+def _described(file: Path) -> dict[str, str]:
+    """The description in a file of weights; nothing if it has none."""
     try:
-        digest = json.loads(tensors.read_header(file)[0]["description"])["cache_digest"]
+        described = json.loads(tensors.read_header(file)[0]["description"])
     except (OSError, ValueError, KeyError, TypeError, DamagedError):
-        return None
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _cache_of(workspace: Workspace, digest: str) -> RecordCache | None:
+    """The cache with a digest, if it lies in this workspace."""
     for artifact in sorted((workspace.root / RecordCache.stage).glob(f"*/{ARTIFACT_FILE}")):
         try:
             reference, _ = read_artifact(RecordCache, artifact.parent)
         except DamagedError:
             continue
-        if digest and reference.digest == digest:
+        if reference.digest == digest:
             return reference
     return None

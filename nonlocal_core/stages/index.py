@@ -151,6 +151,7 @@ def _find(folder: listing.Folder, fold: Fold | None, config: Config, labels_path
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
     asked = config.index, names, config.runtime.follow_links
     found = crossval_folds.find(folder, fold, *asked) if fold else detection.find(folder, *asked)
+    found = found._replace(inventory=(*found.inventory, *groups.in_words(found.sources, config.index.group_by)))
     for line in found.inventory:
         log.info("%s: %s", folder, line)
     return found

@@ -103,8 +103,9 @@ def train(
 def warn_of_leak(workspace: Workspace, cache: RecordCache, init: Path | None) -> None:
     """Warn if the first weights learned from this run's val videos."""
     parent = registry.parent_of(init, "", workspace) if init else None
-    if (leak := registry.leak(workspace, parent, cache, "val")) and leak.num_videos:
-        log.warning("%s: they will be scored too well", leak)
+    if leak := registry.leak(workspace, parent, cache, "val"):
+        how = "they will be scored too well" if leak.num_videos else "scores may be too good"
+        log.warning("%s: %s", leak, how)
 
 
 def _learn(

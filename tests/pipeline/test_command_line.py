@@ -305,7 +305,8 @@ def test_the_server_of_a_command_is_its_own_and_ends_with_it_also_when_it_is_kil
         "from prefect.client.orchestration import get_client\n"
         "(one,) = server._instances.values()\n"
         "client = get_client(sync_client=True)\nclient.create_flow_from_name('ours')\n"
-        "print(one.server_process.pid, one.api_url, len(client.read_flows()), os.environ['PREFECT_API_URL'], flush=True)\n"
+        "told = os.environ['PREFECT_API_URL']\n"
+        "print(one.server_process.pid, one.api_url, len(client.read_flows()), told, flush=True)\n"
         "input()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -35,7 +35,7 @@ def find_videos(videos_dir: Folder, seen: Seen, is_asked: bool) -> tuple[list[So
     places = [_Place(file, file.path.split("/")) for file in walk(videos_dir, seen=seen)]
     splits = _splits(videos_dir, places)
     if not splits and not is_asked:
-        _refuse_what_is_no_label(videos_dir, places, seen)
+        _refuse_what_is_no_label(videos_dir, [seen.video(file.path).split("/") for file, _ in places], seen)
     depth = 1 if splits else 0
     sources, unlabelled = [], []
     for file, parts in places:
@@ -65,7 +65,8 @@ def _splits(videos_dir: Folder, places: list[_Place]) -> dict[str, str]:
     if splits and (others := [name for name in names if name not in splits]):
         raise InputError(
             f"{videos_dir} has split folders ({', '.join(sorted(splits))}) and others with videos"
-            f" ({few(others, 3)}): keep one kind, either train/LABEL, val/LABEL, test/LABEL or LABEL alone"
+            f" ({few(others, 3)}): keep one kind, either train/LABEL, val/LABEL, test/LABEL or LABEL alone;"
+            " rename a label that is called like a split"
         )
     folders: dict[str, list[str]] = defaultdict(list)
     for name, split in splits.items():
@@ -76,14 +77,14 @@ def _splits(videos_dir: Folder, places: list[_Place]) -> dict[str, str]:
     return splits
 
 
-def _refuse_what_is_no_label(videos_dir: Folder, places: list[_Place], seen: Seen) -> None:
+def _refuse_what_is_no_label(videos_dir: Folder, paths: list[list[str]], seen: Seen) -> None:
     """Raise InputError where the first folders are not labels: one holds all, or they hold the same folders."""
     below: dict[str, set[str]] = defaultdict(set)
-    for _, parts in places:
+    for parts in paths:
         if len(parts) >= 2:
             below[parts[0]].add(parts[1] if len(parts) >= 3 else "")
     if len(below) == 1:
-        _refuse_one_folder(videos_dir, [parts for _, parts in places if len(parts) >= 2], seen)
+        _refuse_one_folder(videos_dir, [parts for parts in paths if len(parts) >= 2], seen)
     kinds, names = list(below.values()), few(sorted(below), 3)
     if kinds and all(kind == {""} for kind in kinds):
         if all(splits_in(name) for name in below) and len(set().union(*map(splits_in, below))) > 1:
@@ -131,11 +132,13 @@ def _has_lists(folder: Folder) -> bool:
 
 
 def _refuse_one_label(videos_dir: Folder, places: list[_Place], sources: list[Source]) -> None:
-    """Raise InputError if the folders below all splits hold one folder, which holds others."""
+    """Raise InputError if the folders below all splits hold one folder each, which holds others."""
     inner = {parts[2] for _, parts in places if len(parts) >= 4}
-    if len({source.label for source in sources}) == 1 and len(inner) > 1:
+    labels = {(source.split, source.label) for source in sources}
+    if len(labels) == len({split for split, _ in labels}) and len(inner) > 1:
+        held = few(sorted({label for _, label in labels}), 3)
         raise InputError(
-            f"the split folders of {videos_dir} hold one folder, {sources[0].label}, which holds"
+            f"the split folders of {videos_dir} hold one folder, {held}, which holds"
             f" {few(sorted(inner), 3)}: move these up; {_ALL_THE_SAME}"
         )
 

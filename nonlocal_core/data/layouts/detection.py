@@ -11,6 +11,7 @@ Where a folder names train and test and no val, val is drawn from train, and tes
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -85,12 +86,13 @@ def listed(
     else:
         sources, notes = class_folders.find_videos(videos_dir, seen, is_asked=index.layout != "auto")
     if not sources:
-        kinds = "; ".join([*seen.lines(), *class_folders.remedies(videos_dir)])
+        kinds = "; ".join([*seen.lines(), *notes, *class_folders.remedies(videos_dir)])
         raise InputError(
             f"no videos in {videos_dir} ({kinds}): looked for [train|val|test/]LABEL/VIDEO with"
             f" {', '.join(endings.SUFFIXES[:6])}, …, for folders of pictures, for train/, val/, test/ beside"
             " kinetics-400_train.csv, …, and for lists such as train.txt"
         )
+    list_labels.refuse_unknown({source.label for source in sources}, labels)
     if names and names.file.startswith(f"{videos_dir}/"):
         used = [*used, names.file.removeprefix(f"{videos_dir}/")]
     inventory = (f"layout {layout}{because}", *seen.lines(used), *notes)
@@ -138,6 +140,8 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[
     """How many videos each split and label has, which labels have none, and which may be one."""
     splits = Counter(source.split or "to be drawn" for source in sources)
     yield f"{len(sources)} videos: " + ", ".join(f"{split} {count}" for split, count in splits.most_common())
+    if missing := [source.path for source in sources if source.size_bytes < 0]:
+        yield f"{len(missing)} of {len(sources)} videos are not on disk: {few(missing, 3)}"
     counts = Counter(source.label for source in sources)
     by_split = Counter((source.label, source.split or "to be drawn") for source in sources)
     named = []
@@ -145,6 +149,10 @@ def _labels_of(sources: list[Source], labels: Sequence[str] | None) -> Iterator[
         parts = ", ".join(f"{split} {by_split[label, split]}" for split in sorted(splits))
         named.append(f"{label} {count} ({parts})" if len(splits) > 1 else f"{label} {count}")
     yield f"{len(counts)} labels: {few(named, 8)}"
+    if labels is None and all(map(str.isdecimal, counts)):
+        turned = [pair for pair in itertools.pairwise(sorted(counts)) if int(pair[0]) > int(pair[1])]
+        for first, second in turned[:1]:
+            yield f"ids of labels follow the alphabet, {first} before {second}: labels_path=FILE has another order"
     if empty := [label for label in labels or () if label not in counts]:
         yield f"{len(empty)} of {len(labels or ())} labels have no video: {few(empty)}"
     has_train = any(splits[split] for split in ("train", "to be drawn"))

@@ -24,10 +24,11 @@ JUNK = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "@synoresource", "@sharebin", "@sharesnap", "@__thumb",
     "@upload_cache", "@transcode", "#recycle", "#snapshot", "~snapshot", "__macosx", "$recycle.bin", "recycler",
     "recycled", "lost+found", "system volume information", "network trash folder", "temporary items",
-    "__pycache__", "_gsdata_", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
+    "__pycache__", "_gsdata_", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails",
+    "@database", "@docker", "@download", "@quarantine", "@qsync", "@img_bkp_cache", "@userpreference",
 })  # fmt: skip
 """names of file systems and network storage, in lower case; thumbnails in such folders are named like videos"""
-_JUNK = re.compile(r"found\.\d{3}|.*@syno(eastream|resource)", re.IGNORECASE)
+_JUNK = re.compile(r"found\.\d{3}|.*@syno(eastream|resource)|@(syno|app|__).*|~\$.*", re.IGNORECASE)
 _TABLES = (
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".pkl", ".pickle", ".xlsx", ".xml", ".yaml", ".yml", ".lst",
     ".list",
@@ -63,6 +64,10 @@ class Seen:
     """files that may be lists of splits or labels by their names"""
     junk: Counter[str] = field(default_factory=Counter)
     """hidden names and those of file systems, by name; all of `._*` together"""
+
+    def video(self, path: str) -> str:
+        """The path of a video, without the series of pictures that is taken of a folder."""
+        return path.removesuffix(f"/{self.frame_name}") if self.frame_name else path
 
     def pass_over(self, path: str) -> None:
         """Count a file that is no video by its name."""

@@ -8,8 +8,9 @@ Tables have the columns label, youtube_id, time_start, time_end.  The files may 
 from __future__ import annotations
 
 import csv
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
@@ -39,9 +40,20 @@ def _split(path: Folder) -> str:
 def _columns(path: Folder) -> set[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            return set(next(csv.reader(lines), []))
+            first = lines.readline()
+            return set(_names(next(csv.reader([first], delimiter=_delimiter(first)), [])))
     except (OSError, csv.Error):
         return set()
+
+
+def _delimiter(names: str) -> str:
+    """What stands between the columns of a line: spreadsheets of many countries write semicolons."""
+    return max(",;\t", key=names.count)
+
+
+def _names(columns: Iterable[str]) -> list[str]:
+    """Names of columns without capitals, and without blanks around them."""
+    return [name.strip().lower() for name in columns]
 
 
 def find_tables(videos_dir: Folder) -> dict[str, Folder]:
@@ -78,10 +90,12 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
     tables = find_tables(videos_dir)
     if not tables:
         raise InputError(f"{videos_dir} has no kinetics-400_train.csv beside train/ (nor for val, test): add one")
+    seen = seen or Seen()
     sources, paths = dict[str, Source](), list[str]()
     for folder, table in tables.items():
         split = split_of(folder)
-        files = {stem(file.path): file for file in sorted(walk(videos_dir, folder, seen), reverse=True)}
+        found = sorted(walk(videos_dir, folder, seen), reverse=True)
+        files = {stem(seen.video(file.path)): file for file in found}
         for video_id, label in _rows(table):
             file = files.get(video_id) or File(f"{folder}/{video_id}.mp4", -1, 0)
             source = Source(video_id, file.path, composed(label), split, file.size_bytes, file.stamp)
@@ -102,12 +116,17 @@ def _rows(table: Folder) -> Iterator[tuple[str, str]]:
     """(video_id, label) of each line."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            first = lines.readline()
+            reader = csv.DictReader(itertools.chain([first], lines), delimiter=_delimiter(first))
+            reader.fieldnames = _names(reader.fieldnames or ())
+            missing = [name for name in COLUMNS if name not in reader.fieldnames]
             if missing:
                 raise InputError(f"{table} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
             for row in reader:
-                yield _video_id(row, f"{table}, line {reader.line_num}"), row["label"]
+                where = f"{table}, line {reader.line_num}"
+                if not (row["label"] or "").strip():
+                    raise InputError(f"{where}: its label is missing: add it, or remove the line")
+                yield _video_id(row, where), row["label"].strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} cannot be read as CSV: {error}") from None
 
@@ -120,4 +139,4 @@ def _video_id(row: dict[str, str], where: str) -> str:
             f"{where}: time_start={row['time_start']} and time_end={row['time_end']} are not both seconds:"
             " repair the line"
         ) from None
-    return f"{row['youtube_id']}_{start_s:06d}_{end_s:06d}"
+    return f"{row['youtube_id'].strip()}_{start_s:06d}_{end_s:06d}"

@@ -56,7 +56,7 @@ def _refuse_counts(table: Table, lines: list[Line]) -> None:
             " index.list_columns=path,num_frames,label"
         )
     alone = [(line, reading) for line, reading, count in counted if reading.label == str(count)]
-    if alone and len(alone) == len(counted) and len({reading.label for _, reading in alone}) > 1:
+    if alone and len(alone) == len(counted) > 1:
         line, reading = alone[0]
         raise InputError(
             f"{line.place}: {line.text!r} can be read as {reading}, or as {reading.label} frames without a label,"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
 
 _MOST_LABELS = 100_000
+_SEVERAL = re.compile(r"[\[(]?\s*\d+(\s*[,;|/&+\s]\s*\d+)+\s*[\])]?")
+"""numbers with something between them, as in 0,2 and [0, 2]"""
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
@@ -20,6 +23,8 @@ def written(label: str, place: str) -> str:
     """
     if label in ("nan", "NaN", "<NA>"):
         raise InputError(f"{place}: its label is missing ({label}): add it, or remove the line")
+    if _SEVERAL.fullmatch(label):
+        raise InputError(f"{place}: {label!r} looks like several labels: a video has one label")
     if label.isdecimal() or not _NUMBER.fullmatch(label):
         return label
     value = float(label)
@@ -33,6 +38,14 @@ def numbers(sources: Sequence[Source]) -> list[str] | None:
     if not all(source.label.isdecimal() for source in sources):
         return None
     return [str(number) for number in range(1 + max(int(source.label) for source in sources))]
+
+
+def refuse_unknown(labels: Set[str], names: Sequence[str] | None) -> None:
+    """Raise InputError if a label is not among the names, where there are any."""
+    if names is not None and (unknown := sorted(labels - {*names})):
+        near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names[:5])}, …"
+        raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
 
 
 def with_names(sources: list[Source], places: list[str], names: Names | None) -> list[Source]:

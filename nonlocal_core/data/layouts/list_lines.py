@@ -29,7 +29,10 @@ _LABELS = {
     *("category", "action", "target", "y"),
 }
 _STARTS, _ENDS = {"start", "start_fraction"}, {"end", "end_fraction"}
-_GROUPS = {"group", "group_id", "recording"}
+_GROUPS = {
+    *("group", "group_id", "video_group", "recording", "recording_id", "session", "session_id"),
+    *("subject", "subject_id", "person", "person_id", "performer", "actor", "actor_id"),
+}
 _SPLITS = {"split", "subset", "set", "usage"}
 _COLUMNS = {
     **{"path": _PATHS, "label": _LABELS, "start": _STARTS, "end": _ENDS, "group": _GROUPS, "split": _SPLITS},
@@ -91,7 +94,10 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
     lines = []
     for number, text in enumerate(texts[1:] if names else texts, 2 if names else 1):
         if text.strip() and not text.startswith("# "):
-            readings = _of_columns(text, *names) if names else _readings(composed(text.strip()))
+            try:
+                readings = _of_columns(text, *names) if names else [*_readings(composed(text.strip()))]
+            except csv.Error as error:
+                raise InputError(f"{table}:{number}: it cannot be read as CSV: {error}") from None
             allowed = [reading for reading in readings if columns in ("auto", reading.columns)]
             if columns != "auto":
                 allowed = [reading._replace(is_certain=True) for reading in allowed]
@@ -108,6 +114,21 @@ def has_header(table: Folder) -> bool:
             return _header(lines.readline()) is not None
     except OSError:
         return False
+
+
+def unread(table: Folder) -> list[str]:
+    """The names of a file's columns that are not read; pandas' index has none."""
+    with table.open(encoding="utf-8-sig") as lines:
+        text = lines.readline()
+    if not (names := _header(text)):
+        return []
+    separator, places = names
+    fields = [field.strip().strip('"') for field in text.strip().lstrip("# ").split(separator)]
+    return [
+        field
+        for number, field in enumerate(fields)
+        if number not in places.values() and field and not field.lower().startswith("unnamed")
+    ]
 
 
 def _header(text: str) -> tuple[str, dict[str, int]] | None:

@@ -3,9 +3,9 @@
     DIR/*train*.txt|csv|tsv, *val*, *test*    lines as `list_lines.py` reads them
     DIR/*.csv|tsv|txt                         the same with names of columns, where index.layout=lists asks for it
 
-A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes; or it is
-absolute and inside DIR.  A label is a number or a name.  A folder of pictures is a video too.  Parts of one video
-that are listed with begin and end are videos of their own.
+A path is relative to DIR or to its folder SPLIT, videos_SPLIT, rawframes_SPLIT, videos or rawframes, or else to
+the only folder that has its videos; or it is absolute and inside DIR.  A label is a number or a name.  A folder of
+pictures is a video too.  Parts of one video that are listed with begin and end are videos of their own.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.data.layouts import endings, kinetics, list_checks, list_labels, list_lines
 from nonlocal_core.data.layouts.inventory import Seen, unlisted
 from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
-from nonlocal_core.data.layouts.list_places import Table, based
+from nonlocal_core.data.layouts.list_places import Table, based, by_likeness, renamed_in_words
 from nonlocal_core.data.layouts.listing import Folder, Source, entries, walk
 from nonlocal_core.data.layouts.split_names import split_of, splits_in, word_of
-from nonlocal_core.errors import InputError
+from nonlocal_core.data.video import pictures
+from nonlocal_core.errors import InputError, few
 from nonlocal_core.escaping import composed
 
 _SUFFIXES = (".txt", ".csv", ".tsv")
@@ -94,8 +95,9 @@ def find_videos(
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
-    found = {file.path.removesuffix(f"/{seen.frame_name}"): file for file in walk(videos_dir, seen=seen)}
-    table = Table(videos_dir, {composed(path): file for path, file in found.items()}, seen)
+    found = {seen.video(file.path): file for file in walk(videos_dir, seen=seen)}
+    files = {composed(path): file for path, file in found.items()}
+    table = Table(videos_dir, files, seen, by_likeness(files), {})
     lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []
     places: list[str] = []
@@ -111,6 +113,7 @@ def find_videos(
     sources = _with_parts(sources, places)
     paths = (file.path for file in table.files.values())
     notes += unlisted(paths, (source.path for source in sources))
+    notes += [*renamed_in_words(table.renamed), *_unread(lines)]
     sources = list_labels.with_names(sources, places, names)
     return sources, [path.name for path in lists], notes
 
@@ -119,7 +122,7 @@ def _without_copies(
     lines: dict[Folder, list[Line]], lists: Mapping[Folder, str]
 ) -> tuple[dict[Folder, list[Line]], list[str]]:
     """The lists without those of test that list the same as one of val: PySlowFast wants the same twice."""
-    texts = {path: sorted(line.text.strip() for line in listed) for path, listed in lines.items()}
+    texts = {path: sorted(" ".join(line.text.split()) for line in listed) for path, listed in lines.items()}
     kept, notes = {}, []
     for path, listed in lines.items():
         val = [other for other in lines if lists[other] == "val" and texts[other] == texts[path]]
@@ -128,6 +131,12 @@ def _without_copies(
         else:
             kept[path] = listed
     return kept, notes
+
+
+def _unread(lists: Iterable[Folder]) -> list[str]:
+    """A line on the columns that lists name and nobody reads; none if there are none."""
+    names = dict.fromkeys(name for path in lists for name in list_lines.unread(path))
+    return [f"columns of lists that are not read: {few(names, 8)}"] if names else []
 
 
 def _source(table: Table, line: Line) -> Source:
@@ -140,6 +149,8 @@ def _source(table: Table, line: Line) -> Source:
     start, end = chosen.start or "0", chosen.end or "1"
     if not list_lines.is_part(start, end):
         raise InputError(f"{line.place}: from {start} to {end} is no part of a video: 0 <= start < end <= 1")
+    if path not in table.files and path.lower().endswith(pictures.SUFFIXES):
+        raise InputError(f"{line.place}: {path} is a picture: list the folder that its frames lie in")
     file, label = table.file(path), list_labels.written(chosen.label, line.place)
     split = split_of(chosen.split)
     if chosen.split and not split:

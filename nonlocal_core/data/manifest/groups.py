@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from nonlocal_core.errors import few
+from nonlocal_core.data.layouts.listing import Source
+from nonlocal_core.errors import InputError, few
+from nonlocal_core.escaping import composed
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +28,28 @@ def groups(rows: pd.DataFrame, group_by: str) -> pd.Series[str]:
 
     Without `group_by`, videos that are named as UCF101's are grouped by recording.
     """
-    pattern = re.compile(group_by) if group_by else _UCF
+    pattern = re.compile(composed(group_by)) if group_by else _UCF
 
     def matched(path: str) -> str:
-        match = pattern.search(path)
+        match = pattern.search(composed(path))
         return "\0".join(part or "" for part in match.groups() or (match[0],)) if match else ""
 
     named = rows["group"] if "group" in rows else pd.Series("", index=rows.index)
     found: pd.Series[str] = named.where(named != "", rows["path"].map(matched))
     return found
+
+
+def in_words(sources: Sequence[Source], group_by: str) -> list[str]:
+    """A line on the groups of the videos; none if there are none.
+
+    Raises: InputError if `group_by` matches no path.
+    """
+    found = groups(pd.DataFrame(sources, columns=pd.Index(Source._fields)), group_by)
+    named = found[found != ""]
+    if not len(named) and group_by:
+        raise InputError(f"index.group_by={group_by} matches none of {len(sources)} paths, e.g. {sources[0].path}")
+    words = f"groups that stay on one side of a drawn split: {named.nunique()}, with {len(named)} videos"
+    return [f"{words} of {len(found)}"] if len(named) else []
 
 
 def warn_of_divided(rows: pd.DataFrame, group: pd.Series[str]) -> None:

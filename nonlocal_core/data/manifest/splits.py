@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import logging
 from collections import defaultdict
@@ -11,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from nonlocal_core.config.sections import IndexConfig
+from nonlocal_core.data.layouts import list_labels
 from nonlocal_core.data.manifest import frozen_split, groups
 from nonlocal_core.data.manifest.manifest_table import SCHEMA
-from nonlocal_core.errors import InputError, few
+from nonlocal_core.errors import few
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,7 @@ def complete(
     """
     names = sorted(set(rows["label"])) if labels is None else labels
     ids = {name: number for number, name in enumerate(names)}
-    unknown = sorted(set(rows["label"]) - ids.keys())
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names[:5])}, …"
-        raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
+    list_labels.refuse_unknown(set(rows["label"]), names)
     frozen_rows = None if kept is None or kept.empty else kept
     if frozen_rows is not None:
         rows = rows.assign(video_id=frozen_split.names(rows, frozen_rows))

@@ -110,12 +110,14 @@ def _extract(path: Path, folder: Path, config: str) -> dict[str, Any]:
 
 
 def _labels(beside: dict[str, Any]) -> list[str]:
-    """The classes beside the tensors, where mmaction2 1.x keeps them."""
-    classes: Any = beside
-    for name in ("meta", "dataset_meta", "classes"):
-        classes = classes.get(name) if isinstance(classes, dict) else None
-    named = isinstance(classes, list | tuple) and all(isinstance(label, str) for label in classes)
-    return list(classes) if named else []
+    """The classes beside the tensors, where mmaction2 1.x keeps them, or 0.x; numbers are names, too."""
+    for path in (("dataset_meta", "classes"), ("dataset_meta", "CLASSES"), ("CLASSES",)):
+        classes: Any = beside.get("meta")
+        for name in path:
+            classes = classes.get(name) if isinstance(classes, dict) else None
+        if isinstance(classes, list | tuple) and all(type(label) in (str, int) for label in classes):
+            return [str(label) for label in classes]
+    return []
 
 
 def parse(path: Path) -> Parsed:

@@ -27,7 +27,15 @@ _PLAIN = """
 _OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "numpy", "torch"}
 """packages whose names are refused unless they are listed here: they can do harm, or would be tensors"""
 _INERT = {
-    *("builtins.getattr", "__builtin__.getattr", "builtins.set", "__builtin__.set", "builtins.slice"),
+    *(
+        "builtins.getattr",
+        "__builtin__.getattr",
+        "builtins.set",
+        "__builtin__.set",
+        "builtins.frozenset",
+        "__builtin__.frozenset",
+        "builtins.slice",
+    ),
     *("collections.defaultdict", "collections.deque", "collections.Counter", "argparse.Namespace"),
     *(
         "pathlib.Path",
@@ -38,6 +46,15 @@ _INERT = {
     ),
     *("datetime.datetime", "datetime.date", "datetime.timedelta", "uuid.UUID", "decimal.Decimal"),
     *("torch.device", "torch.float32", "torch.float16", "torch.bfloat16", "torch.float64", "torch.int64"),
+    *(
+        "torch.int8",
+        "torch.uint8",
+        "torch.int16",
+        "torch.int32",
+        "torch.bool",
+        "torch.strided",
+        "torch.preserve_format",
+    ),
 }
 """names of those packages that become markers, and whose calls are passed over"""
 

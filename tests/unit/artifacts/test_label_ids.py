@@ -96,3 +96,9 @@ def test_an_order_that_is_not_that_of_the_ids_is_said(tmp_path: Path, caplog: py
     label_ids.read_names(tmp_path / "classInd.txt")
     assert "classInd.txt counts from 1: its id 1 is 0 here" in caplog.text
     assert "classInd.txt is not in the order of its ids, which are what counts" in caplog.text
+
+
+def test_labels_in_quotes_lose_them(tmp_path: Path) -> None:
+    path = tmp_path / "kinetics_classnames.json"
+    path.write_text(json.dumps({'"riding a bike"': 1, "run": 0, '"': 2}))
+    assert label_ids.read_names(path).names == ["run", "riding a bike", '"']

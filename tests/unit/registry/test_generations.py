@@ -58,7 +58,7 @@ def test_videos_that_an_ancestor_learned_from_are_counted(run, drawn_anew, tmp_p
     assert found is not None
     assert found.num_videos == len(expected)
     assert found.of == len(contents(run, manifest, "val"))
-    assert found.by == (version or "mine.safetensors",)
+    assert found.by == ("v0001",)
     assert registry.leak(run.workspace, parent, run.cache, "val") is None, "its own val"
     assert registry.leak(run.workspace, None, cache, "val") is None
 
@@ -78,6 +78,21 @@ def test_a_grandparent_counts_too_and_a_cache_that_is_gone_is_said(run, drawn_an
     shutil.rmtree(run.workspace.path(first.cache))
     found = registry.leak(run.workspace, parent, cache, "val")
     assert found == Leak(num_videos=0, of=found.of if found else 0, split="val", by=(), unknown=("v0002", "v0001"))
+
+
+def test_an_entry_of_another_workspace_counts_and_a_file_of_nobody_knows_where_is_said(run, drawn_anew, tmp_path):
+    manifest, cache = drawn_anew
+    other = Path(shutil.copytree(run.workspace.root, tmp_path / "other"))
+    for folder in (run.workspace.root / "registry/v0001", run.workspace.path(run.cache)):
+        shutil.rmtree(folder)
+    weights = other / "registry/v0001/checkpoint.safetensors"
+    found = registry.leak(run.workspace, registry.parent_of(weights, "", run.workspace), cache, "val")
+    assert found is not None
+    assert found.num_videos == len(contents(run, run.manifest, "train") & contents(run, manifest, "val"))
+    copied = Path(shutil.copyfile(weights, tmp_path / "mine.safetensors"))
+    found = registry.leak(run.workspace, registry.parent_of(copied, "", run.workspace), cache, "val")
+    assert found is not None
+    assert str(found) == "what mine.safetensors learned from is not known"
 
 
 def test_what_learned_from_the_videos_of_its_score_is_not_called_better(workspace):

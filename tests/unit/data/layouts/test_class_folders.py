@@ -81,6 +81,10 @@ def test_a_label_with_such_a_word_stays_one(tmp_path: Path) -> None:
             ["train/UCF/run/a.mp4", "train/UCF/jump/b.mp4", "val/UCF/run/c.mp4"],
             "one folder, UCF, .* move these up",
         ),
+        (
+            ["train/train/run/a.mp4", "train/train/jump/b.mp4", "val/val/run/c.mp4"],
+            "one folder, train, val, which holds jump, run: move these up",
+        ),
     ],
 )
 def test_folders_that_are_no_labels_are_refused_by_name(tmp_path: Path, paths: list[str], message: str) -> None:
@@ -132,3 +136,9 @@ def test_ucf101_that_was_converted_is_found_by_its_lists(tmp_path: Path) -> None
     found = {source.video_id: source for source in find(tmp_path).sources}
     assert sorted(found) == ["Jump/v_Jump_g01_c01", "Run/v_Run_g01_c01.mp4"]
     assert all(source.size_bytes > 0 for source in found.values())
+
+
+def test_numbers_in_the_order_of_the_alphabet_are_said(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{label}/a.mp4" for label in range(12)))
+    said = "ids of labels follow the alphabet, 11 before 2: labels_path=FILE has another order"
+    assert said in find(tmp_path).inventory

@@ -349,6 +349,22 @@ def test_every_ending_of_a_video_is_taken_and_junk_is_counted(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    "junk",
+    [
+        "@SynoFinder-log/a.mp4",
+        "@appdata/a.mp4",
+        "@__qini/a.mp4",
+        "run/~$b.mp4",
+        "run/thumbnails/1.jpg",
+        "Thumbs/1.jpg",
+    ],
+)
+def test_junk_is_no_label_and_no_video(tmp_path: Path, junk: str) -> None:
+    touch(tmp_path, "run/a.mp4", "jump/@user_b.mp4", junk)
+    assert [source.path for source in found(tmp_path)] == ["jump/@user_b.mp4", "run/a.mp4"]
+
+
+@pytest.mark.parametrize(
     ("folders", "splits"),
     [
         (("Train", "VALID", "Testing"), {"train", "val", "test"}),
@@ -434,6 +450,54 @@ def test_the_official_lists_of_hmdb51(tmp_path: Path) -> None:
         "brush_hair/c.avi": ("brush_hair", "test"),
         "wave/d.avi": ("wave", ""),
     }
+
+
+def test_official_lists_find_their_videos_wherever_they_lie(tmp_path: Path) -> None:
+    folder = ucf(tmp_path, "train/")
+    touch(folder, *(f"rawframes/Run/v_Run_g03_c01/{n}.jpg" for n in (1, 2)))
+    (folder / "test/RUN").mkdir(parents=True)
+    (folder / "train/Run/v_Run_g01_c01.avi").rename(folder / "test/RUN/v_Run_G01_c01.mp4")
+    seen = find(folder)
+    assert {s.path: s.split for s in seen.sources if s.label == "Run"} == {
+        "test/RUN/v_Run_G01_c01.mp4": "test", "train/Run/v_Run_g02_c01.avi": "", "train/Run/v_Run_g03_c01.avi": ""
+    }  # fmt: skip
+    assert (
+        "2 videos are in no list and left out: rawframes/Run/v_Run_g03_c01, train/Jump/v_Jump_g03_c01.avi"
+        in seen.inventory
+    )
+
+
+def test_official_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = ucf(tmp_path)
+    (folder / "ucfTrainTestlist/classInd.txt").write_text("1 Run\n2 Jump\n")
+    with pytest.raises(InputError, match=r"trainlist01\.txt:1: Run/v_Run_g02_c01\.avi has the id 2, and 1 in"):
+        find(folder)
+    (folder / "ucfTrainTestlist/classInd.txt").unlink()
+    touch(folder, "more/Run/v_Run_g02_c01.mp4")
+    with pytest.raises(InputError, match=r"has Run/v_Run_g02_c01\.avi of the official lists twice, Run"):
+        find(folder)
+
+
+@pytest.mark.parametrize("name", ["classInd.txt", "trainlist01.txt", "testlist01.txt"])
+def test_official_lists_that_are_no_text_are_one_line(tmp_path: Path, name: str) -> None:
+    folder = ucf(tmp_path)
+    (folder / "ucfTrainTestlist" / name).write_bytes("1 Run\n".encode("utf-16"))
+    with pytest.raises(InputError, match="no UTF-8 text, so save it as UTF-8"):
+        find(folder)
+
+
+def test_series_of_frames_do_not_hide_what_holds_them(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{label}/{v}/img_{n:05d}.jpg" for label in ("run", "jump") for v in "ab" for n in (1, 2)))
+    paths = ["jump/a/img_{:05d}", "jump/b/img_{:05d}", "run/a/img_{:05d}", "run/b/img_{:05d}"]
+    assert [source.path for source in found(tmp_path, frame_name="img_{:05d}")] == paths
+    (tmp_path / "trainlist01.txt").write_text("run/a.avi 1\njump/b.avi 2\n")
+    assert [source.path for source in found(tmp_path, frame_name="img_{:05d}")] == [paths[1], paths[2]]
+
+
+def test_frames_of_several_videos_in_a_label_folder_are_said(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{label}/{v}_{n}.jpg" for label in ("run", "jump") for v in "ab" for n in (1, 2)))
+    with pytest.raises(InputError, match="2 videos lie outside a label folder and are left out: jump, run"):
+        find(tmp_path)
 
 
 def test_one_series_of_pictures_is_taken(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nonlocal_core.artifacts.label_ids import Names, read_names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection
 from nonlocal_core.errors import InputError
@@ -139,3 +142,111 @@ def test_kinetics_tables_of_any_name_and_without_labels(folder: Path) -> None:
     assert found.layout == "kinetics"
     assert {source.label: source.size_bytes for source in found.sources} == {"training": 1, "valing": 1}
     assert "test.csv are not used: they have no column label" in found.inventory
+
+
+@pytest.mark.parametrize("label", ["0,2", "0|2", "[0, 2]", "0;2", "3 4"])
+def test_several_labels_are_not_the_name_of_one(folder: Path, label: str) -> None:
+    with pytest.raises(InputError, match=r"train\.csv:1: .* looks like several labels: a video has one label"):
+        find(folder, f'"{ROWS[0][0]}","{label}"\n')
+
+
+@pytest.mark.parametrize("listed", ["videos/run 1.avi", "videos/run 1", "VIDEOS\\Run 1.MP4"])
+def test_another_ending_and_other_capitals_are_no_other_video(folder: Path, listed: str) -> None:
+    found = find(folder, f"{listed},run\n{ROWS[1][0]},jump\n")
+    assert sorted((one.path, one.label) for one in found.sources if one.size_bytes > 0) == sorted(ROWS)
+    said = f"1 listed names are there with another ending or other capitals: {listed} is {ROWS[0][0]}"
+    assert said.replace("\\", "/") in found.inventory
+
+
+def test_of_two_that_differ_in_the_ending_none_is_guessed(folder: Path) -> None:
+    (folder / "videos/run 1.mkv").write_bytes(b"other")
+    found = find(folder, "videos/run 1.avi,run\n")
+    assert [one.size_bytes for one in found.sources] == [-1]
+    assert "1 of 1 videos are not on disk: videos/run 1.avi" in found.inventory
+
+
+def test_frames_are_found_before_a_video_of_the_same_name(folder: Path) -> None:
+    (folder / "videos/a.mp4").write_bytes(b"video")
+    (source,) = find(folder, "a 3 0\n", "train.txt").sources
+    assert source.path == "rawframes/a"
+
+
+def test_columns_that_nobody_reads_are_said(folder: Path) -> None:
+    text = "".join(f"{n},{path},{label},p{n},{n}\n" for n, (path, label) in enumerate(ROWS))
+    found = find(folder, f"Unnamed: 0,path,label,subject,camera\n{text}")
+    assert "columns of lists that are not read: camera" in found.inventory
+    assert {source.group for source in found.sources} == {"p0", "p1"}
+
+
+def test_a_picture_is_no_video(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"img_00001\.jpg is a picture: list the folder that its frames lie in"):
+        find(folder, "rawframes/a/img_00001.jpg 0\n", "train.txt")
+
+
+def test_the_same_list_in_another_order_is_no_second_one(folder: Path) -> None:
+    (folder / "val.txt").write_text("rawframes/a\t0\nrawframes/b\t1\n")
+    (folder / "test.txt").write_text("rawframes/b  1\nrawframes/a  0\n")
+    found = find(folder, "videos/run 1.mp4,0\n")
+    assert "test.txt is not used: it lists the same as val.txt" in found.inventory
+
+
+def test_labels_that_a_file_lacks_are_refused_by_names_alone(folder: Path) -> None:
+    (folder / "train.csv").write_text("".join(f"{path},{label}\n" for path, label in ROWS))
+    with pytest.raises(
+        InputError, match=r"1 labels are not in the list of labels, e\.g\. 'jump': did you mean jumps"
+    ):
+        detection.find(folder, IndexConfig(), Names(["run", "jumps"]))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [(",abc,0,10", "line 2: its label is missing"), (" ,abc,0,10", "line 2: its label is missing")],
+)
+def test_a_table_of_kinetics_without_a_label(folder: Path, row: str, message: str) -> None:
+    (folder / "train").mkdir()
+    with pytest.raises(InputError, match=message):
+        find(folder, f"Label, YouTube_ID, Time_Start, time_end\n{row}\n")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_kinetics_whose_columns_are_written_otherwise(folder: Path, separator: str) -> None:
+    (folder / "train").mkdir()
+    (folder / "train/abc_000000_000010.mp4").write_bytes(b"video")
+    text = "\ufeffLabel, YouTube_ID, Time_Start, time_end\nrun,abc,0,10\n".replace(",", separator)
+    (source,) = find(folder, text).sources
+    assert (source.path, source.label, source.size_bytes) == ("train/abc_000000_000010.mp4", "run", 5)
+
+
+def test_paths_may_be_relative_to_the_only_folder_that_has_them(folder: Path) -> None:
+    text = "run 1.mp4;run\njump 1.mp4;jump\n"
+    (folder / "videos").rename(folder / "20bn-jester-v1")
+    assert [source.path for source in find(folder, text).sources] == [
+        "20bn-jester-v1/jump 1.mp4", "20bn-jester-v1/run 1.mp4"
+    ]  # fmt: skip
+    (folder / "other").mkdir()
+    (folder / "other/run 1.mp4").write_bytes(b"small")
+    assert {source.size_bytes for source in find(folder, text).sources} == {-1}, "none is guessed"
+
+
+def test_a_number_of_frames_that_all_folders_have_is_no_label(folder: Path) -> None:
+    with pytest.raises(InputError, match="or as 3 frames without a label"):
+        find(folder, "a 3\nb 3\n", "train.txt")
+
+
+@pytest.fixture
+def short_fields() -> Iterator[None]:
+    """The usual limit of the module csv, which some libraries raise."""
+    before = csv.field_size_limit(131_072)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("short_fields")
+def test_a_field_that_csv_does_not_take_is_one_line(folder: Path) -> None:
+    long = "x" * 140_000
+    for text in (f'"a","{long}"\n', f'path,label\n"a","{long}"\n'):
+        with pytest.raises(InputError, match=r"train\.csv:\d: it cannot be read as CSV: field larger than"):
+            find(folder, text)
+    (folder / "labels.csv").write_text(f'0,"{long}"\n')
+    with pytest.raises(InputError, match="cannot be read as CSV: field larger than"):
+        read_names(folder / "labels.csv")

@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manifest_rows import completed, row, split_of
 
+from nonlocal_core.data.layouts.listing import Source
+from nonlocal_core.data.manifest import groups
+from nonlocal_core.errors import InputError
+
 PEOPLE = st.lists(
     st.tuples(st.sampled_from(["climb", "jump", "run"]), st.integers(0, 6), st.integers(0, 30)),
     min_size=1,
@@ -79,3 +83,21 @@ def test_parts_of_one_video_on_both_sides_are_said(caplog: pytest.LogCaptureFixt
     completed([*rows, row("b.mp4", "run", "b", split="train")])
     assert "1 groups are in train as well as in val or test" in caplog.text
     assert caplog.text.rstrip().endswith("e.g. videos/a.mp4")
+
+
+def test_a_pattern_in_one_spelling_of_unicode_matches_paths_in_the_other() -> None:
+    rows = [row(f"run/e\u0301{g}_{c}.mp4", "run", f"{g}{c}") for g in (1, 2) for c in (1, 2)]
+    splits = split_of(completed(rows, val_fraction=0.3, group_by=r"\u00e9\d"))
+    assert len({(name[:7], split) for name, split in splits.items()}) == 2
+
+
+def test_groups_are_counted_and_a_pattern_that_matches_nothing_is_refused() -> None:
+    sources = [Source(name, name, "run", "", 1, 1) for name in ("run/p1_a.mp4", "run/p1_b.mp4", "run/other.mp4")]
+    assert groups.in_words(sources, r"p\d_") == [
+        "groups that stay on one side of a drawn split: 1, with 2 videos of 3"
+    ]
+    assert groups.in_words(sources, "") == []
+    with pytest.raises(
+        InputError, match=r"index\.group_by=person\\d matches none of 3 paths, e\.g\. run/p1_a\.mp4"
+    ):
+        groups.in_words(sources, r"person\d")

@@ -518,11 +518,14 @@ def test_the_state_of_a_training_is_passed_over(tmp_path):
         + "b"
     )
     getter = "c__builtin__\ngetattr\n(cmmengine.logging.history_buffer\nHistoryBuffer\nS'mean'\ntR"
+    plain = "c__builtin__\nfrozenset\n((lI1\natR"
     new = "cmyproject.config\nSettings\n(t\x81" + dictionary({"a": "I1\n"}) + "b"
     content = dictionary(
         {
             "meta": dictionary({"epoch": "I1\n", "cfg": "S'model = 1'\n"}),
-            "message_hub": dictionary({"loss": history, "mean": getter, "settings": new}),
+            "message_hub": dictionary(
+                {"loss": history, "mean": getter, "settings": new, "seen": plain, "type": "ctorch\nint32\n"}
+            ),
             "optimizer": dictionary(
                 {"state": "(d", "param_groups": "(lp9\n" + dictionary({"lr": "F0.1\n"}) + "a"}
             ),

@@ -21,8 +21,10 @@ from torch_files import (
     torchvision_name,
 )
 
+from nonlocal_core import import_weights
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import weights
 from nonlocal_core.models.published.weights import load_published
@@ -358,15 +360,37 @@ def test_the_seeds_labels_are_in_the_order_of_its_csv(tmp_path):
         load_published(tmp_path / "a.ckpt", "seed", labels=LABELS)
 
 
-def test_the_labels_in_a_file_of_ones_own_training_are_believed(tmp_path, mmaction2):
-    own = ["walk", "run", "jump", "sit", "clap"]
-    classes = "(" + "".join(f"S'{label}'\n" for label in own) + "t"
-    meta = dictionary({"epoch": "I1\n", "dataset_meta": dictionary({"classes": classes})})
+OWN = ["walk", "run", "jump", "sit", "clap"]
+TEXTS = "(" + "".join(f"S'{label}'\n" for label in OWN) + "t"
+
+
+@pytest.mark.parametrize(
+    ("named", "own"),
+    [
+        ({"dataset_meta": dictionary({"classes": TEXTS})}, OWN),
+        ({"dataset_meta": dictionary({"CLASSES": TEXTS})}, OWN),
+        ({"CLASSES": TEXTS}, OWN),
+        ({"dataset_meta": dictionary({"classes": "(I4\nI3\nI2\nI1\nI0\nt"})}, ["4", "3", "2", "1", "0"]),
+    ],
+)
+def test_the_labels_in_a_file_of_ones_own_training_are_believed(tmp_path, mmaction2, named, own):
+    meta = dictionary({"epoch": "I1\n", **named})
     content = dictionary({"meta": meta, "state_dict": state_pickle(mmaction2)})
     path = save(tmp_path / "epoch_1.pth", content, list(mmaction2.values()))
     load_published(path, "mmaction2", labels=own, pairwise="dot_product")
     with pytest.raises(InputError, match="the file's own labels are others"):
         load_published(path, "mmaction2", labels=sorted(own), pairwise="dot_product")
+
+
+def test_a_checkpoint_names_its_classes_as_the_file_does(tmp_path, capsys, mmaction2):
+    meta = dictionary({"dataset_meta": dictionary({"classes": TEXTS})})
+    content = dictionary({"meta": meta, "state_dict": state_pickle(mmaction2)})
+    path = save(tmp_path / "epoch_1.pth", content, list(mmaction2.values()))
+    out = tmp_path / "a.safetensors"
+    words = [path, "--profile", "mmaction2", "--switch", "pairwise=dot_product", "--clip", "32x2", "--out", out]
+    assert import_weights.main([str(word) for word in words]) == 0
+    assert "labels      walk, run, jump and 2 more: as the file says" in capsys.readouterr().out
+    assert checkpoint.load_network(out)[1].labels == tuple(OWN)
 
 
 CONFIG = """

@@ -14,7 +14,7 @@ from nonlocal_core.stages import train
 
 
 def before_index(config: Config, workspace: Workspace) -> None:
-    """Check what a training starts from; called from a flow.
+    """Check what a training starts from.
 
     Raises: InputError if train.init names nothing, or weights of another network.
     """
@@ -22,7 +22,7 @@ def before_index(config: Config, workspace: Workspace) -> None:
 
 
 def before_cache(config: Config, workspace: Workspace, manifest: Manifest, trained: Path | None = None) -> None:
-    """Check the splits and the labels of a manifest; called from a flow.
+    """Check the splits and the labels of a manifest.
 
     `trained` has the labels of the checkpoint that is scored; without it, one is trained.
 
