@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 AVERAGE = "average/"
+MOST_BLOCKS = 100
+"""of a stage; ResNet-152 has 36"""
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -98,6 +100,8 @@ def read(path: Path) -> tuple[Description, Tensors]:
         raise DamagedError(f"{path} is not a whole checkpoint") from None
     if _content_digest(description, arrays) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")
+    if is_too_large(description.model, len(description.labels), arrays):
+        raise DamagedError(f"{path} cannot be used: it describes a network that is larger than the file")
     if names := not_finite(arrays):
         raise DamagedError(f"{path} cannot be used: numbers are not finite in {few(names)}")
     return description, arrays
@@ -177,6 +181,18 @@ def assign(net: I3D, weights: Tensors, path: Path) -> None:
 def not_finite(tensors: Tensors) -> list[str]:
     """The names of the tensors that hold NaN or infinity."""
     return sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
+
+
+def is_too_large(model: ModelConfig, num_classes: int, tensors: Tensors) -> bool:
+    """Whether a network must have more weights than there are numbers: to build it could take all memory.
+
+    Only the classifier is counted, and one kernel of 3x3 of each block.
+    """
+    blocks = [(model.num_blocks(stage), model.channels(stage)) for stage in (2, 3, 4, 5)]
+    widen = 1 if model.block == "basic" else 4
+    least = sum(count * 9 * (channels // widen) ** 2 for count, channels in blocks)
+    least += num_classes * model.num_features
+    return least > sum(array.size for array in tensors.values()) or max(blocks)[0] > MOST_BLOCKS
 
 
 def tensors_digest(tensors: Tensors) -> str:
