@@ -100,8 +100,6 @@ def read(path: Path) -> tuple[Description, Tensors]:
         raise DamagedError(f"{path} is not a whole checkpoint") from None
     if _content_digest(description, arrays) != description.content_digest:
         raise DamagedError(f"{path} does not match its digest")
-    if is_too_large(description.model, len(description.labels), arrays):
-        raise DamagedError(f"{path} cannot be used: it describes a network that is larger than the file")
     if names := not_finite(arrays):
         raise DamagedError(f"{path} cannot be used: numbers are not finite in {few(names)}")
     return description, arrays
@@ -159,6 +157,7 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     from nonlocal_core.models.i3d import I3D
 
     description, weights = read_whole(path)
+    check_size(description.model, len(description.labels), weights, path)
     net = I3D(description.model, len(description.labels))
     assign(net, weights, path)
     net.set_train(False)
@@ -193,6 +192,12 @@ def is_too_large(model: ModelConfig, num_classes: int, tensors: Tensors) -> bool
     least = sum(count * 9 * (channels // widen) ** 2 for count, channels in blocks)
     least += num_classes * model.num_features
     return least > sum(array.size for array in tensors.values()) or max(blocks)[0] > MOST_BLOCKS
+
+
+def check_size(model: ModelConfig, num_classes: int, tensors: Tensors, path: Path) -> None:
+    """Raise DamagedError if a file describes a network that is larger than itself."""
+    if is_too_large(model, num_classes, tensors):
+        raise DamagedError(f"{path} cannot be used: it describes a network that is larger than the file")
 
 
 def tensors_digest(tensors: Tensors) -> str:

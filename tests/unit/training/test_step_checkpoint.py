@@ -12,7 +12,7 @@ import safetensors
 from small import small_config
 
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.models import checkpoint
+from nonlocal_core.models import checkpoint, mindspore_engine
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import optimizers, step_checkpoint
@@ -159,6 +159,8 @@ def test_a_small_file_makes_no_large_network(tmp_path, larger):
     checkpoint.save_weights(tmp_path / "a", weights, described)
     with pytest.raises(DamagedError, match="describes a network that is larger than the file"):
         checkpoint.load_network(tmp_path / "a")
+    with pytest.raises(DamagedError, match="describes a network that is larger than the file"):
+        mindspore_engine.network(model, len(labels), weights, tmp_path / "a")
 
 
 def test_one_flipped_byte_anywhere_is_damage(path):
