@@ -15,7 +15,7 @@ from typing import Any
 
 from flows import help_pages
 from flows.catalogue import BEFORE, COMMANDS, LONG_RANGE, PARAMETERS, Command
-from nonlocal_core.command import failed, show
+from nonlocal_core.command import Parser, failed, show
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, check_names, resolve
 from nonlocal_core.config.tree import settings as all_settings
@@ -117,7 +117,7 @@ class _Help(argparse.Action):
 
 def _parse(command: Command) -> argparse.Namespace:
     """The words of the command line, after a path if the command has a source; perhaps a file of settings."""
-    parser = argparse.ArgumentParser(command.program, f"{command.program} {command.usage}", add_help=False)
+    parser = Parser(command.program, f"{command.program} {command.usage}", add_help=False)
     parser.add_argument("-h", "--help", nargs="?", action=_Help, command=command)
     options = ["--help"]
     if command.name == "predict":

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nonlocal_core.escaping import one_line
+
 FLOWS = Path(__file__).parent
 LIBRARY = FLOWS.parent / "nonlocal_core"
 IS_COMMAND = '\nif __name__ == "__main__":'
@@ -51,7 +53,7 @@ def main() -> None:
     else:
         near = difflib.get_close_matches(name, modules, n=1)
         hint = f"did you mean {near[0]}?" if near else "nonlocal-i3d --help lists all"
-        print(f"error: there is no command {name}: {hint}", file=sys.stderr)
+        print(f"error: there is no command {one_line(name)}: {hint}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -9,19 +9,28 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from nonlocal_core.errors import ChildError, WorkspaceError, as_ours, disk_fault
-from nonlocal_core.escaping import escaped
+from nonlocal_core.escaping import escaped, one_line
 
 WIDTH = 100
 """characters of the longest line of help"""
 WORKSPACE = "workspace_dir="
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints move no cursor: words may be names of files, which a shell put there."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong with the words, and end."""
+        super().error(one_line(message))
+
+
 def parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
     """The parser of `python -m MODULE`; the module says what it is for, and how it is called."""
     purpose, *rest = (_filled(part) for part in (documentation or "").split("\n\n"))
-    return argparse.ArgumentParser(
+    return Parser(
         f"python -m {module}",
         description=purpose,
         epilog="\n\n".join(rest),

@@ -41,6 +41,7 @@ from nonlocal_core.errors import DamagedError, WorkspaceError, no_right
 log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "artifact.json"
+KEYS = {"reference", "files", "digests", "provenance"}
 LOCKS = ".locks"
 R = TypeVar("R", bound="Reference")
 
@@ -187,7 +188,7 @@ def read_artifact(kind: type[R], folder: Path) -> tuple[R, dict[str, int]]:
     """
     file = folder / ARTIFACT_FILE
     try:
-        artifact = read_checked_json(file)
+        artifact = _read(folder)
         return kind.model_validate(artifact["reference"]), dict(artifact["files"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DamagedError(f"{file} is damaged: delete {folder} and run again") from None
@@ -204,7 +205,18 @@ def check_file(path: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of an artifact's files; empty if an earlier version made it."""
-    return dict(read_checked_json(folder / ARTIFACT_FILE).get("digests", {}))
+    return dict(_read(folder).get("digests", {}))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The content of artifact.json.
+
+    Raises: OSError or ValueError if it cannot be read, or has other keys, as with a damaged name of the checksum.
+    """
+    artifact = read_checked_json(folder / ARTIFACT_FILE)
+    if artifact.keys() - KEYS:
+        raise ValueError(f"{ARTIFACT_FILE} has other keys")
+    return artifact
 
 
 def _sizes(folder: Path) -> dict[str, int]:

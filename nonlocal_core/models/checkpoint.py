@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 AVERAGE = "average/"
+MOST_BLOCKS = 100
+"""of a stage; ResNet-152 has 36"""
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -155,6 +157,7 @@ def load_network(path: Path) -> tuple[I3D, Description]:
     from nonlocal_core.models.i3d import I3D
 
     description, weights = read_whole(path)
+    check_size(description.model, len(description.labels), weights, path)
     net = I3D(description.model, len(description.labels))
     assign(net, weights, path)
     net.set_train(False)
@@ -177,6 +180,24 @@ def assign(net: I3D, weights: Tensors, path: Path) -> None:
 def not_finite(tensors: Tensors) -> list[str]:
     """The names of the tensors that hold NaN or infinity."""
     return sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
+
+
+def is_too_large(model: ModelConfig, num_classes: int, tensors: Tensors) -> bool:
+    """Whether a network must have more weights than there are numbers: to build it could take all memory.
+
+    Only the classifier is counted, and one kernel of 3x3 of each block.
+    """
+    blocks = [(model.num_blocks(stage), model.channels(stage)) for stage in (2, 3, 4, 5)]
+    widen = 1 if model.block == "basic" else 4
+    least = sum(count * 9 * (channels // widen) ** 2 for count, channels in blocks)
+    least += num_classes * model.num_features
+    return least > sum(array.size for array in tensors.values()) or max(blocks)[0] > MOST_BLOCKS
+
+
+def check_size(model: ModelConfig, num_classes: int, tensors: Tensors, path: Path) -> None:
+    """Raise DamagedError if a file describes a network that is larger than itself."""
+    if is_too_large(model, num_classes, tensors):
+        raise DamagedError(f"{path} cannot be used: it describes a network that is larger than the file")
 
 
 def tensors_digest(tensors: Tensors) -> str:

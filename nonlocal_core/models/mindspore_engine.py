@@ -130,6 +130,7 @@ def network(model: ModelConfig, num_labels: int, weights: checkpoint.Tensors, pa
 
     Raises: DamagedError if they do not fit.
     """
+    checkpoint.check_size(model, num_labels, weights, path)
     net = I3D(model, num_labels)
     checkpoint.assign(net, weights, path)
     net.set_train(False)

@@ -14,7 +14,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.errors import DamagedError, InputError
 from nonlocal_core.registry.facts import Facts
-from nonlocal_core.registry.state_file import FOLDER, State
+from nonlocal_core.registry.state_file import FOLDER, State, read
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,29 +27,52 @@ RANKS_FILE = "ranks.parquet"
 def entries(workspace: Workspace) -> dict[str, Facts]:
     """Every entry by its version, oldest first.
 
-    Raises: DamagedError if one cannot be read.
+    Raises: DamagedError if registry.json or one of them cannot be read, or is not what was registered.
     """
     folders = [file.parent for file in (workspace.root / FOLDER).glob(f"v*[0-9]/{ENTRY_FILE}")]
-    return {folder.name: _read(folder) for folder in sorted(folders, key=lambda folder: number(folder.name))}
+    state = read(workspace)
+    return {
+        folder.name: _read(folder, state) for folder in sorted(folders, key=lambda folder: number(folder.name))
+    }
 
 
 def entry(workspace: Workspace, version: str) -> Facts:
     """The content of one entry.
 
-    Raises: InputError if there is no entry of this version; DamagedError if it cannot be read.
+    Raises: InputError if there is no entry of this version; DamagedError as `entries`.
     """
+    return _read(_folder(workspace, version), read(workspace))
+
+
+def _folder(workspace: Workspace, version: str) -> Path:
     folder = workspace.root / FOLDER / version
     if not (folder / ENTRY_FILE).exists():
         known = sorted(file.parent.name for file in folder.parent.glob(f"v*[0-9]/{ENTRY_FILE}"))
         raise InputError(f"there is no entry {version}: there are {', '.join(known) or 'none yet'}")
-    return _read(folder)
+    return folder
 
 
-def _read(folder: Path) -> Facts:
+def _read(folder: Path, state: State) -> Facts:
+    facts = _facts(folder)
+    if _differs(folder, state):
+        raise _damaged(folder)
+    return facts
+
+
+def _facts(folder: Path) -> Facts:
     try:
         return Facts.model_validate_json((folder / ENTRY_FILE).read_bytes())
     except ValueError:
-        raise DamagedError(f"{folder / ENTRY_FILE} is damaged: restore it, or delete {folder}") from None
+        raise _damaged(folder) from None
+
+
+def _differs(folder: Path, state: State) -> bool:
+    """Whether entry.json is not the one that was decided on."""
+    return state.digests.get(folder.name) not in (None, sha256_of(folder / ENTRY_FILE))
+
+
+def _damaged(folder: Path) -> DamagedError:
+    return DamagedError(f"{folder / ENTRY_FILE} is damaged: restore it, or delete {folder}")
 
 
 def number(version: str) -> int:
@@ -93,7 +116,7 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
     """
     faults, folder = _faults(workspace, version, state), workspace.root / FOLDER / version
     try:
-        own = {ENTRY_FILE, *entry(workspace, version).files}
+        own = {ENTRY_FILE, *_facts(folder).files}
     except DamagedError:
         return faults
     extra = {file.name for file in folder.iterdir()} - own
@@ -102,15 +125,15 @@ def verify(workspace: Workspace, version: str, state: State) -> list[str]:
 
 def _faults(workspace: Workspace, version: str, state: State) -> list[str]:
     """The differences between an entry's files and their digests, a line each."""
-    folder = workspace.root / FOLDER / version
+    folder = _folder(workspace, version)
     try:
-        facts = entry(workspace, version)
+        facts = _facts(folder)
     except DamagedError:
         return [f"{version}/{ENTRY_FILE} cannot be read"]
     faults = []
     if state.decision(version) is None:
         faults.append(f"{version} is not decided on: its process was killed; the same command again decides")
-    elif sha256_of(folder / ENTRY_FILE) != state.digests.get(version):
+    elif _differs(folder, state) or version not in state.digests:
         faults.append(f"{version}/{ENTRY_FILE} differs from its digest in registry.json")
     for name, digest in sorted(facts.files.items()):
         if name == WEIGHTS_FILE and version in state.dropped:

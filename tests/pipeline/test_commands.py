@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows import commands
+from nonlocal_core.escaping import escaped
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -35,8 +36,14 @@ def test_a_command_runs_from_any_folder_with_its_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"), [("ful", "did you mean full?"), ("xyz", "nonlocal-i3d --help lists all")]
+    ("word", "hint"),
+    [
+        ("ful", "did you mean full?"),
+        ("xyz", "nonlocal-i3d --help lists all"),
+        ("\x1b[2J\n", "nonlocal-i3d --help lists all"),
+    ],
 )
 def test_an_unknown_command_is_one_line(tmp_path: Path, word: str, hint: str) -> None:
     done = run(tmp_path, word)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: there is no command {word}: {hint}\n")
+    said = f"error: there is no command {escaped(word)}: {hint}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

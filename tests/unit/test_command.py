@@ -35,6 +35,16 @@ def test_what_went_wrong_is_one_line_after_the_others(capsys, error, code, said)
     assert tuple(capsys.readouterr()) == ("a line\n", said)
 
 
+def test_a_word_that_a_shell_found_moves_no_cursor(capsys):
+    for main, words in ((registry_command.main, ["list", "--\x1b[2J\n"]), (prune.main, ["--\x1b[2J\n"])):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert "\x1b" not in said
+        assert r"unrecognized arguments: --\u001b[2J\n" in said
+
+
 def test_an_unknown_error_is_not_hidden():
     with pytest.raises(PermissionError):
         show(failing(PermissionError("no")))

@@ -8,6 +8,8 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from torch_files import save_state
 
 from nonlocal_core import import_weights
 from nonlocal_core.config.sections import ClipConfig
@@ -105,6 +107,51 @@ def test_mistakes_are_one_line(capsys, words, code, told):
     assert (found, err.count("\n")) == (code, 1)
     assert err.startswith("error: ")
     assert told in err
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "{",
+        "1",
+        "null",
+        "{}",
+        "[" * 100_000,
+        '{"model": 1}',
+        '{"step": ' + "9" * 5000 + "}",
+        '{"model": {"width": 0}}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_description_that_is_none_is_one_line(tmp_path, capsys, description):
+    path = tmp_path / "a.safetensors"
+    save_file({"head.fc.weight": np.zeros((2, 4), np.float32)}, path, {"description": description})
+    code, _, err = said(capsys, path, "--profile", "ours")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "its description is not that of a checkpoint of this project" in err
+
+
+@pytest.mark.parametrize("wide", [{"width": 100_000}, {"width": 1, "stage_blocks": [1000] * 4}], ids=str)
+def test_a_small_file_makes_no_large_network(tmp_path, capsys, wide):
+    plain = {"step": 0, "labels": ["a", "b"], "cache_digest": "", "manifest_digest": ""}
+    described = {**plain, "model": wide, "clip": {}, "cache": {}, "train": {}}
+    path = tmp_path / "a.safetensors"
+    save_file({"head.fc.weight": np.zeros((2, 4), np.float32)}, path, {"description": json.dumps(described)})
+    code, _, err = said(capsys, path, "--profile", "ours")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "of a network that is larger than the file" in err
+
+
+def test_a_wide_stem_makes_no_large_network(tmp_path, capsys):
+    places = ("conv1", *(f"layer{stage}.0.conv{number}" for stage in range(1, 5) for number in (1, 2, 3)))
+    state = {f"backbone.{place}.conv.weight": np.zeros((1,) * 5, np.float32) for place in places}
+    state |= {f"backbone.{place}.bn.running_mean": np.zeros(1, np.float32) for place in places}
+    state["backbone.conv1.conv.weight"] = np.zeros((50_000, 1, 1, 1, 1), np.float32)
+    state["cls_head.fc_cls.weight"] = np.zeros((2, 1), np.float32)
+    path = save_state(tmp_path / "a.pth", state)
+    code, _, err = said(capsys, path, "--profile", "mmaction2")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "of a network that is larger than the file" in err
 
 
 def test_clips_that_nobody_names(tmp_path, capsys, labels):

@@ -6,7 +6,9 @@ docs/guides/weights.md has the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nonlocal_core.errors import ConfigError, InputError
@@ -138,4 +140,15 @@ def check_order(profile: str, labels: Sequence[str]) -> None:
         raise InputError(
             f"these labels are in alphabetical order, but {profile} numbers classes as its CSV first names them:"
             " give the cls2index.json that lay beside its videos, or say head=new"
+        )
+
+
+def check_name(path: Path, profile: Profile) -> None:
+    """Raise InputError if a file's name says that it is for other clips: its content would not show it."""
+    clips = {other.clip for other in PROFILES.values() if other.clip}
+    named = {clip for clip in clips if re.search(rf"(?<!\d){clip}(?!\d)", path.name)}
+    if profile.clip and named and profile.clip not in named:
+        raise InputError(
+            f"its name says {' and '.join(sorted(named))}, and this profile is for clips of {profile.clip}:"
+            " take the other profile, or rename the file"
         )

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from nonlocal_core.errors import InputError
+from nonlocal_core.models.checkpoint import MOST_BLOCKS
 from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import Settings
 
 EPSILON = 1e-5
 """epsilon of every batch norm"""
-MAX_BLOCKS = 100
-"""most blocks of a stage; ResNet-152 has 36"""
 HEAD = ("head.fc.weight", "head.fc.bias")
 STEM = "stem.conv.weight"
 INCEPTION = "b1_reduce.conv.weight"
@@ -29,7 +28,7 @@ def settings_of(arrays: dict[str, Array], stored_names: Iterable[str]) -> Settin
     if f"res3.0.{INCEPTION}" in arrays and STEM in arrays:
         return {"backbone": "inception", "width": arrays[STEM].shape[0]}
     blocks = tuple(_blocks(arrays, stage, r"(\d+)\.") for stage in (2, 3, 4, 5))
-    if STEM not in arrays or not all(blocks) or max(map(max, blocks)) >= MAX_BLOCKS:
+    if STEM not in arrays or not all(blocks) or max(map(max, blocks)) >= MOST_BLOCKS:
         raise InputError("it has no whole residual network: a stem and the stages res2 to res5")
     settings: Settings = {
         "width": arrays[STEM].shape[0],

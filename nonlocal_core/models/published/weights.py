@@ -6,7 +6,6 @@ switches.  Two of these that disagree are an error, and so is a tensor that the 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError, few
+from nonlocal_core.models import checkpoint
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
 from nonlocal_core.models.published.pickled import Array
-from nonlocal_core.models.published.profiles import PROFILES, Profile, Settings, check_order, profile_of
+from nonlocal_core.models.published.profiles import Profile, Settings, check_name, check_order, profile_of
 from nonlocal_core.models.published.tensors import HEAD, fitted, from_flax, is_flat, settings_of, with_statistics
 
 
@@ -109,7 +109,7 @@ def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     choice = _choice(switches)
     file = files.read(path, kind.config)
     try:
-        _check_name(path, kind)
+        check_name(path, kind)
         _check_pairwise(path, kind, choice)
         return _import(file, kind, choice)
     except (InputError, ConfigError) as error:
@@ -128,7 +128,10 @@ def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported
     num_classes = choice.num_classes if head == "new" else len(arrays.get(HEAD[0], ()))
     if num_classes < 1:
         raise ConfigError("it needs a new classifier: say head=new and num_classes")
-    net = I3D(_model(settings), num_classes)
+    model = _model(settings)
+    if checkpoint.is_too_large(model, num_classes if head == "keep" else 0, file.tensors):
+        raise InputError("it is of a network that is larger than the file")
+    net = I3D(model, num_classes)
     params = {param.name: param for param in net.get_parameters()}
     new = {name for name in params if (head == "new" and name in HEAD) or (flat and ".nl" in name)}
     _assign(params, arrays, named, new - arrays.keys())
@@ -137,17 +140,6 @@ def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported
     labels, clip, clip_fps = _labels_and_clip(file, profile)
     labels = labels if head == "keep" and len(labels) == num_classes else ()
     return Imported(net, used, named.skipped, sources, labels, clip, clip_fps, len(params) - len(new))
-
-
-def _check_name(path: Path, profile: Profile) -> None:
-    """Raise InputError if a file's name says that it is for other clips: its content would not show it."""
-    clips = {other.clip for other in PROFILES.values() if other.clip}
-    named = {clip for clip in clips if re.search(rf"(?<!\d){clip}(?!\d)", path.name)}
-    if profile.clip and named and profile.clip not in named:
-        raise InputError(
-            f"its name says {' and '.join(sorted(named))}, and this profile is for clips of {profile.clip}:"
-            " take the other profile, or rename the file"
-        )
 
 
 def _check_pairwise(path: Path, profile: Profile, choice: Choice) -> None:
@@ -214,8 +206,7 @@ def _settings(
     if profile.schemes:
         found_in["the file's tensors"] = settings_of(named.arrays, named.stored_names.values())
     else:
-        description = json.loads(file.description)
-        found_in["the file's description"] = ModelConfig.model_validate(description["model"]).model_dump()
+        found_in["the file's description"] = _described(file).model.model_dump()
     found_in["the file's config"] = file.settings
     values: Settings = {}
     sources: dict[str, str] = {}
@@ -239,6 +230,17 @@ def _settings(
     if values.get("pairwise") in ("dot_product", "concatenation"):
         values["nl_scale"] = False  # these two are divided by the number of positions alone
     return values, sources
+
+
+def _described(file: files.Published) -> checkpoint.Description:
+    """What a checkpoint of this project says of itself.
+
+    Raises: InputError if that is no description of a network.
+    """
+    try:
+        return checkpoint.Description.model_validate_json(file.description)
+    except (ValueError, ConfigError):
+        raise InputError("its description is not that of a checkpoint of this project") from None
 
 
 def _inflated(values: Settings) -> Settings:
@@ -293,7 +295,6 @@ def _assign(params: dict[str, Any], arrays: dict[str, Array], named: Named, new:
 def _labels_and_clip(file: files.Published, profile: Profile) -> tuple[tuple[str, ...], str, float]:
     """The labels in a file, and the clips (LENxINTERVAL, rate) that the file or its profile names."""
     if not profile.schemes:
-        stored = json.loads(file.description)
-        clip = stored["clip"]
-        return tuple(stored["labels"]), "{clip_len}x{frame_interval}".format(**clip), clip.get("fps", 0.0)
+        labels, clip = _described(file).labels, _described(file).clip
+        return labels, f"{clip.clip_len}x{clip.frame_interval}", clip.fps
     return file.labels, file.clip or profile.clip, profile.clip_fps

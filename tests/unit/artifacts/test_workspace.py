@@ -220,17 +220,20 @@ def test_faults_are_named(tmp_path):
         return checkpoint(folder.stem)
 
     workspace = Workspace(tmp_path)
-    for key in ("aa", "bb", "cc"):
+    for key in ("aa", "bb", "cc", "dd"):
         workspace.build(Checkpoint, key, make, {})
     assert workspace.faults() == []
     root = workspace.root / "train"
     (root / "aa" / "log").write_text("mode")
     (root / "bb" / "log").unlink()
     (root / "cc" / ARTIFACT_FILE).write_text("{}x")
+    described = (root / "dd" / ARTIFACT_FILE).read_text()
+    (root / "dd" / ARTIFACT_FILE).write_text(described.replace('"checksum"', '"checksun"'))
     assert workspace.faults() == [
         "train/aa/log differs from its digest",
         "train/bb/log is missing",
         "train/cc/artifact.json cannot be read",
+        "train/dd/artifact.json cannot be read",
     ]
 
 

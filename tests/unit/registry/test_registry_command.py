@@ -153,6 +153,14 @@ def test_verify_names_what_differs(workspace, said, what):
     assert said("verify", "v0002", changes=True) == "as they were registered: v0002\n"
 
 
+@pytest.mark.parametrize("words", [["list"], ["show", "v0001"], ["compare", "v0001", "v0002"]], ids=str)
+def test_a_figure_that_was_edited_is_not_shown(workspace, said, words):
+    DAMAGE["v0001/entry.json differs from its digest in registry.json"](workspace.root / "registry/v0001")
+    text = said(*words, code=4, changes=True)
+    assert "registry/v0001/entry.json is damaged: restore it, or delete" in text
+    assert "90.00%" not in text
+
+
 def test_verify_misses_a_folder_that_is_gone(workspace, said):
     for file in (workspace.root / "registry/v0003").iterdir():
         file.unlink()

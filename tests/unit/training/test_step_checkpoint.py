@@ -12,7 +12,7 @@ import safetensors
 from small import small_config
 
 from nonlocal_core.errors import DamagedError, InputError
-from nonlocal_core.models import checkpoint
+from nonlocal_core.models import checkpoint, mindspore_engine
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.training import optimizers, step_checkpoint
@@ -143,6 +143,24 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path, monk
         checkpoint.read(tmp_path / "a")
     with pytest.raises(InputError, match="numbers are not finite"):
         checkpoint.read_user_file(tmp_path / "a", "train.init")
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [{"width": 100_000}, {"stage_blocks": (1, 1, 1, 101)}, {"labels": tuple(map(str, range(100_000)))}],
+    ids=str,
+)
+def test_a_small_file_makes_no_large_network(tmp_path, larger):
+    """Its digest is right: whoever writes a file can compute one."""
+    labels = larger.pop("labels", LABELS)
+    model = CONFIG.model.model_copy(update=larger)
+    weights = {name: array for name, array in values(drawn(1)).items() if "/" not in name}
+    described = DESCRIBED.model_copy(update={"model": model, "labels": labels})
+    checkpoint.save_weights(tmp_path / "a", weights, described)
+    with pytest.raises(DamagedError, match="describes a network that is larger than the file"):
+        checkpoint.load_network(tmp_path / "a")
+    with pytest.raises(DamagedError, match="describes a network that is larger than the file"):
+        mindspore_engine.network(model, len(labels), weights, tmp_path / "a")
 
 
 def test_one_flipped_byte_anywhere_is_damage(path):

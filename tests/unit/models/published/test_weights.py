@@ -442,7 +442,8 @@ def test_a_config_is_read_and_never_run(tmp_path, mmaction2, text, told):
 
 def test_a_description_that_does_not_fit_is_no_network(tmp_path, mmaction2):
     arrays = {"stem.conv.weight": np.zeros((4, 3, 5, 7, 7), np.float32)}
-    described = json.dumps({"model": MMACTION2.model_dump(), "labels": LABELS, "clip": {}})
+    plain = {"step": 0, "labels": LABELS, "cache_digest": "", "manifest_digest": ""}
+    described = json.dumps({**plain, "model": MMACTION2.model_dump(), "clip": {}, "cache": {}, "train": {}})
     safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors", metadata={"description": described})
     with pytest.raises(ConfigError, match="needs a new classifier"):
         load_published(tmp_path / "a.safetensors", "ours")
