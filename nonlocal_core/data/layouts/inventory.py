@@ -24,7 +24,7 @@ JUNK = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "@synoresource", "@sharebin", "@sharesnap", "@__thumb",
     "@upload_cache", "@transcode", "#recycle", "#snapshot", "~snapshot", "__macosx", "$recycle.bin", "recycler",
     "recycled", "lost+found", "system volume information", "network trash folder", "temporary items",
-    "__pycache__", "_gsdata_", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails",
+    "__pycache__", "_gsdata_", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbnails",
     "@database", "@docker", "@download", "@quarantine", "@qsync", "@img_bkp_cache", "@userpreference",
 })  # fmt: skip
 """names of file systems and network storage, in lower case; thumbnails in such folders are named like videos"""
