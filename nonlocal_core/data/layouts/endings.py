@@ -8,10 +8,10 @@ SUFFIXES = (
     ".f4p", ".3gp", ".3gpp", ".3g2", ".3gpp2", ".ogv", ".ogm", ".gif", ".apng", ".vob", ".evo", ".vro", ".ps",
     ".mxf", ".gxf", ".dv", ".divx", ".xvid", ".rm", ".rmvb", ".y4m", ".h264", ".264", ".avc", ".h265", ".265",
     ".hevc", ".ivf", ".obu", ".av1", ".mjpeg", ".mjpg", ".mj2", ".qt", ".mp4v", ".mk3d", ".ismv", ".nut",
-    ".wtv", ".amv", ".dvr-ms", ".dav", ".nsv", ".pva", ".swf", ".fli", ".flc", ".roq", ".bik", ".insv", ".lrv",
-    ".360",
+    ".wtv", ".amv", ".dvr-ms", ".dav", ".nsv", ".pva", ".swf", ".fli", ".flc", ".roq", ".bik", ".insv", ".360",
 )  # fmt: skip
-"""endings of files that FFmpeg opens as videos, in lower case, the usual ones first"""
+"""endings of files that FFmpeg opens as videos, in lower case, the usual ones first; not .lrv, a camera's small copy of
+the video beside it"""
 
 
 def is_video(name: str) -> bool:

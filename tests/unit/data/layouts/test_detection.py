@@ -333,14 +333,14 @@ def test_every_ending_of_a_video_is_taken_and_junk_is_counted(tmp_path: Path) ->
     touch(
         tmp_path, "run/@eaDir/1.mp4/SYNOVIDEO.mp4", "run/._a.mp4", "#recycle/b.mp4", "__MACOSX/c.mp4", "Thumbs.db"
     )
-    touch(tmp_path, "run/a.srt", "run/b.SRT", "run/notes", "jump/c.wav", ".DS_Store")
+    touch(tmp_path, "run/a.srt", "run/b.SRT", "run/notes", "jump/c.wav", "run/GL010.LRV", ".DS_Store")
     seen = find(tmp_path)
     assert len(seen.sources) == len(SUFFIXES) + 2
     assert "e.g. run/" in seen.inventory[2]
     assert [line.partition(" e.g. ")[0] + " e.g." * ("e.g." in line) for line in seen.inventory] == [
         "layout class_folders, because there are neither tables nor lists",
-        f"files seen: {len(SUFFIXES) + 6}; videos, also as folders of pictures: {len(SUFFIXES) + 2}",
-        "not taken, since they are no video by their name: 2 .srt, 1 without ending, 1 .wav; e.g.",
+        f"files seen: {len(SUFFIXES) + 7}; videos, also as folders of pictures: {len(SUFFIXES) + 2}",
+        "not taken, since they are no video by their name: 2 .srt, 1 without ending, 1 .lrv, 1 .wav; e.g.",
         "hidden names and those of file systems, passed over: 1 #recycle, 1 .DS_Store, 1 ._*, 1 @eaDir,"
         " 1 Thumbs.db, 1 __MACOSX",
         f"{len(SUFFIXES) + 2} videos: to be drawn {len(SUFFIXES) + 2}",
