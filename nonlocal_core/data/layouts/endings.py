@@ -10,8 +10,10 @@ SUFFIXES = (
     ".hevc", ".ivf", ".obu", ".av1", ".mjpeg", ".mjpg", ".mj2", ".qt", ".mp4v", ".mk3d", ".ismv", ".nut",
     ".wtv", ".amv", ".dvr-ms", ".dav", ".nsv", ".pva", ".swf", ".fli", ".flc", ".roq", ".bik", ".insv", ".360",
 )  # fmt: skip
-"""endings of files that FFmpeg opens as videos, in lower case, the usual ones first; not .lrv, a camera's small copy of
-the video beside it"""
+"""endings of files that FFmpeg opens as videos, in lower case, the usual ones first
+
+Not .lrv, a camera's small copy of the video beside it.
+"""
 
 
 def is_video(name: str) -> bool:
