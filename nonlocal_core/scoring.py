@@ -4,7 +4,7 @@ A chunk is a few videos.  Each finished chunk is a file, so what was killed goes
 batch has views of two chunks, and the last batch of a chunk is padded, so a chunk's logits do not depend on the
 device or on what it computed before.
 
-    python -m nonlocal_core.scoring FOLDER HOST    the share of another host; the first one logs when
+    python -m nonlocal_core.scoring FOLDER HOST    on another host, when the first one says so
 """
 
 from __future__ import annotations
@@ -234,20 +234,22 @@ def _labels(job: Job) -> list[str]:
     return label_ids.read(job.workspace.path(job.cache) / RecordCache.LABELS)
 
 
-def main() -> None:
-    """Take part in an evaluation as another host."""
+def main(words: list[str]) -> int:
+    """Take part in an evaluation as another host; gives the exit status."""
+    parser = command.parser("nonlocal_core.scoring", __doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="in which the first host makes an evaluation")
+    parser.add_argument("host", type=int, metavar="HOST", help="number of this host among runtime.hosts, from 1")
+    given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        folder, host = Path(sys.argv[1]).absolute(), int(sys.argv[2])
-    except (IndexError, ValueError):
-        sys.exit("usage: python -m nonlocal_core.scoring FOLDER HOST, as the first host says")
+    return command.show(_lines(given.folder.absolute(), given.host))
+
+
+def _lines(folder: Path, host: int) -> Iterator[str]:
     from nonlocal_core import scoring  # its processes find functions by the name of their module
 
-    try:
-        scoring.take_part(folder, host)
-    except (Exception, KeyboardInterrupt) as error:
-        sys.exit(command.failed(error))
+    scoring.take_part(folder, host)
+    yield f"the share of host {host} is scored"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
