@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ _PLAYLISTS = {"concat", "hls", "dash"}  # FFmpeg would read the files in the lis
 # To know a stream FFmpeg decodes its first frame, which costs more than all other parts of opening a file.
 _UNDECODED = {"skip_frame": "all", "probesize": "32"}
 _true_headers: set[tuple[Any, ...]] = set()  # what MP4 files say of their streams, and their first frame said too
+_tries = Counter[str]()  # of opening without decoding, which costs more where no two files share a header
+_MOST_MISSES = 32
 
 
 @contextmanager
@@ -34,17 +37,11 @@ def open_video(path: Path, is_decoded: bool = True) -> Iterator[tuple[Any, Strea
     """
     is_mp4 = check_file(path)[4:] == b"ftyp"
     with complaints.checked():
-        yield from _open(path, is_decoded or not is_mp4)
+        yield from _open(path, is_decoded or not is_mp4 or _tries["missed"] > _MOST_MISSES + _tries["hit"])
 
 
 def _open(path: Path, is_decoded: bool) -> Iterator[tuple[Any, Stream]]:
-    container = _container(path, {} if is_decoded else _UNDECODED)
-    if not is_decoded and (stated := _header(container)) not in _true_headers:
-        container.close()
-        container = _container(path, {})
-        if stated and stated == _header(container):
-            _true_headers.add(stated)
-    with container:
+    with _container(path, {}) if is_decoded else _undecoded(path) as container:
         if container.format.name in _PLAYLISTS:
             raise DecodeError("not a video but a list of files")
         stream = container.streams.best("video")
@@ -67,6 +64,21 @@ def _container(path: Path, options: dict[str, str]) -> Any:
     except (av.FFmpegError, OSError, ValueError):
         # FFmpeg has one error for a container that it does not know and for one without its index.
         raise DecodeError("not a video or damaged: no container that can be read") from None
+
+
+def _undecoded(path: Path) -> Any:
+    """A container that was opened without decoding, if what it says was true of another file; else as usual."""
+    container = _container(path, _UNDECODED)
+    stated = _header(container)
+    is_true = stated in _true_headers
+    _tries["hit" if is_true else "missed"] += 1
+    if is_true:
+        return container
+    container.close()
+    container = _container(path, {})
+    if stated and stated == _header(container):
+        _true_headers.add(stated)
+    return container
 
 
 def _header(container: Any) -> tuple[Any, ...]:

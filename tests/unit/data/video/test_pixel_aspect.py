@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from video_files import encode_timed, ffmpeg, frames_by_ffmpeg
 
 from nonlocal_core.data import transforms
-from nonlocal_core.data.video import decoding
+from nonlocal_core.data.video import decoding, opening
 from nonlocal_core.errors import DecodeError
 
 TIMES = [number / 25 for number in range(5)]
@@ -36,6 +37,21 @@ def test_pixels_that_only_the_stream_calls_wide(tmp_path: Path) -> None:
     for _ in range(2):
         assert decoding.probe(square).pixel_aspect is None
         assert decoding.probe(wide).pixel_aspect == pytest.approx(4 / 3)
+
+
+def test_where_no_two_files_share_a_header_opening_without_decoding_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode_timed(tmp_path / "a.mp4", TIMES)
+    monkeypatch.setattr(opening, "_tries", Counter())
+    monkeypatch.setattr(opening, "_true_headers", set())
+    for _ in range(3):
+        decoding.probe(path)
+    assert opening._tries == {"missed": 1, "hit": 2}
+    monkeypatch.setattr(opening, "_header", lambda container: ())
+    for _ in range(50):
+        decoding.probe(path)
+    assert opening._tries == {"missed": opening._MOST_MISSES + 3, "hit": 2}
 
 
 @pytest.mark.parametrize("aspect", ["1:1", "0:1", "399:400"])
