@@ -10,7 +10,7 @@ from nonlocal_core.report import ablation_table
 from tasks import policy, report
 
 
-@task(name="ablate", **policy.options("evaluate"))
+@task(name="ablate", task_run_name="ablate", **policy.options("evaluate"))
 def compare(scored: list[Scored], workspace: Workspace) -> Ablation:
     """The table of some variants."""
     report.show_in_prefect()

@@ -14,7 +14,7 @@ from nonlocal_core.stages import cache as stage
 from tasks import policy, report
 
 
-@task(name="cache-plan", **policy.options("cache"))
+@task(name="cache-plan", task_run_name="cache-plan", **policy.options("cache"))
 def _plan(manifest: Manifest, config: Config, workspace: Workspace) -> stage.CachePlan:
     report.show_in_prefect()
     return stage.plan(manifest, config, workspace, policy.num_shard_workers())
@@ -26,7 +26,7 @@ def _shard(shard: stage.CacheShard, manifest: Manifest, config: Config, workspac
     stage.build_shard(shard, manifest, config, workspace)
 
 
-@task(name="cache", **policy.options("cache"))
+@task(name="cache", task_run_name="cache", **policy.options("cache"))
 def _seal(planned: stage.CachePlan, manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:
     report.show_in_prefect()
     sealed = stage.seal(planned, manifest, config, workspace)

@@ -16,7 +16,7 @@ from nonlocal_core.report import crossval_table
 from tasks import policy, report
 
 
-@task(name="folds", **policy.options("index"))
+@task(name="folds", task_run_name="folds", **policy.options("index"))
 def folds_of(videos_dir: Path | str, folds: str, config: Config, labels_path: Path | None) -> list[Fold]:
     """The folds that a person asked for, by their number or by the folder of their lists."""
     report.show_in_prefect()
@@ -27,7 +27,7 @@ def folds_of(videos_dir: Path | str, folds: str, config: Config, labels_path: Pa
     return planned
 
 
-@task(name="crossval", **policy.options("evaluate"))
+@task(name="crossval", task_run_name="crossval", **policy.options("evaluate"))
 def pool(scored: list[ScoredFold], asked: Asked, workspace: Workspace) -> Crossval:
     """The figures of all folds together."""
     report.show_in_prefect()
@@ -36,7 +36,7 @@ def pool(scored: list[ScoredFold], asked: Asked, workspace: Workspace) -> Crossv
     return crossval
 
 
-@task(name="crossval-out", **policy.options("evaluate"))
+@task(name="crossval-out", task_run_name="crossval-out", **policy.options("evaluate"))
 def write(crossval: Crossval, seconds: dict[str, float], workspace: Workspace, out: Path) -> None:
     """Write the figures, and what this run took, to a person's file."""
     report.show_in_prefect()

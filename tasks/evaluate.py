@@ -16,7 +16,7 @@ from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
 
 
-@task(name="given-checkpoint", **policy.options("evaluate"))
+@task(name="given-checkpoint", task_run_name="given-checkpoint", **policy.options("evaluate"))
 def given_checkpoint(name: str, workspace: Workspace) -> trained_network.KeptCheckpoint:
     """The checkpoint that a person names, with its settings."""
     report.show_in_prefect()
@@ -40,7 +40,7 @@ def settings(kept: trained_network.KeptCheckpoint, preset: str, overrides: dict[
     return config
 
 
-@task(name="evaluate", **policy.options("evaluate"))
+@task(name="evaluate", task_run_name="evaluate", **policy.options("evaluate"))
 def evaluate(
     checkpoint: Checkpoint,
     cache: RecordCache,

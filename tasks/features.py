@@ -22,7 +22,7 @@ def features(cache: RecordCache, config: Config, workspace: Workspace, name: str
     return policy.named(make_features, name)(cache, config, workspace)
 
 
-@task(name="features", **policy.options("features"))
+@task(name="features", task_run_name="features", **policy.options("features"))
 def make_features(cache: RecordCache, config: Config, workspace: Workspace) -> Features:
     """What the trunk of a network gives for some views of each video."""
     report.show_in_prefect()

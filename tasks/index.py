@@ -16,7 +16,7 @@ from nonlocal_core.stages import index as stage
 from tasks import policy, report
 
 
-@task(name="toy-videos", **policy.options("index"))
+@task(name="toy-videos", task_run_name="toy-videos", **policy.options("index"))
 def toy_videos(workspace: Workspace) -> Path:
     """The folder of generated videos, which are made now if they do not exist."""
     with workspace.locked("toy-videos"):
@@ -35,7 +35,7 @@ def videos(videos_dir: Path | str | None, preset: str, workspace: Workspace) -> 
     return toy_videos(workspace)
 
 
-@task(name="index-plan", **policy.options("index"))
+@task(name="index-plan", task_run_name="index-plan", **policy.options("index"))
 def _plan(
     videos_dir: Path | str, config: Config, workspace: Workspace, labels_path: Path | None, fold: Fold | None
 ) -> stage.IndexPlan:
@@ -51,7 +51,7 @@ def _shard(shard: stage.IndexShard, config: Config, workspace: Workspace) -> Non
     stage.build_shard(shard, config, workspace)
 
 
-@task(name="index", **policy.options("index"))
+@task(name="index", task_run_name="index", **policy.options("index"))
 def _seal(planned: stage.IndexPlan, config: Config, workspace: Workspace) -> Manifest:
     report.show_in_prefect()
     manifest = stage.seal(planned, config, workspace)

@@ -55,7 +55,7 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
         log.warning("%s counts as guessing: %s", name, error)
 
 
-@task(name="long-range", **policy.options("evaluate"))
+@task(name="long-range", task_run_name="long-range", **policy.options("evaluate"))
 def compare(cells: list[Cell], plan: Plan, quick: bool, workspace: Workspace, out: Path | None) -> LongRange:
     """The figures of all trainings, also in a person's file."""
     report.show_in_prefect()

@@ -28,7 +28,7 @@ class Before(NamedTuple):
     """on the videos of today; else others are scored today, or others are quarantined"""
 
 
-@task(name="made-before", **policy.options("register"))
+@task(name="made-before", task_run_name="made-before", **policy.options("register"))
 def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> Before | None:
     """The newest entry that learned from the same videos with the same settings, if there is one.
 

@@ -13,7 +13,7 @@ from nonlocal_core.process import child
 from tasks import policy, report
 
 
-@task(name="predict", **policy.options("predict"))
+@task(name="predict", task_run_name="predict", **policy.options("predict"))
 def predict(request: Request, out: Path | None = None) -> Predictions:
     """The best labels of every video, also written to `out` if it is given.
 

@@ -14,7 +14,7 @@ from tasks import policy, report
 log = logging.getLogger("nonlocal_core.tasks")
 
 
-@task(name="prune", **policy.options("register"))
+@task(name="prune", task_run_name="prune", **policy.options("register"))
 def prune(workspace_dir: Path, keep_nights: int, weights: bool) -> list[str]:
     """What went from a workspace and what stays, in lines; the log has first what would go."""
     report.show_in_prefect()

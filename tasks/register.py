@@ -22,7 +22,7 @@ from tasks import policy, report
 log = logging.getLogger("nonlocal_core.tasks")
 
 
-@task(name="register", **policy.options("register"))
+@task(name="register", task_run_name="register", **policy.options("register"))
 def register(
     checkpoint: Checkpoint, evaluation: Evaluation, cache: RecordCache, config: Config, workspace: Workspace
 ) -> Entry:

@@ -13,7 +13,7 @@ from nonlocal_core.training import out_of_memory
 from tasks import policy, report
 
 
-@task(name="train", **policy.options("train"))
+@task(name="train", task_run_name="train", **policy.options("train"))
 def train(
     cache: RecordCache, config: Config, workspace: Workspace, features: Features | None = None
 ) -> Checkpoint:

@@ -156,3 +156,10 @@ def test_a_fault_of_ours_keeps_its_traceback(prefect_server: None, caplog: pytes
     finally:
         logging.getLogger("prefect.flow_runs").removeHandler(caplog.handler)
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_every_run_of_a_task_is_called_like_it_and_not_by_a_number() -> None:
+    modules = [importlib.import_module(f"tasks.{module.name}") for module in pkgutil.iter_modules(tasks.__path__)]
+    ours = {thing for module in modules for thing in vars(module).values() if isinstance(thing, Task)}
+    assert len(ours) > 15
+    assert [one.name for one in ours if not one.task_run_name] == []
