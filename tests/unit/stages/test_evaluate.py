@@ -370,7 +370,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
     )
     code, said, problems = run_and_cut(toy, checkpoint, workspace, cut, **settings)
     assert (code, problems) == (0, "")
-    assert said.startswith("True the process of evaluate was killed by SIGKILL: run again")
+    assert said.startswith("True the process of scoring was killed by SIGKILL: run again")
     config = small_config(**settings)
     partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
     assert len(files_of(partial)) < 4
