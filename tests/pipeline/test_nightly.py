@@ -144,9 +144,8 @@ class Served:
             "flow_runs": {"id": {"any_": [run]}},
             "task_runs": {"name": {"like_": task}, "state": {"type": {"any_": ["COMPLETED"]}}},
         }
-        return len(
-            [found for found in self.ask("task_runs/filter", asked) if found["name"].startswith(f"{task}-")]
-        )
+        names = [found["name"] for found in self.ask("task_runs/filter", asked)]
+        return sum(re.fullmatch(rf"{task}(-\d+)?", name) is not None for name in names)
 
     def begin(self, name: str, **state: Any) -> str:
         """The id of a new run of a deployment."""
