@@ -98,7 +98,7 @@ def score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
                 _score_share(shares, host)
             view_table.join([chunk.file for chunk in shares.chunks], folder / Evaluation.VIEWS)
             (folder / SHARES_FILE).unlink(missing_ok=True)
-    for file in folder.glob("chunk-*"):
+    for file in (*folder.glob("chunk-*"), *folder.glob(SHARES_FILE)):  # after a stop the second may be left
         file.unlink()
 
 

@@ -6,7 +6,7 @@ Videos are scored in chunks (scoring.py), so a killed evaluation goes on with th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,6 @@ from nonlocal_core.errors import DamagedError
 from nonlocal_core.evaluation import figures, score_table, view_table
 from nonlocal_core.evaluation.figures import Figures
 from nonlocal_core.report import markdown
-
-if TYPE_CHECKING:
-    pass
 
 VERSION = 2
 

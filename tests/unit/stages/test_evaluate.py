@@ -348,6 +348,7 @@ def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
     monkeypatch.setattr(scoring, "score_chunks", watched)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     assert scored == [[chunks[0], chunks[2]], [chunks[3]]]
+    assert sorted(files_of(workspace.path(made))) == FILES
     alone, other = in_chunks
     assert made == alone
     assert written(workspace, made) == written(other, alone)
@@ -355,6 +356,20 @@ def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
     late = subprocess.run(command, capture_output=True, text=True)
     assert (late.returncode, late.stderr.count("\n")) == (3, 1)
     assert "no evaluation is made there, or it has ended" in late.stderr
+
+
+def test_what_a_stop_between_two_steps_leaves_is_not_in_the_evaluation(toy, start, in_chunks, tmp_path):
+    """All views are joined; the list of shares and a chunk are still there."""
+    workspace, checkpoint = fresh(toy, start, tmp_path)
+    config = small_config(**CHUNKS, **HOSTS)
+    folder = workspace.partial(Evaluation, stage.key(checkpoint, toy.cache, config))
+    alone, other = in_chunks
+    (folder / Evaluation.VIEWS).write_bytes((other.path(alone) / Evaluation.VIEWS).read_bytes())
+    for name in (scoring.SHARES_FILE, "chunk-000001.parquet"):
+        (folder / name).write_text("x")
+    made = stage.evaluate(checkpoint, toy.cache, config, workspace)
+    assert made == alone
+    assert sorted(files_of(workspace.path(made))) == FILES
 
 
 @pytest.mark.campaign("kill")
