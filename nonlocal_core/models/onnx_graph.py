@@ -7,6 +7,7 @@ it cannot write: where the network has them, others that compute the same take t
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -56,15 +57,16 @@ def write(net: I3D, example: ms.Tensor, file: Path, texts: dict[str, str], forwa
     Raises: InputError that names an operator for which MindSpore has no ONNX.
     """
     _use_what_can_be_written(net)
-    try:
-        ms.export(_Part(net, forward) if forward else net, example, file_name=str(file), file_format="ONNX")
-    except RuntimeError as error:
-        reason = " ".join(str(error).partition("---")[0].split())[:160]
-        raise InputError(f"MindSpore {ms.__version__} cannot write it as ONNX: {reason}") from None
-    graph = onnx.load(str(file))
+    with tempfile.TemporaryDirectory() as folder:  # MindSpore takes no path with a space
+        made = f"{folder}/network.onnx"
+        try:
+            ms.export(_Part(net, forward) if forward else net, example, file_name=made, file_format="ONNX")
+        except RuntimeError as error:
+            reason = " ".join(str(error).partition("---")[0].split())[:160]
+            raise InputError(f"MindSpore {ms.__version__} cannot write it as ONNX: {reason}") from None
+        graph = onnx.load(made)
     _mend(graph, net)
     onnx.helper.set_model_props(graph, texts)
-    file.unlink()  # MindSpore made it read-only
     onnx.save(graph, str(file))
 
 

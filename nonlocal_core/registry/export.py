@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,7 +178,10 @@ def _safetensors(original: Original, file: Path) -> Array:
 def _mindir(original: Original, file: Path) -> Array:
     """Write MindSpore's graph; its logits."""
     use_operators(original.net)
-    ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=str(file), file_format="MINDIR")
+    with tempfile.TemporaryDirectory() as folder:  # MindSpore takes no path with a space
+        made = f"{folder}/{file.name}"
+        ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=made, file_format="MINDIR")
+        shutil.move(made, file)
     graph = nn.GraphCell(ms.load(str(file)))
     return _run(lambda clip: graph(ms.Tensor(clip)).asnumpy(), original.clips)
 

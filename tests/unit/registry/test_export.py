@@ -32,7 +32,7 @@ WINDOWS = {"model__nl_res3": (0,), "model__nl_out_bias": True}
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     """A workspace whose registry has a network that mmaction2 has too, and one that it has not."""
-    workspace = Workspace(tmp_path_factory.mktemp("exports"))
+    workspace = Workspace(tmp_path_factory.mktemp("exports") / "my exports")
     add_network(workspace, "a", **NONLOCAL)
     add_network(workspace, "b", **WINDOWS)
     add_network(workspace, "c", model__nl_res3=(0,), model__pairwise="concatenation")
@@ -162,14 +162,14 @@ def test_the_card_says_what_a_stranger_must_know(exported):
 
 
 def test_a_network_that_mmaction2_has_not_is_refused(workspace, tmp_path, capsys):
-    words = [str(workspace.root), "export", "v0002", str(tmp_path / "out"), "--formats", "ckpt,safetensors"]
+    words = [str(workspace.root), "export", "v0002", str(tmp_path / "my out"), "--formats", "ckpt,safetensors"]
     assert main(words) == 3
     assert "mmaction2 has no" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    said = list(export.export(workspace, "v0002", tmp_path / "out", None))
+    said = list(export.export(workspace, "v0002", tmp_path / "my out", None))
     assert "safetensors  not made: mmaction2 has no" in said[1]
-    assert {"weights.ckpt", "network.mindir", "model_card.md"} <= set(os.listdir(tmp_path / "out"))
-    assert not (tmp_path / "out/mmaction2.safetensors").exists()
+    assert {"weights.ckpt", "network.mindir", "model_card.md"} <= set(os.listdir(tmp_path / "my out"))
+    assert not (tmp_path / "my out/mmaction2.safetensors").exists()
 
 
 @pytest.mark.parametrize("logits", [[[1.0, 2.0, 3.001, 4.0]], [[1.0, 2.0, 3.0, np.nan]], [[1.0, 2.0, 3.0]]])
@@ -185,11 +185,11 @@ def test_logits_that_differ_are_refused(logits):
 def test_onnx(workspace, original, tmp_path, monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    said = list(export.export(workspace, "v0001", tmp_path / "out", "onnx"))
+    said = list(export.export(workspace, "v0001", tmp_path / "my out", "onnx"))
     assert "network.onnx, its logits differ by" in said[0]
-    monkeypatch.chdir(tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "my out")
     known = {"clip": original[0], "onnxruntime": onnxruntime}
-    exec(code_of(tmp_path / "out/model_card.md", "ONNX"), known)
+    exec(code_of(tmp_path / "my out/model_card.md", "ONNX"), known)
     assert apart(known["logits"], original) <= 1e-5
     said = list(export.export(workspace, "v0003", tmp_path / "other", "onnx"))
     assert "network.onnx, its logits differ by" in said[0], "concatenation, as the paper's formula"
@@ -209,7 +209,7 @@ def test_onnx(workspace, original, tmp_path, monkeypatch):
 )
 def test_mistakes(workspace, tmp_path, version, formats, error, said):
     with pytest.raises(error, match=said):
-        list(export.export(workspace, version, tmp_path / "out", formats))
+        list(export.export(workspace, version, tmp_path / "my out", formats))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,7 +224,7 @@ def test_a_damaged_entry_is_not_exported(workspace, tmp_path):
     file.write_bytes(content[:-1] + b"\0")
     try:
         with pytest.raises(DamagedError, match=r"v0003/checkpoint.safetensors differs from its digest"):
-            list(export.export(workspace, "v0003", tmp_path / "out", "ckpt"))
+            list(export.export(workspace, "v0003", tmp_path / "my out", "ckpt"))
     finally:
         file.write_bytes(content)
     assert list(tmp_path.iterdir()) == []
