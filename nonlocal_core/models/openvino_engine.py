@@ -36,7 +36,7 @@ from nonlocal_core.process import cuda
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 TOLERANCE = 1e-4
 """greatest difference from MindSpore, relative to the greatest output"""
 MOST = 5
