@@ -27,7 +27,7 @@ stop: ## end what `make serve` has started
 	@$(BIN)/python -m flows.server.serve stop $(PORT)
 
 test: .venv/installed ## run the tests
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 test-lowest: .venv/installed ## run the unit tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@$(BIN)/uv venv --quiet --allow-existing --no-managed-python --python "$$(command -v $(PYTHON))" .venv-lowest
@@ -35,7 +35,7 @@ test-lowest: .venv/installed ## run the unit tests with the lowest versions that
 		--quiet --output-file .venv-lowest/requirements.txt >/dev/null
 	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --only-binary :all: --requirement .venv-lowest/requirements.txt
 	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
-	@.venv-lowest/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
+	@.venv-lowest/bin/python -m pytest tests/unit -n 2 --no-loadscope-reorder
 
 test-postgres: .venv/installed ## run a night with kills, end to end, on a Postgres of this machine (apt install postgresql)
 	@$(BIN)/python -m pytest tests/pipeline/test_nightly.py --postgres -m "campaign or not campaign"

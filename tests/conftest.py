@@ -8,6 +8,7 @@ import sys
 
 import hypothesis
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from tests import campaign, leftovers
 
@@ -51,6 +52,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the folders with the longest files first, so that at the end no process waits for another."""
     items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "training"))
+
+
+SERVED = ("test_dead_runs.py", "test_nightly.py")
+"""what `make serve` is started for, once"""
+
+
+class BySharedServer(LoadFileScheduling):
+    """Each file stays in one process; so do those of pipeline/ that share a server, which takes 10 s to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        folder, _, name = file.rpartition("/")
+        if not folder.endswith("pipeline"):
+            return file
+        return "served" if name in SERVED else "pipeline a-d" if name < "test_e" else "pipeline e-z"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    return BySharedServer(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

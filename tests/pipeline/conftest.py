@@ -1,13 +1,15 @@
-"""One Prefect server for all tests here, and a process that runs commands."""
+"""One Prefect server for all tests here, one of `make serve`, and a process that runs commands."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests import commands
+from tests import commands, postgres
+from tests.pipeline.served import Served
 
 
 @pytest.fixture(scope="package")
@@ -45,3 +47,11 @@ def warm(environment: dict[str, str]) -> Iterator[commands.Warm]:
     started = commands.Warm(environment)
     yield started
     started.end()
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
+    with contextlib.ExitStack() as stack:
+        on_postgres = request.config.getoption("--postgres")
+        database = {postgres.VARIABLE: stack.enter_context(postgres.running())} if on_postgres else {}
+        yield stack.enter_context(Served.running(tmp_path_factory.mktemp("served"), database))

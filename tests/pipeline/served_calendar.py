@@ -21,7 +21,7 @@ from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import manifest_table
 from nonlocal_core.data.records import store
 from tests.nights import SETTINGS
-from tests.pipeline.test_nightly import Served, steps, wait_for
+from tests.pipeline.served import Served, steps, wait_for
 
 DAY_S = 86400
 DATED = (

@@ -34,8 +34,7 @@ from nonlocal_core.process.identity import Process
 from tasks import signature
 from tasks.report import DECISION
 from tests.pipeline.receivers import Hook
-from tests.pipeline.test_nightly import REPOSITORY, Served, wait_for
-from tests.pipeline.test_nightly import served as served
+from tests.pipeline.served import REPOSITORY, Served, wait_for
 
 RUNNING: dict[str, Any] = {"state": {"type": "RUNNING"}}
 OTHER_TEAM = """

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import functools
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -28,146 +23,15 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.process.lifeline import children
-from tests import postgres
 from tests.pipeline.receivers import Hook, Mailbox
+from tests.pipeline.served import REPOSITORY, Served, steps, wait_for
 
-REPOSITORY = Path(__file__).parents[2]
-PREFECT = Path(sys.executable).with_name("prefect")
 SMALL = {
     "model.width": 2, "model.nl_res3": [], "model.nl_res4": [], "clip.clip_len": 4, "cache.short_side": 36,
     "train.epochs": 120, "train.crop_size": 32, "train.val_epochs": 0,
     "evaluate.crop_size": 32, "evaluate.num_clips": 1, "runtime.checkpoint_steps": 5, "runtime.device": "CPU",
     "index.frozen_val": "nightly", "train.init": "champion_if_any", "train.init_head": "match",
 }  # fmt: skip
-
-
-class Served:
-    """What `make serve` has started."""
-
-    def __init__(self, folder: Path, database: dict[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.api = f"http://127.0.0.1:{self.port}/api"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        self.environment = {
-            **kept,
-            **database,
-            "DO_NOT_TRACK": "1",
-            "PREFECT_HOME": str(folder / "prefect"),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
-            "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
-            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        }
-        self.out = folder / "serve.out"
-        with self.out.open("w") as out:
-            self.process = self.serve("start", stdout=out, stderr=out)
-
-    @classmethod
-    @contextlib.contextmanager
-    def running(cls, folder: Path, database: dict[str, str]) -> Iterator[Served]:
-        """`make serve`, for as long as it is used."""
-        made = cls(folder, database)
-        try:
-            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
-            yield made
-        finally:
-            made.process.terminate()
-            made.process.wait(120)
-            shutil.rmtree(REPOSITORY / ".serve" / str(made.port), ignore_errors=True)
-
-    def command(self, word: str) -> list[str]:
-        return [sys.executable, "-m", "flows.server.serve", word, str(self.port)]
-
-    def serve(self, word: str, **how: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command(word), cwd=REPOSITORY, env=self.environment, **how)
-
-    def prefect(self, *words: str) -> str:
-        done = subprocess.run(
-            [PREFECT, *words],
-            cwd=REPOSITORY,
-            env=self.client_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def login(self) -> str:
-        return (REPOSITORY / ".serve" / str(self.port) / "login").read_text()
-
-    def client_environment(self) -> dict[str, str]:
-        return {**self.environment, "PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.login()}
-
-    @functools.cached_property
-    def headers(self) -> dict[str, str]:
-        """What a client sends with each request, and a token against forged ones, which the server writes down."""
-        sent = {"authorization": "Basic " + base64.b64encode(self.login().encode()).decode()}
-        client = str(uuid.uuid4())
-        with urlopen(Request(f"{self.api}/csrf-token?client={client}", headers=sent), timeout=30) as answer:
-            token = json.loads(answer.read())["token"]
-        return {**sent, "Prefect-Csrf-Client": client, "Prefect-Csrf-Token": token}
-
-    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        data = json.dumps(body).encode() if body is not None else None
-        headers = {"content-type": "application/json", **self.headers}
-        asked = Request(f"{self.api}/{path}", data, headers, method=method)
-        for _ in range(10):
-            try:
-                with urlopen(asked, timeout=30) as answer:
-                    return json.loads(answer.read() or "null")
-            except HTTPError as error:
-                if error.code != 503:  # SQLite was busy; Prefect's own clients ask again too
-                    raise
-            time.sleep(0.5)
-        raise AssertionError(f"{path}: the server is busy all the time")
-
-    def alert(self, *urls: str) -> None:
-        """Have the server tell what `flows.server.alerts` makes of addresses."""
-        command = [sys.executable, "-m", "flows.server.alerts", *urls]
-        subprocess.run(command, cwd=REPOSITORY, env=self.client_environment(), check=True, timeout=120)
-
-    def state(self, run: str) -> str:
-        return str(self.ask(f"flow_runs/{run}")["state"]["name"])
-
-    def answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            return bool(self.ask("health"))
-        return False
-
-    def finished(self, run: str, task: str) -> int:
-        """How many task runs of a name have completed in a flow run."""
-        asked = {
-            "flow_runs": {"id": {"any_": [run]}},
-            "task_runs": {"name": {"like_": task}, "state": {"type": {"any_": ["COMPLETED"]}}},
-        }
-        names = [found["name"] for found in self.ask("task_runs/filter", asked)]
-        return sum(re.fullmatch(rf"{task}(-\d+)?", name) is not None for name in names)
-
-    def begin(self, name: str, **state: Any) -> str:
-        """The id of a new run of a deployment."""
-        deployment = self.ask(f"deployments/name/{name}")
-        return str(self.ask(f"deployments/{deployment['id']}/create_flow_run", state)["id"])
-
-    def started(self, words: bytes) -> list[int]:
-        """The processes of `make serve` whose command has these words."""
-        found = []
-        for process in children(self.process.pid):
-            with contextlib.suppress(OSError):  # it has ended since
-                if words.replace(b" ", b"\0") in Path(f"/proc/{process}/cmdline").read_bytes():
-                    found.append(process)
-        return found
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
-    with contextlib.ExitStack() as stack:
-        on_postgres = request.config.getoption("--postgres")
-        database = {postgres.VARIABLE: stack.enter_context(postgres.running())} if on_postgres else {}
-        yield stack.enter_context(Served.running(tmp_path_factory.mktemp("served"), database))
 
 
 @pytest.fixture(scope="module")
@@ -178,28 +42,37 @@ def told(served: Served) -> Iterator[list[str]]:
         yield told
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
-    started_s = time.monotonic()
-    while not condition():
-        assert served.process.poll() is None, served.out.read_text()
-        logs = "\n".join(
-            file.read_text()[-3000:] for file in (REPOSITORY / ".serve" / str(served.port)).glob("*.log")
-        )
-        assert time.monotonic() - started_s < seconds, served.out.read_text() + logs
-        time.sleep(0.2)
+def small_night(folder: Path) -> tuple[Path, list[str]]:
+    """The workspace of a night, and the words of its parameters."""
+    videos_dir, workspace_dir = make_toy_videos(folder / "videos", 16), folder / "workspace"
+    asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]
+    asked.append(f"overrides={json.dumps(SMALL)}")
+    return workspace_dir, [word for parameter in asked for word in ("-p", parameter)]
 
 
-def steps(workspace_dir: Path) -> list[int]:
-    lines = [line for file in workspace_dir.glob("train/*/log.jsonl") for line in file.read_text().splitlines()]
-    return [int(json.loads(line)["step"]) for line in lines if line.endswith("}")]
+@pytest.mark.campaign("kill")
+def test_a_night_that_is_cancelled_keeps_its_last_step(served: Served, tmp_path: Path) -> None:
+    workspace_dir, words = small_night(tmp_path)
+    (run,) = re.findall(r"UUID: (\S+)", served.prefect("deployment", "run", "nightly-train", *words))
+    wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
+    (process,) = served.started(b"-m prefect.engine")
+    served.prefect("flow-run", "cancel", run)
+    wait_for(lambda: served.state(run) == "Cancelled", 60, served)
+    wait_for(lambda: not Path(f"/proc/{process}").exists(), 60, served)
+    taken = steps(workspace_dir)
+    assert taken == list(range(1, len(taken) + 1))
+    kept = [file.name for file in workspace_dir.glob("train/*/step-*")]
+    assert f"step-{len(taken):08}.safetensors" in kept, "a kill would leave each fifth step alone"
+
+    (run,) = re.findall(r"UUID: (\S+)", served.prefect("deployment", "run", "nightly-train", *words))
+    wait_for(lambda: served.state(run) == "Completed", 180, served)
+    assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
+    assert registry.read(Workspace(workspace_dir)).champion == "v0001"
 
 
 @pytest.mark.campaign("kill")
 def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[str], tmp_path: Path) -> None:
-    videos_dir, workspace_dir = make_toy_videos(tmp_path / "videos", 16), tmp_path / "workspace"
-    asked = [f"videos_dir={json.dumps(str(videos_dir))}", f"workspace_dir={json.dumps(str(workspace_dir))}"]
-    asked.append(f"overrides={json.dumps(SMALL)}")
-    words = [word for parameter in asked for word in ("-p", parameter)]
+    workspace_dir, words = small_night(tmp_path)
     said = served.prefect("deployment", "run", "nightly-train", *words)
     (run,) = re.findall(r"UUID: (\S+)", said)
     wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)

@@ -17,8 +17,8 @@ from nonlocal_core import registry
 from nonlocal_core.process.lifeline import children
 from tests import campaign
 from tests.pipeline.receivers import Hook
+from tests.pipeline.served import Served, steps, wait_for
 from tests.pipeline.served_calendar import DAY_S, Calendar, Cost, Night
-from tests.pipeline.test_nightly import Served, steps, wait_for
 
 KEPT = 10
 """nights whose results stay"""

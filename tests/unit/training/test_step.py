@@ -39,9 +39,9 @@ def values(net):
     return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in net.get_parameters()}
 
 
-def stepper(net, config, rates=(0.01, 0.02, 0.005), weights_K=None):
-    """A function that takes a step in the mode that a training has."""
-    device.use(config.runtime)
+def stepper(net, config, rates=(0.01, 0.02, 0.005), weights_K=None, compiled=True):
+    """A function that takes a step as a training does, compiled or operator by operator."""
+    device.use(config.runtime, compiled)
     optimizer = optimizers.make_optimizer(net, np.array(rates, np.float32), config.train)
     return make_step(net, optimizer, config.train, weights_K=weights_K)
 
@@ -94,7 +94,7 @@ def check_sgd(net, config, take_step, slopes_of):
 def test_steps_are_sgd_with_momentum_decay_and_clipping(one_step, nesterov, decayed, clip_norm):
     net, gradients, batch = one_step
     config = small_config(**SGD, train__nesterov=nesterov, train__decayed=decayed, train__clip_norm=clip_norm)
-    take_step = stepper(net, config, RATES)
+    take_step = stepper(net, config, RATES, compiled=not clip_norm)
 
     def slopes_of():
         slopes = [slope.asnumpy().astype(np.float64) for slope in gradients()]
@@ -127,7 +127,7 @@ def test_micro_batches_take_the_step_of_the_whole_batch():
             train__micro_batch=micro_batch,
             train__clip_norm=0.5,
         )
-        take_step = stepper(net, config, [0.1, 0.1, 0.1])
+        take_step = stepper(net, config, [0.1, 0.1, 0.1], compiled=bool(micro_batch))
         first = values(net)
         batch = drawn(config, 6)
         losses = [take_step(batch)[0] for _ in range(2)]
@@ -205,8 +205,8 @@ def test_class_weights_have_a_mean_of_1_over_the_train_videos():
         small_config(train__class_weights="inverse", train__balance=0.5)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_class_weights_multiply_the_loss_of_each_clip_and_its_gradient(smoothing):
+@pytest.mark.parametrize(("smoothing", "compiled"), [(0.0, False), (0.2, True)])
+def test_class_weights_multiply_the_loss_of_each_clip_and_its_gradient(smoothing, compiled):
     """In two micro batches: dividing by the weights of each would give another loss and another step."""
     weights_K = np.array([0.5, 2.0, 0.25, 4.0], np.float32)
     net, config = network(
@@ -216,7 +216,7 @@ def test_class_weights_multiply_the_loss_of_each_clip_and_its_gradient(smoothing
     net.head.fc.weight.set_data(net.head.fc.weight * 100)
     before, batch = net.head.fc.bias.asnumpy().astype(np.float64), drawn(config, 6)
     assert len(set(batch.label_N[:3])) > 1
-    loss, logits = stepper(net, config, [0.1], weights_K)(batch)
+    loss, logits = stepper(net, config, [0.1], weights_K, compiled)(batch)
     target = (1 - smoothing) * np.eye(4)[batch.label_N] + smoothing / 4
     weight_N1 = weights_K[batch.label_N, None].astype(np.float64)
     assert loss == pytest.approx(-(weight_N1 * target * log_softmax(logits)).sum(1).mean(), rel=1e-5)
