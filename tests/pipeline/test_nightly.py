@@ -55,7 +55,8 @@ def test_a_night_that_is_cancelled_keeps_its_last_step(served: Served, tmp_path:
     workspace_dir, words = small_night(tmp_path)
     (run,) = re.findall(r"UUID: (\S+)", served.prefect("deployment", "run", "nightly-train", *words))
     wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
-    (process,) = served.started(b"-m prefect.engine")
+    process = str(served.ask(f"flow_runs/{run}")["infrastructure_pid"]).rpartition(":")[2]
+    assert Path(f"/proc/{process}").exists()
     served.prefect("flow-run", "cancel", run)
     wait_for(lambda: served.state(run) == "Cancelled", 60, served)
     wait_for(lambda: not Path(f"/proc/{process}").exists(), 60, served)
