@@ -51,6 +51,8 @@ class Convolution(nn.Cell):
             self.product = StemProduct(in_channels, out_channels, kernel, stride, same)
         elif kernel[1:] == (1, 1) and stride == (1, 1, 1):
             self.product = TemporalProduct(out_channels, kernel[0])
+        elif kernel[0] > 1 and stride[0] == 1:
+            self.product = SpaceTimeProduct(in_channels, out_channels, kernel, stride[1:])
         else:
             self.product = SpatialProduct(in_channels, out_channels, kernel, stride)
 
@@ -132,6 +134,31 @@ class ShiftedSum(nn.Cell):
         for i in range(self.num_maps):
             grads += (self.slice(padded, (0, 0, self.num_maps - 1 - i, 0, 0), (N, C, T, H, W)),)
         return (self.along_channels(grads),)
+
+
+class SpaceTimeProduct(nn.Cell):
+    """Several frames and pixels, no stride in time: each frame is convolved with all frames of the kernel, and the
+    results are shifted and added.
+
+    So every window is unfolded once.  With the frames of the kernel as channels it would be for each of them.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Pair) -> None:
+        super().__init__()
+        self.frames = FrameProduct(in_channels, kernel[0] * out_channels, kernel[1:], stride)
+        self.split, self.one_after_another = ops.Split(1, kernel[0]), ops.Concat(0)
+        self.shifted_sum = ShiftedSum(kernel[0])
+
+    def construct(self, x_NCTHW: ms.Tensor, weight_DCFHW: ms.Tensor) -> ms.Tensor:
+        """The convolution.
+
+        Shape: (N, D, T, H, W), strided in space, of (N, C, T, H, W) and (D, C, *kernel).
+        """
+        D, C, F, H, W = weight_DCFHW.shape
+        late_weight = ops.depend(weight_DCFHW, x_NCTHW)  # to save memory: see FrameProduct
+        of_frames = self.split(ops.reshape(late_weight, (D * C, F, H * W)))
+        stacked = ops.reshape(self.one_after_another(of_frames), (F * D, C, 1, H, W))
+        return self.shifted_sum(self.frames(x_NCTHW, stacked))
 
 
 class SpatialProduct(nn.Cell):
