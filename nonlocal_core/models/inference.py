@@ -187,7 +187,7 @@ def outputs_by_video(
             counts.append(0)
             for view in video_views:
                 counts[-1] += 1
-                within(f"{progress.what}, video {len(counts)}", counts[-1])
+                within(f"{progress.what}, video {progress.done + 1}", counts[-1])
                 yield view
             progress.advance()
 

@@ -1,173 +1,197 @@
 """Videos in, labels out: with the champion, another entry, or a checkpoint file.
 
-A video is decoded in a process of its own, resized and compressed as the cache that the network was trained on, so
-that the network sees what it saw.  A broken one is a row with its reason.
+The network sees what it saw in training (windows.py).  A broken video is a row with its reason.  Devices and hosts
+share the videos in chunks.  No batch has views of two chunks, so it is all one which of them looks at a chunk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nonlocal_core.artifacts.files import write_json
+from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.sections import EvaluateConfig
-from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.data import loader, sampling, transforms
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts import endings, listing
 from nonlocal_core.data.layouts.inventory import FollowLinks
 from nonlocal_core.data.layouts.inventory import Seen as Inventory
-from nonlocal_core.data.records import frame_file
-from nonlocal_core.data.timing import Stretch
-from nonlocal_core.data.video import decoding, pictures
+from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models import inference
-from nonlocal_core.prediction import results
+from nonlocal_core.prediction import drawing, results, windows
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
-from nonlocal_core.process import bounds, cuda, workers
-from nonlocal_core.process.progress import Progress, Within
+from nonlocal_core.prediction.windows import Seen
+from nonlocal_core.process import cuda, shares
+from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.shares import Chunk
 from nonlocal_core.registry import trained_network
-from nonlocal_core.report import video_files
 
-PICTURES_FPS = 25.0
-"""at which a folder of pictures is written as a video"""
-SMALL_PX, LINES = 240, 3
-"""height of a video below which one label is drawn on it, and how many are on others"""
-LEAST_SCORE = 0.005
-"""of a label that is drawn"""
+VERSION = 1
+FOLDER = "predict"
+"""folder in the workspace with what hosts have predicted together so far"""
 
 Scores = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 
+class Job(shares.Job):
+    """What is predicted: videos, with their names."""
+
+    request: Request
+    videos: list[tuple[str, Path]]
+    entry: str
+    labels: list[str]
+    protocol: str
+
+
 def predict(request: Request) -> Predictions:
     """The best labels of each video.
 
     Raises: InputError if there is no such video, folder or entry, or no video in it; ConfigError if the request or
-            a setting does not fit; DamagedError if the checkpoint is not whole.
+            a setting does not fit; DamagedError if the checkpoint is not whole; ChildError if a device's process
+            dies.
     """
     check(request)
+    job, weights_digest = _job(request)
+    with _folder(job, weights_digest) as folder:
+        job = job.model_copy(update={"chunks": _chunks(job, folder)})
+        shares.make(job, folder, predict_chunks)
+        return _joined(job, request)
+
+
+def _job(request: Request) -> tuple[Job, str]:
+    """What is predicted, in no chunks yet, and the digest of the weights."""
     runtime = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", runtime).runtime)
     workspace = Workspace(request.workspace_dir, only_read=True)
     trained = trained_network.find(request.checkpoint, workspace, "checkpoint")
     config = trained_network.settings(trained.name, trained.settings, "", request.overrides)
     videos = find_videos(request.source, config.runtime.follow_links)
-    labels, asked = list(trained.described.labels), request.features is not None
-    num_views = None if request.window_s else len(videos) * config.evaluate.num_clips * config.evaluate.num_crops
-    network = inference.load(
-        trained.path, labels, config, workspace=workspace, num_views=num_views, with_features=asked
+    draw_dir = request.draw_dir and request.draw_dir.absolute()
+    job = Job(
+        config=config,
+        root=workspace.root,
+        weights=trained.path.absolute(),
+        chunks=[],
+        request=request.model_copy(update={"draw_dir": draw_dir}),
+        videos=[(name, path.absolute()) for name, path in videos],
+        entry=trained.name,
+        labels=list(trained.described.labels),
+        protocol=windows.protocol(config, request),
     )
-    seen: list[Seen] = []
+    return job, trained.described.content_digest
 
-    def parts() -> Iterator[Iterator[NDArray[np.uint8]]]:
-        for video, views_CTHW in _look(videos, config, request):
-            seen.append(video)
-            yield views_CTHW
 
-    progress = Progress("predict", request.source.name, len(videos), "videos")
-    outputs = inference.outputs_by_video(network, parts(), config.evaluate.batch_clips, progress)
-    logits = [rows[..., : len(labels)] for rows in outputs]
-    predictions = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
-    protocol = _protocol(config, request)
-    if request.features is not None:
-        features = [rows[..., len(labels) :] for rows in outputs]
+@contextlib.contextmanager
+def _folder(job: Job, weights_digest: str) -> Iterator[Path]:
+    """The folder of finished chunks: a temporary one, or one that other hosts see, where there are some.
+
+    That one is kept when its process dies, and the same prediction goes on with it.
+    """
+    if not job.config.runtime.hosts:
+        with tempfile.TemporaryDirectory(prefix="predict-") as name:
+            yield Path(name)
+        return
+    key = digest_of(VERSION, job.model_dump_json(), weights_digest, *(_state(path) for _, path in job.videos))
+    folder = job.root / FOLDER / f"{key}.partial"
+    with Workspace(job.root).locked(f"{FOLDER}-{key}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def _state(path: Path) -> str:
+    """The size and the time of change of a video, or of the pictures in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = (file.stat() for file in files if file.exists())
+    return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+
+
+def _chunks(job: Job, folder: Path) -> list[Chunk]:
+    """The videos in chunks; with windows nobody knows how many views a video has, and each is a chunk."""
+    test = job.config.evaluate
+    size = shares.videos_of_chunk(test.num_clips * test.num_crops, test.batch_clips)
+    rows = range(len(job.videos))
+    return shares.chunks_of(rows, 1 if job.request.window_s else size, folder, ".json")
+
+
+def take_part(folder: Path, host: int) -> None:
+    """Predict the share of another host of the videos whose first chunks lie in a folder.
+
+    Raises: InputError if nothing is predicted there, or it has no such share.
+    """
+    shares.take_part(folder, host, Job, predict_chunks)
+
+
+def predict_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 1, num_done: int = 0) -> None:
+    """Write the predictions of some chunks into their files; each device's process calls it once."""
+    config, request, labels, test = job.config, job.request, job.labels, job.config.evaluate
+    cuda.load(config.runtime)  # before anything imports mindspore
+    workspace, asked = Workspace(job.root, only_read=True), request.features is not None
+    num_views = None if request.window_s else len(job.videos) * test.num_clips * test.num_crops
+    network = inference.load(
+        job.weights, labels, config, workspace=workspace, num_views=num_views, with_features=asked
+    )
+    videos = [job.videos[row] for chunk in chunks for row in chunk.rows]
+    what = request.source.name if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
+    progress = Progress("predict", what, num_done + len(videos), "videos", done=num_done)
+    with contextlib.closing(windows.look(videos, config, request)) as looked:
+        for chunk in chunks:
+            seen: list[Seen] = []
+            clips = _clips(itertools.islice(looked, len(chunk.rows)), seen)
+            outputs = inference.outputs_by_video(network, clips, test.batch_clips, progress)
+            _write(job, chunk, seen, outputs, network.engine)
+
+
+def _clips(looked: Iterator[tuple[Seen, windows.Clips]], seen: list[Seen]) -> Iterator[windows.Clips]:
+    """The views of each video, which is then among the `seen`."""
+    for video, views_CTHW in looked:
+        seen.append(video)
+        yield views_CTHW
+
+
+def _write(job: Job, chunk: Chunk, seen: list[Seen], outputs: list[NDArray[np.float32]], engine: str) -> None:
+    """Write the predictions of a chunk from the logits, and the features behind them, of each view."""
+    labels, draw_dir = job.labels, job.request.draw_dir
+    if job.request.features is not None:
+        features = (rows[..., len(labels) :] for rows in outputs)
         rows = itertools.chain.from_iterable(map(_feature_rows, seen, features))
-        results.write_features(request.features, list(rows), trained.name, protocol)
+        results.write_features(_features_file(chunk), list(rows), job.entry, job.protocol)
+    logits = (rows[..., : len(labels)] for rows in outputs)
+    videos = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
+    if draw_dir is not None:
+        paths = (job.videos[row][1] for row in chunk.rows)
+        videos = [drawing.drawn(video, path, draw_dir) for video, path in zip(videos, paths, strict=True)]
+    made = Predictions(entry=job.entry, protocol=job.protocol, engine=engine, videos=tuple(videos))
+    write_json(chunk.file, made.model_dump(mode="json"))
+
+
+def _features_file(chunk: Chunk) -> Path:
+    return chunk.file.with_suffix(".parquet")
+
+
+def _joined(job: Job, request: Request) -> Predictions:
+    """What was predicted in all chunks; the features are written."""
+    if request.features is not None:
+        files = [_features_file(chunk) for chunk in job.chunks]
+        results.join_features(request.features, files, job.entry, job.protocol)
+    parts = [Predictions.model_validate_json(chunk.file.read_bytes()) for chunk in job.chunks]
+    videos = list(itertools.chain.from_iterable(part.videos for part in parts))
     if request.draw_dir is not None:
-        paths = (path for _, path in videos)
-        predictions = [
-            _drawn(prediction, path, request.draw_dir) for prediction, path in zip(predictions, paths, strict=True)
-        ]
-    return Predictions(entry=trained.name, protocol=protocol, engine=network.engine, videos=tuple(predictions))
-
-
-class Seen(NamedTuple):
-    """A decoded video with its windows, or why it could not be decoded."""
-
-    name: str
-    status: str
-    reason: str
-    times_s: list[tuple[float, float]]
-    """of its windows; none where the whole video is one part"""
-    num_views: list[int]
-    """of each part"""
-
-
-def _look(
-    videos: list[tuple[str, Path]], config: Config, request: Request
-) -> Iterator[tuple[Seen, Iterator[NDArray[np.uint8]]]]:
-    """Each video with the views of all its parts, to be taken before the next video."""
-    with tempfile.TemporaryDirectory(prefix="frames-") as folder:
-        file = Path(folder) / "frames"
-        jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
-        within, limits = Within("predict", "frames decoded"), bounds.of(config.runtime)
-        outcomes = workers.each(
-            frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", limits,
-            lambda job, done: within(job.path.name, done),
-        )  # fmt: skip
-        for (name, _), outcome in zip(videos, outcomes, strict=True):
-            if isinstance(outcome, workers.Lost):
-                outcome = frame_file.broken("unreadable", outcome.reason)
-            if outcome.status == "ok" and request.window_s is not None and not outcome.timing.fps:
-                outcome = frame_file.broken("no_time", "it has no frame rate, and a window is so many seconds")
-            times_s, parts = _parts(outcome, config, request)
-            frames_at = partial(outcome.frames, file)
-            views_CTHW = (
-                view for part, test in parts for view in loader.views_of(frames_at, part, name, config.clip, test)
-            )
-            num_views = [test.num_clips * test.num_crops for _, test in parts]
-            yield Seen(name, outcome.status, outcome.reason, times_s, num_views), views_CTHW
-
-
-def _parts(
-    spooled: frame_file.Spooled, config: Config, request: Request
-) -> tuple[list[tuple[float, float]], list[tuple[Stretch, EvaluateConfig]]]:
-    """The times of the windows of a video, and each window or the whole video with the views that it gets.
-
-    A window gets as many clips as cover it, unless a person says how many.
-    """
-    test, video = config.evaluate, spooled.timing
-    if spooled.status != "ok":
-        return [], []
-    if request.window_s is None:
-        return [], [(video, test)]
-    times_s = windows(video.num_frames, video.fps, request)
-    stretches = [video.part(start * video.fps, end * video.fps) for start, end in times_s]
-    if not _are_covered(request):
-        return times_s, [(stretch, test) for stretch in stretches]
-    counts = [sampling.clips_to_cover(stretch, config.clip) for stretch in stretches]
-    tests = [test.model_copy(update={"num_clips": count, "offsets": "spread"}) for count in counts]
-    return times_s, list(zip(stretches, tests, strict=True))
-
-
-def windows(num_frames: int, fps: float, request: Request) -> list[tuple[float, float]]:
-    """Start and end of the sliding windows of a video; none where none were asked for.
-
-    The last one ends with the video, and a video shorter than a window is one.
-
-    Units:  seconds.
-    """
-    if request.window_s is None:
-        return []
-    length, hop = request.window_s, request.hop_s or request.window_s / 2
-    duration = num_frames / fps
-    if duration <= length:
-        return [(0.0, duration)]
-    count = int((duration - length) / hop + 1e-9) + 1
-    starts = [number * hop for number in range(count)]
-    if duration - length - starts[-1] > 1e-6 * duration:
-        starts.append(duration - length)
-    return [(start, start + length) for start in starts]
+        videos = [drawing.below(video, request.draw_dir) for video in videos]
+    engines = {part.engine for part in parts} - {""}
+    return parts[0].model_copy(update={"engine": "; ".join(sorted(engines)), "videos": tuple(videos)})
 
 
 def _feature_rows(seen: Seen, features_VC: NDArray[np.float32]) -> list[dict[str, object]]:
@@ -199,64 +223,6 @@ def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -
 def _best(scores_K: Scores, labels: list[str]) -> tuple[Guess, ...]:
     order = np.argsort(-scores_K, kind="stable")[:TOP].tolist()
     return tuple(Guess(label=labels[label_id], score=float(scores_K[label_id])) for label_id in order)
-
-
-def _are_covered(request: Request) -> bool:
-    """Whether windows get as many clips as cover them: nobody has said how many."""
-    nested = request.overrides.get("evaluate", {})
-    said = {*request.overrides, *(f"evaluate.{name}" for name in nested)}
-    return request.window_s is not None and said.isdisjoint({"evaluate.num_clips", "evaluate.protocol"})
-
-
-def _protocol(config: Config, request: Request) -> str:
-    test = config.evaluate
-    clips = "clips over all of each window" if _are_covered(request) else f"{test.num_clips} clips"
-    text = f"{clips} x {test.num_crops} crops of {config.clip.name}"
-    return f"{text}, {test.crop_size} px" + (f", windows of {request.window_s:g} s" if request.window_s else "")
-
-
-def _drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
-    """The prediction, once its video is written with its labels on it, and its timeline beside it."""
-    from nonlocal_core.prediction import timeline  # loads matplotlib, which few predictions need
-
-    if prediction.status != "ok":
-        return prediction
-    out = folder / (prediction.video if path.suffix == ".mp4" else f"{prediction.video}.mp4")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probed = decoding.probe(path)
-        fps = probed.fps or PICTURES_FPS
-        times_s = _times(probed.times_s, fps)
-        shown = (
-            transforms.square_pixels(frame, probed.pixel_aspect or 1.0) for frame in decoding.read_frames(path)
-        )
-        frames = _with_labels(prediction, shown, _times(probed.times_s, fps))
-        video_files.write_mp4(out, frames, fps, times_s if probed.times_s else None)
-        if prediction.windows:
-            timeline.draw(prediction, out.with_suffix(".png"))
-    except OSError as error:
-        raise InputError(f"draw={folder} cannot be written: {error.strerror}") from None
-    return prediction.model_copy(update={"drawn": str(out)})
-
-
-def _times(times_s: tuple[float, ...] | None, fps: float) -> Iterator[float]:
-    """When each frame of a video is shown (seconds), for as long as anybody asks."""
-    yield from times_s or ()
-    after = times_s[-1] + 1 / fps if times_s else 0.0
-    yield from (after + number / fps for number in itertools.count())
-
-
-def _with_labels(
-    prediction: Prediction, frames: Iterator[NDArray[np.uint8]], times_s: Iterator[float]
-) -> Iterator[NDArray[np.uint8]]:
-    """Every frame with the labels of the whole video, or of the window whose middle is nearest."""
-    middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.windows])
-    for frame, time_s in zip(frames, times_s, strict=False):
-        nearest = int(np.abs(middles - time_s).argmin()) if len(middles) else -1
-        guesses = prediction.windows[nearest].guesses if nearest >= 0 else prediction.guesses
-        likely = [guess for guess in guesses if guess.score >= LEAST_SCORE] or guesses
-        shown = likely[: 1 if frame.shape[0] < SMALL_PX else LINES]
-        yield video_files.with_caption(frame, [f"{guess.label}  {guess.score:.0%}" for guess in shown])
 
 
 def find_videos(source: Path, follow_links: FollowLinks = "inside") -> list[tuple[str, Path]]:

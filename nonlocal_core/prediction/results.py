@@ -170,14 +170,32 @@ def write_features(path: Path, rows: list[dict[str, object]], entry: str, protoc
 
     Raises: InputError if the file cannot be written.
     """
+    _write_features(path, pa.Table.from_pylist(rows, _features_schema(entry, protocol)))
+
+
+def join_features(path: Path, files: list[Path], entry: str, protocol: str) -> None:
+    """Write the features of several files into one, in their order.
+
+    Raises: InputError if the file cannot be written; DamagedError if one does not match its checksums.
+    """
+    schema = _features_schema(entry, protocol)
+    parts = [tables.read(file, schema, "delete its folder and run again") for file in files]
+    _write_features(path, pa.concat_tables(parts))
+
+
+def _features_schema(entry: str, protocol: str) -> pa.Schema:
     columns: list[tuple[str, pa.DataType]] = [
         *(("video", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())),
         ("features", pa.list_(pa.float32())),
     ]
     metadata: dict[bytes | str, bytes | str] = {"entry": entry, "protocol": protocol}
+    return pa.schema(columns, metadata=metadata)
+
+
+def _write_features(path: Path, table: pa.Table) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tables.write(pa.Table.from_pylist(rows, pa.schema(columns, metadata=metadata)), path)
+        tables.write(table, path)
     except OSError as error:
         raise InputError(f"features={path} cannot be written: {error.strerror}") from None
 

@@ -16,6 +16,8 @@ from nonlocal_core.registry import dropped_weights
 from nonlocal_core.retention.needed import STAGES, Age, Needed, day_of, made, needed, since
 
 REPORTS = "reports"
+PREDICT = "predict"
+"""folder of what hosts have predicted together and not finished"""
 
 
 class Old(NamedTuple):
@@ -46,7 +48,8 @@ def find(workspace: Workspace, age: Age, *, weights: bool) -> Old:
     stays = needed(workspace, known, since_s)
     named = set(registry.read(workspace).aliases.values())
     reports = (workspace.root / REPORTS).glob("v*.html")
-    partial = (folder for kind in STAGES for folder in (workspace.root / kind.stage).glob("*.partial"))
+    building = (*(kind.stage for kind in STAGES), PREDICT)
+    partial = (folder for name in building for folder in (workspace.root / name).glob("*.partial"))
     return Old(
         needed=stays,
         finished=[one.folder for one in known if one.folder not in stays.whole | stays.tables],

@@ -125,7 +125,8 @@ def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
 def _apply(folder: Path, verdict: Verdict) -> None:
     for shard, rows in verdict.copied.items():
         # A reader that misses the old shard looks again, and finds the new one.
-        store.write_shard(folder, store.shard_id(rows["sha256"]), _records(store.Shard(folder, shard), rows))
+        records = _records(store.Shard(folder, shard), rows)
+        store.write_shard(folder, store.shard_id(rows["sha256"]), records, store.engine_of(folder, shard))
     for shard in (*verdict.dropped, *verdict.copied):
         bin_path, table_path = store.paths(folder, shard)
         table_path.unlink()  # first: without it, the shard does not exist

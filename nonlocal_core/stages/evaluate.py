@@ -75,8 +75,15 @@ def evaluate(
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
         kept = features if features and _are_the_views(features, config) else None
-        job = scoring.Job(checkpoint=checkpoint, cache=cache, config=config, root=workspace.root, features=kept)
-        scoring.score(job, reader.rows, folder)
+        job = scoring.Job(
+            config=config,
+            root=workspace.root,
+            weights=workspace.path(checkpoint) / checkpoint.file,
+            chunks=scoring.chunks_of(reader.rows, config.evaluate, folder),
+            cache=cache,
+            features=kept,
+        )
+        scoring.score(job, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
         split = scoring.of_split(reader.rows, config.evaluate.split)

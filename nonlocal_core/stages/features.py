@@ -3,7 +3,7 @@
 The trunk is the network up to train.freeze, with the weights of train.init.  It does not learn, so it looks at
 each view once, and train learns from what it gave.  That is stored by the content of a video, in shards: a killed
 run resumes with the others, and what an earlier run has seen is never looked at again, whatever its label and
-split are today.  Several devices share the shards.
+split are today.  Devices and hosts share the shards.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import itertools
 import math
 import os
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,9 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.records import cache_table, kept_features, store
 from nonlocal_core.errors import InputError
-from nonlocal_core.process import child, cuda
+from nonlocal_core.process import cuda, shares
 from nonlocal_core.process.progress import Progress
+from nonlocal_core.process.shares import Chunk
 from nonlocal_core.registry.lineage import packages
 
 VERSION = 1
@@ -38,11 +38,12 @@ SHARD_VIEWS = 32
 """least number of views of a shard; they take two cores half a minute"""
 
 
-class Shard(NamedTuple):
-    """Videos that are looked at together, by their rows in the cache's table."""
+class Job(shares.Job):
+    """What is looked at: some rows of a cache's table.  The file of a chunk is the table of a shard."""
 
-    rows: list[int]
-    contents: list[str]
+    cache: RecordCache
+    folder: Path
+    """the store"""
 
 
 def find(cache: RecordCache, config: Config, workspace: Workspace) -> Features | None:
@@ -67,12 +68,14 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
             ChildError if the process of a device dies.
     """
     features_key, folder = key(cache, config, workspace), _store(config, workspace)
-    rows = _wanted(cache, config, workspace)
-    engines: list[str] = []
-    with workspace.locked(f"activations-{folder.name}"):
+    rows, init = _wanted(cache, config, workspace), _init(config, workspace)
+    with workspace.locked(f"{kept_features.FOLDER}-{folder.name}"):
         remove_unfinished(folder)
-        if shards := _shards(_missing(rows, folder), config):
-            engines = _look_at(shards, cache, config, workspace)
+        chunks = _chunks(_missing(rows, folder), config, folder)
+        for chunk in chunks:
+            chunk.file.unlink(missing_ok=True)  # of a shard that has lost bytes
+        job = Job(config=config, root=workspace.root, weights=init, chunks=chunks, cache=cache, folder=folder)
+        shares.make(job, folder, compute_chunks)
 
     def make(partial_folder: Path) -> Features:
         contents = store.contents(folder)
@@ -82,6 +85,8 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
         )
         kept_features.write_table(table, partial_folder / Features.VIDEOS)
         trunk_digest, shape = kept_features.read_trunk(folder)
+        engines = {store.engine_of(folder, shard) for shard in listed["shard"].unique()}
+        provenance["engines"] = sorted(engines - {""}) or ["not known: an earlier version made all of them"]
         return Features(
             key=features_key,
             digest=digest_of(trunk_digest, *table["content"], *table["digest"]),
@@ -97,11 +102,10 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
             num_bytes=int(listed["num_bytes"].sum()),
         )
 
-    provenance = {
+    provenance: dict[str, Any] = {
         "cache": cache.model_dump(mode="json"),
         "config": config.model_dump(mode="json", include={"clip", "model", "features"}),
         "init": config.train.init,
-        "engines": engines or ["none: all was kept already"],
         "packages": packages(),
     }
     return workspace.build(Features, features_key, make, provenance)
@@ -128,12 +132,18 @@ def _missing(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _store_key(config: Config, workspace: Workspace) -> str:
     """The key of the store: what decides the numbers of a video, beside the video."""
+    sections = [_trunk_model(config), config.clip, config.features]
+    batch = str(config.evaluate.batch_clips)  # the last digits depend on it
+    weights = digest_of(_init(config, workspace).read_bytes())
+    return key_of("activations", VERSION, sections, [weights, config.train.freeze, batch])
+
+
+def _init(config: Config, workspace: Workspace) -> Path:
+    """The file of the weights that the trunk has."""
     init = registry.first_weights(workspace, config.train.init)
     if init is None:
         raise InputError(f"train.init={config.train.init} names no weights yet, and features need some")
-    sections = [_trunk_model(config), config.clip, config.features]
-    batch = str(config.evaluate.batch_clips)  # the last digits depend on it
-    return key_of("activations", VERSION, sections, [digest_of(init.read_bytes()), config.train.freeze, batch])
+    return init.absolute()
 
 
 def _trunk_model(config: Config) -> ModelConfig:
@@ -155,57 +165,44 @@ def _num_views(config: Config) -> int:
     return kept.num_clips * kept.num_crops * (2 if kept.mirrored else 1)
 
 
-def _shards(missing: pd.DataFrame, config: Config) -> list[Shard]:
+def _chunks(missing: pd.DataFrame, config: Config, folder: Path) -> list[Chunk]:
     """Shards of some videos, each with at least `SHARD_VIEWS` views where there are so many."""
     size = math.ceil(SHARD_VIEWS / _num_views(config))
     names, numbers = kept_features.names(missing).tolist(), missing.index.tolist()
     starts = range(0, len(numbers), size)
-    return [Shard(numbers[start : start + size], names[start : start + size]) for start in starts]
+    ids = (store.shard_id(names[start : start + size]) for start in starts)
+    files = (store.paths(folder, shard).table_path for shard in ids)
+    return [Chunk(file, numbers[start : start + size]) for file, start in zip(files, starts, strict=True)]
 
 
-def _look_at(shards: list[Shard], cache: RecordCache, config: Config, workspace: Workspace) -> list[str]:
-    """Write shards into the store; gives the engines that computed them, in words."""
-    # Only the devices of this host are used.
-    num_devices = min(config.runtime.num_devices // len(config.runtime.hosts.split(",")), len(shards))
-    compute = partial(compute_shards, cache, config, workspace)
-    if num_devices <= 1:
-        return [compute(shards)]
-    ranks = range(num_devices)
-    calls = [partial(compute, shards[rank::num_devices], rank, num_devices) for rank in ranks]
-    return sorted(set(child.call_all(calls, [cuda.one_device(rank) for rank in ranks])))
+def take_part(folder: Path, host: int) -> None:
+    """Look at the share of another host of the videos that the store in a folder lacks.
 
-
-def compute_shards(
-    cache: RecordCache,
-    config: Config,
-    workspace: Workspace,
-    shards: list[Shard],
-    rank: int = 0,
-    num_ranks: int = 1,
-) -> str:
-    """Write the features of some shards into the store; each device's process calls it once.
-
-    Gives what computed them, in words.
+    Raises: InputError if nothing is looked at there, or it has no such share.
     """
-    cuda.load(config.runtime)  # before anything imports mindspore
+    shares.take_part(folder, host, Job, compute_chunks)
+
+
+def compute_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 1, num_done: int = 0) -> None:
+    """Write the features of some shards into the store; each device's process calls it once."""
+    cuda.load(job.config.runtime)  # before anything imports mindspore
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import inference
 
-    init = registry.first_weights(workspace, config.train.init)
-    assert init is not None, "the store's key has its digest"
-    folder, kept, reader = _store(config, workspace), config.features, RecordReader(workspace, cache)
+    workspace, config, kept = Workspace(job.root), job.config, job.config.features
+    reader = RecordReader(workspace, job.cache)
     num_views = len(reader.rows) * _num_views(config)  # of all shards, whichever are missing
-    network, trunk_digest = inference.load_trunk(init, config, workspace, num_views)
+    network, trunk_digest = inference.load_trunk(job.weights, config, workspace, num_views)
     views = EvaluateConfig(num_clips=kept.num_clips, num_crops=kept.num_crops, crop_size=kept.crop_size)
-    rows = list(itertools.chain.from_iterable(shard.rows for shard in shards))
+    rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     what = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
-    progress = Progress("features", what, len(rows), "videos")
+    progress = Progress("features", what, num_done + len(rows), "videos", done=num_done)
     num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
     with closing(loader.video_views(reader, rows, config.clip, views, num_workers)) as clips:
-        for shard in shards:
-            videos = itertools.islice(clips, len(shard.rows))
+        for chunk in chunks:
+            videos = itertools.islice(clips, len(chunk.rows))
             seen = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
             made = inference.outputs_by_video(network, seen, config.evaluate.batch_clips, progress)
-            kept_features.write(folder, shard.contents, made, trunk_digest)
-    return network.engine
+            contents = kept_features.names(reader.rows.iloc[chunk.rows]).tolist()
+            kept_features.write(job.folder, contents, made, trunk_digest, network.engine)

@@ -58,7 +58,11 @@ def names(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def write(
-    folder: Path, contents: Sequence[str], features: Sequence[NDArray[np.float32]], trunk_digest: str
+    folder: Path,
+    contents: Sequence[str],
+    features: Sequence[NDArray[np.float32]],
+    trunk_digest: str,
+    engine: str = "",
 ) -> None:
     """Write a shard of the features of some contents, each of the shape (views, C) or (views, C, T, H, W)."""
     write_checked_json(folder / TRUNK_FILE, {"digest": trunk_digest, "shape": features[0].shape[1:]})
@@ -66,7 +70,7 @@ def write(
         store.Record(name, "ok", "", len(views), 1, views[0].size, [view.tobytes() for view in views])
         for name, views in zip(contents, features, strict=True)
     )
-    store.write_shard(folder, store.shard_id(contents), records)
+    store.write_shard(folder, store.shard_id(contents), records, engine)
 
 
 def read_trunk(folder: Path) -> tuple[str, tuple[int, ...]]:

@@ -50,6 +50,7 @@ _FRAME_COLUMNS = ("lengths", "crc32")
 KEY_COLUMNS = tuple(name for name in SCHEMA.names if name not in _FRAME_COLUMNS)
 _VERSION_KEY, _VERSION = b"nonlocal_core.records", b"2"
 _BYTES_KEY = b"nonlocal_core.records.bin_bytes"
+_ENGINE_KEY = b"nonlocal_core.records.engine"
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def shard_id(contents: Iterable[str]) -> str:
     return digest_of(*sorted(contents))
 
 
-def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
-    """Write a shard into a folder; only one record is in memory at a time."""
+def write_shard(folder: Path, shard: str, records: Iterable[Record], engine: str = "") -> None:
+    """Write a shard into a folder; only one record is in memory at a time.  `engine` is what computed it, in words."""
     bin_path, table_path = paths(folder, shard)
     table_path.unlink(missing_ok=True)  # an old table must not make the new bytes seem complete
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
@@ -105,6 +106,8 @@ def write_shard(folder: Path, shard: str, records: Iterable[Record]) -> None:
             file.writelines(record.frames)
             offset += row["num_bytes"]
     metadata = {_VERSION_KEY: _VERSION, _BYTES_KEY: str(offset).encode()}
+    if engine:
+        metadata[_ENGINE_KEY] = engine.encode()
     table = pa.Table.from_pydict(columns, schema=SCHEMA).replace_schema_metadata(metadata)
     tables.write(table, table_path)
 
@@ -117,6 +120,16 @@ def is_complete(folder: Path, shard: str) -> bool:
             return _has_its_bytes(file.schema_arrow, bin_path)
     except (FileNotFoundError, DamagedError):
         return False
+
+
+def engine_of(folder: Path, shard: str) -> str:
+    """What computed a shard, in words; empty if it does not say so.
+
+    Raises: FileNotFoundError if there is no such shard; DamagedError if its table cannot be read.
+    """
+    table_path = paths(folder, shard).table_path
+    with tables.open_file(table_path, None, what_to_do(table_path)) as file:
+        return (file.schema_arrow.metadata or {}).get(_ENGINE_KEY, b"").decode(errors="replace")
 
 
 def scan(folder: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import mindspore as ms
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import second_host
 from PIL import Image
 from small import small_config
 from video_files import SLOW_THEN_FAST, encode_timed, frames_by_pyav, times_by_pyav
@@ -23,9 +24,10 @@ from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.prediction import predict as predicting
-from nonlocal_core.prediction.predict import find_videos, predict, windows
+from nonlocal_core.prediction import windows
+from nonlocal_core.prediction.predict import find_videos, predict
 from nonlocal_core.prediction.results import Request, check, check_out, write
-from nonlocal_core.process import progress
+from nonlocal_core.process import progress, shares
 from nonlocal_core.registry import trained_network
 from nonlocal_core.report import video_files
 
@@ -165,9 +167,65 @@ def test_pixels_that_are_not_square_are_seen_and_drawn_as_players_show_them(regi
     assert (drawn.height, drawn.width, drawn.pixel_aspect) == (64, 128, None)
 
 
+def test_another_host_predicts_its_share(registered, tmp_path, monkeypatch, caplog):
+    """The second host is a process.  Once it has ended, the first one is stopped, and called again."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(shares, "CHUNK_VIEWS", 1)
+    videos = sorted(registered.videos_dir.glob("rises/*.mp4"))[:4]  # the first is broken
+    (tmp_path / "in").mkdir()
+    for video in videos:
+        shutil.copy(video, tmp_path / "in")
+
+    def predicted(name, hosts, **others):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        paths = {"features": Path("f.parquet"), "draw_dir": Path("drawn")}
+        overrides = {"evaluate.batch_clips": 2, **(second_host.HOSTS if hosts else {})}
+        made = predict(request_of(registered, Path("../in"), overrides=overrides, **paths, **others))
+        return made, {file.name: file.read_bytes() for file in Path().rglob("*.*")}
+
+    alone, files = predicted("one", hosts=False)
+    assert [video.status for video in alone.videos] == ["unreadable", "ok", "ok", "ok"]
+    assert [Path(video.drawn).parent for video in alone.videos[1:]] == [Path("drawn")] * 3
+    assert len(files) == 4
+    made = second_host.comes_first(monkeypatch, predicting, "predict_chunks")
+    look, looked = windows.look, []
+
+    def stopped(*arguments):
+        if not looked:
+            looked.append(arguments)
+            raise KeyboardInterrupt
+        return look(*arguments)
+
+    monkeypatch.setattr(windows, "look", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        predicted("two", hosts=True)
+    assert predicted("two", hosts=True) == (alone, files)
+    assert [[chunk.rows for chunk in chunks] for chunks in made] == [[[0], [2]], [[0], [2]], [[3]]]
+    folder = made[0][0].file.parent
+    assert caplog.text.count(f"on 127.0.0.2: python -m nonlocal_core.share {folder} 1") == 2
+    assert caplog.text.count("127.0.0.2 has left 1 of its 2 chunks, which are made here") == 1
+    assert not folder.exists()
+    assert folder.parent == registered.workspace.root / "predict"
+
+
+def test_a_host_that_never_comes_is_named_and_one_video_is_not_shared(registered, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    video = next(registered.videos_dir.glob("rises/toy*.mp4"))
+    for name in "ab":
+        shutil.copy(video, tmp_path / f"{name}.mp4")
+    windows_of = {"overrides": second_host.HOSTS, "window_s": 9.0}
+    made = predict(request_of(registered, tmp_path, **windows_of))
+    assert made.videos[0].guesses == made.videos[1].guesses
+    assert "127.0.0.2 has left 1 of its 1 chunks, which are made here" in caplog.text
+    caplog.clear()
+    assert predict(request_of(registered, video, **windows_of)).videos[0].guesses == made.videos[0].guesses
+    assert "127.0.0.2" not in caplog.text
+
+
 def test_windows():
     def of(num_frames, window_s, hop_s=None):
-        return windows(
+        return windows.times(
             num_frames, 10.0, Request(source=Path(), workspace_dir=Path(), window_s=window_s, hop_s=hop_s)
         )
 
@@ -242,7 +300,7 @@ def test_a_long_video_says_how_many_frames_of_it_are_decoded(toy, caplog, monkey
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     caplog.set_level(logging.INFO)
     request = Request(source=toy.videos_dir / "falls", workspace_dir=toy.root)
-    videos = predicting.find_videos(request.source)
-    for _, clips in predicting._look(videos, small_config(), request):
+    videos = find_videos(request.source)
+    for _, clips in windows.look(videos, small_config(), request):
         list(clips)
     assert f"predict, {videos[0][0]}: 1 frames decoded so far" in caplog.text

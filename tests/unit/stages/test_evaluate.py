@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import second_host
 from keys import settings_in, settings_of
 from small import PLAIN, files_of, python, small_config
 
@@ -27,7 +28,7 @@ from nonlocal_core.evaluation import view_table
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
-from nonlocal_core.process import cuda, progress
+from nonlocal_core.process import cuda, progress, shares
 from nonlocal_core.stages import evaluate as stage
 
 LABELS = ("falls", "grows", "rises", "shrinks")
@@ -226,12 +227,12 @@ def run_and_cut(toy, checkpoint, workspace, cut, **settings):
 import logging, os, signal
 from pathlib import Path
 from small import small_config
-from nonlocal_core.process import cuda, progress
+from nonlocal_core.process import cuda, progress, shares
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.references import RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import ChildError
-from nonlocal_core import scoring
+from nonlocal_core.process import shares
 from nonlocal_core.stages import evaluate
 
 class Cut(logging.Handler):
@@ -241,7 +242,7 @@ class Cut(logging.Handler):
 
 progress.TICK_EVERY_S = 0.0
 logging.getLogger(progress.TICKS).addHandler(Cut())
-scoring.CHUNK_VIEWS = 1
+shares.CHUNK_VIEWS = 1
 checkpoint = Checkpoint.model_validate_json({checkpoint.model_dump_json()!r})
 cache = RecordCache.model_validate_json({toy.cache.model_dump_json()!r})
 try:
@@ -267,7 +268,7 @@ def in_chunks(toy, start, tmp_path_factory):
     """An evaluation in chunks of one video, and its workspace."""
     workspace, checkpoint = fresh(toy, start, tmp_path_factory.mktemp("chunks"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "CHUNK_VIEWS", 1)
+        patch.setattr(shares, "CHUNK_VIEWS", 1)
         return stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS), workspace), workspace
 
 
@@ -297,7 +298,7 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(
     for row in rows:
         row["logits"] = [0.0, 0.0, 0.0, 9.0]
     tables.write(pa.Table.from_pylist(rows, schema=view_table.SCHEMA), chunk)
-    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(shares, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     assert shown(caplog) == {("val", 4)}
     scores, expected = scores_of(workspace, made), scores_of(in_chunks[1], in_chunks[0])
@@ -310,7 +311,7 @@ def test_a_killed_evaluation_goes_on_with_its_finished_chunks(
 def test_two_devices_make_the_same_files(toy, start, in_chunks, tmp_path, monkeypatch, caplog):
     """Each video once, and byte for byte what one process makes."""
     caplog.set_level("DEBUG", progress.TICKS)
-    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
+    monkeypatch.setattr(shares, "CHUNK_VIEWS", 1)  # a chunk has one video, so both devices have some
     workspace, checkpoint = fresh(toy, start, tmp_path)
     made = stage.evaluate(checkpoint, toy.cache, small_config(**CHUNKS, runtime__num_devices=2), workspace)
     alone, other = in_chunks
@@ -319,7 +320,8 @@ def test_two_devices_make_the_same_files(toy, start, in_chunks, tmp_path, monkey
     assert shown(caplog) == {("val, device 1 of 2", 2), ("val, device 2 of 2", 2)}
 
 
-HOSTS: dict[str, object] = {"runtime__num_devices": 2, "runtime__hosts": "127.0.0.1:1,127.0.0.2"}
+def on_two_hosts():
+    return small_config(**CHUNKS, **second_host.HOSTS)
 
 
 def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
@@ -327,46 +329,34 @@ def test_another_host_scores_its_share_and_nobody_waits_for_one_that_is_gone(
 ):
     """The second host is a process that scores every second chunk; one of them is then taken away again."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(shares, "CHUNK_VIEWS", 1)
     workspace, checkpoint = fresh(toy, start, tmp_path)
-    config = small_config(**CHUNKS, **HOSTS)
-    folder = workspace.partial(Evaluation, stage.key(checkpoint, toy.cache, config))
-    job = scoring.Job(checkpoint=checkpoint, cache=toy.cache, config=config, root=workspace.root, features=None)
-    chunks = scoring.chunks_of(RecordReader(workspace, toy.cache).rows, config.evaluate, folder)
-    shares = folder / scoring.SHARES_FILE
-    shares.write_text(scoring.Shares(job=job, chunks=chunks).model_dump_json())
-    command = [sys.executable, "-m", "nonlocal_core.scoring", str(folder), "1"]
-    subprocess.run(command, check=True)
-    assert [chunk.file.exists() for chunk in chunks] == [False, True, False, True]
-    chunks[3].file.unlink()
-    scored, score = [], scoring.score_chunks
-
-    def watched(job, mine, **named):
-        scored.append(mine)
-        score(job, mine, **named)
-
-    monkeypatch.setattr(scoring, "score_chunks", watched)
+    config = on_two_hosts()
+    scored = second_host.comes_first(monkeypatch, scoring, "score_chunks")
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
-    assert scored == [[chunks[0], chunks[2]], [chunks[3]]]
+    folder = workspace.root / f"evaluate/{made.key}.partial"
+    assert [[chunk.file.stem for chunk in chunks] for chunks in scored] == [
+        ["chunk-000000", "chunk-000002"], ["chunk-000003"]
+    ]  # fmt: skip
     assert sorted(files_of(workspace.path(made))) == FILES
     alone, other = in_chunks
     assert made == alone
     assert written(workspace, made) == written(other, alone)
-    assert f"on 127.0.0.2: python -m nonlocal_core.scoring {folder} 1" in caplog.text
-    late = subprocess.run(command, capture_output=True, text=True)
+    assert f"on 127.0.0.2: python -m nonlocal_core.share {folder} 1" in caplog.text
+    assert "127.0.0.2 has left 1 of its 2 chunks, which are made here" in caplog.text
+    late = second_host.begin(folder)
     assert (late.returncode, late.stderr.count("\n")) == (3, 1)
-    assert "no evaluation is made there, or it has ended" in late.stderr
+    assert "nothing is shared there, or it is made already" in late.stderr
 
 
 def test_what_a_stop_between_two_steps_leaves_is_not_in_the_evaluation(toy, start, in_chunks, tmp_path):
-    """All views are joined; the list of shares and a chunk are still there."""
+    """All views are joined; a chunk is still there."""
     workspace, checkpoint = fresh(toy, start, tmp_path)
-    config = small_config(**CHUNKS, **HOSTS)
+    config = on_two_hosts()
     folder = workspace.partial(Evaluation, stage.key(checkpoint, toy.cache, config))
     alone, other = in_chunks
     (folder / Evaluation.VIEWS).write_bytes((other.path(alone) / Evaluation.VIEWS).read_bytes())
-    for name in (scoring.SHARES_FILE, "chunk-000001.parquet"):
-        (folder / name).write_text("x")
+    (folder / "chunk-000001.parquet").write_text("x")
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     assert made == alone
     assert sorted(files_of(workspace.path(made))) == FILES
@@ -390,7 +380,7 @@ def test_two_devices_make_the_same_files_also_when_one_is_killed(toy, start, tmp
     partial = workspace.root / f"evaluate/{stage.key(checkpoint, toy.cache, config)}.partial"
     assert len(files_of(partial)) < 4
 
-    monkeypatch.setattr(scoring, "CHUNK_VIEWS", 1)
+    monkeypatch.setattr(shares, "CHUNK_VIEWS", 1)
     made = stage.evaluate(checkpoint, toy.cache, config, workspace)
     other, _ = fresh(toy, start, tmp_path / "one")
     alone = stage.evaluate(checkpoint, toy.cache, small_config(**{**settings, "runtime__num_devices": 1}), other)
@@ -420,7 +410,7 @@ def test_chunks_hold_every_video_once_in_whole_batches(batch, num_clips, num_cro
     for chunk in chunks[:-1]:
         num_views = len(chunk.rows) * num_clips * num_crops
         assert num_views % batch == 0
-        assert scoring.CHUNK_VIEWS <= num_views < scoring.CHUNK_VIEWS + num_clips * num_crops * batch
+        assert shares.CHUNK_VIEWS <= num_views < shares.CHUNK_VIEWS + num_clips * num_crops * batch
     assert len({chunk.file for chunk in chunks}) == len(chunks)
 
 

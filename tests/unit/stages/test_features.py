@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 import pandas as pd
 import pytest
+import second_host
 from small import PLAIN, small_config
 
 from nonlocal_core.artifacts.references import Features
@@ -131,6 +132,30 @@ def test_a_run_that_is_stopped_goes_on_with_the_other_shards(toy, init, tmp_path
     assert before.items() <= after.items()
     whole = stage.features(toy.cache, config, toy.workspace(tmp_path / "other"))
     assert (whole.key, whole.digest) == (features.key, features.digest)
+
+
+def written(workspace, features):
+    """The files of the store and the table of the artifact."""
+    paths = [*workspace.root.glob("activations/*/*"), workspace.path(features) / Features.VIDEOS]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_another_host_looks_at_its_share(toy, init, tmp_path, monkeypatch, caplog):
+    """The second host is a process that makes every second shard; the last of them is then lost again."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(stage, "SHARD_VIEWS", 4)
+    one, two = (toy.workspace(tmp_path / name) for name in ("one", "two"))
+    alone = stage.features(toy.cache, settings(init), one)
+    looked = second_host.comes_first(monkeypatch, stage, "compute_chunks")
+    shared = stage.features(toy.cache, settings(init, **second_host.HOSTS), two)
+    assert [len(chunks) for chunks in looked] == [3, 1]
+    assert shared == alone
+    assert len(written(one, alone)) == 6 * 2 + 2
+    assert written(two, shared) == written(one, alone)
+    assert two.provenance(shared)["engines"] == one.provenance(alone)["engines"]
+    assert "MindSpore" in two.provenance(shared)["engines"][0]
+    assert f"on 127.0.0.2: python -m nonlocal_core.share {two.root / shared.activations} 1" in caplog.text
+    assert "127.0.0.2 has left 1 of its 3 chunks, which are made here" in caplog.text
 
 
 def test_what_was_changed_on_disk_is_damage(toy, kept):
