@@ -1,6 +1,6 @@
 """Take part, as another host, in what the first one evaluates, predicts or keeps as features.
 
-    python -m nonlocal_core.share FOLDER HOST    when the first host says so
+python -m nonlocal_core.share FOLDER HOST    when the first host says so
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Job(Frozen):
 
 J = TypeVar("J", bound=Job)
 Compute = Callable[[J, list[Chunk], int, int, int], None]
-"""makes some chunks as one of several devices: with its number, how many there are, and how many videos were done"""
+"""makes some chunks as one of several devices: its number, how many there are, and how many videos were done"""
 
 
 def chunks_of(rows: Sequence[int], size: int, folder: Path, suffix: str) -> list[Chunk]:
@@ -95,8 +95,8 @@ def take_part(folder: Path, host: int, kind: type[J], compute: Compute[J]) -> No
         job = kind.model_validate(read_checked_json(folder / SHARES_FILE))
     except FileNotFoundError:
         raise InputError(f"{folder}: nothing is shared there, or it is made already") from None
-    if not 0 < host < (num_hosts := len(_hosts(job))):
-        raise InputError(f"host {host}: there are {num_hosts}, and the first of them, 0, runs the flow")
+    if host not in range(1, len(_hosts(job))):
+        raise InputError(f"host {host}: there are {len(_hosts(job))}, and the first of them, 0, runs the flow")
     if not job.weights.exists() or sha256_of(job.weights) != job.weights_sha256:
         raise InputError(f"{job.weights} is not the file that the first host has: put it on a disk that both see")
     with Workspace(job.root, only_read=True).locked(_lock(folder, host)):

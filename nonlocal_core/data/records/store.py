@@ -88,7 +88,10 @@ def shard_id(contents: Iterable[str]) -> str:
 
 
 def write_shard(folder: Path, shard: str, records: Iterable[Record], engine: str = "") -> None:
-    """Write a shard into a folder; only one record is in memory at a time.  `engine` is what computed it, in words."""
+    """Write a shard into a folder; only one record is in memory at a time.
+
+    `engine` is what computed it, in words, where something did.
+    """
     bin_path, table_path = paths(folder, shard)
     table_path.unlink(missing_ok=True)  # an old table must not make the new bytes seem complete
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}

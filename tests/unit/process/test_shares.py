@@ -43,7 +43,9 @@ def test_a_host_makes_its_own_share_of_what_it_reads(job):
 @pytest.mark.parametrize("content", [b"others", None])
 def test_a_host_that_has_other_weights_is_refused(job, content):
     job.weights.write_bytes(content) if content else job.weights.unlink()
-    with pytest.raises(InputError, match=r"w\.safetensors is not the file that the first host has: put it on a disk"):
+    with pytest.raises(
+        InputError, match=r"w\.safetensors is not the file that the first host has: put it on a disk"
+    ):
         take_part(job, 1)
 
 
