@@ -51,11 +51,12 @@ def of_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows if split == "all" else rows[rows["split"] == split]
 
 
-def score(job: Job, folder: Path) -> None:
+def score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
     """Write the logits of every view into a folder; finished chunks are not scored again."""
     if not (folder / Evaluation.VIEWS).exists():
-        shares.make(job, folder, score_chunks)
-        view_table.join([chunk.file for chunk in job.chunks], folder / Evaluation.VIEWS)
+        chunks = chunks_of(rows, job.config.evaluate, folder)
+        shares.make(job, chunks, folder, score_chunks)
+        view_table.join([chunk.file for chunk in chunks], folder / Evaluation.VIEWS)
     for file in folder.glob("chunk-*"):
         file.unlink()
 

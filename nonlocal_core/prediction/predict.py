@@ -65,13 +65,13 @@ def predict(request: Request) -> Predictions:
     check(request)
     job, weights_digest = _job(request)
     with _folder(job, weights_digest) as folder:
-        job = job.model_copy(update={"chunks": _chunks(job, folder)})
-        shares.make(job, folder, predict_chunks)
-        return _joined(job, request)
+        chunks = _chunks(job, folder)
+        shares.make(job, chunks, folder, predict_chunks)
+        return _joined(job, chunks, request)
 
 
 def _job(request: Request) -> tuple[Job, str]:
-    """What is predicted, in no chunks yet, and the digest of the weights."""
+    """What is predicted, and the digest of the weights."""
     runtime = {key: value for key, value in request.overrides.items() if key.startswith("runtime.")}
     cuda.load(resolve("tiny", runtime).runtime)
     workspace = Workspace(request.workspace_dir, only_read=True)
@@ -83,7 +83,6 @@ def _job(request: Request) -> tuple[Job, str]:
         config=config,
         root=workspace.root,
         weights=trained.path.absolute(),
-        chunks=[],
         request=request.model_copy(update={"draw_dir": draw_dir}),
         videos=[(name, path.absolute()) for name, path in videos],
         entry=trained.name,
@@ -181,12 +180,12 @@ def _features_file(chunk: Chunk) -> Path:
     return chunk.file.with_suffix(".parquet")
 
 
-def _joined(job: Job, request: Request) -> Predictions:
+def _joined(job: Job, chunks: list[Chunk], request: Request) -> Predictions:
     """What was predicted in all chunks; the features are written."""
     if request.features is not None:
-        files = [_features_file(chunk) for chunk in job.chunks]
+        files = [_features_file(chunk) for chunk in chunks]
         results.join_features(request.features, files, job.entry, job.protocol)
-    parts = [Predictions.model_validate_json(chunk.file.read_bytes()) for chunk in job.chunks]
+    parts = [Predictions.model_validate_json(chunk.file.read_bytes()) for chunk in chunks]
     videos = list(itertools.chain.from_iterable(part.videos for part in parts))
     if request.draw_dir is not None:
         videos = [drawing.below(video, request.draw_dir) for video in videos]

@@ -47,7 +47,7 @@ class Job(Frozen):
     """of the network"""
     weights_sha256: str = ""
     """for other hosts, which have to find the same file"""
-    chunks: list[Chunk]
+    chunks: tuple[Chunk, ...] = ()
 
 
 J = TypeVar("J", bound=Job)
@@ -67,8 +67,9 @@ def videos_of_chunk(num_views: int, batch_size: int) -> int:
     return step * math.ceil(CHUNK_VIEWS / (num_views * step))
 
 
-def make(job: J, folder: Path, compute: Compute[J]) -> None:
-    """Have all chunks made, by this host and those that take part; finished ones are not made again."""
+def make(job: J, chunks: list[Chunk], folder: Path, compute: Compute[J]) -> None:
+    """Have chunks made, by this host and those that take part; finished ones are not made again."""
+    job = job.model_copy(update={"chunks": tuple(chunks)})
     workspace, file = Workspace(job.root, only_read=True), folder / SHARES_FILE
     others = [(host, name) for host, name in enumerate(_hosts(job)) if host and _todo(_share(job, host))]
     if others:
@@ -109,7 +110,7 @@ def _hosts(job: Job) -> list[str]:
 
 
 def _share(job: Job, host: int) -> list[Chunk]:
-    return job.chunks[host :: len(_hosts(job))]
+    return list(job.chunks[host :: len(_hosts(job))])
 
 
 def _todo(chunks: list[Chunk]) -> list[Chunk]:

@@ -69,21 +69,15 @@ def evaluate(
             if the process of a device dies.
     """
     evaluation_key = key(checkpoint, cache, config)
+    weights = workspace.path(checkpoint) / checkpoint.file
 
     def make(folder: Path) -> Evaluation:
         from nonlocal_core.data.records.reader import RecordReader
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
         kept = features if features and _are_the_views(features, config) else None
-        job = scoring.Job(
-            config=config,
-            root=workspace.root,
-            weights=workspace.path(checkpoint) / checkpoint.file,
-            chunks=scoring.chunks_of(reader.rows, config.evaluate, folder),
-            cache=cache,
-            features=kept,
-        )
-        scoring.score(job, folder)
+        job = scoring.Job(config=config, root=workspace.root, weights=weights, cache=cache, features=kept)
+        scoring.score(job, reader.rows, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
         split = scoring.of_split(reader.rows, config.evaluate.split)

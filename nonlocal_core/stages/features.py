@@ -68,14 +68,10 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
             ChildError if the process of a device dies.
     """
     features_key, folder = key(cache, config, workspace), _store(config, workspace)
-    rows, init = _wanted(cache, config, workspace), _init(config, workspace)
+    rows = _wanted(cache, config, workspace)
+    init = _init(config, workspace)
     with workspace.locked(f"{kept_features.FOLDER}-{folder.name}"):
-        remove_unfinished(folder)
-        chunks = _chunks(_missing(rows, folder), config, folder)
-        for chunk in chunks:
-            chunk.file.unlink(missing_ok=True)  # of a shard that has lost bytes
-        job = Job(config=config, root=workspace.root, weights=init, chunks=chunks, cache=cache, folder=folder)
-        shares.make(job, folder, compute_chunks)
+        _look_at(Job(config=config, root=workspace.root, weights=init, cache=cache, folder=folder), rows)
 
     def make(partial_folder: Path) -> Features:
         contents = store.contents(folder)
@@ -122,6 +118,15 @@ def _wanted(cache: RecordCache, config: Config, workspace: Workspace) -> pd.Data
     rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS).reset_index(drop=True)
     splits = _splits(config)
     return rows[(rows["status"] == "ok") & (rows["split"].isin(splits) | ("all" in splits))]
+
+
+def _look_at(job: Job, rows: pd.DataFrame) -> None:
+    """Write the features of some rows that the store lacks."""
+    remove_unfinished(job.folder)
+    chunks = _chunks(_missing(rows, job.folder), job.config, job.folder)
+    for chunk in chunks:
+        chunk.file.unlink(missing_ok=True)  # of a shard that has lost bytes
+    shares.make(job, chunks, job.folder, compute_chunks)
 
 
 def _missing(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:

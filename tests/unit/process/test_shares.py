@@ -21,7 +21,7 @@ def job(tmp_path):
     chunks = shares.chunks_of([4, 7, 9], 2, tmp_path / "evaluate", ".parquet")
     return shares.Job(
         config=small_config(**second_host.HOSTS), root=tmp_path, weights=weights,
-        weights_sha256=sha256_of(weights), chunks=chunks,
+        weights_sha256=sha256_of(weights), chunks=tuple(chunks),
     )  # fmt: skip
 
 
