@@ -189,6 +189,7 @@ def test_another_host_predicts_its_share(registered, tmp_path, monkeypatch, capl
     assert [video.status for video in alone[0].videos] == ["unreadable", "ok", "ok", "ok"]
     drawn = [video.drawn for video in alone[0].videos[1:]]
     assert alone[1] == [*(f"drawn/{video.name}" for video in videos[1:]), "f.parquet"] == [*drawn, "f.parquet"]
+    assert pq.read_table("f.parquet")["video"].to_pylist() == [video.name for video in videos[1:]]
     made = second_host.comes_first(monkeypatch, predicting, "predict_chunks")
     look, looked = windows.look, []
 

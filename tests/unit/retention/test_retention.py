@@ -55,6 +55,9 @@ class Nights:
         checkpoint = self._train(name, cache, features)
         evaluation = self._evaluate(name, checkpoint, cache, top1)
         write_json(self.workspace.partial(Evaluation, f"{name}0") / "views.json", "x" * 500)  # of a run that died
+        shared = self.workspace.root / f"predict/{name}.partial"
+        shared.mkdir(parents=True)
+        write_json(shared / "chunk-000000.json", "x")
         entry = self._register(checkpoint, evaluation, cache, top1, started_from)
         report = self.workspace.root / "reports" / f"{entry.version}.html"
         report.parent.mkdir(exist_ok=True)
@@ -104,7 +107,7 @@ class Nights:
         folder.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"video_id": self.rows["video_id"], "content": self.rows["sha256"], "digest": "d"})
         records = [store.Record(sha256, "ok", "", 1, 1, 1, [b"x" * 50]) for sha256 in self.rows["sha256"]]
-        store.write_shard(folder, store.shard_id(self.rows["sha256"]), records)
+        store.write_shard(folder, store.shard_id(self.rows["sha256"]), records, f"engine {self.number}")
 
         def make(partial: Path) -> Features:
             kept_features.write_table(table, partial / Features.VIDEOS)
@@ -192,6 +195,9 @@ def test_sixty_nights(nights: Nights) -> None:
     assert (state.champion, len(registry.entries(nights.workspace))) == (champion, 60)
     assert registry.verify(nights.workspace, str(state.champion), state) == []
     most = KEPT + 2 * WEEK + 60 // 9  # a table goes a week after the weights that were trained on it
+    trunk = root / kept_features.FOLDER / "trunk"
+    shards = [file.stem.removeprefix("shard-") for file in trunk.glob("shard-*.parquet")]
+    assert {store.engine_of(trunk, shard)[:7] for shard in shards} == {"engine "}, "also of copies"
     for stage in ("index", "cache", "features", "train", "evaluate"):
         finished = [name for name in stages(nights.workspace, stage) if not name.endswith(".partial")]
         assert len(finished) <= most, stage
@@ -275,6 +281,7 @@ def test_the_last_night_stays_whatever_its_age(nights: Nights) -> None:
     assert not [line for line in said if "00000002" in line and "table" in line]
     assert stages(nights.workspace, "cache") == ["00000001", "00000002"]
     assert stages(nights.workspace, "evaluate")[-1] == "000000020.partial"
+    assert stages(nights.workspace, "predict") == ["00000002.partial"]
     assert next(prune.prune(nights.workspace.root, Age(nights=5, days=0), really=True)) == "nothing is old"
 
 
