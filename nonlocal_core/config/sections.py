@@ -171,7 +171,7 @@ class RuntimeConfig(Section):
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1
-    """devices that share each batch of a training; docs/guides/several_devices.md says when BN depends on it"""
+    """devices that share batches of a training, else videos; docs/guides/several_devices.md says what BN sees"""
     hosts: str = ""
     """experimental: machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: no others)"""
     num_workers: Annotated[int, Field(ge=0)] = 0
