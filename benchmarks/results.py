@@ -49,6 +49,7 @@ BENCHMARKS = (
     Benchmark("evaluation"),
     Benchmark("orchestration"),
     Benchmark("databases"),
+    Benchmark("scale"),
     Benchmark("tiny_learns"),
 )
 """those that need neither a GPU nor videos of others"""

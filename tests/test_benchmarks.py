@@ -12,6 +12,10 @@ from types import ModuleType
 
 import pytest
 
+from nonlocal_core import scoring
+from nonlocal_core.artifacts.references import Evaluation, RecordCache
+from nonlocal_core.data.records import encoding
+from nonlocal_core.process import workers
 from tests.pages import REPOSITORY
 
 FINE = "print('ratio 1.20, bar 1.30')"
@@ -68,8 +72,54 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
     from results import BENCHMARKS
 
     named = {benchmark.name for benchmark in BENCHMARKS}
-    others = {"frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"}
+    others = {
+        *("frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"),
+        *("scale_stages", "scale_prefect"),
+    }
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import scale
+
+    return scale
+
+
+def test_what_is_measured_at_scale_runs_on_a_few_videos(
+    scale: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import scale_stages
+
+    for module, name in ((workers, "each"), (scoring, "_by_network"), (encoding, "decode")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # which the benchmark replaces
+    place, num_videos = scale_stages.place_of(tmp_path, 48), []
+    for stage in scale_stages.STAGES:
+        took = scale_stages.measure(stage, place)
+        assert took.keys() == {"seconds", "peak_mb"}
+        if stage.run is scale_stages.run_cache:
+            num_videos.append(place.made(RecordCache).num_ok)
+    assert num_videos == [47, 47, 48]
+    assert 48 * 200 <= place.made(RecordCache).num_frames <= 48 * 300
+    assert place.made(Evaluation).num_scored == 4
+    assert "v0001" in (place.workspace.root / "reports" / "v0001.html").read_text()
+
+
+def test_the_table_of_scale_says_what_grows_how(
+    scale: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def took(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "peak_mb": 100.0}
+
+    found = {"quadratic": {10: took(1.0), 100: took(100.0)}, "quick": {10: took(0.0), 100: took(0.01)}}
+    lines = scale.table(found)
+    assert lines[2:] == ["| quadratic | 1.0 | 100.0 | 100 | 100 | 2.00 |", "| quick | 0.0 | 0.0 | 100 | 100 |  |"]
+    scale.main(["--videos", "0", "--shards", "0", "--out", str(tmp_path / "out.json")])
+    assert json.loads((tmp_path / "out.json").read_text()).keys() == {"began", "load"}
+    with pytest.raises(SystemExit):
+        scale.main(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("verb", ["test", "chaos", "test-postgres"])
