@@ -4,8 +4,8 @@
                                [--databases SQLite Postgres] [--folder DIR] [--out FILE.json]
 
 Each stage runs in a process of its own, on files without bytes and records that are generated;
-benchmarks/scale_stages.py says what is real.  Its row has the seconds without those of generating,
-the greatest resident memory, and the slope from the last but one number of videos to the last: 1.0
+benchmarks/scale_stages.py says what is real.  Its row has CPU and wall seconds without those of
+generating, the greatest resident memory, and the slope from the last but one number of videos to the last: 1.0
 grows as the videos do, 2.0 is quadratic.  Then nights with so many shards run against a Prefect
 server of their own (benchmarks/scale_prefect.py).  Postgres is that of this machine.  DIR holds the
 files, some 3 GB for 240,000 videos, and they are removed.  --videos 0 or --shards 0 leaves that half
@@ -44,7 +44,7 @@ def stages(videos: list[int], folder: Path) -> tuple[Found, dict[int, Any]]:
             for number, stage in enumerate(STAGES):
                 found[stage.name][num_videos] = one(number, Path(place), num_videos)
                 took = found[stage.name][num_videos]
-                text = f"{num_videos:>9,} {stage.name:<36} {took['seconds']:9.2f} s {took['peak_mb']:7.0f} MB"
+                text = f"{num_videos:>9,} {stage.name:<36} {took['cpu_s']:9.2f} s CPU {took['peak_mb']:7.0f} MB"
                 print(text, file=sys.stderr, flush=True)
             disks[num_videos] = {name: taken(Path(place) / "workspace" / name) for name in FOLDERS}
     return found, disks
@@ -66,14 +66,15 @@ def taken(folder: Path) -> dict[str, float]:
 
 
 def table(found: Found) -> list[str]:
-    """The rows of the stages: seconds and memory for each number of videos, and the slope of the seconds."""
+    """The rows of the stages: CPU seconds, memory and the slope of the first; wall seconds for most videos."""
     videos = sorted(next(iter(found.values())))
-    heads = [f"{count:,}: s" for count in videos] + [f"{count:,}: MB" for count in videos]
+    heads = [f"{count:,}: CPU s" for count in videos] + ["wall s"] + [f"{count:,}: MB" for count in videos]
     lines = [f"| stage | {' | '.join(heads)} | slope |", "| --- |" + " ---: |" * (len(heads) + 1)]
     for name, by_videos in found.items():
         rows = [by_videos[count] for count in videos]
-        cells = [f"{row['seconds']:.1f}" for row in rows] + [f"{row['peak_mb']:.0f}" for row in rows]
-        lines.append(f"| {name} | {' | '.join(cells)} | {slope(videos, [row['seconds'] for row in rows])} |")
+        cells = [f"{row['cpu_s']:.1f}" for row in rows] + [f"{rows[-1]['wall_s']:.1f}"]
+        cells += [f"{row['peak_mb']:.0f}" for row in rows]
+        lines.append(f"| {name} | {' | '.join(cells)} | {slope(videos, [row['cpu_s'] for row in rows])} |")
     return lines
 
 

@@ -97,7 +97,7 @@ def test_what_is_measured_at_scale_runs_on_a_few_videos(
     place, num_videos = scale_stages.place_of(tmp_path, 48), []
     for stage in scale_stages.STAGES:
         took = scale_stages.measure(stage, place)
-        assert took.keys() == {"seconds", "peak_mb"}
+        assert took.keys() == {"cpu_s", "wall_s", "peak_mb"}
         if stage.run is scale_stages.run_cache:
             num_videos.append(place.made(RecordCache).num_ok)
     assert num_videos == [47, 47, 48]
@@ -110,11 +110,14 @@ def test_the_table_of_scale_says_what_grows_how(
     scale: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def took(seconds: float) -> dict[str, float]:
-        return {"seconds": seconds, "peak_mb": 100.0}
+        return {"cpu_s": seconds, "wall_s": 2 * seconds, "peak_mb": 100.0}
 
     found = {"quadratic": {10: took(1.0), 100: took(100.0)}, "quick": {10: took(0.0), 100: took(0.01)}}
     lines = scale.table(found)
-    assert lines[2:] == ["| quadratic | 1.0 | 100.0 | 100 | 100 | 2.00 |", "| quick | 0.0 | 0.0 | 100 | 100 |  |"]
+    assert lines[2:] == [
+        "| quadratic | 1.0 | 100.0 | 200.0 | 100 | 100 | 2.00 |",
+        "| quick | 0.0 | 0.0 | 0.0 | 100 | 100 |  |",
+    ]
     scale.main(["--videos", "0", "--shards", "0", "--out", str(tmp_path / "out.json")])
     assert json.loads((tmp_path / "out.json").read_text()).keys() == {"began", "load"}
     with pytest.raises(SystemExit):

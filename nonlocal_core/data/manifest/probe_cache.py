@@ -67,8 +67,8 @@ def look_up(folder: Path, listed: pd.DataFrame, columns: Sequence[str] = SCHEMA.
 
 def known_sizes(folder: Path) -> set[int]:
     """The sizes (bytes) of all contents in the cache: a file of another size is new."""
-    cached = _read(folder, [])
-    return set(cached.loc[cached["is_settled"], "size_bytes"])
+    table = pa.concat_tables(_parts(folder, ["size_bytes", "is_settled"]))
+    return set(table.filter(table["is_settled"])["size_bytes"].unique().to_pylist())
 
 
 def look_up_contents(folder: Path, hashes: set[str]) -> dict[str, dict[str, Any]]:
@@ -121,30 +121,38 @@ def join_parts(folder: Path) -> None:
 def _read(folder: Path, columns: Sequence[str], hashes: set[str] | None = None) -> pd.DataFrame:
     """One row a file, from a probe that settled it if there was one; and one empty row that stands for no file."""
     names = list(dict.fromkeys([*IDENTITY, "is_settled", "tries", *columns]))
-    table = pa.concat_tables(_parts(folder, names))
-    if hashes is not None:
-        table = table.filter(pc.is_in(table["sha256"], pa.array(sorted(hashes), pa.string())))
-    rows: pd.DataFrame = table.to_pandas(use_threads=False)
+    rows: pd.DataFrame = pa.concat_tables(_parts(folder, names, hashes)).to_pandas(use_threads=False)
     if rows["tries"].any():
         rows["tries"] = rows.groupby(IDENTITY)["tries"].transform("max")
     best_last = rows.iloc[rows["is_settled"].to_numpy().argsort(kind="stable")]
     return best_last.drop_duplicates(IDENTITY, keep="last", ignore_index=True)
 
 
-def _parts(folder: Path, columns: list[str]) -> list[pa.Table]:
-    """An empty row, then all parts, which are read again from the start if another run joins them meanwhile."""
+def _parts(folder: Path, columns: list[str], hashes: set[str] | None = None) -> list[pa.Table]:
+    """An empty row, then all parts, which are read again from the start if another run joins them meanwhile.
+
+    With `hashes`, only the rows of these contents; of a part that has none, only the hashes are read.
+    """
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     empty = pa.Table.from_pylist([{**_NO_FACTS, **_NOTHING}], schema)
+    wanted = None if hashes is None else pa.array(sorted(hashes), pa.string())
     while True:
         parts = [empty]
         try:
             for path in sorted(folder.glob("part-*.parquet")):
                 try:
-                    part = tables.read(path, SCHEMA, "it is deleted, and its files are looked at again", columns)
-                    parts.append(part.select(columns).replace_schema_metadata(None))
+                    is_wanted = None if wanted is None else pc.is_in(_read_part(path, ["sha256"])["sha256"], wanted)
+                    if is_wanted is None or pc.any(is_wanted).as_py():
+                        part = _read_part(path, columns)
+                        parts.append(part if is_wanted is None else part.filter(is_wanted))
                 except DamagedError as error:
                     log.warning("%s", error)
                     path.unlink(missing_ok=True)
             return parts
         except FileNotFoundError:
             continue
+
+
+def _read_part(path: Path, columns: list[str]) -> pa.Table:
+    part = tables.read(path, SCHEMA, "it is deleted, and its files are looked at again", columns)
+    return part.replace_schema_metadata(None)

@@ -11,6 +11,8 @@ hash of the contents of a shard.  The parquet file is written last: a shard with
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -177,7 +179,7 @@ def positions(rows: pd.DataFrame, sha256: pd.Series[str]) -> NDArray[np.int64]:
 
 
 class Shard:
-    """An open shard, from which any number of threads may read any frames.
+    """An open shard, from which any number of threads may read any frames; its file stays open.
 
     Raises: DamagedError if it is not complete, or its table does not match its checksums.
     """
@@ -195,6 +197,7 @@ class Shard:
         self._lengths, self._crc32 = lengths.values.to_numpy(), crc32.values.to_numpy()
         # The file of a shard without readable videos is empty, and cannot be mapped.
         empty = not self.path.stat().st_size
+        _allow_open_files()
         self._content = np.empty(0, np.uint8) if empty else np.memmap(self.path, np.uint8, "r")
 
     def num_stored(self, row: int) -> int:
@@ -267,6 +270,17 @@ def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
             return file.read(columns, use_threads=False)
     except FileNotFoundError:
         return None
+
+
+def _allow_open_files() -> None:
+    """Let this process have as many files open as its hard limit says: NumPy keeps that of each shard open.
+
+    Most systems let a process have 1024 until it asks, which are the shards of 130,000 videos.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # a system that does not take "without limit" for a number
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:

@@ -68,6 +68,21 @@ def test_contents_are_known_wherever_they_lie(tmp_path: Path) -> None:
     assert recalled(tmp_path, file("/moved")) == [(True, 0, "sha-/good-1", 5)]
 
 
+def test_of_a_part_without_the_content_nothing_else_is_read(tmp_path: Path) -> None:
+    """Else each shard of a first night would read all that the shards before it have found out."""
+    probe_cache.add(tmp_path, "one", [file("/a")])
+    probe_cache.add(tmp_path, "two", [file("/b"), file("/b", stamp=2)])
+    part = probe_cache.part_path(tmp_path, "one")
+    content = part.read_bytes()
+    place = content.index(b"h264")
+    part.write_bytes(content[:place] + b"x" + content[place + 1 :])
+    assert probe_cache.look_up_contents(tmp_path, {"sha-/b-2"}).keys() == {"sha-/b-2"}
+    assert probe_cache.known_sizes(tmp_path) == {2}
+    assert part.exists(), "the damage of what was not read is not seen"
+    assert probe_cache.look_up_contents(tmp_path, {"sha-/a-1"}) == {}
+    assert not part.exists()
+
+
 def test_many_parts_become_one_that_says_the_same(tmp_path: Path) -> None:
     files = [file(f"/{number}", 1, number % 3, number % 2 == 0) for number in range(probe_cache.MANY_PARTS + 5)]
     for number, row in enumerate(files[: probe_cache.MANY_PARTS]):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -66,6 +67,18 @@ def test_frames_come_back(folder: Path) -> None:
         with pytest.raises(IndexError, match="stored frames"):
             read(Shard(folder, "a"), row, indices)
     assert Shard(folder, "b").num_stored(0) == Shard(folder, "c").num_stored(1) == 0
+
+
+def test_more_shards_may_be_open_than_files_at_first(folder: Path) -> None:
+    """A training has all of them open; most systems begin with 1024 files, and let a process have more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 5 + max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        opened = [Shard(folder, "a") for _ in range(10)]
+        assert [read(shard, 2, [4]) for shard in opened] == [[stored(2, 4)]] * 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_scan_says_what_there_is(folder: Path) -> None:
