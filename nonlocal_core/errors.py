@@ -26,6 +26,7 @@ from pathlib import Path
 from nonlocal_core.escaping import one_line, several_lines
 
 FULL_DISK = "the disk is full: free some space and run again"
+TOO_MANY_FILES = "this process may not have more files open: allow more with ulimit -n, and run again"
 
 
 class NonlocalError(Exception):
@@ -107,6 +108,11 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether an error says that no more files may be open."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def disk_fault(error: BaseException) -> str:
     """One line about a disk that does not work, or a right that is missing; empty for other errors."""
     if not isinstance(error, OSError):
@@ -133,9 +139,11 @@ def no_right(path: Path) -> str:
 
 
 def as_ours(error: BaseException) -> NonlocalError | None:
-    """An error as a `NonlocalError`; None if it is neither one nor a full disk."""
+    """An error as a `NonlocalError`; None if it is neither one nor a full disk, nor one file too many."""
     if isinstance(error, NonlocalError):
         return error
+    if is_out_of_files(error):
+        return WorkspaceError(TOO_MANY_FILES)
     return WorkspaceError(FULL_DISK) if is_full_disk(error) else None
 
 
@@ -143,7 +151,7 @@ def is_worth_retrying(error: BaseException) -> bool:
     """Whether another try may succeed, as after an error of files, memory or a native library."""
     if isinstance(error, NonlocalError):
         return error.worth_retrying
-    if is_full_disk(error) or isinstance(error, PermissionError):
+    if is_full_disk(error) or is_out_of_files(error) or isinstance(error, PermissionError):
         return False
     return isinstance(error, OSError | MemoryError | RuntimeError)
 

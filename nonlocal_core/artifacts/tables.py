@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nonlocal_core.artifacts.files import replacing
-from nonlocal_core.errors import DamagedError
+from nonlocal_core.errors import DamagedError, is_out_of_files
 
 
 def to_arrow(rows: pd.DataFrame, schema: pa.Schema, optional: Collection[str] = ()) -> pa.Table:
@@ -60,7 +60,8 @@ def open_file(
 ) -> Iterator[pq.ParquetFile]:
     """An open Parquet file of a schema, if one is given; reading compares pages with their checksums.
 
-    Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it cannot be read.
+    Raises: FileNotFoundError if there is no file; DamagedError, which says what to do, if it cannot be read;
+            OSError if no more files may be open.
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -73,6 +74,8 @@ def open_file(
     except FileNotFoundError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is not text any more
+        if is_out_of_files(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise DamagedError(f"{path} is damaged ({reason}): {what_to_do}") from None
 

@@ -96,7 +96,7 @@ class FeatureReader:
         self.features = features
         self._folder = workspace.root / features.activations
         self._names = names(rows).tolist()
-        contents = store.contents(self._folder)
+        contents = store.contents(self._folder, store.PLACES)
         self._places: dict[str, tuple[str, int]] = {
             str(name): (str(shard), int(row))
             for name, shard, row in zip(contents.index, contents["shard"], contents["row"], strict=True)

@@ -105,7 +105,7 @@ class RecordReader:
 
     def _locate(self) -> tuple[list[str], NDArray[np.int64]]:
         """The shard of each video, and its row in the shard."""
-        contents = store.contents(self._folder)
+        contents = store.contents(self._folder, store.PLACES)
         position = store.positions(contents, store.names(self.rows))
         missing = self._readable & (position < 0)
         if missing.any():

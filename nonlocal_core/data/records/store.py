@@ -50,6 +50,8 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS)
 _FRAME_COLUMNS = ("lengths", "crc32")
 KEY_COLUMNS = tuple(name for name in SCHEMA.names if name not in _FRAME_COLUMNS)
+PLACES = ("sha256", "status")
+"""what says where the record of a content lies, with the name of its shard"""
 _VERSION_KEY, _VERSION = b"nonlocal_core.records", b"2"
 _BYTES_KEY = b"nonlocal_core.records.bin_bytes"
 _ENGINE_KEY = b"nonlocal_core.records.engine"
@@ -137,7 +139,7 @@ def engine_of(folder: Path, shard: str) -> str:
         return (file.schema_arrow.metadata or {}).get(_ENGINE_KEY, b"").decode(errors="replace")
 
 
-def scan(folder: Path) -> pd.DataFrame:
+def scan(folder: Path, columns: Sequence[str] = KEY_COLUMNS) -> pd.DataFrame:
     """The records of all complete shards without their frames, each with its `shard` and its `row` in it.
 
     Raises: DamagedError if a table does not match its checksums.
@@ -145,26 +147,27 @@ def scan(folder: Path) -> pd.DataFrame:
     tables = []
     for table_path in sorted(folder.glob("shard-*.parquet")):
         shard = table_path.stem.removeprefix("shard-")
-        table = _read(table_path, list(KEY_COLUMNS))
+        table = _read(table_path, list(columns))
         if table is not None:
             place = {"shard": pa.array([shard] * len(table)), "row": pa.array(np.arange(len(table)))}
             for name, column in place.items():
                 table = table.append_column(name, column)
             tables.append(table.replace_schema_metadata(None))
     if not tables:
-        return pd.DataFrame({name: [] for name in (*KEY_COLUMNS, "shard", "row")})
+        return pd.DataFrame({name: [] for name in (*columns, "shard", "row")})
     # Without threads: with them, pandas and pyarrow sometimes abort the process at its end.
     return pa.concat_tables(tables).to_pandas(use_threads=False)
 
 
-def contents(folder: Path) -> pd.DataFrame:
+def contents(folder: Path, columns: Sequence[str] = KEY_COLUMNS) -> pd.DataFrame:
     """One record a content, indexed by sha256.
 
     Two runs may have written a content twice; a record that was given up counts only if there is no other.
+    `columns` are all, or those of `PLACES` alone.
 
     Raises: DamagedError if a table does not match its checksums.
     """
-    return deduplicate(scan(folder)).set_index("sha256")
+    return deduplicate(scan(folder, columns)).set_index("sha256")
 
 
 def deduplicate(rows: pd.DataFrame) -> pd.DataFrame:

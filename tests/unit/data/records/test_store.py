@@ -75,10 +75,36 @@ def test_more_shards_may_be_open_than_files_at_first(folder: Path) -> None:
     most = 5 + max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:
-        opened = [Shard(folder, "a") for _ in range(10)]
-        assert [read(shard, 2, [4]) for shard in opened] == [[stored(2, 4)]] * 10
+        opened = [Shard(folder, "a") for _ in range(50 + most)]
+        assert read(opened[-1], 2, [4]) == [stored(2, 4)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+MANY = """
+import contextlib, os, resource, sys
+from pathlib import Path
+from nonlocal_core.data.records.store import Shard
+from nonlocal_core.errors import as_ours
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+folder, opened = Path(sys.argv[1]), []
+for left in (1, 0):  # the table opens, its frames do not; the table does not open
+    with contextlib.suppress(OSError):
+        while True:
+            opened.append(os.dup(0))
+    for _ in range(left):
+        os.close(opened.pop())
+    try:
+        Shard(folder, "a")
+    except OSError as error:
+        print(as_ours(error))
+"""
+
+
+def test_one_file_too_many_is_no_damage(folder: Path) -> None:
+    """A shard that cannot be opened for that is not to be deleted."""
+    told = subprocess.run([sys.executable, "-c", MANY, str(folder)], capture_output=True, text=True)
+    assert told.stdout.count("allow more with ulimit -n") == 2, told.stderr
 
 
 def test_a_scan_says_what_there_is(folder: Path) -> None:
