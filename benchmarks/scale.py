@@ -5,11 +5,11 @@
 
 Each stage runs in a process of its own, on files without bytes and records that are generated;
 benchmarks/scale_stages.py says what is real.  Its row has CPU and wall seconds without those of
-generating, the greatest resident memory, and the slope from the last but one number of videos to the last: 1.0
-grows as the videos do, 2.0 is quadratic.  Then nights with so many shards run against a Prefect
-server of their own (benchmarks/scale_prefect.py).  Postgres is that of this machine.  DIR holds the
-files, some 3 GB for 240,000 videos, and they are removed.  --videos 0 or --shards 0 leaves that half
-out.
+generating, the greatest resident memory, and the slope of the CPU seconds from the last but one
+number of videos to the last: 1.0 grows as the videos do, 2.0 is quadratic.  Then nights with so
+many shards run against a Prefect server of their own (benchmarks/scale_prefect.py).  Postgres is
+that of this machine.  DIR holds the files, some 3 GB for 240,000 videos, and they are removed.
+--videos 0 or --shards 0 leaves that half out.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the files lie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file of all figures")
     given = parser.parse_args(words)
-    result: dict[str, Any] = {"began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "load": os.getloadavg()[0]}
+    result: dict[str, Any] = {
+        "began": time.strftime("%Y-%m-%d", time.gmtime()),
+        "load": os.getloadavg()[0],
+    }
     videos, shards = ([count for count in counts if count] for counts in (given.videos, given.shards))
     if videos:
         result["stages"], result["disk"] = stages(sorted(videos), given.folder)

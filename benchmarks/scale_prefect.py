@@ -1,8 +1,9 @@
 """What a night with many shards leaves in Prefect's database, for benchmarks/scale.py.
 
 The tasks are those of the cache stage (tasks/cache.py), mapped by the pool of a night, with their retries, names,
-log and progress bar.  `build_shard` decodes nothing: it reports its videos as done, in two steps.  A real shard says a
-line more each 10 s, and moves its bar each 5 s.  The server is a process of its own with this project's settings.
+log and progress bar.  `build_shard` decodes nothing: it reports its videos as done, in two steps.  A real shard
+says a line more each 10 s, and moves its bar each 5 s.  The server is a process of its own with this project's
+settings.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import databases
-from tests import postgres
 
 from nonlocal_core.artifacts.references import Manifest
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.stages import cache as stage
+from tests import postgres
 
 TABLES = ("task_run", "task_run_state", "log", "artifact", "events", "event_resources")
 SETTLED_S, LONGEST_S = 12.0, 1200.0
@@ -119,7 +120,9 @@ def measure(on: str, num_shards: int) -> dict[str, Any]:
     with _server(on) as (server, address):
         before, _ = settled(server.folder, address)
         command = [sys.executable, __file__, str(num_shards), str(server.folder / "workspace")]
-        done = subprocess.run(command, env=server.environment | _search(), check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=server.environment | _search(), check=True, capture_output=True, text=True
+        )
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         after, lag_s = settled(server.folder, address)
         (run,) = server.ask("flow_runs/filter", {}) or [{"id": "", "state_type": "unknown"}]

@@ -1,29 +1,24 @@
-"""The stages of benchmarks/scale.py: `python benchmarks/scale_stages.py NUMBER FOLDER VIDEOS` runs one in a process.
+"""The stages of benchmarks/scale.py, each in a process: `python benchmarks/scale_stages.py NUMBER FOLDER VIDEOS`.
 
-What is real: every line of index, cache, evaluate, register, the report and prune that is not named below, with their
-files, locks, digests and checksums; the folder of the videos is walked, and each file is asked for its size and time.
-
-What is not: a file has no bytes, only a size (it is sparse).  `workers.each` starts no process; in the place of the
-hash, the probe and the frames of a file it gives generated ones (`hashed`, `probed`, `encoded`).  A frame has 2 to 8
-random bytes, so tables have as many lengths and checksums as those of real videos, and the .bin files are small.
-`scoring._by_network` gives random logits.  Nothing is learned: the checkpoint has one small tensor.
-What the generating takes is measured and taken off.
+What is real: every line of index, cache, evaluate, register, the report and prune that is not named below, with
+their files, locks, digests and checksums; the folder of the videos is walked, and each file is asked for its size
+and time.  What is not: the files, and what is found in them (benchmarks/scale_videos.py).  Shards are built one
+after the other.  Nothing is learned: the checkpoint has one small tensor.  What the generating takes is measured
+and taken off.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import scale_videos
 
 from nonlocal_core import prune, scoring
 from nonlocal_core.artifacts import label_ids
@@ -31,22 +26,16 @@ from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest,
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader, sampling, timing
-from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.records.reader import RecordReader
-from nonlocal_core.data.video.decoding import Probe
 from nonlocal_core.models import checkpoint as checkpoints
 from nonlocal_core.process import workers
 from nonlocal_core.report import run_page, run_report
 from nonlocal_core.retention.needed import Age
 from nonlocal_core.stages import cache, evaluate, index, register, train
 
-NUM_LABELS = 400
-VAL_EVERY = 12
-"""one video in so many is of val, as in Kinetics-400"""
 NEW_EVERY = 100
 """one video in so many is new in the second night"""
-MEAN_FRAMES = 250
 STATE_FILE = "state.json"
 
 
@@ -83,109 +72,18 @@ def place_of(folder: Path, num_videos: int) -> Place:
     return Place(folder, num_videos, resolve("nl_i3d_r50_32x2", {}), Workspace(folder / "workspace"))
 
 
-generating_s = generating_cpu_s = 0.0
-
-
-def timed(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The same function; the time that it takes is counted as that of generating."""
-
-    def made(item: Any) -> Any:
-        global generating_s, generating_cpu_s
-        began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        result = make(item)
-        generating_s += time.perf_counter() - began_s
-        generating_cpu_s += time.process_time() - began_cpu_s
-        return result
-
-    return made
-
-
-def _random(place: str) -> np.random.Generator:
-    return np.random.default_rng(int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest()))
-
-
-def hashed(place: str) -> str:
-    """What stands for the SHA-256 of a file."""
-    return hashlib.sha256(place.encode()).hexdigest()
-
-
-def _num_frames(place: str) -> int:
-    return int(_random(place).integers(MEAN_FRAMES - 50, MEAN_FRAMES + 51))
-
-
-def probed(job: file_probe.Job) -> file_probe.Facts:
-    """What stands for the probe of a file; the rate of one in fifty varies."""
-    num_frames, varies = _num_frames(job.place), hashed(job.place)[:2] < "05"
-    times_s = tuple(float(k) for k in np.arange(num_frames) / 25 + 0.001) if varies else None
-    probe = Probe(
-        num_frames=num_frames, fps=25.0, height=256, width=340, duration_s=num_frames / 25, codec="h264", rotation=0,
-        variable_fps=varies, num_keyframes=10, longest_gap=40, first_pts_s=0.0, container_frames=num_frames,
-        seek_safe=True, times_s=times_s,
-    )  # fmt: skip
-    return file_probe.Facts(job.sha256 or hashed(job.place), "ok", "", probe, True)
-
-
-def encoded(job: encoding.Job) -> encoding.Encoded:
-    """What stands for the frames of a video."""
-    num_frames, rng = _num_frames(job.place), _random(job.place)
-    ends = np.cumsum(rng.integers(2, 9, num_frames)).tolist()
-    content = rng.bytes(ends[-1])
-    frames = [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return encoding.Encoded("ok", "", frames, num_frames, 256, 340, num_frames * 256 * 340, 0.2)
-
-
-MADE: dict[Callable[..., Any], Callable[[Any], Any]] = {
-    file_probe.hash_of: timed(hashed),
-    file_probe.probe_file: timed(probed),
-    encoding.encode_video: timed(encoded),
-}
-
-
-def each(function: Callable[..., Any], items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
-    """In the place of `workers.each`: generated results."""
-    return (MADE[function](item) for item in items)
-
-
-def by_network(job: scoring.Job, reader: RecordReader, chunks: list[scoring.Chunk], *_: object, **__: object) -> Any:
-    """In the place of `scoring._by_network`: random logits, whose right class is often the greatest."""
-    num_views = job.config.evaluate.num_clips * job.config.evaluate.num_crops
-    label_ids_N = reader.rows["label_id"].to_numpy()
-    num_labels = int(label_ids_N.max()) + 1
-
-    def logits(row: int) -> NDArray[np.float32]:
-        made_VK = np.random.default_rng(row).standard_normal((num_views, num_labels), np.float32)
-        made_VK[:, label_ids_N[row]] += row % 4
-        return made_VK
-
-    make = timed(logits)
-    for chunk in chunks:
-        yield [make(row) for row in chunk.rows], "generated"
-
-
-def add_files(place: Place, numbers: Iterable[int]) -> None:
-    """Make sparse files, named as those of Kinetics are: SPLIT/LABEL/ID_BEGIN_END.mp4."""
-    for number in numbers:
-        name = f"{hashlib.blake2b(str(number).encode(), digest_size=6).hexdigest()}_{number:06d}_{number + 10:06d}.mp4"
-        split = "train" if number % VAL_EVERY else "val"
-        file = place.videos_dir / split / f"doing the activity {number // VAL_EVERY % NUM_LABELS:03d}" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_CREAT | os.O_WRONLY)
-        os.truncate(descriptor, 400_000 + int(hashed(name)[:6], 16) % 2_000_000)
-        os.close(descriptor)
-
-
 def _num_old(place: Place) -> int:
     return place.num_videos - max(1, place.num_videos // NEW_EVERY)
 
 
 def old_files(place: Place) -> None:
     """The files of the first night."""
-    add_files(place, range(_num_old(place)))
+    scale_videos.add_files(place.videos_dir, range(_num_old(place)))
 
 
 def new_files(place: Place) -> None:
     """The files that are new in the second night."""
-    add_files(place, range(_num_old(place), place.num_videos))
+    scale_videos.add_files(place.videos_dir, range(_num_old(place), place.num_videos))
 
 
 def nothing(place: Place) -> None:
@@ -218,14 +116,16 @@ def plan_epoch(place: Place) -> None:
 
 def read_epoch(place: Place) -> None:
     """The bytes of one clip of each train video in the order of an epoch, with their checksums, not decoded."""
-    encoding.decode = lambda jpeg, *_: jpeg
     reader = RecordReader(place.workspace, place.made(RecordCache))
     rows, seed = loader.readable_rows(reader, "train"), place.config.train.seed
     video_ids, num_frames = reader.rows["video_id"].tolist(), reader.rows["num_frames"].tolist()
+    decode, encoding.decode = encoding.decode, lambda jpeg, *_: jpeg
     for number in sampling.epoch_order(len(rows), seed, 0).tolist():
         row = rows[number]
         rng = sampling.generator(seed, 0, video_ids[row], "clip")
-        reader.frames(row, sampling.train_indices(timing.whole(num_frames[row]), place.config.clip, rng))
+        indices = sampling.train_indices(timing.whole(num_frames[row]), place.config.clip, rng)
+        reader.frames(row, indices)
+    encoding.decode = decode
 
 
 def make_checkpoint(place: Place) -> None:
@@ -234,7 +134,11 @@ def make_checkpoint(place: Place) -> None:
     labels = label_ids.read(place.workspace.path(cached) / RecordCache.LABELS)
     settings = {name: getattr(place.config, name) for name in ("model", "clip", "cache", "train")}
     described = checkpoints.Description(
-        step=1, labels=tuple(labels), cache_digest=cached.digest, manifest_digest=cached.manifest_digest, **settings
+        step=1,
+        labels=tuple(labels),
+        cache_digest=cached.digest,
+        manifest_digest=cached.manifest_digest,
+        **settings,
     )
 
     def make(folder: Path) -> Checkpoint:
@@ -299,13 +203,14 @@ def peak_mb() -> float:
 
 
 def measure(stage: Stage, place: Place) -> dict[str, float]:
-    """Seconds, without those of generating, and peak memory of a stage, in a process that has done nothing else."""
-    workers.each, scoring._by_network = each, by_network  # type: ignore[assignment]
+    """Seconds without those of generating, and peak memory, of a stage in a process that has done nothing else."""
+    workers.each, scoring._by_network = scale_videos.each, scale_videos.by_network  # type: ignore[assignment]
     stage.prepare(place)
-    began_s, began_cpu_s = time.perf_counter() - generating_s, time.process_time() - generating_cpu_s
+    spent = scale_videos.spent
+    began_s, began_cpu_s = time.perf_counter() - spent["wall_s"], time.process_time() - spent["cpu_s"]
     stage.run(place)
-    wall_s = time.perf_counter() - generating_s - began_s
-    return {"cpu_s": time.process_time() - generating_cpu_s - began_cpu_s, "wall_s": wall_s, "peak_mb": peak_mb()}
+    wall_s, cpu_s = time.perf_counter() - spent["wall_s"], time.process_time() - spent["cpu_s"]
+    return {"cpu_s": cpu_s - began_cpu_s, "wall_s": wall_s - began_s, "peak_mb": peak_mb()}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import pytest
 
 from nonlocal_core import scoring
 from nonlocal_core.artifacts.references import Evaluation, RecordCache
-from nonlocal_core.data.records import encoding
 from nonlocal_core.process import workers
 from tests.pages import REPOSITORY
 
@@ -74,7 +73,7 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
     named = {benchmark.name for benchmark in BENCHMARKS}
     others = {
         *("frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"),
-        *("scale_stages", "scale_prefect"),
+        *("scale_prefect", "scale_stages", "scale_videos"),
     }
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
 
@@ -92,7 +91,7 @@ def test_what_is_measured_at_scale_runs_on_a_few_videos(
 ) -> None:
     import scale_stages
 
-    for module, name in ((workers, "each"), (scoring, "_by_network"), (encoding, "decode")):
+    for module, name in ((workers, "each"), (scoring, "_by_network")):
         monkeypatch.setattr(module, name, getattr(module, name))  # which the benchmark replaces
     place, num_videos = scale_stages.place_of(tmp_path, 48), []
     for stage in scale_stages.STAGES:

@@ -141,10 +141,8 @@ def _parts(folder: Path, columns: list[str], hashes: set[str] | None = None) -> 
         try:
             for path in sorted(folder.glob("part-*.parquet")):
                 try:
-                    is_wanted = None if wanted is None else pc.is_in(_read_part(path, ["sha256"])["sha256"], wanted)
-                    if is_wanted is None or pc.any(is_wanted).as_py():
-                        part = _read_part(path, columns)
-                        parts.append(part if is_wanted is None else part.filter(is_wanted))
+                    if (part := _read_part(path, columns, wanted)) is not None:
+                        parts.append(part)
                 except DamagedError as error:
                     log.warning("%s", error)
                     path.unlink(missing_ok=True)
@@ -153,6 +151,14 @@ def _parts(folder: Path, columns: list[str], hashes: set[str] | None = None) -> 
             continue
 
 
-def _read_part(path: Path, columns: list[str]) -> pa.Table:
-    part = tables.read(path, SCHEMA, "it is deleted, and its files are looked at again", columns)
-    return part.replace_schema_metadata(None)
+def _read_part(path: Path, columns: list[str], wanted: pa.Array | None) -> pa.Table | None:
+    """The rows of a part, or those of the wanted contents; None if it has none of them."""
+
+    def read(names: list[str]) -> pa.Table:
+        part = tables.read(path, SCHEMA, "it is deleted, and its files are looked at again", names)
+        return part.replace_schema_metadata(None)
+
+    if wanted is None:
+        return read(columns)
+    is_wanted = pc.is_in(read(["sha256"])["sha256"], wanted)
+    return read(columns).filter(is_wanted) if pc.any(is_wanted).as_py() else None
