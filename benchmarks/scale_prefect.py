@@ -49,7 +49,7 @@ def night(num_shards: int, workspace_dir: Path) -> dict[str, float]:
 
     from tasks import cache, policy
 
-    stage.build_shard = build_shard
+    stage.build_shard = build_shard  # type: ignore[assignment]
     shards = [stage.CacheShard(key="0" * 16, number=n, name=f"{n:016x}") for n in range(num_shards)]
     manifest = Manifest(
         key="0" * 16, digest="0" * 16, path="index/" + "0" * 16, videos_dir="/data/videos",
@@ -92,7 +92,7 @@ def counts(folder: Path, address: str) -> dict[str, int]:
 
 
 async def _counts_of_postgres(address: str) -> dict[str, int]:
-    import asyncpg
+    import asyncpg  # type: ignore[import-untyped]
 
     database = await asyncpg.connect(address)
     try:

@@ -155,8 +155,8 @@ def run_evaluate(place: Place) -> None:
 
 def run_register(place: Place) -> None:
     """The stage register."""
-    made = (place.made(kind) for kind in (Checkpoint, Evaluation, RecordCache))
-    register.register(*made, place.config, place.workspace)
+    checkpoint, scored, cached = (place.made(kind) for kind in (Checkpoint, Evaluation, RecordCache))
+    register.register(checkpoint, scored, cached, place.config, place.workspace)
 
 
 def make_report(place: Place) -> None:

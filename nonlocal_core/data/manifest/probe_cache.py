@@ -68,7 +68,7 @@ def look_up(folder: Path, listed: pd.DataFrame, columns: Sequence[str] = SCHEMA.
 def known_sizes(folder: Path) -> set[int]:
     """The sizes (bytes) of all contents in the cache: a file of another size is new."""
     table = pa.concat_tables(_parts(folder, ["size_bytes", "is_settled"]))
-    return set(table.filter(table["is_settled"])["size_bytes"].unique().to_pylist())
+    return set(table.filter(table["is_settled"])["size_bytes"].unique().to_numpy().tolist())
 
 
 def look_up_contents(folder: Path, hashes: set[str]) -> dict[str, dict[str, Any]]:
@@ -151,7 +151,7 @@ def _parts(folder: Path, columns: list[str], hashes: set[str] | None = None) -> 
             continue
 
 
-def _read_part(path: Path, columns: list[str], wanted: pa.Array | None) -> pa.Table | None:
+def _read_part(path: Path, columns: list[str], wanted: pa.StringArray | None) -> pa.Table | None:
     """The rows of a part, or those of the wanted contents; None if it has none of them."""
 
     def read(names: list[str]) -> pa.Table:
