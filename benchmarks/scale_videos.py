@@ -23,6 +23,7 @@ from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.records import encoding
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video.decoding import Probe
+from nonlocal_core.process import shares
 
 NUM_LABELS = 400
 VAL_EVERY = 12
@@ -94,7 +95,7 @@ def each(function: Callable[..., Any], items: Iterable[Any], *_: object, **__: o
 
 
 def by_network(
-    job: scoring.Job, reader: RecordReader, chunks: list[scoring.Chunk], *_: object, **__: object
+    job: scoring.Job, reader: RecordReader, chunks: list[shares.Chunk], *_: object, **__: object
 ) -> Any:
     """In the place of `scoring._by_network`: random logits, whose right class is often the greatest."""
     num_views = job.config.evaluate.num_clips * job.config.evaluate.num_crops
