@@ -10,7 +10,6 @@ Videos for which no labels are needed serve: what is compared is what the networ
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -19,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.data import loader
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.evaluation import views
+from nonlocal_core.models import checkpoint, inference
 from nonlocal_core.prediction.predict import find_videos
 from nonlocal_core.pretrained import store
 from nonlocal_core.stages.cache import cache
@@ -38,9 +38,13 @@ WAYS: dict[str, dict[str, object]] = {
 }
 
 
-def clips(folder: Path, settings: dict[str, object], root: Path) -> dict[str, NDArray[np.uint8]]:
+def settings_of(changed: dict[str, object]) -> Config:
+    """The network's settings, for one clip of each video."""
+    return resolve("i3d_inception", {"index.val_fraction": 0.5, "evaluate.num_clips": 1, **changed})
+
+
+def clips(folder: Path, config: Config, root: Path) -> dict[str, NDArray[np.uint8]]:
     """The middle clip of each video, as a cache of these settings gives it."""
-    config = resolve("i3d_inception", {"index.val_fraction": 0.5, "evaluate.num_clips": 1, **settings})
     workspace = Workspace(root)
     reader = RecordReader(workspace, cache(index(folder, config, workspace), config, workspace))
     paths, statuses = reader.rows["path"].tolist(), reader.rows["status"].tolist()
@@ -49,22 +53,15 @@ def clips(folder: Path, settings: dict[str, object], root: Path) -> dict[str, ND
     return {paths[row]: views_of_video[0] for row, views_of_video in zip(rows, made, strict=True)}
 
 
-def logits(by_way: dict[str, dict[str, NDArray[np.uint8]]]) -> dict[str, NDArray[np.float32]]:
+def logits(
+    by_way: dict[str, dict[str, NDArray[np.uint8]]], config: Config, root: Path
+) -> dict[str, NDArray[np.float32]]:
     """The logits for each way, a row a video."""
-    os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
-    import mindspore as ms
-
-    from nonlocal_core.models import checkpoint
-    from nonlocal_core.models.normalise import normalise
-
-    net, _ = checkpoint.load_network(store.checkpoint_path(WEIGHTS))
-    net.set_train(False)
-
-    def of(clip_CTHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = net(normalise(ms.Tensor(clip_CTHW[None]), net.model)).asnumpy()[0]
-        return found
-
-    return {way: np.stack([of(clip) for clip in found.values()]) for way, found in by_way.items()}
+    path = store.checkpoint_path(WEIGHTS)
+    labels = list(checkpoint.read_whole(path)[0].labels)
+    network = inference.load(path, labels, config, workspace=Workspace(root))
+    size = config.evaluate.batch_clips
+    return {way: np.stack(list(inference.outputs(network, found.values(), size))) for way, found in by_way.items()}
 
 
 def main() -> None:
@@ -86,8 +83,11 @@ def main() -> None:
                 label.mkdir(parents=True, exist_ok=True)
                 (label / f"{number:03d}{path.suffix}").symlink_to(path.resolve())
                 number += 1
-        by_way = {way: clips(root / "videos", {**settings, **clip}, root / "w") for way, settings in WAYS.items()}
-    _print(by_way, logits(by_way))
+        by_way = {
+            way: clips(root / "videos", settings_of({**settings, **clip}), root / "w")
+            for way, settings in WAYS.items()
+        }
+        _print(by_way, logits(by_way, settings_of(clip), root / "w"))
 
 
 def _print(by_way: dict[str, dict[str, NDArray[np.uint8]]], found: dict[str, NDArray[np.float32]]) -> None:
