@@ -9,14 +9,16 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, get_current_settings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -117,7 +119,9 @@ def start_server() -> None:
     after `kill -9`.
     """
     prefect_settings.apply()
-    if PREFECT_API_URL.value() is None:  # other users of this machine, and pages in a browser, cannot use it
+    if PREFECT_API_URL.value() is None:
+        check_database()
+        # Other users of this machine, and pages in a browser, cannot use it.
         os.environ |= login.environment("http://127.0.0.1", login.new())
         refresh_global_settings_context()
     with console.deaf():
@@ -136,6 +140,30 @@ def start_server() -> None:
             f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"
         )
     login.check()
+
+
+def check_database() -> None:
+    """Say in one line why the file of Prefect's database cannot be used; its server would try for two minutes.
+
+    Raises: ConfigError.
+    """
+    url = get_current_settings().server.database.connection_url
+    kind, _, name = (url.get_secret_value() if url else "").partition(":///")
+    path = Path(name.partition("?")[0])
+    if not kind.startswith("sqlite") or ":memory:" in name:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as database:
+            database.execute("BEGIN IMMEDIATE")
+    except (OSError, sqlite3.Error) as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":  # another server writes
+            return
+        reason = getattr(error, "strerror", error)
+        raise ConfigError(
+            f"Prefect's database {path} cannot be used ({reason}): set PREFECT_HOME to a folder of yours, or move"
+            " the file away; it has runs and their logs, nothing of a workspace"
+        ) from None
 
 
 def _quiet_prefect(watch: Watch) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tomli
 
 from flows.server.prefect_settings import SETTINGS
@@ -20,6 +23,10 @@ now = get_current_settings()
 print(now.server.ephemeral.startup_timeout_seconds, now.flows.heartbeat_frequency)
 print(now.server.analytics_enabled, now.logging.extra_loggers, now.server.concurrency.lease_storage)
 """
+
+
+CHECKED = "from flows import session; session.check_database()"
+STARTED = "from flows import session; session.run_to_the_end(lambda watch: session.start_server(), 'stopped')"
 
 
 def flat(tree: dict[str, object], prefix: str = "PREFECT") -> dict[str, str]:
@@ -46,3 +53,36 @@ def test_they_hold_in_another_folder_and_the_environment_counts_more(tmp_path: P
         "120 45",
         f"False ['nonlocal_core'] {SETTINGS['PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE']}",
     ], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("home", "says"),
+    [("garbage", "file is not a database"), ("a file/below", "Not a directory"), ("locked", None)],
+)
+def test_a_database_that_cannot_be_used_is_one_line_at_once(tmp_path: Path, home: str, says: str | None) -> None:
+    """Prefect would try for two minutes and print a traceback each time; one that another server uses is fine."""
+    (tmp_path / "a file").touch()
+    (tmp_path / "garbage").mkdir()
+    (tmp_path / "garbage" / "prefect.db").write_bytes(bytes(range(256)) * 32)
+    (tmp_path / "locked").mkdir()
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with contextlib.closing(sqlite3.connect(tmp_path / "locked" / "prefect.db")) as database:
+        database.execute("BEGIN IMMEDIATE")
+        done = subprocess.run(
+            [sys.executable, "-c", STARTED if says else CHECKED],
+            cwd=tmp_path,
+            env={**others, "PREFECT_HOME": str(tmp_path / home), "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    if says is None:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    *others_say, line = done.stderr.splitlines()
+    assert len(others_say) == (4 if says == "Not a directory" else 0), (
+        "Prefect's own warnings of its home"
+    )
+    assert done.returncode == 2
+    assert line.startswith(f"error: Prefect's database {tmp_path / home}/prefect.db cannot be used (")
+    assert says in line
