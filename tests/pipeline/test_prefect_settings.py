@@ -80,9 +80,7 @@ def test_a_database_that_cannot_be_used_is_one_line_at_once(tmp_path: Path, home
         assert (done.returncode, done.stderr) == (0, "")
         return
     *others_say, line = done.stderr.splitlines()
-    assert len(others_say) == (4 if says == "Not a directory" else 0), (
-        "Prefect's own warnings of its home"
-    )
+    assert len(others_say) == (4 if says == "Not a directory" else 0), "Prefect's own warnings of its home"
     assert done.returncode == 2
     assert line.startswith(f"error: Prefect's database {tmp_path / home}/prefect.db cannot be used (")
     assert says in line
