@@ -157,7 +157,7 @@ def check_database() -> None:
         with contextlib.closing(sqlite3.connect(path, timeout=0)) as database:
             database.execute("BEGIN IMMEDIATE")
     except (OSError, sqlite3.Error) as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":  # another server writes
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):  # another server writes
             return
         reason = getattr(error, "strerror", error)
         raise ConfigError(
