@@ -1,4 +1,4 @@
-"""What is installed from a wheel is what lies in the tree."""
+"""What is installed from a wheel is what lies in the tree, and runs as a user who may write nothing of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,33 +75,70 @@ def program(wheel):
     return folder / "bin/nonlocal-i3d"
 
 
-def asked(program, folder, *words):
-    """What the command prints in a folder, with an empty home beside it and no variables of this checkout."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PREFECT"))}
-    home = folder.with_name(f"{folder.name}-home")
-    home.mkdir(exist_ok=True)
-    environment = {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [program, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=200
-    )
+IS_ROOT = os.getuid() == 0
+ANOTHER = 65534
+READS = "caps=+dac_read_search"  # the folder of the tests is root's own
+AS_ANOTHER = (f"--reuid={ANOTHER}", f"--regid={ANOTHER}", "--clear-groups", f"--inh-{READS}", f"--ambient-{READS}")
 
 
-def test_every_command_helps_from_an_empty_folder(program, tmp_path):
+@pytest.fixture
+def folder():
+    """An empty folder, and a home beside it, of the user that runs the program."""
+    with tempfile.TemporaryDirectory() as top:  # where that user may look, which is not so in `tmp_path`
+        os.chmod(top, 0o755)
+        for name in ("empty", "home"):
+            Path(top, name).mkdir()
+            if IS_ROOT:
+                os.chown(Path(top, name), ANOTHER, ANOTHER)
+        yield Path(top, "empty")
+
+
+def asked(program, folder, *words, **variables):
+    """What the command prints in a folder as no root, with an empty home and no variables of this checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PREFECT", "XDG"))}
+    environment = {**kept, "HOME": str(folder.with_name("home")), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    command = ["setpriv", *AS_ANOTHER, program, *words] if IS_ROOT else [program, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+
+
+def test_every_command_helps_from_an_empty_folder(program, folder):
     names = [name for name, _, _ in commands.files()]
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(lambda name: asked(program, tmp_path, name, "--help"), names))
+        found = list(threads.map(lambda name: asked(program, folder, name, "--help"), names))
     for name, done in zip(names, found, strict=True):
         assert (done.returncode, done.stderr) == (0, ""), name
         assert done.stdout.lower().startswith("usage") or f"nonlocal-i3d {name}" in done.stdout, name
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_it_is_the_wheel_that_runs(program, tmp_path):
+def test_it_is_the_wheel_that_runs(program, folder):
     """And it works from there: a description of a network, and a mistyped key in one line."""
     code = "import flows, nonlocal_core, tasks; print(flows.__file__, nonlocal_core.__file__, tasks.__file__)"
-    said = asked(program.with_name("python"), tmp_path, "-c", code).stdout
+    said = asked(program.with_name("python"), folder, "-c", code).stdout
     assert said.count(str(program.parents[1])) == 3
-    assert "head   7" in asked(program, tmp_path, "describe", "tiny", "--classes", "7").stdout
-    wrong = asked(program, tmp_path, "full", "tiny", "trian.epochs=3")
+    assert "head   7" in asked(program, folder, "describe", "tiny", "--classes", "7").stdout
+    wrong = asked(program, folder, "full", "tiny", "trian.epochs=3")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("error: there is no setting 'trian.epochs'")
+
+
+@pytest.mark.campaign("faults")
+def test_it_trains_for_a_user_who_may_write_nothing_else(program, folder):
+    done = asked(program, folder, "full", "tiny", "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.match("workspace/registry/v0001/*") for path in files)
+    if IS_ROOT:
+        assert {path.stat().st_uid for path in files} == {ANOTHER}
+
+
+@pytest.mark.campaign("faults")
+@pytest.mark.skipif(not IS_ROOT, reason="nothing is out of this user's reach")
+def test_where_it_may_not_write_it_says_so_in_one_line(program, folder):
+    others = program.parent
+    wrong = asked(program, folder, "full", "tiny", f"workspace_dir={others}/runs")
+    assert (wrong.returncode, wrong.stderr.count("error:")) == (4, 1), wrong.stderr
+    assert f"{others}/runs" in wrong.stderr
+    wrong = asked(program, folder, "full", "tiny", HOME=str(others))
+    assert (wrong.returncode, wrong.stderr.count("error:")) == (2, 1), wrong.stderr
+    assert "PREFECT_HOME" in wrong.stderr
