@@ -10,6 +10,7 @@ import inspect
 import re
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -289,6 +290,26 @@ def test_commands_are_written_in_one_way() -> None:
         assert not [text for text in given if text.startswith(".venv/")], page
     for name in ("README.md", "README.zh-CN.md", "docs/start/first_run.md", "CONTRIBUTING.md"):
         assert "source .venv/bin/activate" in [command.text for command in commands(REPOSITORY / name)], name
+
+
+def test_the_chinese_readme_has_what_the_english_one_has() -> None:
+    """Commands, links and tables; words are for a person to compare."""
+    languages = {
+        "README.md",
+        "README.zh-CN.md",
+        "docs/start/from_the_seed.md",
+        "docs/start/from_the_seed.zh-CN.md",
+    }
+    found = []
+    for name in ("README.md", "README.zh-CN.md"):
+        page = REPOSITORY / name
+        lines = page.read_text().splitlines()
+        quoted = [re.split(r"\s#|\s{2,}", command.text)[0] for command in commands(page)]
+        linked = {quote.text for quote in links(page) if not quote.text.startswith("#")} - languages
+        settings = set(re.findall(r"`(\w+\.\w+=[^`]*|\w+_dir=[^`]*)`", page.read_text()))
+        count = Counter(line[:2] for line in lines if line.startswith(("##", "| ", "- ")))
+        found.append((quoted, linked, settings, count))
+    assert found[0] == found[1]
 
 
 def test_every_page_is_in_the_site_and_in_the_readme() -> None:
