@@ -16,6 +16,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.states import Completed
 
+from flows import session
 from nonlocal_core import early
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -80,7 +81,7 @@ class Summary(Frozen):
   scored    {scored.coverage} ({scored.protocol})
   registry  {self.entry.version}, {champion}: {self.entry.reason}
   report    {self.workspace}/reports/{self.entry.version}.html
-  UI        python -m flows.server.serve start 4200, then http://127.0.0.1:4200
+  UI        {session.ui()}
 """
 
 

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import prefect
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
-from prefect.settings import PREFECT_API_URL, get_current_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -129,17 +130,29 @@ def start_server() -> None:
             problem = get_client(sync_client=True).api_healthcheck()
         except RuntimeError as error:
             raise ConfigError(f"Prefect's own server does not start ({error}): run again") from None
-    if module := sys.modules.get("prefect.server.api.server"):  # imported only if a server was started
-        for server in module.SubprocessASGIServer._instances.values():
-            if server.server_process:
-                end_with_us(server.server_process.pid)
-                os.environ["PREFECT_API_URL"] = server.api_url  # else each process of Dask starts one too
-                refresh_global_settings_context()
+    for server in _own_servers():
+        end_with_us(server.server_process.pid)
+        os.environ["PREFECT_API_URL"] = server.api_url  # else each process of Dask starts one too
+        refresh_global_settings_context()
     if problem:
         raise ConfigError(
             f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset PREFECT_API_URL"
         )
     login.check()
+
+
+def _own_servers() -> list[Any]:
+    """The server that Prefect has started for this process alone, if there is one."""
+    module = sys.modules.get("prefect.server.api.server")  # imported only if a server was started
+    servers = module.SubprocessASGIServer._instances.values() if module else ()
+    return [server for server in servers if server.server_process]
+
+
+def ui() -> str:
+    """Where the pages of the runs are, or how to get them if their server ends with this command."""
+    url = PREFECT_UI_URL.value()
+    own = url is None or _own_servers()
+    return "python -m flows.server.serve start 4200, then http://127.0.0.1:4200" if own else str(url)
 
 
 def check_database() -> None:
@@ -156,6 +169,8 @@ def check_database() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(path, timeout=0)) as database:
             database.execute("BEGIN IMMEDIATE")
+            written = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            version = database.execute("SELECT version_num FROM alembic_version").fetchone() if written else None
     except (OSError, sqlite3.Error) as error:
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):  # another server writes
             return
@@ -164,6 +179,12 @@ def check_database() -> None:
             f"Prefect's database {path} cannot be used ({reason}): set PREFECT_HOME to a folder of yours, or move"
             " the file away; it has runs and their logs, nothing of a workspace"
         ) from None
+    steps = list(Path(prefect.__file__).parent.glob("server/database/_migrations/versions/sqlite/*.py"))
+    if version and steps and not any(version[0] in step.read_text(encoding="utf-8") for step in steps):
+        raise ConfigError(
+            f"Prefect's database {path} was made by a newer Prefect than this one, {prefect.__version__}: install"
+            " that one, or set PREFECT_HOME to another folder"
+        )
 
 
 def _quiet_prefect(watch: Watch) -> None:

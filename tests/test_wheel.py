@@ -126,6 +126,7 @@ def test_it_is_the_wheel_that_runs(program, folder):
 def test_it_trains_for_a_user_who_may_write_nothing_else(program, folder):
     done = asked(program, folder, "full", "tiny", "train.epochs=1")
     assert done.returncode == 0, done.stderr
+    assert "serve start 4200" in done.stdout  # Prefect's own server has ended with it
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert any(path.match("workspace/registry/v0001/*") for path in files)
     if IS_ROOT:

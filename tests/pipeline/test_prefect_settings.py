@@ -84,3 +84,40 @@ def test_a_database_that_cannot_be_used_is_one_line_at_once(tmp_path: Path, home
     assert done.returncode == 2
     assert line.startswith(f"error: Prefect's database {tmp_path / home}/prefect.db cannot be used (")
     assert says in line
+
+
+@pytest.mark.parametrize(("version", "code"), [("0123456789ab", 2), (None, 0), ("a1b2c3d4e5f7", 0)])
+def test_a_database_of_a_newer_prefect_is_one_line(tmp_path: Path, version: str | None, code: int) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        if version:
+            database.execute("INSERT INTO alembic_version VALUES (?)", [version])
+        database.commit()
+    started = (
+        "from flows import session; session.run_to_the_end(lambda watch: session.check_database(), 'stopped')"
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", started],
+        cwd=tmp_path,
+        env={**others, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert ("was made by a newer Prefect" in done.stderr) == bool(code)
+    assert done.stderr.count("\n") == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("server", "shown"),
+    [({}, "python -m flows.server.serve start 4200"), ({"PREFECT_API_URL": "http://h:43/api"}, "http://h:43\n")],
+)
+def test_the_pages_are_those_of_the_server_that_was_named(server: dict[str, str], shown: str) -> None:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    asked = [sys.executable, "-c", "from flows import session; print(session.ui())"]
+    done = subprocess.run(
+        asked, cwd=REPOSITORY, env={**others, **server}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith(shown), done.stderr
