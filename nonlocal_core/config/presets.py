@@ -231,7 +231,7 @@ OWN = (
         "small",
         "I3D ResNet-18 on 16 frames of 112 pixels with two non-local blocks, from random weights",
         SMALL,
-        unpublished="9 of 18 real clips of nine labels, in two folds; docs/evidence/small_data.md",
+        unpublished="45 of 83 real clips of nine labels, where probe has 83; docs/evidence/small_data.md",
         time="some 8 minutes on 2 cores for 100 videos of 2 s",
         differs=OURS,
     ),
