@@ -62,8 +62,14 @@ def _our_batches(folder: Path, clip_len: int, interval: int, codec: str) -> Iter
     from nonlocal_core.data import loader
     from nonlocal_core.data.records.reader import RecordReader
 
-    asked = {"clip.clip_len": clip_len, "clip.frame_interval": interval, "runtime.num_workers": 1}
-    config = resolve("nl_i3d_r50_32x2", {**asked, "train.batch_size": 4, "train.scale_max": 1.0})
+    asked: dict[str, object] = {
+        "clip.clip_len": clip_len,
+        "clip.frame_interval": interval,
+        "runtime.num_workers": 1,
+    }
+    # A random square and no scaling, as the other ways.
+    asked |= {"train.batch_size": 4, "train.crop": "random", "train.scale_min": 1.0, "train.scale_max": 1.0}
+    config = resolve("nl_i3d_r50_32x2", asked)
     workspace = Workspace(folder / "workspace")
     cached = RecordCache.model_validate_json((folder / f"{codec}.json").read_text())
     reader = RecordReader(workspace, cached)

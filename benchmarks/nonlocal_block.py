@@ -3,7 +3,7 @@
     python benchmarks/nonlocal_block.py [--torch PYTHON] [--sizes res3x4 ...] [--rounds 15]
 
 PYTHON is an interpreter that imports torch, mmcv (mmaction2's NonLocal3d) and pytorchvideo (the whole block, no
-concatenation); without it there is no PyTorch column.  mmcv's concatenation
+concatenation); the column of what it lacks stays empty.  mmcv's concatenation
 has no gradient (it changes the output of its ReLU in place), so it is left out.  A size is a stage and
 its number of frames T, batch 1, 28 x 28 (res3, 512 channels) or 14 x 14 (res4, 1024 channels), with spatial
 sub-sampling: T = 4 is 32x2 and 8x8; T = 16 is the seed's 32x6, and 128x1.
@@ -218,6 +218,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.torch:
         print("No PyTorch: name an interpreter that imports torch and mmcv with --torch PYTHON.\n")
+    there = [name for name in LIBRARIES if chosen.torch and has(chosen.torch, name)]
+    if chosen.torch and (missing := set(LIBRARIES) - set(there)):
+        print(f"The interpreter of --torch cannot import {' and '.join(sorted(missing))}.\n")
     print(f"{CPUS} CPUs, load {os.getloadavg()[0]:.1f} at the start, {chosen.rounds} rounds\n")
     head = ["part", "size", "pairwise", "plain ms, MiB", "ours", *LIBRARIES]
     head += [f"{name} / ours" for name in ("plain", *LIBRARIES)]
@@ -227,10 +230,16 @@ def main() -> None:
         for size in chosen.sizes:
             for kind in chosen.kinds:
                 variants = {"plain": sys.executable, "ours": sys.executable}
-                if chosen.torch and kind != "concatenation":
-                    variants |= dict.fromkeys(LIBRARIES if part == "block" else LIBRARIES[:1], chosen.torch)
+                if kind != "concatenation":
+                    compared = there if part == "block" else [name for name in there if name == "mmcv"]
+                    variants |= dict.fromkeys(compared, chosen.torch)
                 found = measure(part, kind, size, variants, chosen.rounds)
                 print(row([part, size, kind], found), flush=True)
+
+
+def has(python: str, library: str) -> bool:
+    """Whether an interpreter can import PyTorch and a library."""
+    return subprocess.run([python, "-c", f"import torch, {library}"], capture_output=True).returncode == 0
 
 
 def row(case: list[str], found: dict[str, tuple[float, float]]) -> str:

@@ -72,7 +72,17 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
 
     named = {benchmark.name for benchmark in BENCHMARKS}
     others = {
-        *("frames", "gpu", "gpu_parts", "host_blocking", "loader_ways", "results", "torch_inception", "videos"),
+        *(
+            "frames",
+            "gpu",
+            "gpu_parts",
+            "host_blocking",
+            "loader_ways",
+            "results",
+            "evaluation_loop",
+            "torch_inception",
+            "videos",
+        ),
         *("scale_prefect", "scale_stages", "scale_videos"),
     }
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
