@@ -73,8 +73,8 @@ class Result(NamedTuple):
         """The bars in the output, in words."""
         if self.failed:
             return "failed"
-        missed = sum("missed" in line for line in self.output.splitlines())
-        return f"{missed} missed" if missed else "none missed"
+        missed = self.output.count(", missed")
+        return f"{missed} missed" if missed else "none missed" if " bar" in self.output else "it has none"
 
 
 def machine(peer: str | None) -> str:

@@ -36,6 +36,8 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 RATE, MOMENTUM = 1e-3, 0.9
 
 Step = Callable[[], float]
+BARS = {"infer": 1.0, "train": 1.15, "memory": 1.3, "OpenVINO": 0.6}
+"""at most so many times PyTorch's time, or the peak of its memory"""
 
 
 def main() -> None:
@@ -65,6 +67,7 @@ def main() -> None:
           "| ours MB (import) | torch MB (import) | ratio | compile s | parameters "
           "| OpenVINO ms | / ours | / torch |")  # fmt: skip
     print("|" + " --- |" * 17)
+    reached: dict[str, list[float]] = {name: [] for name in BARS}
     for net in asked.nets.split(","):
         for size in asked.sizes.split(","):
             for mode in asked.modes.split(","):
@@ -78,7 +81,22 @@ def main() -> None:
                     "frames": asked.frames,
                     "precision": asked.precision,
                 }
-                print(row(case, measure(case, theirs, asked.steps)), flush=True)
+                found = measure(case, theirs, asked.steps)
+                print(row(case, found), flush=True)
+                if theirs:
+                    note(found, mode, reached)
+    for name, ratios in reached.items():
+        if ratios:
+            met = "" if max(ratios) <= BARS[name] else ", missed"
+            print(f"{name} / PyTorch: {min(ratios):.2f} to {max(ratios):.2f}, bar {BARS[name]:.2f}{met}")
+
+
+def note(found: dict[str, dict[str, Any]], mode: str, reached: dict[str, list[float]]) -> None:
+    """Add the ratios of a case to those of the bars."""
+    reached[mode].append(float(ratio(found["ours"]["wall"], found["torch"]["wall"])))
+    reached["memory"].append(found["ours"]["peak"] / found["torch"]["peak"])
+    if "openvino" in found:
+        reached["OpenVINO"].append(float(ratio(found["openvino"]["wall"], found["torch"]["wall"])))
 
 
 def has_torch(python: str) -> bool:
