@@ -62,8 +62,8 @@ class Result(NamedTuple):
     machine: str
     began: str
     commit: str
-    load: float
-    """cores that other programs kept busy in the second before it"""
+    load: float | None
+    """cores that other programs kept busy in the second before it; None if nobody looked"""
     minutes: float
     output: str
     failed: bool
@@ -74,7 +74,7 @@ class Result(NamedTuple):
         if self.failed:
             return "failed"
         missed = self.output.count(", missed")
-        return f"{missed} missed" if missed else "none missed" if " bar" in self.output else "it has none"
+        return f"{missed} missed" if missed else "none missed" if " bar" in self.output else "has none"
 
 
 def machine(peer: str | None) -> str:
@@ -161,10 +161,8 @@ def page(results: dict[str, Result]) -> str:
     ]
     there = [(each.name, results[each.name]) for each in BENCHMARKS if each.name in results]
     for name, one in there:
-        link = f"[{name}](#{name})"
-        lines.append(
-            f"| {link} | {one.verdict} | {one.began} | {one.commit} | {one.load:.1f} | {one.minutes:.1f} |"
-        )
+        link, busy = f"[{name}](#{name})", "" if one.load is None else f"{one.load:.1f}"
+        lines.append(f"| {link} | {one.verdict} | {one.began} | {one.commit} | {busy} | {one.minutes:.1f} |")
     if missing := [each.name for each in BENCHMARKS if each.name not in results]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for name, one in there:

@@ -51,6 +51,11 @@ def test_all_are_run_and_what_failed_is_said(
     text = page.read_text()
     verdicts = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| [")]
     assert verdicts == ["failed", "none missed", "1 missed"]
+    busy = [float(line.split(" | ")[4]) for line in text.splitlines() if line.startswith("| [")]
+    assert all(0 <= cores <= (os.cpu_count() or 1) for cores in busy)
+    without = results.Result("c", "m", "now", "0", None, 1.0, "a table", failed=False)
+    assert (without.verdict, without._replace(failed=True).verdict) == ("has none", "failed")
+    assert "|  | 1.0 |" in results.page({"fine": without})
     assert "    python benchmarks/slow.py" in text
     assert "ratio 1.40, bar 1.30, missed" in text
     assert "Not run yet: beside." in text
