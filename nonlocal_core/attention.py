@@ -13,15 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nonlocal_core import command, registry
-from nonlocal_core.artifacts.files import write_atomically
-from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core import command
 from nonlocal_core.errors import ConfigError, InputError
-from nonlocal_core.models import device
-from nonlocal_core.registry import trained_network
-from nonlocal_core.report import arrows, attention, video_files
-from nonlocal_core.report.attention_pictures import middle_clip
 
 MOVIE_FPS = 6.0
 """of the pictures of a clip, slow enough to follow the arrows"""
@@ -32,12 +25,23 @@ def run(given: argparse.Namespace) -> Iterator[str]:
 
     Raises: InputError or ConfigError if there is no such video, entry, block or position.
     """
+    # These take seconds, which help and a mistyped word need not wait for.
+    from nonlocal_core import registry
+    from nonlocal_core.artifacts.files import write_atomically
+    from nonlocal_core.artifacts.workspace import Workspace
+    from nonlocal_core.config.sections import RuntimeConfig
+    from nonlocal_core.models import device
+    from nonlocal_core.registry import trained_network
+    from nonlocal_core.report import arrows, attention, video_files
+    from nonlocal_core.report.attention_pictures import middle_clip
+
+    query = _place(given.query)
     registry.check_folder(given.workspace, given.entry)
     device.use(RuntimeConfig(device="CPU"))
     trained = trained_network.find(given.entry, Workspace(given.workspace, only_read=True))
     net = trained.network()
     clip_CTHW = middle_clip(given.video, trained)
-    looked = attention.look(net, clip_CTHW, given.block, _place(given.query))
+    looked = attention.look(net, clip_CTHW, given.block, query)
     scene = attention.scene(looked, clip_CTHW, net.model)
     try:
         given.out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +61,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     yield f"written     {stem}.png, .gif and .mp4"
 
 
-def _place(text: str) -> attention.Place | None:
+def _place(text: str) -> tuple[int, int, int] | None:
     if not text:
         return None
     parts = text.split(",")

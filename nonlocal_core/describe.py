@@ -19,11 +19,12 @@ from nonlocal_core import command
 from nonlocal_core.config import key_value
 from nonlocal_core.config.tree import Config, resolve
 from nonlocal_core.errors import ConfigError
-from nonlocal_core.models.cost import Part, parts
 
 
 def table(name: str, config: Config, num_classes: int) -> str:
     """The table of a network."""
+    from nonlocal_core.models.cost import Part, parts  # MindSpore takes seconds, which help need not wait for
+
     rows = parts(config, num_classes)
     side = config.evaluate.crop_size
     lines = [

@@ -45,7 +45,7 @@ class Watch:
         cut_log(folder / Checkpoint.LOG, step)
         self.progress = Progress("train", f"{train.epochs} epochs", num_steps, "steps", done=step)
         self.shown: deque[Line] = deque(maxlen=SHOWN_STEPS)
-        self.drawn_s = -DRAW_EVERY_S
+        self.drawn_s = time.monotonic()
         self.board = _board(folder, step)
 
     def step(self, line: Line) -> None:
@@ -60,7 +60,7 @@ class Watch:
         self.progress.advance(1, f"{figures}, {waits:.0%} of it waiting for clips")
 
     def epoch(self, validations: Iterable[Validation]) -> None:
-        """Log how an epoch went, and draw the curves if the last picture is more than `DRAW_EVERY_S` old."""
+        """Log how an epoch went, and draw the curves if the last picture, or the start, is `DRAW_EVERY_S` ago."""
         lines = read_json_lines(self.folder / Checkpoint.LOG)
         epochs = summaries(lines, validations)
         content = "".join(json.dumps(epoch) + "\n" for epoch in epochs)

@@ -40,7 +40,7 @@ from tests.chaos import mutants
 from tests.chaos.chain import SETTINGS
 
 NUM_EXAMPLES = 400
-NUM_SHORT = 15
+NUM_SHORT = 8
 
 
 class Reader(NamedTuple):

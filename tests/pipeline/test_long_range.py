@@ -24,8 +24,9 @@ def _small_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     too_fast = {"train.base_lr": 1e30}  # finite weights that give no finite scores
     plan["rows"].append(plan["rows"][0] | {"name": "diverges", "settings": too_fast})
     plan |= {"seeds": [3], "num_train": 8, "num_val": 4, "num_motion": 16}
-    plan["settings"] |= {"model.width": 2, "train.steps": 1, "train.warmup_epochs": 0.0}
-    plan["motion_settings"] |= {"train.warmup_epochs": 0.0}
+    tiny = {"cache.short_side": 36, "train.crop_size": 32, "evaluate.crop_size": 32, "train.warmup_epochs": 0.0}
+    plan["settings"] |= tiny | {"model.width": 2, "model.block": "basic", "train.steps": 1, "train.batch_size": 2}
+    plan["motion_settings"] |= tiny
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(plan))
     monkeypatch.setattr(plans, "FILE", file)

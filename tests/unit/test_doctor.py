@@ -24,10 +24,13 @@ def doctor(*words, **environment):
     )
 
 
+QUICK = ("model.nl_res3=[]", "model.nl_res4=[]", "model.block=basic", "model.inflate=none")
+"""a network that is compiled in little time"""
+
+
 def test_a_step_is_tried_and_everything_is_named(tmp_path):
-    quick = ("model.nl_res3=[]", "model.nl_res4=[]", "model.block=basic", "model.inflate=none")
     words = ("runtime.device=CPU", "train.batch_size=2", f"workspace_dir={tmp_path / 'new'}")
-    said = doctor("--step", *words, *quick)
+    said = doctor("--step", *words, *QUICK)
     assert (said.returncode, said.stderr) == (0, "")
     lines = said.stdout.splitlines()
     found = dict(line.strip().split(maxsplit=1) for line in lines if line.startswith("  "))
@@ -49,6 +52,7 @@ def test_what_a_preset_will_cost_is_measured_before_anything_starts(toy, tmp_pat
         "model.width=2",
         "train.crop_size=32",
         "evaluate.crop_size=32",
+        *QUICK,
     )
     words = (f"videos_dir={toy.videos_dir}", f"workspace_dir={tmp_path / 'new'}", "train.epochs=3")
     said = doctor("--preset", "tiny", *words, *small)

@@ -65,9 +65,8 @@ def test_function_and_gradients_are_the_convolutions(monkeypatch, kernel, stride
     y = theirs(x, ours.weight)
     dy = ms.Tensor(rng.normal(size=y.shape).astype(np.float32))
     np.testing.assert_allclose(ours(x).asnumpy(), y.asnumpy(), rtol=1e-5, atol=1e-5)
-    found, expected = (
-        ms.jit(ms.grad(Weighed(product), (0, 1)))(x, ours.weight, dy) for product in (ours.product, theirs)
-    )
+    found = ms.jit(ms.grad(Weighed(ours.product), (0, 1)))(x, ours.weight, dy)
+    expected = ms.grad(Weighed(theirs), (0, 1))(x, ours.weight, dy)
     for ours_, theirs_ in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours_.asnumpy(), theirs_.asnumpy(), rtol=1e-5, atol=1e-4)
 
@@ -90,7 +89,7 @@ def test_the_padding_of_tensorflow(monkeypatch, frames, rows, columns, parts):
         np.testing.assert_allclose(product(ms.Tensor(x), ours.weight).asnumpy(), y.asnumpy(), rtol=1e-5, atol=1e-5)
     dy = ms.Tensor(rng.normal(size=y.shape).astype(np.float32))
     found = ms.jit(ms.grad(Weighed(ours.product), 1))(ms.Tensor(x), ours.weight, dy)
-    expected = ms.jit(ms.grad(Weighed(theirs), 1))(padded, ours.weight, dy)
+    expected = ms.grad(Weighed(theirs), 1)(padded, ours.weight, dy)
     np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), rtol=1e-5, atol=1e-4)
 
 

@@ -83,17 +83,26 @@ def copy_of(workspace, folder):
     return Workspace(folder)
 
 
+NETWORKS = {
+    "embedded": {**BLOCKS, "model__pairwise": "embedded_gaussian"},
+    "concatenation": {**BLOCKS, "model__pairwise": "concatenation", "model__nl_sub_sample": "none"},
+    "fully_conv": {**PLAIN, "model__head": "fully_conv", "model__head_window": (2, 1, 1)},
+    "inception": INCEPTION,
+}
+OTHERS = {
+    "gaussian": {**BLOCKS, "model__pairwise": "gaussian"},
+    "dot": {**BLOCKS, "model__pairwise": "dot_product"},
+    "time": {**BLOCKS, "model__nl_axes": "time", "model__nl_sub_sample": "none"},
+    "two_frames": {**PLAIN, "model__head": "two_frames"},
+}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        *({**BLOCKS, "model__pairwise": name} for name in ("gaussian", "embedded_gaussian", "dot_product")),
-        {**BLOCKS, "model__pairwise": "concatenation", "model__nl_sub_sample": "none"},
-        {**BLOCKS, "model__nl_axes": "time", "model__nl_sub_sample": "none"},
-        {**PLAIN, "model__head": "fully_conv", "model__head_window": (2, 1, 1)},
-        {**PLAIN, "model__head": "two_frames"},
-        INCEPTION,
+        *(pytest.param(settings, id=name) for name, settings in NETWORKS.items()),
+        *(pytest.param(OTHERS[name], id=name, marks=pytest.mark.campaign("long")) for name in OTHERS),
     ],
-    ids=["gaussian", "embedded", "dot", "concatenation", "time", "fully_conv", "two_frames", "inception"],
 )
 def test_it_gives_what_mindspore_gives(settings, tmp_path):
     config = small_config(**settings)

@@ -1,4 +1,4 @@
-"""Sixty nights of a folder that changes each night, and a prune each week: the disk stays flat."""
+"""Nights of a folder that changes each night, and a prune each week: the disk stays flat."""
 
 from __future__ import annotations
 
@@ -169,10 +169,11 @@ def stages(workspace: Workspace, stage: str) -> list[str]:
     return sorted(folder.name for folder in (workspace.root / stage).iterdir())
 
 
-def test_sixty_nights(nights: Nights) -> None:
+@pytest.mark.parametrize("count", [28, pytest.param(60, marks=pytest.mark.campaign("long"))])
+def test_the_disk_stays_flat_over_nights(nights: Nights, count: int) -> None:
     """Every ninth night has a new champion, which starts from the one before."""
     after, champion = [], None
-    for number in range(60):
+    for number in range(count):
         better = number % 9 == 0
         entry = nights.night(0.2 + 0.01 * number if better else 0.1, champion)
         champion = entry.version if better else champion
@@ -187,14 +188,14 @@ def test_sixty_nights(nights: Nights) -> None:
             after.append(nights.disk())
     root = nights.workspace.root
     entries = [file for file in (root / registry.FOLDER).rglob("*") if file.suffix in (".json", ".parquet")]
-    texts = sum(file.stat().st_size for file in entries) / 60
+    texts = sum(file.stat().st_size for file in entries) / count
     growth = (after[-1] - after[2]) / (WEEK * (len(after) - 3))
     assert growth < 2 * texts, "all that grows is what is written of each entry, and the tables of champions"
     assert after[-1] < 3 * KEPT * (WEIGHTS + VIDEOS * FRAME)
     state = registry.read(nights.workspace)
-    assert (state.champion, len(registry.entries(nights.workspace))) == (champion, 60)
+    assert (state.champion, len(registry.entries(nights.workspace))) == (champion, count)
     assert registry.verify(nights.workspace, str(state.champion), state) == []
-    most = KEPT + 2 * WEEK + 60 // 9  # a table goes a week after the weights that were trained on it
+    most = KEPT + 2 * WEEK + count // 9  # a table goes a week after the weights that were trained on it
     trunk = root / kept_features.FOLDER / "trunk"
     shards = [file.stem.removeprefix("shard-") for file in trunk.glob("shard-*.parquet")]
     assert {store.engine_of(trunk, shard)[:7] for shard in shards} == {"engine "}, "also of copies"

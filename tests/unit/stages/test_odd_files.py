@@ -93,21 +93,21 @@ def test_whatever_a_file_does_becomes_its_row(videos_dir, workspace):
 
 @functools.cache
 def large_png(value: int) -> bytes:
-    """A picture of 6000x4000 px, all of one value."""
-    return cv2.imencode(".png", np.full((4000, 6000, 3), value, np.uint8))[1].tobytes()
+    """A picture of 3000x2000 px, all of one value."""
+    return cv2.imencode(".png", np.full((2000, 3000, 3), value, np.uint8))[1].tobytes()
 
 
 @pytest.mark.parametrize(
     ("setting", "bound", "reason"),
     [
-        ("max_frame_mpx", 20.0, "0.png says that it has 6000x4000 px; runtime.max_frame_mpx allows 20 million"),
-        ("max_decode_s", 0.1, "takes more than 0.1 s to decode, which runtime.max_decode_s allows"),
+        ("max_frame_mpx", 5.0, "0.png says that it has 3000x2000 px; runtime.max_frame_mpx allows 5 million"),
+        ("max_decode_s", 0.01, "takes more than 0.01 s to decode, which runtime.max_decode_s allows"),
         ("max_kept_gb", 5e-7, "its frames take more than the 5e-07 GB that runtime.max_kept_gb allows"),
-        ("max_memory_gb", 0.05, "takes more memory to decode than the 0.05 GB of runtime.max_memory_gb"),
+        ("max_memory_gb", 0.01, "takes more memory to decode than the 0.01 GB of runtime.max_memory_gb"),
     ],
 )
 def test_what_one_video_may_take_is_bounded_and_may_be_raised(videos_dir, workspace, setting, bound, reason):
-    """A folder of three pictures of 72 MB, each of which takes 0.1 MB of the disk."""
+    """A folder of three pictures of 18 MB, each of which takes 0.03 MB of the disk."""
     (videos_dir / "falls/large").mkdir()
     for number in range(3):
         (videos_dir / f"falls/large/{number}.png").write_bytes(large_png(number))

@@ -11,7 +11,7 @@ from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.log import Watch, cut_log, summaries
+from nonlocal_core.training.log import DRAW_EVERY_S, Watch, cut_log, summaries
 
 TRAIN = small_config().train
 
@@ -44,7 +44,7 @@ def test_an_epoch_is_the_mean_of_its_steps_without_the_one_that_compiles():
 
 
 @pytest.mark.parametrize(("waits", "said"), [(0.3, "decoding is the bottleneck: 30%"), (0.02, "computing is the")])
-def test_every_epoch_says_how_it_went_and_leaves_a_picture(tmp_path, caplog, waits, said):
+def test_every_epoch_says_how_it_went_and_some_leave_a_picture(tmp_path, caplog, waits, said):
     caplog.set_level(logging.INFO)
     watch = Watch(tmp_path, TRAIN, num_steps=4, step=0)
     for step in (1, 2):
@@ -53,6 +53,9 @@ def test_every_epoch_says_how_it_went_and_leaves_a_picture(tmp_path, caplog, wai
     told = "epoch 0, step 2 of 4: loss 1.500, top-1 15.0%, val top-1 50.0% (loss 1.250); 10.0 clips/s, "
     assert told + said in caplog.text
     assert len((tmp_path / Checkpoint.EPOCHS).read_text().splitlines()) == 1
+    assert not (tmp_path / Checkpoint.CURVES).exists(), "a short training is drawn once, at its end"
+    watch.drawn_s -= DRAW_EVERY_S
+    watch.epoch([Validation(step=2, top1=0.5, loss=1.25)])
     picture = cv2.imread(str(tmp_path / Checkpoint.CURVES))
     assert picture.shape == (800, 900, 3)
     assert len({tuple(pixel) for pixel in picture.reshape(-1, 3)[::7]}) > 20  # curves, not an empty page

@@ -133,8 +133,9 @@ def check_same(resumed, uncut):
     assert [epoch["step"] for epoch in epochs] == [4, 8, 12]
 
 
+@pytest.mark.campaign("kill")
 def test_a_training_that_is_killed_while_it_writes_ends_with_the_same_weights(toy, killed, uncut):
-    """From what lies on disk at that moment; the campaign below kills processes."""
+    """From what lies on disk at that moment; the next campaign kills processes."""
     (partial,) = killed.glob("train/*.partial")
     assert len(list(partial.glob("step-00000006*.tmp*"))) == 1
     assert step_checkpoint.step_path(partial, 4).exists()

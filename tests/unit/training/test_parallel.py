@@ -15,7 +15,7 @@ from threading import Event
 
 import numpy as np
 import pytest
-from small import python, small_config
+from small import PLAIN, python, small_config
 
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.data import loader
@@ -42,8 +42,9 @@ def lines(path):
     return [json.loads(line) for line in (path / Checkpoint.LOG).read_text().splitlines()]
 
 
-SHORT: dict[str, object] = {  # BN is frozen, so that it does not look at the batch
-    "model__norm": "frozen",
+SHORT: dict[str, object] = {
+    **PLAIN,
+    "model__norm": "frozen",  # so that BN does not look at the batch
     "model__nl_norm": "frozen",
     "model__zero_gamma": False,
     "train__batch_size": 4,

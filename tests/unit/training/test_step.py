@@ -56,7 +56,7 @@ def one_step():
     def forward(clip, label, keep):
         return ops.cross_entropy(net.classify(net.features(normalise(clip, net.model)) * keep), label)
 
-    gradients = ms.jit(ms.grad(forward, None, net.trainable_params()))
+    gradients = ms.grad(forward, None, net.trainable_params())
     return net, lambda: gradients(*(ms.Tensor(array) for array in batch[:3])), batch
 
 
