@@ -27,7 +27,7 @@ stop: ## end what `make serve` has started
 	@$(BIN)/python -m flows.server.serve stop $(PORT)
 
 test: .venv/installed ## run the tests
-	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
 test-lowest: .venv/installed ## run the unit tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@$(BIN)/uv venv --quiet --allow-existing --no-managed-python --python "$$(command -v $(PYTHON))" .venv-lowest

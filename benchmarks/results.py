@@ -21,6 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.processes import busy_cores
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEER = "PYTHON"
@@ -96,19 +99,6 @@ def machine(peer: str | None) -> str:
         said = subprocess.run([peer, "-c", code], capture_output=True, text=True, check=True)
         found.append(said.stdout.splitlines()[-1])
     return ", ".join(found)
-
-
-def busy_cores(seconds: float = 1.0) -> float:
-    """How many cores are busy now; a mean load would count the benchmark before."""
-    before = _idle_s()
-    time.sleep(seconds)
-    return max(0.0, (os.cpu_count() or 1) - (_idle_s() - before) / seconds)
-
-
-def _idle_s() -> float:
-    """Seconds that all cores together have waited, also for a disk."""
-    _, _, _, _, idle, disk, *_ = Path("/proc/stat").read_text().split()[:10]
-    return (int(idle) + int(disk)) / os.sysconf("SC_CLK_TCK")
 
 
 def _has_torch(python: str) -> bool:

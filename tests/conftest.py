@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling
 
-from tests import campaign, leftovers
+from tests import campaign, leftovers, processes
 
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -19,6 +19,10 @@ hypothesis.settings.load_profile("patient")
 # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is compiled once need not be compiled by each of some thousand processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What a stage sets on a CPU: without it, MindSpore's threads spin while they wait for each other.
 os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"
@@ -51,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the folders with the longest files first, so that at the end no process waits for another."""
-    items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "training"))
+    items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "training", "tests"))
 
 
 SERVED = ("test_dead_runs.py", "test_nightly.py")
@@ -67,6 +71,11 @@ class BySharedServer(LoadFileScheduling):
         if not folder.endswith("pipeline"):
             return file
         return "served" if name in SERVED else "pipeline a-d" if name < "test_e" else "pipeline e-z"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return processes.here()
 
 
 @pytest.hookimpl(optionalhook=True)

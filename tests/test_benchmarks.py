@@ -15,6 +15,7 @@ import pytest
 from nonlocal_core import scoring
 from nonlocal_core.artifacts.references import Evaluation, RecordCache
 from nonlocal_core.process import workers
+from tests import processes
 from tests.pages import REPOSITORY
 
 FINE = "print('ratio 1.20, bar 1.30')"
@@ -155,3 +156,15 @@ def test_the_campaigns_have_what_they_begin_with() -> None:
     asked = [sys.executable, "-m", "pytest", "tests/chaos", "-n0", "-m", "campaign", "--setup-plan", "-q"]
     ran = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-2000:]
+
+
+def test_more_processes_run_the_tests_where_others_run_and_no_more_than_fit() -> None:
+    assert [processes.suited(2, busy, 23.0) for busy in (0.0, 0.2, 1.0, 2.0)] == [3, 3, 4, 6]
+    assert [processes.suited(16, 0.0, free_gb) for free_gb in (128.0, 16.5, 3.0)] == [17, 8, 2]
+    busy = processes.busy_cores(0.3)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        found = max(processes.busy_cores(0.5) for _ in range(3))
+        process.kill()
+    assert busy >= 0
+    assert 0.9 < found <= (os.cpu_count() or 1)
+    assert processes.here() >= 2
