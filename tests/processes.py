@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+MOST = 12
+"""the longest file takes as long as all the others in so many processes"""
 PROCESS_GB = 2.0
 """what a process has taken at its end: MindSpore keeps what it has compiled"""
 
@@ -21,7 +23,7 @@ def suited(cores: int, busy: float, free_gb: float) -> int:
     Linux gives the same share to each process of a terminal: beside two busy ones, six of the tests have 1.5 of
     two cores, and three have 1.2.
     """
-    return max(2, min(cores + 1 + int(1.5 * busy), int(free_gb / PROCESS_GB)))
+    return max(2, min(MOST, cores + 1 + int(1.5 * busy), int(free_gb / PROCESS_GB)))
 
 
 def busy_cores(seconds: float = 1.0) -> float:
