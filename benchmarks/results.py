@@ -51,7 +51,7 @@ BENCHMARKS = (
     Benchmark("train_step", ("--torch", PEER), needs_peer=True),
     Benchmark("evaluation", ("--torch", PEER, "--videos", "1")),
     Benchmark("orchestration"),
-    Benchmark("databases"),
+    Benchmark("databases", ("--rounds", "1")),
     Benchmark("scale"),
     Benchmark("tiny_learns"),
 )
