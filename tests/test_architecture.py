@@ -181,3 +181,11 @@ def test_what_reads_the_files_of_others_imports_no_settings():
     loaded = loaded_by("import nonlocal_core.models.published.files")
     assert "safetensors" in loaded
     assert loaded.isdisjoint({"mindspore", "pydantic", "pandas", "pyarrow"})
+
+
+def test_a_clone_brings_no_large_file_and_no_package_of_others():
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    files = [REPOSITORY / name for name in names.stdout.split("\0") if name]
+    assert len(files) > 300
+    assert [file.name for file in files if file.exists() and file.stat().st_size > 3 << 20] == []
+    assert [file.name for file in files if file.suffix == ".whl"] == []
