@@ -22,6 +22,7 @@ from nonlocal_core.config.tree import settings as all_settings
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.escaping import one_line
 from nonlocal_core.evaluation.ablations import variants
+from nonlocal_core.process import importing
 
 Flow = Callable[..., Any]
 
@@ -43,7 +44,8 @@ def run(command: Command, find: Callable[[], Flow]) -> None:
             sys.exit(show(_inventory(arguments)))
         named = arguments.get("preset") or arguments.get("source") or " ".join(arguments.get("names", ()))
         print(f"{command.name} {one_line(named)}: Prefect starts".replace(" :", ":"), file=sys.stderr, flush=True)
-        from flows import session
+        with importing.at_once():
+            from flows import session
     except (ConfigError, KeyboardInterrupt) as error:
         sys.exit(failed(error, command.stopped))
     session.run(find, arguments, command.stopped)

@@ -27,6 +27,7 @@ from flows.server import login, prefect_settings
 from nonlocal_core.command import failed
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.escaping import several_lines
+from nonlocal_core.process import importing
 from nonlocal_core.process.lifeline import end_with_us
 from nonlocal_core.process.messages import LOGGERS
 from tasks import console
@@ -82,7 +83,8 @@ def run(find: Callable[[], Callable[..., Any]], arguments: dict[str, Any], stopp
     """Start a flow, print its result or one line that says what failed, and end the process."""
 
     def begin(watch: Watch) -> object:
-        flow = find()
+        with importing.at_once():
+            flow = find()
         _quiet_prefect(watch)
         start_server()
         return flow(**arguments)

@@ -6,6 +6,7 @@ terminals or the start of a process takes `subprocess` itself.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -60,6 +61,7 @@ def main() -> None:
     """Fork for each command that is asked for."""
     for name in PRELOADED:
         __import__(f"flows.{name}")
+    gc.freeze()
     for line in sys.stdin:
         process = os.fork()
         if not process:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Generator
 
 import hypothesis
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling
 
+from nonlocal_core.process import importing
 from tests import campaign, leftovers, processes
 
 # A busy machine is no fault of what is tested.
@@ -71,6 +73,12 @@ class BySharedServer(LoadFileScheduling):
         if not folder.endswith("pipeline"):
             return file
         return "served" if name in SERVED else "pipeline a-d" if name < "test_e" else "pipeline e-z"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    with importing.at_once():
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nonlocal_core.config.sections import CacheConfig
+from nonlocal_core.data.manifest import file_probe
+from nonlocal_core.data.records import decord_clips, encoding, frame_file
+from nonlocal_core.data.records.encoding import FrameSettings
 
 REPOSITORY = Path(__file__).parents[1]
 ROOTS = ("nonlocal_core", "tasks", "flows")
@@ -181,6 +187,22 @@ def test_what_reads_the_files_of_others_imports_no_settings():
     loaded = loaded_by("import nonlocal_core.models.published.files")
     assert "safetensors" in loaded
     assert loaded.isdisjoint({"mindspore", "pydantic", "pandas", "pyarrow"})
+
+
+@pytest.mark.parametrize("settings", [CacheConfig(), CacheConfig(codec="none", jump="decord")])
+def test_a_worker_imports_no_settings(settings):
+    """It is started for a few videos; the job brings what was checked before."""
+    frames = FrameSettings.of(settings)
+    assert all(getattr(settings, name) == value for name, value in frames._asdict().items())
+    jobs = [
+        encoding.Job("a.mp4", "", True, frames),
+        frame_file.Job(Path("a"), Path("b"), frames),
+        decord_clips.Job(Path("a"), [1], frames, 1.0),
+        file_probe.Job("a.mp4"),
+    ]
+    loaded = loaded_by(f"import pickle\nassert len(pickle.loads({pickle.dumps(jobs)!r})) == {len(jobs)}")
+    assert "cv2" in loaded
+    assert loaded.isdisjoint({"mindspore", "pydantic", "pandas", "pyarrow", "scipy"})
 
 
 def test_a_clone_brings_no_large_file_and_no_package_of_others():

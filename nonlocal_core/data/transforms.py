@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.train import TrainConfig
 from nonlocal_core.errors import InputError
+
+if TYPE_CHECKING:  # a worker, which resizes frames, does without Pydantic
+    from nonlocal_core.config.train import TrainConfig
 
 Frames = NDArray[np.uint8]
 Clip = Frames | list[Frames]

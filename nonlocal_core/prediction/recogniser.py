@@ -67,7 +67,7 @@ class Recogniser:
         if not path.exists():
             raise InputError(f"there is no video {path}")
         with tempfile.TemporaryDirectory(prefix="frames-") as folder:
-            job = frame_file.Job(path, Path(folder) / "frames", config.cache)
+            job = frame_file.Job(path, Path(folder) / "frames", encoding.FrameSettings.of(config.cache))
             limits = bounds.of(config.runtime)
             (seen,) = workers.each(frame_file.spool, [job], config.runtime.video_timeout_s, "frame", limits)
             if isinstance(seen, workers.Lost) or seen.status != "ok":

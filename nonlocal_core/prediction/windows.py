@@ -19,6 +19,7 @@ from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data import loader, sampling
 from nonlocal_core.data.records import frame_file
+from nonlocal_core.data.records.encoding import FrameSettings
 from nonlocal_core.data.timing import Stretch
 from nonlocal_core.prediction.results import Request
 from nonlocal_core.process import bounds, workers
@@ -46,7 +47,8 @@ def look(
     """Each video with the views of all its parts, to be taken before the next video."""
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
-        jobs = [frame_file.Job(path, file, config.cache) for _, path in videos]
+        settings = FrameSettings.of(config.cache)
+        jobs = [frame_file.Job(path, file, settings) for _, path in videos]
         within, limits = Within("predict", "frames decoded"), bounds.of(config.runtime)
         outcomes = workers.each(
             frame_file.spool, jobs, config.runtime.video_timeout_s, "frame", limits,

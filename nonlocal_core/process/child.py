@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any, NamedTuple, ParamSpec, TypeVar
 
 from nonlocal_core.errors import ChildError
-from nonlocal_core.process import lifeline, messages
+from nonlocal_core.process import importing, lifeline, messages
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +137,9 @@ def main() -> None:
     messages.relay(connection)
 
     def call() -> Any:
-        return getattr(importlib.import_module(module), name)(*arguments, **named)
+        with importing.at_once():
+            function = getattr(importlib.import_module(module), name)
+        return function(*arguments, **named)
 
     call.__name__ = name
     messages.answer(connection, call)

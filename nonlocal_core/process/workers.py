@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, TypeVar
 
 from nonlocal_core.errors import ChildError
-from nonlocal_core.process import bounds, messages
+from nonlocal_core.process import bounds, importing, messages
 from nonlocal_core.process.lifeline import die_with
 
 Item = TypeVar("Item")
@@ -203,7 +203,8 @@ def main() -> None:
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     die_with(lifeline)
     module, name, most = connection.recv()
-    function = getattr(importlib.import_module(module), name)
+    with importing.at_once():
+        function = getattr(importlib.import_module(module), name)
     _beat = lambda done: connection.send(("alive", done))  # noqa: E731
     bounds.enter(most)
     connection.send(("ready", None))

@@ -14,6 +14,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import frame_file
+from nonlocal_core.data.records.encoding import FrameSettings
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import InputError
 from nonlocal_core.models import device
@@ -50,7 +51,7 @@ def middle_clip(path: Path, trained: trained_network.Trained) -> NDArray[np.uint
     protocol = trained.evaluate.model_copy(update={"num_clips": 1, "num_crops": 1, "offsets": "spread"})
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
-        spooled = frame_file.spool(frame_file.Job(path, file, trained.described.cache))
+        spooled = frame_file.spool(frame_file.Job(path, file, FrameSettings.of(trained.described.cache)))
         if spooled.status != "ok":
             raise InputError(f"{path} cannot be read: {spooled.reason}")
         frames_at = partial(spooled.frames, file)

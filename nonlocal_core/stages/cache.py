@@ -171,8 +171,9 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         planned = planned.assign(name=store.names(planned), pixel_aspect=planned["pixel_aspect"].fillna(1.0))
         rows: list[Any] = planned.to_dict("records")
         places = [locations.join(manifest.videos_dir, row["path"]) for row in rows]
+        settings = encoding.FrameSettings.of(config.cache)
         jobs = (
-            encoding.Job(place, row["sha256"], row["kept"], config.cache, row["pixel_aspect"])
+            encoding.Job(place, row["sha256"], row["kept"], settings, row["pixel_aspect"])
             for place, row in zip(places, rows, strict=True)
         )
         sample = partial / SAMPLE_FILE if shard.number == 0 else None

@@ -72,8 +72,9 @@ def _cache(folder: Path, sources: list[Source], config: Config) -> tuple[float, 
     if not files:
         return 0.0, 0.0
     chosen = [files[(2 * i + 1) * len(files) // (2 * NUM_SAMPLED)] for i in range(NUM_SAMPLED)]
+    settings = encoding.FrameSettings.of(config.cache)
     jobs = [
-        encoding.Job(str(folder / source.path), sha256_of(folder / source.path), True, config.cache, 1.0)
+        encoding.Job(str(folder / source.path), sha256_of(folder / source.path), True, settings, 1.0)
         for source in chosen
     ]
     limits = bounds.of(config.runtime)

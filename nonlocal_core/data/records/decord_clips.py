@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.records.encoding import FrameSettings
 from nonlocal_core.data.video import decord_frames, pictures
 from nonlocal_core.errors import DecodeError
 from nonlocal_core.process import workers
@@ -30,7 +30,7 @@ class Job(NamedTuple):
     path: Path
     wanted: list[int]
     """numbers of frames, which ascend"""
-    settings: CacheConfig
+    settings: FrameSettings
     pixel_aspect: float
 
 
@@ -52,7 +52,7 @@ class Pool:
         self._failed: set[Path] = set()
 
     def frames(
-        self, path: Path, indices: NDArray[np.int64], settings: CacheConfig, pixel_aspect: float = 1.0
+        self, path: Path, indices: NDArray[np.int64], settings: FrameSettings, pixel_aspect: float = 1.0
     ) -> list[NDArray[np.uint8]]:
         """The frames of a file at distinct `indices`, resized; none where decord fails, which is logged once."""
         if pictures.is_sequence(path) or path in self._failed:

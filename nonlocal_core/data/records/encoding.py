@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
@@ -19,8 +18,27 @@ from nonlocal_core.data.video.frames import Channels, Converter, Frame
 from nonlocal_core.errors import DamagedError, DecodeError
 from nonlocal_core.process import bounds, workers
 
+if TYPE_CHECKING:
+    from nonlocal_core.config.sections import CacheConfig
+
 MOST_SIDE_PX = 65_500  # of a JPEG by OpenCV
 CHANGED = "changed"
+
+
+class FrameSettings(NamedTuple):
+    """What makes a frame of the settings of cache, without Pydantic: a third of a worker's start is its import."""
+
+    codec: str
+    jump: str
+    short_side: int
+    jpeg_quality: int
+    interpolation: str
+    pixels: str
+
+    @classmethod
+    def of(cls, cache: CacheConfig) -> FrameSettings:
+        """Those of a section."""
+        return cls(*(getattr(cache, name) for name in cls._fields))
 
 
 class Job(NamedTuple):
@@ -33,7 +51,7 @@ class Job(NamedTuple):
     kept: bool
     """whether its frames are kept; those of a video are not in which clips can be read by jumping, and nothing is
     to be stored.  Such a video is only decoded, to see whether that works"""
-    settings: CacheConfig
+    settings: FrameSettings
     pixel_aspect: float = 1.0
     """width of a pixel over its height, as it is shown"""
 
@@ -110,7 +128,7 @@ def broken(status: str, reason: str) -> Encoded:
 
 
 def resized(
-    frame: Frame, settings: CacheConfig, pixel_aspect: float = 1.0, channels: Channels = "rgb"
+    frame: Frame, settings: CacheConfig | FrameSettings, pixel_aspect: float = 1.0, channels: Channels = "rgb"
 ) -> NDArray[np.uint8]:
     """The frame in the size that a cache keeps, with square pixels.
 
@@ -129,7 +147,9 @@ def resized(
     return transforms.resize_short_side(in_full, settings.short_side, settings.interpolation, pixel_aspect)
 
 
-def resize(frame_HWC: NDArray[np.uint8], settings: CacheConfig, pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
+def resize(
+    frame_HWC: NDArray[np.uint8], settings: CacheConfig | FrameSettings, pixel_aspect: float = 1.0
+) -> NDArray[np.uint8]:
     """The same of a frame that is there in RGB, because a program or another decoder has made it.
 
     Shape:  (H, W, 3) to (H', W', 3), RGB.

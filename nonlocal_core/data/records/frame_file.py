@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data import timing
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.records.encoding import FrameSettings
 from nonlocal_core.data.timing import Stretch
 from nonlocal_core.data.video import decoding, faults
 from nonlocal_core.process import workers
@@ -25,7 +25,7 @@ class Job(NamedTuple):
 
     path: Path
     file: Path
-    settings: CacheConfig
+    settings: FrameSettings
 
 
 class Spooled(NamedTuple):

@@ -33,6 +33,7 @@ class RecordReader:
         cv2.setNumThreads(1)  # readers are called from threads; those of OpenCV would compete with them
         self.rows = cache_table.read(workspace.path(cache) / RecordCache.VIDEOS)
         self._cache, self._workspace = cache, workspace
+        self._settings = encoding.FrameSettings.of(cache.settings)
         self._folder = workspace.root / cache.records
         self._videos_dir = Path(cache.videos_dir)
         self._size_of = self.rows[["height", "width"]].to_numpy()
@@ -83,11 +84,11 @@ class RecordReader:
         try:
             if path.is_file() and path.stat().st_size != size_bytes:
                 raise DecodeError("it is not the file that was indexed")
-            if self._decord and (jumped := self._decord.frames(path, indices, self._cache.settings, aspect)):
+            if self._decord and (jumped := self._decord.frames(path, indices, self._settings, aspect)):
                 yield from jumped
                 return
             yield from decoding.frames_at(
-                path, num_frames, indices, lambda frame: encoding.resized(frame, self._cache.settings, aspect)
+                path, num_frames, indices, lambda frame: encoding.resized(frame, self._settings, aspect)
             )
         except DecodeError as error:
             probe_cache.forget(self._workspace, str(path))

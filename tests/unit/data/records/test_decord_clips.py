@@ -14,12 +14,13 @@ from video_files import number_of
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data import loader
 from nonlocal_core.data.records import decord_clips
+from nonlocal_core.data.records.encoding import FrameSettings
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.stages.cache import cache
 
 pytestmark = pytest.mark.skipif(find_spec("decord") is None, reason="decord has no wheel for this platform")
 
-SETTINGS = small_config(cache__codec="none", cache__jump="decord", cache__short_side=64).cache
+SETTINGS = FrameSettings.of(small_config(cache__codec="none", cache__jump="decord", cache__short_side=64).cache)
 ABORTS = "import os\nclass logging:\n    QUIET = 0\n    set_level = staticmethod(lambda level: os.abort())\n"
 
 

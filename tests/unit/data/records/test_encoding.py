@@ -13,7 +13,7 @@ from nonlocal_core.data.records.encoding import Job
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import DamagedError
 
-SETTINGS = CacheConfig(short_side=40, jpeg_quality=95)
+SETTINGS = encoding.FrameSettings.of(CacheConfig(short_side=40, jpeg_quality=95))
 
 
 def picture(red, green):
