@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nonlocal_core import scoring
 from nonlocal_core.data.manifest import file_probe
 from nonlocal_core.data.records import encoding
+from nonlocal_core.data.records.frame_writer import FrameWriter
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.data.video.decoding import Probe
 from nonlocal_core.process import shares
@@ -78,8 +79,11 @@ def encoded(job: encoding.Job) -> encoding.Encoded:
     num_frames, rng = _num_frames(job.place), _random(job.place)
     ends = np.cumsum(rng.integers(2, 9, num_frames)).tolist()
     content = rng.bytes(ends[-1])
-    frames = [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return encoding.Encoded("ok", "", frames, num_frames, 256, 340, num_frames * 256 * 340, 0.2)
+    with job.file.open("r+b") as file:
+        writer = FrameWriter(file, job.offset)
+        for start, end in zip([0, *ends], ends, strict=False):
+            writer.add(content[start:end])
+    return encoding.Encoded("ok", "", writer.stored, num_frames, 256, 340, num_frames * 256 * 340, 0.2)
 
 
 MADE: dict[Callable[..., Any], Callable[[Any], Any]] = {

@@ -118,7 +118,8 @@ def disk_fault(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return ""
     if error.errno in (errno.EIO, errno.EROFS, errno.ESTALE):
-        return f"the disk does not work ({error.strerror}), {error.filename}: look at it and run again"
+        place = f", {error.filename}" if error.filename else ""  # of an open file Python knows no name
+        return f"the disk does not work ({error.strerror}){place}: look at it and run again"
     if error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None:
         return no_right(Path(os.fsdecode(error.filename)))
     return ""

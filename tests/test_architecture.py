@@ -195,7 +195,7 @@ def test_a_worker_imports_no_settings(settings):
     frames = FrameSettings.of(settings)
     assert all(getattr(settings, name) == value for name, value in frames._asdict().items())
     jobs = [
-        encoding.Job("a.mp4", "", True, frames),
+        encoding.Job("a.mp4", "", True, frames, Path("b")),
         frame_file.Job(Path("a"), Path("b"), frames),
         decord_clips.Job(Path("a"), [1], frames, 1.0),
         file_probe.Job("a.mp4"),

@@ -14,6 +14,7 @@ import pandas as pd
 from nonlocal_core.artifacts.references import Features, RecordCache
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace, read_artifact
 from nonlocal_core.data.records import cache_plan, cache_table, kept_features, store
+from nonlocal_core.data.records.shard_writer import Record, write_shard
 from nonlocal_core.errors import DamagedError
 
 DEAD_SHARE = 0.5
@@ -126,7 +127,7 @@ def _apply(folder: Path, verdict: Verdict) -> None:
     for shard, rows in verdict.copied.items():
         # A reader that misses the old shard looks again, and finds the new one.
         records = _records(store.Shard(folder, shard), rows)
-        store.write_shard(folder, store.shard_id(rows["sha256"]), records, store.engine_of(folder, shard))
+        write_shard(folder, store.shard_id(rows["sha256"]), records, store.engine_of(folder, shard))
     for shard in (*verdict.dropped, *verdict.copied):
         bin_path, table_path = store.paths(folder, shard)
         table_path.unlink()  # first: without it, the shard does not exist
@@ -135,7 +136,7 @@ def _apply(folder: Path, verdict: Verdict) -> None:
         file.unlink()
 
 
-def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
+def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[Record]:
     """Records as they are.  Each frame's checksum is looked at: no damage gets a checksum of its own."""
     for row in rows.to_dict("records"):
         number = int(row["row"])
@@ -144,7 +145,7 @@ def _records(shard: store.Shard, rows: pd.DataFrame) -> Iterator[store.Record]:
         except DamagedError as error:
             raise shard.damaged(f"with sha256 {row['sha256']}", str(error)) from None
         size = int(row["num_frames"]), int(row["height"]), int(row["width"])
-        yield store.Record(str(row["sha256"]), str(row["status"]), str(row["reason"]), *size, frames)
+        yield Record(str(row["sha256"]), str(row["status"]), str(row["reason"]), *size, frames)
 
 
 def _lines_of(folder: Path, verdict: Verdict, needs: list[Needs], *, really: bool) -> Iterator[str]:

@@ -12,7 +12,6 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from nonlocal_core.data.layouts import fetch, locations
 from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.manifest import probe_cache
 from nonlocal_core.data.records import cache_plan, cache_table, encoding, store
+from nonlocal_core.data.records.shard_writer import Record, Writer, writing
 from nonlocal_core.data.video import decord_frames
 from nonlocal_core.errors import ConfigError, DamagedError, InputError, WorkspaceError, as_ours
 from nonlocal_core.process import bounds, workers
@@ -170,23 +170,11 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         planned = cache_plan.read_shard(partial / cache_plan.FILE, shard.number)
         planned = planned.assign(name=store.names(planned), pixel_aspect=planned["pixel_aspect"].fillna(1.0))
         rows: list[Any] = planned.to_dict("records")
-        places = [locations.join(manifest.videos_dir, row["path"]) for row in rows]
-        settings = encoding.FrameSettings.of(config.cache)
-        jobs = (
-            encoding.Job(place, row["sha256"], row["kept"], settings, row["pixel_aspect"])
-            for place, row in zip(places, rows, strict=True)
-        )
-        sample = partial / SAMPLE_FILE if shard.number == 0 else None
-        progress = Progress("cache", f"shard {shard.number}", len(rows), "videos")
-        within, limits = Within("cache", "frames"), bounds.of(config.runtime)
-        outcomes = workers.each(
-            encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", limits,
-            lambda job, done: within(job.place, done),
-        )  # fmt: skip
         try:
-            with closing(outcomes):
-                records = _records(manifest.videos_dir, rows, outcomes, progress, sample)
-                store.write_shard(folder, shard.name, records)
+            with writing(folder, shard.name) as writer:
+                measured = _fill(writer, manifest.videos_dir, rows, config, shard.number)
+                if shard.number == 0:  # before it is finished: a finished first shard always has its measurements
+                    write_json(partial / SAMPLE_FILE, measured._asdict())
         except _ChangedError as error:
             probe_cache.forget(workspace, error.place)
             raise InputError(f"{error.place} {error.reason}: run again, and index looks at it again") from None
@@ -203,27 +191,37 @@ class _ChangedError(Exception):
         self.place, self.reason = place, reason
 
 
-def _records(
-    videos_dir: str,
-    rows: list[dict[str, Any]],
-    outcomes: Iterable[encoding.Encoded | workers.Lost],
-    progress: Progress,
-    sample: Path | None,
-) -> Iterator[store.Record]:
-    measured = cache_plan.NOTHING
-    for row, outcome in zip(rows, outcomes, strict=True):
-        if isinstance(outcome, workers.Lost):
-            outcome = encoding.broken(store.GIVEN_UP, outcome.reason)
-        if outcome.status == encoding.CHANGED:
-            raise _ChangedError(locations.join(videos_dir, row["path"]), outcome.reason)
-        if outcome.reason:
-            log.warning("%s is left out: %s", row["path"], outcome.reason)
-        size = outcome.num_frames, outcome.height, outcome.width
-        yield store.Record(row["name"], outcome.status, outcome.reason, *size, outcome.jpegs)
-        measured = measured.plus(outcome)
-        progress.advance()
-    if sample:  # before the shard is finished: a finished first shard always has its measurements
-        write_json(sample, measured._asdict())
+def _fill(
+    writer: Writer, videos_dir: str, rows: list[dict[str, Any]], config: Config, number: int
+) -> cache_plan.Measured:
+    """Add the record of each video before the next one is begun, whose frames follow in the file."""
+    places = [locations.join(videos_dir, row["path"]) for row in rows]
+    settings = encoding.FrameSettings.of(config.cache)
+    jobs = (
+        encoding.Job(
+            place, row["sha256"], row["kept"], settings, writer.path, writer.num_bytes, row["pixel_aspect"]
+        )
+        for place, row in zip(places, rows, strict=True)
+    )
+    within, measured = Within("cache", "frames"), cache_plan.NOTHING
+    progress = Progress("cache", f"shard {number}", len(rows), "videos")
+    outcomes = workers.each(
+        encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", bounds.of(config.runtime),
+        lambda job, done: within(job.place, done),
+    )  # fmt: skip
+    with closing(outcomes):
+        for place, row, outcome in zip(places, rows, outcomes, strict=True):
+            if isinstance(outcome, workers.Lost):
+                outcome = encoding.broken(store.GIVEN_UP, outcome.reason)
+            if outcome.status == encoding.CHANGED:
+                raise _ChangedError(place, outcome.reason)
+            if outcome.reason:
+                log.warning("%s is left out: %s", row["path"], outcome.reason)
+            size = outcome.num_frames, outcome.height, outcome.width
+            writer.add(Record(row["name"], outcome.status, outcome.reason, *size), outcome.stored)
+            measured = measured.plus(outcome)
+            progress.advance()
+    return measured
 
 
 def seal(planned: CachePlan, manifest: Manifest, config: Config, workspace: Workspace) -> RecordCache:

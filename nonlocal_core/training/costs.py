@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,16 +74,16 @@ def _cache(folder: Path, sources: list[Source], config: Config) -> tuple[float, 
         return 0.0, 0.0
     chosen = [files[(2 * i + 1) * len(files) // (2 * NUM_SAMPLED)] for i in range(NUM_SAMPLED)]
     settings = encoding.FrameSettings.of(config.cache)
-    jobs = [
-        encoding.Job(str(folder / source.path), sha256_of(folder / source.path), True, settings, 1.0)
-        for source in chosen
-    ]
     limits = bounds.of(config.runtime)
-    outcomes = workers.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", limits)
     seen, started_s = cache_plan.NOTHING, time.monotonic()
-    for outcome in outcomes:
-        if not isinstance(outcome, workers.Lost):
-            seen = seen.plus(outcome)
+    with tempfile.NamedTemporaryFile(prefix="frames-") as frames:
+        jobs = [
+            encoding.Job(str(path), sha256_of(path), True, settings, Path(frames.name))
+            for path in (folder / source.path for source in chosen)
+        ]
+        for outcome in workers.each(encoding.encode_video, jobs, config.runtime.video_timeout_s, "frame", limits):
+            if not isinstance(outcome, workers.Lost):
+                seen = seen.plus(outcome)
     seconds = time.monotonic() - started_s
     share = sum(source.size_bytes for source in there) / max(1, sum(source.size_bytes for source in chosen))
     return seconds * share / (os.cpu_count() or 1), seen.num_bytes * share if config.cache.codec == "jpeg" else 0.0

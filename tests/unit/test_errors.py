@@ -71,6 +71,10 @@ def test_a_disk_that_does_not_work_and_too_little_memory_are_one_line(capsys: py
     assert command.failed(fault) == 4
     said = capsys.readouterr().err
     assert said == "error: the disk does not work (Input/output error), /videos/a.mp4: look at it and run again\n"
+    assert command.failed(OSError(errno.EIO, "Input/output error")) == 4  # while an open file is written
+    assert (
+        capsys.readouterr().err == "error: the disk does not work (Input/output error): look at it and run again\n"
+    )
     assert command.failed(MemoryError()) == 6
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(FileNotFoundError):

@@ -17,6 +17,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import store
 from nonlocal_core.data.records.reader import RecordReader
+from nonlocal_core.data.records.shard_writer import Record, write_shard
 from nonlocal_core.errors import DamagedError
 from nonlocal_core.retention import records
 from nonlocal_core.stages import cache as stage
@@ -138,8 +139,8 @@ def test_what_was_given_up_is_tried_again(toy, workspace):
     folder = workspace.root / toy.cache.records
     (_, _), (small, two), _ = shards_of(workspace, toy)
     kept = list(records._records(store.Shard(folder, small), store.scan(folder).query("shard == @small")))
-    given_up = store.Record(two[0], store.GIVEN_UP, "hangs the decoder: no frame for 60 s", 0, 0, 0, [])
-    store.write_shard(folder, small, [given_up, *kept[1:]])
+    given_up = Record(two[0], store.GIVEN_UP, "hangs the decoder: no frame for 60 s", 0, 0, 0, [])
+    write_shard(folder, small, [given_up, *kept[1:]])
     quarantined = stage.cache(toy.manifest, CONFIG, workspace)
     assert (quarantined.num_ok, quarantined.key) == (11, toy.cache.key)
     assert "  1 videos that crashed or hung the decoder: the next run tries them again" in pruned(workspace)
@@ -162,8 +163,8 @@ def test_an_unfinished_run_keeps_its_records(toy, workspace):
     folder = stage._records_dir(config, workspace)
     lost = store.scan(folder).query("shard == @planned.shards[1].name")["sha256"]
     reason = "hangs the decoder: no frame for 60 s"
-    given_up = [store.Record(sha256, store.GIVEN_UP, reason, 0, 0, 0, []) for sha256 in lost]
-    store.write_shard(folder, planned.shards[1].name, given_up)
+    given_up = [Record(sha256, store.GIVEN_UP, reason, 0, 0, 0, []) for sha256 in lost]
+    write_shard(folder, planned.shards[1].name, given_up)
     (folder / f"shard-{planned.shards[2].name}.bin.tmp").write_bytes(b"being written")
     before = files_of(folder)
     assert len(before) == 5

@@ -58,12 +58,11 @@ class Measured(NamedTuple):
         """The sum with one more video; a broken one adds nothing."""
         if video.reason:
             return self
-        kept_px = len(video.jpegs) * video.height * video.width
-        num_bytes = sum(len(jpeg) for jpeg in video.jpegs)
+        kept_px = len(video.stored.lengths) * video.height * video.width
         return Measured(
             seconds=self.seconds + video.seconds,
             work_px=self.work_px + video.source_px + kept_px,
-            num_bytes=self.num_bytes + num_bytes,
+            num_bytes=self.num_bytes + video.stored.num_bytes,
             kept_px=self.kept_px + kept_px,
         )
 

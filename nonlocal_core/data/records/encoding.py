@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from nonlocal_core.data import transforms
 from nonlocal_core.data.layouts import fetch
 from nonlocal_core.data.manifest import file_probe
+from nonlocal_core.data.records import frame_writer
+from nonlocal_core.data.records.frame_writer import FrameWriter, Stored
 from nonlocal_core.data.video import decoding, faults, jumps
 from nonlocal_core.data.video.frames import Channels, Converter, Frame
 from nonlocal_core.errors import DamagedError, DecodeError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_SIDE_PX = 65_500  # of a JPEG by OpenCV
 CHANGED = "changed"
+_BUFFER_BYTES = 1 << 20  # so that the file system is not asked to make room for each frame
 
 
 class FrameSettings(NamedTuple):
@@ -52,6 +55,9 @@ class Job(NamedTuple):
     """whether its frames are kept; those of a video are not in which clips can be read by jumping, and nothing is
     to be stored.  Such a video is only decoded, to see whether that works"""
     settings: FrameSettings
+    file: Path
+    """where the frames that are kept go: into a file that is there, after its first `offset` bytes"""
+    offset: int = 0
     pixel_aspect: float = 1.0
     """width of a pixel over its height, as it is shown"""
 
@@ -63,7 +69,8 @@ class Encoded(NamedTuple):
     """ok, unreadable, given_up or, if it is not what was indexed, changed"""
     reason: str
     """why it cannot be decoded; "" if it can"""
-    jpegs: list[bytes]
+    stored: Stored
+    """the frames in the file"""
     num_frames: int
     height: int
     """pixels of a cached frame, as the width; 0 if there is none"""
@@ -77,15 +84,22 @@ class Encoded(NamedTuple):
 def encode_video(job: Job) -> Encoded:
     """Every frame of a video, decoded once, from the first to the last; for a broken video, the reason.
 
-    Raises: what `fetch.local_copy` raises.
+    Frames are written as they come: those of an hour take no more memory than those of a second.
+
+    Raises: what `fetch.local_copy` raises; OSError if the frames cannot be written.
     """
     cv2.setNumThreads(1)  # the processes of a build share the cores
+    with job.file.open("r+b", _BUFFER_BYTES) as file:
+        return _encoded(job, FrameWriter(file, job.offset))
+
+
+def _encoded(job: Job, writer: FrameWriter) -> Encoded:
     started_s = time.monotonic()
     try:
         with fetch.local_copy(job.place) as path:
             if not _is_same(path, job):
                 return broken(CHANGED, "has changed since it was indexed")
-            return _encode(path, job, started_s)
+            return _encode(path, job, writer, started_s)
     except FileNotFoundError:
         return broken(CHANGED, "is gone")
     except PermissionError:
@@ -94,9 +108,8 @@ def encode_video(job: Job) -> Encoded:
         return broken(*faults.fault_of(error))
 
 
-def _encode(path: Path, job: Job, started_s: float) -> Encoded:
-    jpegs: list[bytes] = []
-    num_frames = height = width = source_px = kept_bytes = 0
+def _encode(path: Path, job: Job, writer: FrameWriter, started_s: float) -> Encoded:
+    num_frames = height = width = source_px = 0
     kept = job.kept and not (job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path))
     for frame in decoding.read(path):
         workers.alive(num_frames + 1)
@@ -104,14 +117,13 @@ def _encode(path: Path, job: Job, started_s: float) -> Encoded:
             small = resized(frame, job.settings, job.pixel_aspect, "bgr")
             height, width = small.shape[:2]
         if kept:
-            jpegs.append(encode_bgr(small, job.settings.jpeg_quality))
-            kept_bytes += len(jpegs[-1])
-            bounds.check_kept(kept_bytes)
+            writer.add(encode_bgr(small, job.settings.jpeg_quality))
+            bounds.check_kept(writer.num_bytes)
         num_frames += 1
         source_px += frame.height * frame.width
     if not num_frames:
         raise DecodeError("no frames")
-    return Encoded("ok", "", jpegs, num_frames, height, width, source_px, time.monotonic() - started_s)
+    return Encoded("ok", "", writer.stored, num_frames, height, width, source_px, time.monotonic() - started_s)
 
 
 def _is_same(path: Path, job: Job) -> bool:
@@ -124,7 +136,7 @@ def _is_same(path: Path, job: Job) -> bool:
 
 def broken(status: str, reason: str) -> Encoded:
     """The result for a video that cannot be decoded."""
-    return Encoded(status, reason, [], 0, 0, 0, 0, 0.0)
+    return Encoded(status, reason, frame_writer.NONE, 0, 0, 0, 0, 0.0)
 
 
 def resized(
@@ -160,13 +172,12 @@ def resize(
 
 def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
     """The JPEG of one RGB frame; equal frames give equal bytes."""
-    return encode_bgr(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), quality)
+    return bytes(encode_bgr(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), quality))
 
 
-def encode_bgr(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
-    """The same of a frame that has its channels in OpenCV's order."""
-    _, jpeg = cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(jpeg)
+def encode_bgr(frame_HWC: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The same of a frame that has its channels in OpenCV's order, as bytes in an array."""
+    return np.asarray(cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
 
 
 def decode(jpeg: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

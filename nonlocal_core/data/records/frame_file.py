@@ -69,7 +69,7 @@ def spool(job: Job) -> Spooled:
                 workers.alive(len(ends) + 1)
                 small = encoding.resized(frame, job.settings, aspect, "bgr")
                 height, width = small.shape[:2]
-                stream.write(encoding.encode_bgr(small, job.settings.jpeg_quality))
+                stream.write(encoding.encode_bgr(small, job.settings.jpeg_quality).data)
                 ends.append(stream.tell())
     except Exception as error:
         return broken(*faults.fault_of(error))

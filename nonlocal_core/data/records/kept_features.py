@@ -22,6 +22,7 @@ from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Features
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.records import store
+from nonlocal_core.data.records.shard_writer import Record, write_shard
 from nonlocal_core.errors import DamagedError
 
 FOLDER = "activations"
@@ -67,10 +68,10 @@ def write(
     """Write a shard of the features of some contents, each of the shape (views, C) or (views, C, T, H, W)."""
     write_checked_json(folder / TRUNK_FILE, {"digest": trunk_digest, "shape": features[0].shape[1:]})
     records = (
-        store.Record(name, "ok", "", len(views), 1, views[0].size, [view.tobytes() for view in views])
+        Record(name, "ok", "", len(views), 1, views[0].size, [view.tobytes() for view in views])
         for name, views in zip(contents, features, strict=True)
     )
-    store.write_shard(folder, store.shard_id(contents), records, engine)
+    write_shard(folder, store.shard_id(contents), records, engine)
 
 
 def read_trunk(folder: Path) -> tuple[str, tuple[int, ...]]:

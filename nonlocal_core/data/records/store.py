@@ -15,7 +15,6 @@ import contextlib
 import resource
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts import tables
-from nonlocal_core.artifacts.files import remove_unfinished, replacing
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.errors import DamagedError
 
@@ -52,28 +50,9 @@ _FRAME_COLUMNS = ("lengths", "crc32")
 KEY_COLUMNS = tuple(name for name in SCHEMA.names if name not in _FRAME_COLUMNS)
 PLACES = ("sha256", "status")
 """what says where the record of a content lies, with the name of its shard"""
-_VERSION_KEY, _VERSION = b"nonlocal_core.records", b"2"
-_BYTES_KEY = b"nonlocal_core.records.bin_bytes"
-_ENGINE_KEY = b"nonlocal_core.records.engine"
-
-
-@dataclass(frozen=True)
-class Record:
-    """A decoded video that is to be written into a shard."""
-
-    sha256: str
-    """its name: the hash of the video file, and the shape of its pixels if they are no squares"""
-    status: str
-    """ok, unreadable or given_up"""
-    reason: str
-    """one short phrase; "" if ok"""
-    num_frames: int
-    """number of decoded frames; 0 if the video is broken"""
-    height: int
-    """pixels of a cached frame, as the width"""
-    width: int
-    frames: Sequence[Any]
-    """JPEGs (bytes) in the order of showing; empty if the video is broken, or is read from its file"""
+VERSION_KEY, VERSION = b"nonlocal_core.records", b"2"
+BYTES_KEY = b"nonlocal_core.records.bin_bytes"
+ENGINE_KEY = b"nonlocal_core.records.engine"
 
 
 def names(rows: pd.DataFrame) -> pd.Series[str]:
@@ -89,34 +68,6 @@ def names(rows: pd.DataFrame) -> pd.Series[str]:
 def shard_id(contents: Iterable[str]) -> str:
     """The name of a shard for these contents, whatever their order."""
     return digest_of(*sorted(contents))
-
-
-def write_shard(folder: Path, shard: str, records: Iterable[Record], engine: str = "") -> None:
-    """Write a shard into a folder; only one record is in memory at a time.
-
-    `engine` is what computed it, in words, where something did.
-    """
-    bin_path, table_path = paths(folder, shard)
-    table_path.unlink(missing_ok=True)  # an old table must not make the new bytes seem complete
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    offset = 0
-    for path in (bin_path, table_path):
-        remove_unfinished(folder, path.name)
-    with replacing(bin_path) as unfinished, unfinished.open("wb") as file:
-        for record in records:
-            lengths = np.array([len(jpeg) for jpeg in record.frames], np.int32)
-            crc32 = np.array([zlib.crc32(jpeg) for jpeg in record.frames], "<u4")
-            row = {**vars(record), "offset": offset, "num_bytes": int(lengths.sum())}
-            row |= {"lengths": lengths, "crc32": crc32, "digest": _digest(record, crc32, folder.name)}
-            for name, column in columns.items():
-                column.append(row[name])
-            file.writelines(record.frames)
-            offset += row["num_bytes"]
-    metadata = {_VERSION_KEY: _VERSION, _BYTES_KEY: str(offset).encode()}
-    if engine:
-        metadata[_ENGINE_KEY] = engine.encode()
-    table = pa.Table.from_pydict(columns, schema=SCHEMA).replace_schema_metadata(metadata)
-    tables.write(table, table_path)
 
 
 def is_complete(folder: Path, shard: str) -> bool:
@@ -136,7 +87,7 @@ def engine_of(folder: Path, shard: str) -> str:
     """
     table_path = paths(folder, shard).table_path
     with tables.open_file(table_path, None, what_to_do(table_path)) as file:
-        return (file.schema_arrow.metadata or {}).get(_ENGINE_KEY, b"").decode(errors="replace")
+        return (file.schema_arrow.metadata or {}).get(ENGINE_KEY, b"").decode(errors="replace")
 
 
 def scan(folder: Path, columns: Sequence[str] = KEY_COLUMNS) -> pd.DataFrame:
@@ -255,13 +206,6 @@ def gigabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e9:.4f} GB"
 
 
-def _digest(record: Record, crc32: NDArray[np.uint32], settings_key: str) -> str:
-    """Hash of the frames or, if they are not stored, of the file and the settings that they come from."""
-    if record.num_frames == 0:
-        return ""
-    return digest_of(crc32.tobytes()) if record.frames else digest_of(record.sha256, settings_key)
-
-
 def _read(table_path: Path, columns: list[str]) -> pa.Table | None:
     """Columns of a shard's table; None if the shard is not complete."""
     try:
@@ -292,7 +236,7 @@ def _has_its_bytes(schema: pa.Schema, bin_path: Path) -> bool:
         num_bytes = str(bin_path.stat().st_size).encode()
     except OSError:
         return False
-    return metadata.get(_VERSION_KEY) == _VERSION and metadata.get(_BYTES_KEY) == num_bytes
+    return metadata.get(VERSION_KEY) == VERSION and metadata.get(BYTES_KEY) == num_bytes
 
 
 def _joined(column: Any) -> Any:

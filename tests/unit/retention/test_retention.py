@@ -22,6 +22,7 @@ from nonlocal_core.artifacts.workspace import LOCKS, Workspace
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, FeaturesConfig, RegistryConfig
 from nonlocal_core.data.manifest import manifest_table
 from nonlocal_core.data.records import cache_table, kept_features, store
+from nonlocal_core.data.records.shard_writer import Record, write_shard
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.retention import folders
 from nonlocal_core.retention.needed import Age
@@ -86,10 +87,10 @@ class Nights:
         random = np.random.default_rng(self.number)
         frames = [[random.bytes(FRAME)] for _ in range(len(missing))]
         records = [
-            store.Record(sha256, "ok", "", 1, 64, 64, jpegs)
+            Record(sha256, "ok", "", 1, 64, 64, jpegs)
             for sha256, jpegs in zip(missing["sha256"], frames, strict=True)
         ]
-        store.write_shard(folder, store.shard_id(missing["sha256"]), records)
+        write_shard(folder, store.shard_id(missing["sha256"]), records)
         table = cache_table.join(self.rows, store.contents(folder), CacheConfig())
 
         def make(partial: Path) -> RecordCache:
@@ -106,8 +107,8 @@ class Nights:
         folder = self.workspace.root / kept_features.FOLDER / "trunk"
         folder.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"video_id": self.rows["video_id"], "content": self.rows["sha256"], "digest": "d"})
-        records = [store.Record(sha256, "ok", "", 1, 1, 1, [b"x" * 50]) for sha256 in self.rows["sha256"]]
-        store.write_shard(folder, store.shard_id(self.rows["sha256"]), records, f"engine {self.number}")
+        records = [Record(sha256, "ok", "", 1, 1, 1, [b"x" * 50]) for sha256 in self.rows["sha256"]]
+        write_shard(folder, store.shard_id(self.rows["sha256"]), records, f"engine {self.number}")
 
         def make(partial: Path) -> Features:
             kept_features.write_table(table, partial / Features.VIDEOS)

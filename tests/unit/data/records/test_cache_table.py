@@ -5,6 +5,7 @@ import pytest
 
 from nonlocal_core.config.sections import CacheConfig
 from nonlocal_core.data.records import cache_table, store
+from nonlocal_core.data.records.shard_writer import Record, write_shard
 from nonlocal_core.errors import DamagedError
 
 MANIFEST = pd.DataFrame(
@@ -32,12 +33,12 @@ MANIFEST = pd.DataFrame(
 
 @pytest.fixture
 def rows(tmp_path):
-    store.write_shard(
+    write_shard(
         tmp_path,
         "x",
         [
-            store.Record("s2", "unreadable", "damaged", 0, 0, 0, []),
-            store.Record("s1", "ok", "", 2, 48, 64, [b"one", b"more"]),
+            Record("s2", "unreadable", "damaged", 0, 0, 0, []),
+            Record("s1", "ok", "", 2, 48, 64, [b"one", b"more"]),
         ],
     )
     return cache_table.join(MANIFEST, store.contents(tmp_path), CacheConfig())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import resource
@@ -16,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import nonlocal_core
-from nonlocal_core.data.records import store
-from nonlocal_core.data.records.store import Record, Shard
+from nonlocal_core.data.records import frame_writer, store
+from nonlocal_core.data.records.frame_writer import FrameWriter
+from nonlocal_core.data.records.shard_writer import Record, write_shard, writing
+from nonlocal_core.data.records.store import Shard
 from nonlocal_core.errors import DamagedError
 
 
@@ -47,9 +50,9 @@ def folder(tmp_path: Path) -> Path:
     """Shards a (0 and 2 with frames, 1 broken), b (3 broken), c (4 with a frame, 5 read from its file)."""
     folder = tmp_path / "settings"
     folder.mkdir()
-    store.write_shard(folder, "a", [record(0), broken(1), record(2, 5)])
-    store.write_shard(folder, "b", [broken(3)])
-    store.write_shard(folder, "c", iter([record(4, 1), in_file(5)]))
+    write_shard(folder, "a", [record(0), broken(1), record(2, 5)])
+    write_shard(folder, "b", [broken(3)])
+    write_shard(folder, "c", iter([record(4, 1), in_file(5)]))
     return folder
 
 
@@ -135,7 +138,7 @@ def test_digests_tell_frames_apart_and_files_by_content_and_settings(folder: Pat
     assert digests[digests != ""].is_unique
     other = tmp_path / "other"
     other.mkdir()
-    store.write_shard(other, "x", [in_file(5), record(2, 5), record(0, 11)])
+    write_shard(other, "x", [in_file(5), record(2, 5), record(0, 11)])
     again = store.contents(other)["digest"]
     assert again[name_of(2)] == digests[name_of(2)]
     assert again[name_of(0)] != digests[name_of(0)]
@@ -143,7 +146,7 @@ def test_digests_tell_frames_apart_and_files_by_content_and_settings(folder: Pat
 
 
 def test_of_two_copies_the_one_that_was_not_given_up_counts(folder: Path) -> None:
-    store.write_shard(folder, "0", [broken(0, store.GIVEN_UP), record(4, 1)])
+    write_shard(folder, "0", [broken(0, store.GIVEN_UP), record(4, 1)])
     rows, contents = store.scan(folder), store.contents(folder)
     assert (len(rows), len(contents)) == (8, 6)
     assert (contents["status"][name_of(0)], contents["shard"][name_of(0)]) == ("ok", "a")
@@ -214,11 +217,12 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(
     killed = tmp_path / "killed" / "settings"
     killed.mkdir(parents=True)
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom nonlocal_core.data.records import store\n"
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from nonlocal_core.data.records.shard_writer import Record, write_shard\n"
         "def half():\n"
-        "    yield store.Record('a', 'ok', '', 1, 1, 1, [b'x' * 100000])\n"
+        "    yield Record('a', 'ok', '', 1, 1, 1, [b'x' * 100000])\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "store.write_shard(Path(sys.argv[1]), 'a', half())"
+        "write_shard(Path(sys.argv[1]), 'a', half())"
     )
     root = Path(nonlocal_core.__file__).parents[1]
     with subprocess.Popen([sys.executable, "-c", code, str(killed)], cwd=root) as process:
@@ -226,11 +230,29 @@ def test_a_writer_that_is_killed_leaves_no_shard_and_its_rerun_the_same_bytes(
     assert [path.name for path in killed.iterdir()] == [f"shard-a.bin.tmp{process.pid}"]
     assert not store.is_complete(killed, "a")
     (killed / "shard-a.parquet.tmp1").touch()  # left by one that was killed later
-    store.write_shard(killed, "a", [record(0), broken(1), record(2, 5)])
+    write_shard(killed, "a", [record(0), broken(1), record(2, 5)])
     assert store.is_complete(killed, "a")
     assert sorted(path.name for path in killed.iterdir()) == ["shard-a.bin", "shard-a.parquet"]
     for path in killed.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+def test_frames_that_others_write_into_a_shard_make_the_same_one(folder: Path, tmp_path: Path) -> None:
+    """What a lost video left behind its record is cut off, by the next one and at the end."""
+    other = tmp_path / "other" / folder.name
+    other.mkdir(parents=True)
+    with writing(other, "a") as shard:
+        for made in (record(0), broken(1), record(2, 5)):
+            with shard.path.open("r+b") as file:
+                writer = FrameWriter(file, shard.num_bytes)
+                for frame in made.frames or [b"a frame before the fault"]:
+                    writer.add(frame)
+            stored_here = writer.stored if made.num_frames else frame_writer.NONE
+            shard.add(dataclasses.replace(made, frames=()), stored_here)
+        with shard.path.open("ab") as file:
+            file.write(b"what a killed worker has written")
+    for name in ("shard-a.bin", "shard-a.parquet"):
+        assert (other / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_an_old_table_never_vouches_for_new_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +266,7 @@ def test_an_old_table_never_vouches_for_new_bytes(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.write_shard(folder, "c", [record(6, 1), in_file(5)])
+        write_shard(folder, "c", [record(6, 1), in_file(5)])
     assert not store.is_complete(folder, "c")
 
 
@@ -254,7 +276,7 @@ def test_one_video_at_a_time_is_in_memory(tmp_path: Path) -> None:
             yield Record(str(video), "ok", "", 1, 1, 1, [bytes(1 << 20)])
 
     tracemalloc.start()
-    store.write_shard(tmp_path, "a", many())
+    write_shard(tmp_path, "a", many())
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 5 << 20
