@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from typing import IO, Any, NamedTuple
 
@@ -27,7 +28,8 @@ class FrameWriter:
     """Writes into a file that is there, after its first `offset` bytes; what lay behind is cut off."""
 
     def __init__(self, file: IO[bytes], offset: int) -> None:
-        file.truncate(offset)
+        if file.seek(0, os.SEEK_END) > offset:
+            file.truncate(offset)
         file.seek(offset)
         self._file = file
         self.stored = Stored([], [])
