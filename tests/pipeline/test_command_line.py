@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -254,6 +255,9 @@ def test_ctrl_c_keeps_the_work(environment: dict[str, str], videos_dir: Path, tm
         if not interrupted and logs and logs[0].read_text().count("\n") > 3:
             os.killpg(process.pid, signal.SIGINT)
             interrupted = True
+    with contextlib.suppress(OSError):  # what it has said since the last look
+        while more := os.read(terminal, 65536):
+            seen += more
     os.close(terminal)
     assert process.returncode == 130
     assert b"nothing is lost" in seen
