@@ -47,7 +47,7 @@ def candidates(line: str) -> list[str]:
     """The words that may take the place of the last one of a line; a `key=` goes on with its values."""
     _, *words, typed = line.split(" ")
     name = next(filter(None, words), "")
-    possible = list(_words(name)) if name else [known for known, _, _ in commands.files()]
+    possible = list(_words(name)) if name else [command_name for command_name, _, _ in commands.files()]
     if "=" not in typed:  # a key comes before its values
         possible = [f"{word.partition('=')[0]}=" if "=" in word else word for word in possible]
     return [word for word in dict.fromkeys(possible) if word.startswith(typed) and word != typed]
@@ -61,21 +61,21 @@ def _words(name: str) -> Iterator[str]:
     from nonlocal_core.evaluation.ablations import TABLES
     from nonlocal_core.pretrained.table import TABLE
 
-    given, weights = COMMANDS.get(name), ("champion", *TABLE)
-    parameters = given.parameters if given else {}
-    sections = given.sections if given else SECTIONS.get(name, ())
+    spec, weights = COMMANDS.get(name), ("champion", *TABLE)
+    parameters = spec.parameters if spec else {}
+    sections = spec.sections if spec else SECTIONS.get(name, ())
     yield from (f"{key}=" for key in parameters)
-    yield from (f"checkpoint={one}" for one in weights if "checkpoint" in parameters)
-    yield from PRESETS if name in SECTIONS or (given and given.has_presets) else ()
+    yield from (f"checkpoint={weight}" for weight in weights if "checkpoint" in parameters)
+    yield from PRESETS if name in SECTIONS or (spec and spec.has_presets) else ()
     yield from (*TABLES, LONG_RANGE.name) if name == "ablate" else ()
     for setting in settings():
         if setting.section in sections:
             yield from (f"{setting.key}={choice}" for choice in setting.choices or ("",))
-    yield from (f"train.init={one}" for one in weights if "train" in sections)
+    yield from (f"train.init={weight}" for weight in weights if "train" in sections)
     yield from ("list", "show", "get", *TABLE) if name == "pretrained" else ()
     yield from SCRIPTS if name == "completion" else ()
-    yield from ("--help", *(word.split()[0] for word in (given.words if given else ()) if word.startswith("--")))
-    for _, _, file in (known for known in commands.files() if known[0] == name):
+    yield from ("--help", *(word.split()[0] for word in (spec.words if spec else ()) if word.startswith("--")))
+    for file in (file for command_name, _, file in commands.files() if command_name == name):
         text = file.read_text(encoding="utf-8")
         yield from ("workspace_dir=",) if re.search(r"command\.add_workspace\(", text) else ()
         yield from re.findall(r'add_argument\(\s*"(--[\w-]+)"', text)

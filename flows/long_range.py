@@ -24,7 +24,7 @@ from tasks.signature import sign
 class Compared(Frozen):
     """The figures of the long-range set, and its workspace."""
 
-    made: LongRange
+    result: LongRange
     page: str
     """the figures in Markdown"""
     workspace: str
@@ -33,7 +33,7 @@ class Compared(Frozen):
     def __str__(self) -> str:
         """The figures for a person."""
         written = f"  written   {self.out}\n" if self.out else ""
-        return f"\n{self.page}\n  figures   {self.workspace}/{self.made.path}\n{written}"
+        return f"\n{self.page}\n  figures   {self.workspace}/{self.result.path}\n{written}"
 
 
 @flow(name="long_range", flow_run_name="long_range", on_running=[sign])
@@ -66,6 +66,6 @@ def long_range(quick: bool = False, workspace_dir: Path = Path("workspace"), out
             for row in plan.chosen(quick)
         ]
         pool.map(train_and_score, cells, workspace=workspace)
-    made = compare(cells, plan, quick, workspace, out)
-    page = (workspace.path(made) / LongRange.PAGE).read_text(encoding="utf-8")
-    return Compared(made=made, page=page, workspace=str(workspace.root), out=str(out or ""))
+    result = compare(cells, plan, quick, workspace, out)
+    page = (workspace.path(result) / LongRange.PAGE).read_text(encoding="utf-8")
+    return Compared(result=result, page=page, workspace=str(workspace.root), out=str(out or ""))

@@ -32,7 +32,7 @@ def _make_escaped_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     if package in OURS and isinstance(record.args, tuple):
         # Errors of ours are escaped already, and may have more than one line on purpose.
         record.args = tuple(
-            one if isinstance(one, Number | NonlocalError) else one_line(one) for one in record.args
+            value if isinstance(value, Number | NonlocalError) else one_line(value) for value in record.args
         )
     return record
 

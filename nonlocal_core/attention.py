@@ -20,7 +20,7 @@ MOVIE_FPS = 6.0
 """of the pictures of a clip, slow enough to follow the arrows"""
 
 
-def run(given: argparse.Namespace) -> Iterator[str]:
+def run(args: argparse.Namespace) -> Iterator[str]:
     """Draw as a command line asks, and yield the lines to print.
 
     Raises: InputError or ConfigError if there is no such video, entry, block or position.
@@ -35,20 +35,20 @@ def run(given: argparse.Namespace) -> Iterator[str]:
     from nonlocal_core.report import arrows, attention, video_files
     from nonlocal_core.report.attention_pictures import middle_clip
 
-    query = _place(given.query)
-    registry.check_folder(given.workspace, given.entry)
+    query = _place(args.query)
+    registry.check_folder(args.workspace, args.entry)
     device.use(RuntimeConfig(device="CPU"))
-    trained = trained_network.find(given.entry, Workspace(given.workspace, only_read=True))
+    trained = trained_network.find(args.entry, Workspace(args.workspace, only_read=True))
     net = trained.network()
-    clip_CTHW = middle_clip(given.video, trained)
-    looked = attention.look(net, clip_CTHW, given.block, query)
+    clip_CTHW = middle_clip(args.video, trained)
+    looked = attention.look(net, clip_CTHW, args.block, query)
     scene = attention.scene(looked, clip_CTHW, net.model)
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
+        args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {given.out} cannot be made ({error.strerror}): name another folder") from None
-    stem = given.out / f"{given.video.stem}.{looked.block}"
-    write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, given.video.name)))
+        raise InputError(f"--out {args.out} cannot be made ({error.strerror}): name another folder") from None
+    stem = args.out / f"{args.video.stem}.{looked.block}"
+    write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, args.video.name)))
     pictures = list(arrows.animation(scene))
     video_files.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
     video_files.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)

@@ -55,11 +55,11 @@ def main(words: list[str]) -> int:
     return command.show(_lines(parser.parse_intermixed_args(words)))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    overrides = key_value.pairs(given.settings, "; a preset comes first")
-    if given.classes < 1:
-        raise ConfigError(f"--classes {given.classes}: a network has at least one class")
-    yield from table(given.preset, resolve(given.preset, overrides), given.classes).split("\n")
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    overrides = key_value.pairs(args.settings, "; a preset comes first")
+    if args.classes < 1:
+        raise ConfigError(f"--classes {args.classes}: a network has at least one class")
+    yield from table(args.preset, resolve(args.preset, overrides), args.classes).split("\n")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def _mindspore(report: Report, config: Config) -> None:
     for name, half in device.HALF.items():
         if half:
             lacking = [precision for precision in ("fp16", "bf16") if precision not in half]
-            text = f"registered for {', '.join(('fp32', *half))}{''.join(f', not for {one}' for one in lacking)}"
+            without = "".join(f", not for {precision}" for precision in lacking)
+            text = f"registered for {', '.join(('fp32', *half))}{without}"
             report.say(f"  kernels on {name}", text)
     blocking = os.environ.get("MS_DEV_HOST_BLOCKING_RUN", "not set; a training on the CPU sets it to 1")
     report.say("MS_DEV_HOST_BLOCKING_RUN", blocking)
@@ -169,14 +170,14 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--preset", help="measure what this preset will cost for the videos of videos_dir=DIR")
     parser.add_argument("--step", action="store_true", help="try a training step of the preset tiny")
-    given = parser.parse_intermixed_args(words)
+    args = parser.parse_intermixed_args(words)
     try:
-        settings = key_value.pairs(given.settings)
+        settings = key_value.pairs(args.settings)
         workspace_dir = Path(settings.pop("workspace_dir", "workspace"))
         videos_dir = settings.pop("videos_dir", "")
-        if bool(videos_dir) != bool(given.preset):
+        if bool(videos_dir) != bool(args.preset):
             raise ConfigError("--preset NAME and videos_dir=DIR go together: they say what is to cost how much")
-        if examine(resolve(given.preset or "tiny", settings), workspace_dir, given.step, videos_dir):
+        if examine(resolve(args.preset or "tiny", settings), workspace_dir, args.step, videos_dir):
             print("a training can run here")
             return 0
         print("a training cannot run here: see the lines with !", file=sys.stderr)

@@ -39,7 +39,7 @@ def folded(name: str) -> str:
 
 def escaped(text: object) -> str:
     """A text without line ends, and with escapes for all that is invisible or moves a terminal's cursor."""
-    return _INVISIBLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", str(text))
+    return _INVISIBLE.sub(lambda match: _SHORT.get(match[0]) or f"\\u{ord(match[0]):04x}", str(text))
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:

@@ -16,18 +16,18 @@ from nonlocal_core.errors import ConfigError
 from nonlocal_core.report.run_report import VIDEOS, write
 
 
-def run(given: argparse.Namespace) -> Iterator[str]:
+def run(args: argparse.Namespace) -> Iterator[str]:
     """Make reports as a command line asks, and yield the path of each.
 
     Raises: InputError if there is no such workspace or entry; ConfigError if N is below 0.
     """
-    if given.attention < 0:
-        raise ConfigError(f"--attention {given.attention}: name a number of videos, or 0 for none")
-    registry.check_folder(given.workspace)
-    workspace = Workspace(given.workspace, only_read=True)
-    names = list(registry.entries(workspace)) if given.entry == "all" else [given.entry]
+    if args.attention < 0:
+        raise ConfigError(f"--attention {args.attention}: name a number of videos, or 0 for none")
+    registry.check_folder(args.workspace)
+    workspace = Workspace(args.workspace, only_read=True)
+    names = list(registry.entries(workspace)) if args.entry == "all" else [args.entry]
     for name in names:
-        yield str(write(workspace, name, given.attention, given.out))
+        yield str(write(workspace, name, args.attention, args.out))
 
 
 def main(words: list[str]) -> int:
@@ -43,9 +43,7 @@ def main(words: list[str]) -> int:
         help="videos whose attention is drawn (default: 3)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the pages (default: WORKSPACE/reports)")
-    return command.show(
-        run(parser.parse_args(command.with_workspace(words, lambda given: Path(given[0]).is_dir())))
-    )
+    return command.show(run(parser.parse_args(command.with_workspace(words, lambda args: Path(args[0]).is_dir()))))
 
 
 if __name__ == "__main__":

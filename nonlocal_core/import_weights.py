@@ -38,49 +38,49 @@ def main(words: list[str]) -> int:
     return command.show(run(_parser().parse_args(words)))
 
 
-def run(given: argparse.Namespace) -> Iterator[str]:
+def run(args: argparse.Namespace) -> Iterator[str]:
     """Import a file, and yield the lines to print.
 
     Raises: ConfigError or InputError if it cannot be imported as asked, or differs from a reference.
     """
-    labels = label_ids.read_names(given.labels).names if given.labels else []
+    labels = label_ids.read_names(args.labels).names if args.labels else []
     device.use(RuntimeConfig(device="CPU"))
     ms.set_seed(0)
-    switched = key_value.pairs(given.switch, ", which --switch takes").items()
+    switched = key_value.pairs(args.switch, ", which --switch takes").items()
     switches = {key: key_value.value_of(text) for key, text in switched}
     if switches.get("head") == "new" and labels:
         switches.setdefault("num_classes", len(labels))
-    imported = weights.import_file(given.file, given.profile, switches)
-    if given.out and not labels and not imported.labels and given.profile != "ours":
+    imported = weights.import_file(args.file, args.profile, switches)
+    if args.out and not labels and not imported.labels and args.profile != "ours":
         raise ConfigError(
             "--out needs --labels labels.json: a checkpoint names its classes, and the file does not"
         )
     if labels:
-        weights.check_labels(imported, given.profile, labels, given.own_order)
+        weights.check_labels(imported, args.profile, labels, args.own_order)
     yield from _summary(imported)
     if labels:
-        yield f"labels      {few(labels, 3)}: {_whose_order(imported, given)}"
+        yield f"labels      {few(labels, 3)}: {_whose_order(imported, args)}"
     elif imported.labels:
         yield f"labels      {few(imported.labels, 3)}: as the file says"
-    if given.names:
+    if args.names:
         yield from (f"  {name:36} {stored}" for name, stored in imported.stored_names.items())
-    for reference in filter(None, (given.compare, given.report)):
-        yield from _compared(imported, reference, every=reference == given.report)
-    if given.out:
-        clip = _clip(given.clip or imported.clip, imported.clip_fps)
-        yield _saved(imported, given, tuple(labels) or imported.labels, clip)
+    for reference in filter(None, (args.compare, args.report)):
+        yield from _compared(imported, reference, every=reference == args.report)
+    if args.out:
+        clip = _clip(args.clip or imported.clip, imported.clip_fps)
+        yield _saved(imported, args, tuple(labels) or imported.labels, clip)
 
 
-def _whose_order(imported: weights.Imported, given: argparse.Namespace) -> str:
+def _whose_order(imported: weights.Imported, args: argparse.Namespace) -> str:
     """Why the labels are taken in this order: a wrong one gives every class the name of another."""
     if imported.labels:
         return "the file says the same"
-    if given.own_order:
+    if args.own_order:
         return "in this order, as --own-order says"
     if not any(name.startswith("head.") for name in imported.stored_names):
         return "of a new classifier"
     return (
-        f"in the usual order of {given.profile}, since the file does not say its own; if a training of your own"
+        f"in the usual order of {args.profile}, since the file does not say its own; if a training of your own"
         " had another one, give that and --own-order"
     )
 
@@ -169,10 +169,8 @@ def _clip(text: str, fps: float) -> ClipConfig:
     return ClipConfig(clip_len=int(length), frame_interval=int(interval), fps=fps)
 
 
-def _saved(
-    imported: weights.Imported, given: argparse.Namespace, labels: tuple[str, ...], clip: ClipConfig
-) -> str:
-    digest = hashlib.sha256(given.file.read_bytes()).hexdigest()
+def _saved(imported: weights.Imported, args: argparse.Namespace, labels: tuple[str, ...], clip: ClipConfig) -> str:
+    digest = hashlib.sha256(args.file.read_bytes()).hexdigest()
     described = checkpoint.Description(
         step=0,
         labels=labels,
@@ -182,13 +180,13 @@ def _saved(
         train=TrainConfig(),
         cache_digest="",
         manifest_digest="",
-        imported_from=f"{given.profile} {digest}",
+        imported_from=f"{args.profile} {digest}",
     )
     try:
-        described = checkpoint.save_weights(given.out, checkpoint.weights_of_network(imported.net), described)
+        described = checkpoint.save_weights(args.out, checkpoint.weights_of_network(imported.net), described)
     except OSError as error:
-        raise InputError(f"{given.out} cannot be written: {error.strerror}") from None
-    return f"written     {given.out}, weights {described.weights_digest}"
+        raise InputError(f"{args.out} cannot be written: {error.strerror}") from None
+    return f"written     {args.out}, weights {described.weights_digest}"
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def main(words: list[str]) -> int:
     return command.show(_lines(parser.parse_intermixed_args(words)))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    yield from lines(given.videos_dir, resolve("tiny", key_value.pairs(given.settings)), given.labels)
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    yield from lines(args.videos_dir, resolve("tiny", key_value.pairs(args.settings)), args.labels)
 
 
 def lines(videos_dir: Path | str, config: Config, labels_path: Path | None = None) -> Iterator[str]:
@@ -42,8 +42,8 @@ def lines(videos_dir: Path | str, config: Config, labels_path: Path | None = Non
     """
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
     folder = listing.open_folder(videos_dir)
-    found = detection.find(folder, config.index, names, config.runtime.follow_links)
-    yield from [*found.inventory, *groups.in_words(found.sources, config.index.group_by)]
+    videos = detection.find(folder, config.index, names, config.runtime.follow_links)
+    yield from [*videos.inventory, *groups.in_words(videos.sources, config.index.group_by)]
 
 
 if __name__ == "__main__":

@@ -232,17 +232,17 @@ def main(words: list[str]) -> int:
     parser.add_argument("uri", help="where its mirror lies, such as s3://BUCKET/FOLDER")
     parser.add_argument("--pull", action="store_true", help="copy from there to here")
     words = sorted(words, key=command.is_option)
-    words = command.with_workspace(words, lambda given: not all(map(command.is_option, given[1:])))
+    words = command.with_workspace(words, lambda args: not all(map(command.is_option, args[1:])))
     return command.show(_lines(parser.parse_args(words)))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    if not locations.is_uri(given.uri):
-        raise InputError(f"{given.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
-    if not given.pull and not given.workspace.is_dir():
-        raise InputError(f"there is no workspace {given.workspace}: name its folder")
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    if not locations.is_uri(args.uri):
+        raise InputError(f"{args.uri} is no URI: name the mirror as s3://BUCKET/FOLDER")
+    if not args.pull and not args.workspace.is_dir():
+        raise InputError(f"there is no workspace {args.workspace}: name its folder")
     try:
-        yield from mirror(Workspace(given.workspace), given.uri, pull=given.pull)
+        yield from mirror(Workspace(args.workspace), args.uri, pull=args.pull)
     except FileNotFoundError as error:
         raise RemoteError(f"something went away meanwhile: run again ({error})") from None
 

@@ -50,17 +50,17 @@ def prune(workspace: Path | str, age: Age | None = None, *, weights: bool = Fals
 
 
 def _engines(workspace: Workspace, *, really: bool) -> Iterator[str]:
-    found = sorted((workspace.root / Exported.stage).glob("*/"))
+    folders = sorted((workspace.root / Exported.stage).glob("*/"))
     dropped, freed = 0, 0
-    for folder in found:
+    for folder in folders:
         with workspace.locked(f"{Exported.stage}-{folder.name.removesuffix('.partial')}"):
             if folder.is_dir() and not openvino_engine.is_of_use(folder, workspace):
                 dropped, freed = dropped + 1, freed + sum(file.stat().st_size for file in folder.iterdir())
                 if really:
                     shutil.rmtree(folder)
-    if found:
+    if folders:
         does = "freed" if really else "would free"
-        yield f"{Exported.stage}: {does} {store.gigabytes(freed)}: {dropped} of {len(found)} are of no use"
+        yield f"{Exported.stage}: {does} {store.gigabytes(freed)}: {dropped} of {len(folders)} are of no use"
 
 
 def main(words: list[str]) -> int:
@@ -78,15 +78,15 @@ def main(words: list[str]) -> int:
         "--weights", action="store_true", help="drop the weights of old entries, too, that no alias or line names"
     )
     parser.add_argument("--yes", action="store_true", help="drop it; without it, nothing is changed")
-    words = command.with_workspace(words, lambda given: True)
+    words = command.with_workspace(words, lambda args: True)
     return command.show(_lines(parser.parse_args(words)))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    has_age = given.keep_nights is not None or given.older_than is not None
-    age = Age(given.keep_nights, given.older_than) if has_age else None
-    yield from prune(given.workspace, age, weights=given.weights, really=given.yes)
-    if not given.yes:
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    has_age = args.keep_nights is not None or args.older_than is not None
+    age = Age(args.keep_nights, args.older_than) if has_age else None
+    yield from prune(args.workspace, age, weights=args.weights, really=args.yes)
+    if not args.yes:
         yield "nothing was changed: add --yes"
 
 

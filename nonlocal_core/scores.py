@@ -26,24 +26,24 @@ def main(words: list[str]) -> int:
     return command.show(run(_parser().parse_args(words)))
 
 
-def run(given: argparse.Namespace) -> Iterator[str]:
+def run(args: argparse.Namespace) -> Iterator[str]:
     """The lines to print.
 
     Raises: InputError if the folder holds no evaluation, or fewer views than are asked for; ConfigError if K is
             below 1.
     """
-    if min(given.k) < 1:
-        raise ConfigError(f"--k {min(given.k)}: a label is among the 1 best or more")
-    evaluation, labels = _read(given.folder)
-    num_clips, num_crops = _views(given.folder)
+    if min(args.k) < 1:
+        raise ConfigError(f"--k {min(args.k)}: a label is among the 1 best or more")
+    evaluation, labels = _read(args.folder)
+    num_clips, num_crops = _views(args.folder)
     by_views = {}
-    for crops in given.crops or sorted({1, num_crops}):
-        for clips in given.clips or sorted({1, num_clips}):
-            scored = view_table.score(given.folder / Evaluation.VIEWS, clips, crops)
+    for crops in args.crops or sorted({1, num_crops}):
+        for clips in args.clips or sorted({1, num_clips}):
+            scored = view_table.score(args.folder / Evaluation.VIEWS, clips, crops)
             by_views[f"{clips} of {num_clips} clips x {crops} of {num_crops} crops"] = figures.figures(
-                scored, labels, given.k
+                scored, labels, args.k
             )
-    if given.json:
+    if args.json:
         whole = {"protocol": evaluation.conditions, "coverage": evaluation.coverage, "views": by_views}
         yield from json.dumps(whole, indent=2, ensure_ascii=False).split("\n")
         return
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> Iterator[str]:
         yield ""
         yield views
         yield from (f"  {line}" for line in markdown.summary(figures_of_views))
-        if given.labels:
+        if args.labels:
             yield from ("", *markdown.labels(figures_of_views["by_label"]).split("\n"))
 
 

@@ -30,9 +30,9 @@ def main(words: list[str]) -> int:
     parser = command.parser("nonlocal_core.share", __doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="in which the first host makes something")
     parser.add_argument("host", type=int, metavar="HOST", help="number of this host among runtime.hosts, from 1")
-    given = parser.parse_args(words)
+    args = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return command.show(_lines(given.folder.absolute(), given.host))
+    return command.show(_lines(args.folder.absolute(), args.host))
 
 
 def _lines(folder: Path, host: int) -> Iterator[str]:

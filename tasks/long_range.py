@@ -60,11 +60,11 @@ def compare(cells: list[Cell], plan: Plan, quick: bool, workspace: Workspace, ou
     """The figures of all trainings, also in a person's file."""
     report.show_in_prefect()
     trained = [(cell, _found(cell, workspace)) for cell in cells]
-    made = long_range_page.make(trained, plan, quick, workspace)
+    result = long_range_page.make(trained, plan, quick, workspace)
     if out:
-        long_range_page.write(made, workspace, out)
-    report.page("long-range", workspace.path(made) / LongRange.PAGE)
-    return made
+        long_range_page.write(result, workspace, out)
+    report.page("long-range", workspace.path(result) / LongRange.PAGE)
+    return result
 
 
 def _found(cell: Cell, workspace: Workspace) -> tuple[Checkpoint, Evaluation] | None:

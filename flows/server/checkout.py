@@ -11,6 +11,6 @@ def check() -> None:
     """Say what is wrong in one line and end the command, or do nothing."""
     home = os.environ.get("NONLOCAL_HOME", "")
     if not home or not (Path(home) / "flows").is_dir():
-        told = f"NONLOCAL_HOME={home} has no folder flows" if home else "NONLOCAL_HOME is not set"
-        print(f"error: {told}: export NONLOCAL_HOME=FOLDER, that of the checkout on the workers", file=sys.stderr)
+        cause = f"NONLOCAL_HOME={home} has no folder flows" if home else "NONLOCAL_HOME is not set"
+        print(f"error: {cause}: export NONLOCAL_HOME=FOLDER, that of the checkout on the workers", file=sys.stderr)
         raise SystemExit(2)

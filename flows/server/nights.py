@@ -66,8 +66,8 @@ class Watch:
         due = FlowRunFilterNextScheduledStartTime.model_validate({"before_": _now() - self.late})
         waiting = _of_types(StateType.SCHEDULED)
         tagged = FlowRunFilterTags(all_=[TAG])
-        found = FlowRunFilter(state=waiting, next_scheduled_start_time=due, tags=tagged)
-        for run in client.read_flow_runs(flow_run_filter=found):
+        wanted = FlowRunFilter(state=waiting, next_scheduled_start_time=due, tags=tagged)
+        for run in client.read_flow_runs(flow_run_filter=wanted):
             since = run.next_scheduled_start_time
             text = f"the night that was due at {since:%Y-%m-%d %H:%M} UTC has not begun: {_pool(client, run)}"
             yield from self._say_once(
@@ -118,11 +118,11 @@ class Watch:
 
 def _last_run(client: SyncPrefectClient, deployment: DeploymentResponse, *types: StateType) -> FlowRun | None:
     """The newest run of a deployment in such a state; of those that wait no longer, if none is named."""
-    found = FlowRunFilter(
+    wanted = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
         state=_of_types(*(types or set(StateType) - {StateType.SCHEDULED})),
     )
-    runs = client.read_flow_runs(flow_run_filter=found, sort=FlowRunSort.START_TIME_DESC, limit=1)
+    runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.START_TIME_DESC, limit=1)
     return runs[0] if runs else None
 
 

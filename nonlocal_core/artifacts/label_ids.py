@@ -131,7 +131,8 @@ def _of_lines(text: str, place: str) -> dict[str, int]:
         raise InputError(f"labels {place} cannot be read as CSV: {error}") from None
     names = [field.lower() for field in rows[0]] if rows else []
     if {*names} & {*_IDS, *_LABELS} and not any(map(str.isdecimal, names)):
-        places = [next((names.index(name) for name in known if name in names), -1) for known in (_IDS, _LABELS)]
+        columns = (_IDS, _LABELS)
+        places = [next((names.index(name) for name in column if name in names), -1) for column in columns]
         is_wide = len(names) > 2 and min(places) >= 0 and {len(row) for row in rows} == {len(names)}
         rows = [[row[place] for place in places] for row in rows[1:]] if is_wide else rows[1:]
     if not rows or {len(row) for row in rows} - {1, 2} or len({len(row) for row in rows}) != 1:

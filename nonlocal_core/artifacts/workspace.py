@@ -69,10 +69,10 @@ class Workspace:
             (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.root / LOCKS).close()
         except OSError as error:
-            told = f"the workspace {self.root} cannot be written ({error.strerror}): "
+            cause = f"the workspace {self.root} cannot be written ({error.strerror}): "
             if isinstance(error, PermissionError):
-                raise WorkspaceError(told + no_right(self.root)) from None
-            raise WorkspaceError(f"{told}name another folder with workspace_dir=DIR") from None
+                raise WorkspaceError(cause + no_right(self.root)) from None
+            raise WorkspaceError(f"{cause}name another folder with workspace_dir=DIR") from None
 
     def path(self, reference: Reference) -> Path:
         """The folder of a finished artifact, which is used now: its time says so to whoever looks for old ones."""
@@ -155,19 +155,19 @@ class Workspace:
 
         Records and the cache of probes are no artifacts: what reads them compares their checksums.
         """
-        found = []
+        faults = []
         for file in sorted(self.root.glob(f"*/*[0-9a-f]/{ARTIFACT_FILE}")):
             try:
                 names = _digests(file.parent)
             except (OSError, ValueError):
-                found.append(f"{file.relative_to(self.root)} cannot be read")
+                faults.append(f"{file.relative_to(self.root)} cannot be read")
                 continue
             for path in (file.parent / name for name in names):
                 if not path.is_file():
-                    found.append(f"{path.relative_to(self.root)} is missing")
+                    faults.append(f"{path.relative_to(self.root)} is missing")
                 elif sha256_of(path) != names[path.name]:
-                    found.append(f"{path.relative_to(self.root)} differs from its digest")
-        return found
+                    faults.append(f"{path.relative_to(self.root)} differs from its digest")
+        return faults
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:

@@ -131,10 +131,10 @@ def resolve(
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
     for key, value in protocols.fill({**PRESETS[preset].settings, **kept}, flatten(overrides)).items():
         section, name = key.split(".")
-        given = key_value.value_of(value) if isinstance(value, str) else value
-        if isinstance(given, bool) and not isinstance(defaults[key], bool):
-            raise ConfigError(f"{key}={value} does not fit: {str(given).lower()} is not a number or a name")
-        tree[section][name] = (given,) if isinstance(defaults[key], tuple) and isinstance(given, int) else given
+        parsed = key_value.value_of(value) if isinstance(value, str) else value
+        if isinstance(parsed, bool) and not isinstance(defaults[key], bool):
+            raise ConfigError(f"{key}={value} does not fit: {str(parsed).lower()} is not a number or a name")
+        tree[section][name] = (parsed,) if isinstance(defaults[key], tuple) and isinstance(parsed, int) else parsed
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -152,10 +152,10 @@ def check_names(overrides: Mapping[str, object]) -> None:
 
     Raises: ConfigError that names a key and what is near it.
     """
-    known = [setting.key for setting in settings()]
+    keys = [setting.key for setting in settings()]
     for key in flatten(overrides):
-        if key not in known:
-            raise ConfigError(f"there is no setting {key!r}: {_near(key, known, 'all')}")
+        if key not in keys:
+            raise ConfigError(f"there is no setting {key!r}: {_near(key, keys, 'all')}")
 
 
 def differences(kept: Mapping[str, object], config: Config) -> list[str]:
@@ -179,11 +179,11 @@ def flatten(overrides: Mapping[str, object], prefix: str = "") -> dict[str, obje
     return flat
 
 
-def _near(name: str, known: list[str], topic: str) -> str:
+def _near(name: str, keys: list[str], topic: str) -> str:
     """A hint for a misspelt name: the names near it, or the topic of the help that lists all."""
     leaf = name.rsplit(".", 1)[-1]
-    near = [key for key in known if key.rsplit(".", 1)[-1] == leaf]
-    near += [key for key in difflib.get_close_matches(name, known, n=3, cutoff=0.5) if key not in near]
+    near = [key for key in keys if key.rsplit(".", 1)[-1] == leaf]
+    near += [key for key in difflib.get_close_matches(name, keys, n=3, cutoff=0.5) if key not in near]
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"python flows/full.py --help {topic} lists all of them"

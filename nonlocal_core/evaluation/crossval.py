@@ -128,5 +128,5 @@ def pooled(predictions: pd.DataFrame, num_videos: int) -> Pooled:
 
 def counts(labels: Sequence[str] | pd.Series[Any]) -> dict[str, int]:
     """The number of videos of each label, by name."""
-    found = pd.Series(labels, dtype=str).value_counts().sort_index()
-    return {str(label): int(count) for label, count in found.items()}
+    num_by_label = pd.Series(labels, dtype=str).value_counts().sort_index()
+    return {str(label): int(count) for label, count in num_by_label.items()}

@@ -116,9 +116,9 @@ def _against(plan: Plan, top1: Top1, videos: str, name: str) -> Gain | None:
     return gain(ours, others) if ours is not None and others is not None else None
 
 
-def _text(found: Gain | None) -> str:
+def _text(gain: Gain | None) -> str:
     """A gain in points."""
-    if found is None:
+    if gain is None:
         return "not in this run"
-    points = f"{100 * found.mean:+.1f} points"
-    return points if found.low is None else f"{points} ({100 * found.low:+.1f} to {100 * (found.high or 0):+.1f})"
+    points = f"{100 * gain.mean:+.1f} points"
+    return points if gain.low is None else f"{points} ({100 * gain.low:+.1f} to {100 * (gain.high or 0):+.1f})"

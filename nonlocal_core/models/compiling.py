@@ -57,14 +57,14 @@ def compiling(what: str, *identity: object) -> Iterator[None]:
     """Log that something is compiled, and keep how long it takes; `identity` tells its graph from others."""
     file, key = user_cache.folder() / FILE, digest_of(what, *identity)
     try:
-        known: dict[str, float] = dict(json.loads(file.read_text()))
+        seconds_of: dict[str, float] = dict(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
-        known = {}
-    log.info("compiling %s%s", what, f": {known[key]:.0f} s last time" if key in known else "")
+        seconds_of = {}
+    log.info("compiling %s%s", what, f": {seconds_of[key]:.0f} s last time" if key in seconds_of else "")
     started_s = time.monotonic()
     yield
     seconds = round(time.monotonic() - started_s, 1)
-    known.pop(key, None)
+    seconds_of.pop(key, None)
     with contextlib.suppress(OSError):  # a home that cannot be written costs only the figure
         user_cache.folder().mkdir(parents=True, exist_ok=True)
-        write_json(file, dict([*known.items(), (key, seconds)][-MOST:]))
+        write_json(file, dict([*seconds_of.items(), (key, seconds)][-MOST:]))

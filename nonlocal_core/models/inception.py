@@ -48,14 +48,14 @@ class Mixed(nn.Cell):
 
     def __init__(self, in_channels: int, channels: Six, model: ModelConfig) -> None:
         super().__init__()
-        one, three = (1, 1, 1), (3, 3, 3)
-        self.b0 = unit(in_channels, channels[0], one, model)
-        self.b1_reduce = unit(in_channels, channels[1], one, model)
-        self.b1 = unit(channels[1], channels[2], three, model)
-        self.b2_reduce = unit(in_channels, channels[3], one, model)
-        self.b2 = unit(channels[3], channels[4], three, model)
-        self.pool = max_pool(three, one)
-        self.b3 = unit(in_channels, channels[5], one, model)
+        size_1, size_3 = (1, 1, 1), (3, 3, 3)
+        self.b0 = unit(in_channels, channels[0], size_1, model)
+        self.b1_reduce = unit(in_channels, channels[1], size_1, model)
+        self.b1 = unit(channels[1], channels[2], size_3, model)
+        self.b2_reduce = unit(in_channels, channels[3], size_1, model)
+        self.b2 = unit(channels[3], channels[4], size_3, model)
+        self.pool = max_pool(size_3, size_1)
+        self.b3 = unit(in_channels, channels[5], size_1, model)
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
         """The rectified branches, one after the other.

@@ -62,8 +62,8 @@ class Network:
         Raises: InputError that names the checkpoint, if that is not finite.
         """
         if self._engine is None:
-            made = openvino_engine.make(self.graph, inputs[:1], self.batch_size, self.workspace)
-            self._engine = made or self._mindspore()
+            exported = openvino_engine.make(self.graph, inputs[:1], self.batch_size, self.workspace)
+            self._engine = exported or self._mindspore()
         outputs = self._engine.run(inputs)
         check_finite(outputs, self.graph)
         return outputs[:, : self.num_wanted]

@@ -69,9 +69,9 @@ def outputs(graph: Graph, example: Array) -> NDArray[np.float32]:
     device.use(RuntimeConfig(device="CPU"))
     net, forward = graph.build()
     with _operators(), _watched(net, graph):
-        found = np.asarray(forward(ms.Tensor(example)).asnumpy(), np.float32)
-    check_finite(found, graph)
-    return found
+        outputs = np.asarray(forward(ms.Tensor(example)).asnumpy(), np.float32)
+    check_finite(outputs, graph)
+    return outputs
 
 
 def export(graph: Graph, example: Array, file: Path) -> None:
@@ -101,7 +101,7 @@ def _watched(net: I3D, graph: Graph) -> Iterator[None]:
 
     layers = [(name, layer) for name, layer in net.cells_and_names() if not layer.cells()]
     hooks = [
-        layer.register_forward_hook(lambda _, __, made, name=name: look(name, made)) for name, layer in layers
+        layer.register_forward_hook(lambda _, __, output, name=name: look(name, output)) for name, layer in layers
     ]
     try:
         yield

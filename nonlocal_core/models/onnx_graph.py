@@ -58,13 +58,13 @@ def write(net: I3D, example: ms.Tensor, file: Path, texts: dict[str, str], forwa
     """
     _use_what_can_be_written(net)
     with tempfile.TemporaryDirectory() as folder:  # MindSpore takes no path with a space
-        made = f"{folder}/network.onnx"
+        exported = f"{folder}/network.onnx"
         try:
-            ms.export(_Part(net, forward) if forward else net, example, file_name=made, file_format="ONNX")
+            ms.export(_Part(net, forward) if forward else net, example, file_name=exported, file_format="ONNX")
         except RuntimeError as error:
             reason = " ".join(str(error).partition("---")[0].split())[:160]
             raise InputError(f"MindSpore {ms.__version__} cannot write it as ONNX: {reason}") from None
-        graph = onnx.load(made)
+        graph = onnx.load(exported)
     _mend(graph, net)
     onnx.helper.set_model_props(graph, texts)
     onnx.save(graph, str(file))

@@ -163,10 +163,10 @@ def _export(graph: Graph, example: Array, folder: Path) -> Exported:
     expected = mindspore_engine.outputs(graph, example)
     try:
         mindspore_engine.export(graph, example, file)
-        found = _compiled(file, 1)(example)
-        ends = [graph.num_logits or found.shape[1]]
-        groups = zip(np.split(found, ends, 1), np.split(expected, ends, 1), strict=True)
-        difference = max(_difference(own, theirs) for own, theirs in groups if own.size)
+        outputs = _compiled(file, 1)(example)
+        ends = [graph.num_logits or outputs.shape[1]]
+        groups = zip(np.split(outputs, ends, 1), np.split(expected, ends, 1), strict=True)
+        difference = max(_difference(part, reference) for part, reference in groups if part.size)
         too_far = f"it differs from MindSpore by {difference:.1e} of the greatest output"
         fault = "" if difference <= TOLERANCE else too_far
     except OSError:  # of the disk, not of the network
@@ -187,8 +187,8 @@ def _export(graph: Graph, example: Array, folder: Path) -> Exported:
 def is_of_use(folder: Path, workspace: Workspace) -> bool:
     """Whether an export may be looked for: it is whole, its checkpoint is there, and so is this OpenVINO."""
     try:
-        made = read_checked_json(folder / ARTIFACT_FILE)["provenance"]
-        return made["engine"] == _name() and (workspace.root / made["checkpoint"]).exists()
+        provenance = read_checked_json(folder / ARTIFACT_FILE)["provenance"]
+        return provenance["engine"] == _name() and (workspace.root / provenance["checkpoint"]).exists()
     except (OSError, ValueError, KeyError, importlib.metadata.PackageNotFoundError):
         return False
 
@@ -207,9 +207,9 @@ def _key(graph: Graph) -> str:
     return key_of(Exported.stage, VERSION, [graph.model], inputs)
 
 
-def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _difference(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """The greatest difference, relative to the greatest number; infinite where a number is not finite."""
-    difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)
+    difference = np.abs(outputs - expected).max() / max(np.abs(expected).max(), 1e-30)
     return float(difference) if np.isfinite(difference) else float("inf")
 
 

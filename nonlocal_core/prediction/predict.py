@@ -172,8 +172,8 @@ def _write(job: Job, chunk: Chunk, seen: list[Seen], outputs: list[NDArray[np.fl
     if draw_dir is not None:
         paths = (job.videos[row][1] for row in chunk.rows)
         videos = [drawing.drawn(video, path, draw_dir) for video, path in zip(videos, paths, strict=True)]
-    made = Predictions(entry=job.entry, protocol=job.protocol, engine=engine, videos=tuple(videos))
-    write_json(chunk.file, made.model_dump(mode="json"))
+    predictions = Predictions(entry=job.entry, protocol=job.protocol, engine=engine, videos=tuple(videos))
+    write_json(chunk.file, predictions.model_dump(mode="json"))
 
 
 def _features_file(chunk: Chunk) -> Path:

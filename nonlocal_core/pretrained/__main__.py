@@ -30,12 +30,12 @@ def main(words: list[str]) -> int:
     return command.show(_lines(parser.parse_args(words)))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    if given.verb == "list":
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    if args.verb == "list":
         yield from _listed()
         return
-    wanted = table.find(given.name)
-    if given.verb == "show":
+    wanted = table.find(args.name)
+    if args.verb == "show":
         yield from _shown(wanted)
         return
     from nonlocal_core.pretrained import retrieval  # loads MindSpore

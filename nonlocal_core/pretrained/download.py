@@ -50,8 +50,8 @@ def _check(source: Download, file: Path) -> None:
             f"{source.url} is not what was published: its SHA-256 begins with {digest[:8]}, and not with"
             f" {source.sha256[:8]}; what was fetched is removed"
         )
-    known = "as published" if source.sha256 else "its source publishes none to compare it with"
-    log.info("%s: SHA-256 %s, %s", file.name.removesuffix(".part"), digest, known)
+    checked = "as published" if source.sha256 else "its source publishes none to compare it with"
+    log.info("%s: SHA-256 %s, %s", file.name.removesuffix(".part"), digest, checked)
 
 
 def _fetch_part(source: Download, part: Path) -> None:

@@ -51,11 +51,12 @@ def _fetch_package(source: Package, folder: Path) -> Path:
         raise RemoteError(f"pip did not fetch {source.requirement} within {TIMEOUT_S:g} s") from None
     if "No module named pip" in run.stderr:
         raise InputError("pip is missing in this environment: python -m ensurepip")
-    found = sorted(folder.glob("*.tar.gz"))
-    if run.returncode or len(found) != 1 or sha256_of(found[0]) != source.sha256:
-        said = [line.strip() for line in run.stderr.splitlines() if "ERROR" in line]
+    archives = sorted(folder.glob("*.tar.gz"))
+    if run.returncode or len(archives) != 1 or sha256_of(archives[0]) != source.sha256:
+        errors = [line.strip() for line in run.stderr.splitlines() if "ERROR" in line]
+        reason = errors[-1].removeprefix("ERROR: ") if errors else "no reason"
         raise RemoteError(
-            f"pip cannot fetch {source.requirement} ({said[-1].removeprefix('ERROR: ') if said else 'no reason'}):"
+            f"pip cannot fetch {source.requirement} ({reason}):"
             " see what `pip download` says where you install packages from"
         )
-    return found[0]
+    return archives[0]

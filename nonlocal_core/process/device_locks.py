@@ -56,13 +56,13 @@ def _share(folder: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
-    found = folder.lstat()
-    is_folder, is_shared = stat.S_ISDIR(found.st_mode), stat.S_IMODE(found.st_mode) == SHARED
-    if is_folder and not is_shared and found.st_uid == os.getuid():
+    status = folder.lstat()
+    is_folder, is_shared = stat.S_ISDIR(status.st_mode), stat.S_IMODE(status.st_mode) == SHARED
+    if is_folder and not is_shared and status.st_uid == os.getuid():
         folder.chmod(SHARED)
     elif not is_folder or not is_shared:
         raise ConfigError(
-            f"{folder} of user {found.st_uid} is no folder that all users share (chmod 1777): have it removed, or"
+            f"{folder} of user {status.st_uid} is no folder that all users share (chmod 1777): have it removed, or"
             " name another one with runtime.slots_dir=DIR, the same for all users of these devices"
         )
 

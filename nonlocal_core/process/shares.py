@@ -73,8 +73,8 @@ def make(job: J, chunks: list[Chunk], folder: Path, compute: Compute[J]) -> None
     workspace, file = Workspace(job.root, only_read=True), folder / SHARES_FILE
     others = [(host, name) for host, name in enumerate(_hosts(job)) if host and _todo(_share(job, host))]
     if others:
-        told = job.model_copy(update={"weights_sha256": sha256_of(job.weights)})
-        write_checked_json(file, told.model_dump(mode="json"))
+        shared = job.model_copy(update={"weights_sha256": sha256_of(job.weights)})
+        write_checked_json(file, shared.model_dump(mode="json"))
     for host, name in others:
         log.info("on %s: python -m nonlocal_core.share %s %d", name, folder, host)
     with contextlib.ExitStack() as held:

@@ -66,11 +66,11 @@ def each(
     worker: _Worker | None = None
     try:
         for item in items:
-            told = functools.partial(within, item) if within else None
+            on_units = functools.partial(within, item) if within else None
             for _ in range(TRIES):
                 worker = worker or _Worker(function, most)
                 if not _stopped.is_set():
-                    outcome, again = worker.call(item, timeout_s, unit, told)
+                    outcome, again = worker.call(item, timeout_s, unit, on_units)
                 if _stopped.is_set():
                     raise ChildError("stopped", worth_retrying=False)
                 if not isinstance(outcome, Lost):
@@ -170,7 +170,9 @@ class _Worker:
                 raise ChildError("stopped", worth_retrying=False)
             raise ChildError(f"the worker of {function.__name__} did not start: run again")
 
-    def call(self, item: Any, timeout_s: float, unit: str, told: Callable[[int], None] | None) -> tuple[Any, bool]:
+    def call(
+        self, item: Any, timeout_s: float, unit: str, on_units: Callable[[int], None] | None
+    ) -> tuple[Any, bool]:
         """The outcome of one item and, if it is lost, whether it gets another try."""
         try:
             self.connection.send(item)
@@ -178,8 +180,8 @@ class _Worker:
                 kind, value = self.connection.recv()
                 if kind != "alive":
                     return messages.result_of(kind, value), False
-                if told:
-                    told(value)
+                if on_units:
+                    on_units(value)
         except (EOFError, ConnectionError):
             return Lost(f"crashes the decoder ({self._death()})"), True
         return Lost(f"hangs the decoder: no {unit} for {timeout_s:g} s"), False

@@ -46,9 +46,9 @@ def _was_first(words: list[str]) -> bool:
     return words[0] not in COMMANDS and (Path(words[0]).is_dir() or any(word in COMMANDS for word in words[1:2]))
 
 
-def _lines(given: argparse.Namespace) -> Iterator[str]:
-    check_folder(given.workspace)
-    yield from given.run(Workspace(given.workspace, only_read=True), given)
+def _lines(args: argparse.Namespace) -> Iterator[str]:
+    check_folder(args.workspace)
+    yield from args.run(Workspace(args.workspace, only_read=True), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +93,7 @@ def _expecting(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _list(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Every entry: figures, line, names, and why it became the champion or not."""
     state = read(workspace)
     yield f"{'':6} {'top-1':>7} {'top-5':>7} {'scored':>11}  {'line':8}  names; decision"
@@ -107,9 +107,9 @@ def _list(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
         )
 
 
-def _show(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _show(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """One entry (the champion, if none is named): figures, decision, labels, and where it comes from."""
-    version, facts = find_entry(workspace, given.entry or CHAMPION)
+    version, facts = find_entry(workspace, args.entry or CHAMPION)
     scored, labels = facts.evaluation, facts.label_names
     names = read(workspace).names(version)
     yield f"{version}{' (' + ', '.join(names) + ')' if names else ''}, {workspace.root / FOLDER / version}"
@@ -135,10 +135,10 @@ def _settings(config: Settings) -> Iterator[tuple[str, object]]:
                 yield f"{section}.{leaf}", value
 
 
-def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _compare(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Two entries on the videos that were scored for both, with McNemar's test."""
     (first, first_facts), (second, second_facts) = (
-        find_entry(workspace, name) for name in (given.first, given.second)
+        find_entry(workspace, name) for name in (args.first, args.second)
     )
     if first == second:
         raise InputError(f"both are {first}: name two entries")
@@ -159,14 +159,14 @@ def _compare(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     yield f"McNemar       p = {paired.p_value:.3g} (exact, two-sided)"
 
 
-def _promote(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _promote(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Make an entry the champion, and the best of its line."""
-    yield _champion_line(read(workspace), aliases.promote(workspace, given.entry, given.expect))
+    yield _champion_line(read(workspace), aliases.promote(workspace, args.entry, args.expect))
 
 
-def _rollback(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _rollback(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Make the previous champion the champion again."""
-    yield _champion_line(read(workspace), aliases.rollback(workspace, given.expect))
+    yield _champion_line(read(workspace), aliases.rollback(workspace, args.expect))
 
 
 def _champion_line(before: State, after: State) -> str:
@@ -175,35 +175,35 @@ def _champion_line(before: State, after: State) -> str:
     return f"{CHAMPION} {after.champion}, {PREVIOUS} {after.aliases.get(PREVIOUS, 'none')}"
 
 
-def _alias(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _alias(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Every alias; or one with its history; or let one point to an entry."""
-    if given.drop and given.entry is None and given.name:
-        aliases.drop(workspace, given.name, given.expect)
-        yield f"{given.name} is forgotten"
-    elif given.drop:
+    if args.drop and args.entry is None and args.name:
+        aliases.drop(workspace, args.name, args.expect)
+        yield f"{args.name} is forgotten"
+    elif args.drop:
         raise InputError("--drop takes one alias: alias NAME --drop")
-    elif given.entry:
-        state = aliases.move(workspace, given.name, given.entry, given.expect)
-        yield f"{given.name} {state.aliases[given.name]}"
+    elif args.entry:
+        state = aliases.move(workspace, args.name, args.entry, args.expect)
+        yield f"{args.name} {state.aliases[args.name]}"
     else:
         state = read(workspace)
-        shown = {name: to for name, to in sorted(state.aliases.items()) if given.name in (None, name)}
-        steps = [step for step in state.moves if step.alias == given.name]
-        if given.name and not steps:
-            resolve(state, given.name)
+        shown = {name: to for name, to in sorted(state.aliases.items()) if args.name in (None, name)}
+        steps = [step for step in state.moves if step.alias == args.name]
+        if args.name and not steps:
+            resolve(state, args.name)
         yield from (f"{name:12} {version}" for name, version in shown.items())
         for step in steps:
             yield f"  {step.moved_at}  {step.before or 'none'} -> {step.after or 'none'}: {step.reason}"
 
 
-def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _verify(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Compare every file with its digest: of one entry, or of all and of the stages."""
     state = read(workspace)
-    known = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
-    versions = [resolve(state, given.entry)] if given.entry else known
+    registered = sorted(folder.name for folder in (workspace.root / FOLDER).glob("v*[0-9]"))
+    versions = [resolve(state, args.entry)] if args.entry else registered
     wrong = [line for version in versions for line in verify(workspace, version, state)]
-    if not given.entry:
-        lost = {decision.version for decision in state.decisions} - set(known)
+    if not args.entry:
+        lost = {decision.version for decision in state.decisions} - set(registered)
         wrong += [f"{version} was decided on, and its folder is gone" for version in sorted(lost)]
         wrong += workspace.faults()
     yield from wrong
@@ -212,17 +212,17 @@ def _verify(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
     yield f"as they were registered: {', '.join(versions)}"
 
 
-def _export(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _export(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Write an entry for other programs to a new folder, each file compared with the entry."""
     from nonlocal_core.registry import export  # imports mindspore
 
-    version = resolve(read(workspace), given.entry)
-    yield from export.export(workspace, version, Path(given.folder), given.formats)
+    version = resolve(read(workspace), args.entry)
+    yield from export.export(workspace, version, Path(args.folder), args.formats)
 
 
-def _track(workspace: Workspace, given: argparse.Namespace) -> Iterator[str]:
+def _track(workspace: Workspace, args: argparse.Namespace) -> Iterator[str]:
     """Send MLflow the entries and aliases that it does not know."""
-    yield from mlflow_mirror.track(workspace, given.uri, given.name)
+    yield from mlflow_mirror.track(workspace, args.uri, args.name)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def rule_text(rule: RegistryConfig) -> str:
 
 
 def judge(
-    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
+    workspace: Workspace, version: str, entries: dict[str, Facts], state: State, rule: RegistryConfig
 ) -> Verdict:
     """The verdict on an entry that is not decided on yet; one that learned from its own score is not better."""
-    verdict, leak = _judge(workspace, version, known, state, rule), known[version].leak
-    if leak and leak.num_videos and verdict.leads and state.champion in known:
+    verdict, leak = _judge(workspace, version, entries, state, rule), entries[version].leak
+    if leak and leak.num_videos and verdict.leads and state.champion in entries:
         reason = f"not called better, since {leak}, which this training started from"
         return Verdict(
             False, False, f"{reason}: `promote {version}` changes the champion ({verdict.reason})", True
@@ -52,35 +52,36 @@ def judge(
 
 
 def _judge(
-    workspace: Workspace, version: str, known: dict[str, Facts], state: State, rule: RegistryConfig
+    workspace: Workspace, version: str, entries: dict[str, Facts], state: State, rule: RegistryConfig
 ) -> Verdict:
-    facts, champion = known[version], state.champion
+    facts, champion = entries[version], state.champion
     line = line_of(facts)
     if facts.evaluation.split != "val":
         return Verdict(False, False, f"scored on {facts.evaluation.split}: only val decides")
     if champion is None:
         return Verdict(True, True, "the first entry")
-    if champion not in known:
+    if champion not in entries:
         return Verdict(True, True, f"the champion {champion} is gone")
-    if line_of(known[champion]) == line:
+    if line_of(entries[champion]) == line:
         better, reason = _better(workspace, version, champion, rule)
         return Verdict(better, better, reason)
     best = state.lines.get(line)
-    if facts.checkpoint.digest == known[champion].checkpoint.digest:
-        return _judge_champions_weights(workspace, version, known, champion, best, rule)
+    if facts.checkpoint.digest == entries[champion].checkpoint.digest:
+        return _judge_champions_weights(workspace, version, entries, champion, best, rule)
     # The newest entry of the line that has the weights of the champion.
-    weights = known[champion].checkpoint.digest
-    same = [name for name, other in known.items() if other.checkpoint.digest == weights and line_of(other) == line]
+    weights = entries[champion].checkpoint.digest
+    of_line = [name for name, other in entries.items() if line_of(other) == line]
+    same = [name for name in of_line if entries[name].checkpoint.digest == weights]
     stand_in = same[-1] if same else None
-    best = best if best in known else stand_in
+    best = best if best in entries else stand_in
     if best is None:
-        reason = f"starts the new line {line} ({'; '.join(differences(known[champion], facts))})"
-        return _judge_against_other_line(workspace, version, known, champion, reason)
+        reason = f"starts the new line {line} ({'; '.join(differences(entries[champion], facts))})"
+        return _judge_against_other_line(workspace, version, entries, champion, reason)
     better, reason = _better(workspace, version, best, rule)
     if not better:
         return Verdict(False, False, f"{reason}, the best of line {line}")
     if stand_in is None:
-        return _judge_against_other_line(workspace, version, known, champion, reason)
+        return _judge_against_other_line(workspace, version, entries, champion, reason)
     if best != stand_in:
         better, reason = _better(workspace, version, stand_in, rule)
     return Verdict(True, better, f"{reason}, which has the weights of the champion {champion}")
@@ -89,15 +90,15 @@ def _judge(
 def _judge_champions_weights(
     workspace: Workspace,
     version: str,
-    known: dict[str, Facts],
+    entries: dict[str, Facts],
     champion: str,
     best: str | None,
     rule: RegistryConfig,
 ) -> Verdict:
     """The verdict on the weights of the champion in another line: they stand for the champion there."""
-    line, how = line_of(known[version]), "; ".join(differences(known[champion], known[version]))
+    line, how = line_of(entries[version]), "; ".join(differences(entries[champion], entries[version]))
     reason = f"the weights of the champion {champion} in line {line} ({how})"
-    if best in known:
+    if best in entries:
         better, figures = _better(workspace, str(best), version, rule)
         if better:
             return Verdict(
@@ -107,12 +108,12 @@ def _judge_champions_weights(
 
 
 def _judge_against_other_line(
-    workspace: Workspace, version: str, known: dict[str, Facts], champion: str, reason: str
+    workspace: Workspace, version: str, entries: dict[str, Facts], champion: str, reason: str
 ) -> Verdict:
     """The verdict on the best entry of a line in which the champion was not scored."""
     stays = f"{reason}; the champion {champion} stays"
-    same_input = not any(_other_input(known[champion], known[version]))
-    if not same_input or not known[version].labels.keys() >= known[champion].labels.keys():
+    same_input = not any(_other_input(entries[champion], entries[version]))
+    if not same_input or not entries[version].labels.keys() >= entries[champion].labels.keys():
         return Verdict(
             True, False, f"{stays}, as the two cannot be compared: `promote {version}` changes it", True
         )

@@ -47,8 +47,8 @@ def entry(workspace: Workspace, version: str) -> Facts:
 def _folder(workspace: Workspace, version: str) -> Path:
     folder = workspace.root / FOLDER / version
     if not (folder / ENTRY_FILE).exists():
-        known = sorted(file.parent.name for file in folder.parent.glob(f"v*[0-9]/{ENTRY_FILE}"))
-        raise InputError(f"there is no entry {version}: there are {', '.join(known) or 'none yet'}")
+        versions = sorted(file.parent.name for file in folder.parent.glob(f"v*[0-9]/{ENTRY_FILE}"))
+        raise InputError(f"there is no entry {version}: there are {', '.join(versions) or 'none yet'}")
     return folder
 
 

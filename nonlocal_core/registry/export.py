@@ -95,7 +95,7 @@ def _write(
     workspace: Workspace, version: str, facts: Facts, folder: Path, wanted: list[str], asked: bool
 ) -> Iterator[str]:
     original = _original(workspace, version, facts)
-    made: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for name in wanted:
         file = folder / _MAKERS[name].file
         try:
@@ -107,9 +107,9 @@ def _write(
             yield from f"{name:12} not made: {error}".split("\n")
             continue
         file.chmod(0o644)  # MindSpore lets the owner alone read what it writes
-        made[name] = file.name
+        file_of[name] = file.name
         yield f"{name:12} {file.name}, its logits differ by {apart:.1e} of the greatest"
-    card = model_card.text(workspace, version, facts, original.described, made, original.clips.shape[2:])
+    card = model_card.text(workspace, version, facts, original.described, file_of, original.clips.shape[2:])
     write_atomically(folder / CARD_FILE, card.encode())
     yield f"{'card':12} {CARD_FILE}"
     names = export_files.write(folder, original.described, facts.evaluate_config(version))
@@ -179,9 +179,9 @@ def _mindir(original: Original, file: Path) -> Array:
     """Write MindSpore's graph; its logits."""
     use_operators(original.net)
     with tempfile.TemporaryDirectory() as folder:  # MindSpore takes no path with a space
-        made = f"{folder}/{file.name}"
-        ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=made, file_format="MINDIR")
-        shutil.move(made, file)
+        exported = f"{folder}/{file.name}"
+        ms.export(original.net, ms.Tensor(original.clips[:1]), file_name=exported, file_format="MINDIR")
+        shutil.move(exported, file)
     graph = nn.GraphCell(ms.load(str(file)))
     return _run(lambda clip: graph(ms.Tensor(clip)).asnumpy(), original.clips)
 

@@ -41,9 +41,9 @@ class Leak(Frozen):
 
     def __str__(self) -> str:
         """One line for a person."""
-        told = f"{self.num_videos} of {self.of} {self.split} videos were in the train split of {few(self.by)}"
+        leaked = f"{self.num_videos} of {self.of} {self.split} videos were in the train split of {few(self.by)}"
         not_known = f"what {few(self.unknown)} learned from is not known"
-        return "; ".join([*([told] if self.by else []), *([not_known] if self.unknown else [])])
+        return "; ".join([*([leaked] if self.by else []), *([not_known] if self.unknown else [])])
 
 
 class Training(Provenance):
@@ -90,8 +90,8 @@ class Facts(Frozen):
     @property
     def conditions(self) -> str:
         """Views and frames of its evaluation, as text."""
-        told = "" if self.evaluation.frames else " (as its cache says: an earlier version scored)"
-        return f"{self.evaluation.protocol}, frames {self.frames}{told}"
+        frames_from = "" if self.evaluation.frames else " (as its cache says: an earlier version scored)"
+        return f"{self.evaluation.protocol}, frames {self.frames}{frames_from}"
 
     def evaluate_config(self, version: str) -> EvaluateConfig:
         """The settings of its evaluation.

@@ -31,17 +31,17 @@ def leak(workspace: Workspace, parent: Parent | None, cache: RecordCache, split:
         return None
     rows = _rows(workspace, cache)
     scored = set(rows.loc[(rows["split"] == split) | (split == "all"), "sha256"])
-    seen: set[str] = set()
+    all_leaked: set[str] = set()
     by, unknown = [], []
     for name, learned_from in _ancestors(workspace, parent):
         if learned_from is None:
             unknown.append(name)
-        elif known := scored & learned_from:
-            seen |= known
+        elif leaked := scored & learned_from:
+            all_leaked |= leaked
             by.append(name)
-    if not seen and not unknown:
+    if not all_leaked and not unknown:
         return None
-    return Leak(num_videos=len(seen), of=len(scored), split=split, by=tuple(by), unknown=tuple(unknown))
+    return Leak(num_videos=len(all_leaked), of=len(scored), split=split, by=tuple(by), unknown=tuple(unknown))
 
 
 def parent_of(file: Path, digest: str, workspace: Workspace) -> Parent:
@@ -57,10 +57,10 @@ def _ancestors(workspace: Workspace, parent: Parent) -> Iterator[tuple[str, set[
     if not version:
         yield from _of_file(workspace, Path(parent.file))
         return
-    known, seen = entries(home), set()
-    while version in known and version not in seen:
+    by_version, seen = entries(home), set()
+    while version in by_version and version not in seen:
         seen.add(version)
-        facts: Facts = known[version]
+        facts: Facts = by_version[version]
         yield version, _learned_from(home, facts.cache)
         if facts.parent is None:
             return

@@ -50,17 +50,17 @@ def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[s
     except ImportError:
         raise ConfigError("MLflow is not installed: pip install -e '.[mlflow]'") from None
     with workspace.locked("mlflow"):
-        state, known = read(workspace), entries(workspace)
+        state, by_version = read(workspace), entries(workspace)
         try:
             client = MlflowClient(tracking_uri=uri)
             experiment = _experiment(client, name)
             versions = _versions(client, name)
-            for version, facts in known.items():
+            for version, facts in by_version.items():
                 if facts.key not in versions and state.decision(version):
                     versions[facts.key] = _send(client, experiment, name, workspace, version, facts, state)
                     yield f"{version} is version {versions[facts.key]} of {name}"
             yield from _move(
-                client, name, {v: versions[f.key] for v, f in known.items() if f.key in versions}, state
+                client, name, {v: versions[f.key] for v, f in by_version.items() if f.key in versions}, state
             )
         except MlflowException as error:
             raise WorkspaceError(f"MLflow at {uri} refuses: {str(error).splitlines()[0][:200]}") from None

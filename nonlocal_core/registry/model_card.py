@@ -74,10 +74,10 @@ def text(
     version: str,
     facts: Facts,
     described: Description,
-    made: dict[str, str],
+    files: dict[str, str],
     clip_THW: Sequence[int],
 ) -> str:
-    """The card of an entry as Markdown; `made` has the file of each format."""
+    """The card of an entry as Markdown; `files` has the file of each format."""
     scored, labels, model = facts.evaluation, facts.label_names, described.model
     shape = ", ".join(map(str, clip_THW))
     places = {
@@ -106,7 +106,7 @@ def text(
         "## How to load it",
         *(
             f"### {_LOADING[name][0]}\n\n{_LOADING[name][1].format(file=file, **places).rstrip()}"
-            for name, file in made.items()
+            for name, file in files.items()
         ),
     ]
     return "\n\n".join(parts).rstrip() + "\n"

@@ -36,21 +36,21 @@ def add(workspace: Workspace, facts: Facts, ranks: pa.Table, rule: RegistryConfi
     Raises: DamagedError if the registry or an entry cannot be read, or the weights are gone.
     """
     with workspace.locked(FOLDER):
-        known, state = entries(workspace), read(workspace)
-        version = next((version for version, entry in known.items() if entry.key == facts.key), None)
+        by_version, state = entries(workspace), read(workspace)
+        version = next((version for version, entry in by_version.items() if entry.key == facts.key), None)
         if version is None:
-            used = [*known, *(decision.version for decision in state.decisions)]
+            used = [*by_version, *(decision.version for decision in state.decisions)]
             version = f"v{max(map(number, used), default=0) + 1:04d}"
             weights = workspace.path(facts.checkpoint) / facts.checkpoint.file
             keep(workspace.root / FOLDER / version, weights, ranks, facts)
-            known = entries(workspace)
+            by_version = entries(workspace)
         decision = state.decision(version)
         if decision is None:
-            verdict = judge(workspace, version, known, state, rule)
+            verdict = judge(workspace, version, by_version, state, rule)
             decision = Decision(
                 **verdict._asdict(),
                 version=version,
-                line=line_of(known[version]),
+                line=line_of(by_version[version]),
                 champion_before=state.champion,
                 rule=rule_text(rule),
                 decided_at=now(),
@@ -58,7 +58,7 @@ def add(workspace: Workspace, facts: Facts, ranks: pa.Table, rule: RegistryConfi
             digest = sha256_of(workspace.root / FOLDER / version / ENTRY_FILE)
             state = _after(state, decision, digest)
             write(workspace, state)
-        return _reference(version, known[version], decision, state)
+        return _reference(version, by_version[version], decision, state)
 
 
 def _after(state: State, decision: Decision, digest: str) -> State:

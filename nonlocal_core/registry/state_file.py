@@ -129,8 +129,8 @@ def resolve(state: State, name: str) -> str:
     if name not in state.aliases:
         if not state.aliases:
             raise InputError("the registry has no entry yet: `python flows/full.py` trains and registers one")
-        known = ", ".join(sorted(state.aliases))
+        names = ", ".join(sorted(state.aliases))
         raise InputError(
-            f"nothing is called {name!r} in the registry: name a version (v0001) or an alias ({known})"
+            f"nothing is called {name!r} in the registry: name a version (v0001) or an alias ({names})"
         )
     return state.aliases[name]

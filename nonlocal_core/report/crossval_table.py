@@ -48,12 +48,15 @@ def make(scored: Sequence[ScoredFold], asked: Asked, workspace: Workspace) -> Cr
 
     Raises: DamagedError if the scores of a fold cannot be read.
     """
-    inputs = [asked.model_dump_json(), *(f"{one.fold.name} {one.evaluation.digest}" for one in scored)]
+    inputs = [
+        asked.model_dump_json(),
+        *(f"{result.fold.name} {result.evaluation.digest}" for result in scored),
+    ]
     key = key_of(Crossval.stage, VERSION, [], [*inputs, scored[0].evaluation.protocol])
 
     def build(folder: Path) -> Crossval:
-        videos = [cache_table.read(workspace.path(one.cache) / RecordCache.VIDEOS) for one in scored]
-        by_fold = [_predictions(one, rows, workspace) for one, rows in zip(scored, videos, strict=True)]
+        videos = [cache_table.read(workspace.path(result.cache) / RecordCache.VIDEOS) for result in scored]
+        by_fold = [_predictions(result, rows, workspace) for result, rows in zip(scored, videos, strict=True)]
         predictions = pd.concat(by_fold, ignore_index=True)
         held_out = sum(int((rows["split"] == "val").sum()) for rows in videos)
         pooled = crossval.pooled(predictions, held_out)
@@ -73,25 +76,25 @@ def make(scored: Sequence[ScoredFold], asked: Asked, workspace: Workspace) -> Cr
         write_atomically(folder / Crossval.PAGE, _page(figures).encode())
         return Crossval(key=key, digest=digest_of(*inputs), path=f"{Crossval.stage}/{key}")
 
-    provenance = {"folds": [one.model_dump(mode="json") for one in scored]}
+    provenance = {"folds": [result.model_dump(mode="json") for result in scored]}
     return workspace.build(Crossval, key, build, provenance)
 
 
-def write(made: Crossval, seconds: dict[str, float], workspace: Workspace, out: Path) -> None:
+def write(result: Crossval, seconds: dict[str, float], workspace: Workspace, out: Path) -> None:
     """Write the figures, and what the run took, to a person's file.
 
     Raises: InputError if it cannot be written.
     """
-    figures = json.loads((workspace.path(made) / Crossval.FIGURES).read_bytes())
+    figures = json.loads((workspace.path(result) / Crossval.FIGURES).read_bytes())
     try:
         write_json(out.expanduser(), {**figures, "seconds": seconds, "workspace": str(workspace.root)})
     except OSError as error:
         raise InputError(f"out={out} cannot be written: {error.strerror}") from None
 
 
-def _predictions(one: ScoredFold, videos: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
+def _predictions(result: ScoredFold, videos: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
     """What each scored video of a fold was taken for."""
-    folder = workspace.path(one.evaluation)
+    folder = workspace.path(result.evaluation)
     rows = score_table.read(folder / Evaluation.SCORES)
     labels = json.loads((folder / Evaluation.METRICS).read_bytes())["labels"]
     scores_NK = np.stack(rows["scores"].to_list())
@@ -99,7 +102,7 @@ def _predictions(one: ScoredFold, videos: pd.DataFrame, workspace: Workspace) ->
     path_of = dict(zip(videos["video_id"], videos["path"], strict=True))
     return pd.DataFrame(
         {
-            "fold": one.fold.name,
+            "fold": result.fold.name,
             "path": rows["video_id"].map(path_of),
             "video_id": rows["video_id"],
             "label": rows["label"],
@@ -110,24 +113,23 @@ def _predictions(one: ScoredFold, videos: pd.DataFrame, workspace: Workspace) ->
 
 
 def _fold(
-    one: ScoredFold, videos: pd.DataFrame, predictions: pd.DataFrame, workspace: Workspace
+    result: ScoredFold, videos: pd.DataFrame, predictions: pd.DataFrame, workspace: Workspace
 ) -> dict[str, Any]:
     usable = videos[videos["status"] == "ok"]
-    made = [
-        workspace.provenance(each)["seconds"] for each in (one.manifest, one.cache, one.checkpoint, one.evaluation)
-    ]
+    artifacts = (result.manifest, result.cache, result.checkpoint, result.evaluation)
+    seconds = [workspace.provenance(artifact)["seconds"] for artifact in artifacts]
     return {
-        "fold": one.fold.name,
+        "fold": result.fold.name,
         "train": crossval.counts(usable.loc[usable["split"] == "train", "label"]),
         "held_out": crossval.counts(usable.loc[usable["split"] == "val", "label"]),
-        "num_videos": one.evaluation.num_videos,
+        "num_videos": result.evaluation.num_videos,
         "num_scored": len(predictions),
         "num_correct": int((predictions["label"] == predictions["predicted"]).sum()),
-        "top1": one.evaluation.top1,
-        "top5": one.evaluation.top5,
+        "top1": result.evaluation.top1,
+        "top5": result.evaluation.top5,
         "guessing": intervals.guessing(predictions["label"].value_counts()),
-        "seconds": round(sum(made), 1),
-        "evaluation": one.evaluation.path,
+        "seconds": round(sum(seconds), 1),
+        "evaluation": result.evaluation.path,
     }
 
 

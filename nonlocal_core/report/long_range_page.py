@@ -40,8 +40,9 @@ TITLES = {
 
 def make(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Workspace) -> LongRange:
     """The figures of all trainings of a plan."""
+    scored = [(cell, artifacts[1] if artifacts else None) for cell, artifacts in trained]
     inputs = [
-        f"{cell.videos} {cell.name} {cell.seed} {made[1].digest if made else 'diverged'}" for cell, made in trained
+        f"{cell.videos} {cell.name} {cell.seed} {score.digest if score else 'diverged'}" for cell, score in scored
     ]
     key = key_of(LongRange.stage, VERSION, [plan], inputs)
 
@@ -51,16 +52,16 @@ def make(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Workspa
         write_atomically(folder / LongRange.PAGE, page(figures).encode())
         return LongRange(key=key, digest=digest_of(*inputs), path=f"{LongRange.stage}/{key}")
 
-    return workspace.build(LongRange, key, build, {"evaluations": [made[1].path for _, made in trained if made]})
+    return workspace.build(LongRange, key, build, {"evaluations": [score.path for _, score in scored if score]})
 
 
-def write(made: LongRange, workspace: Workspace, out: Path) -> None:
+def write(result: LongRange, workspace: Workspace, out: Path) -> None:
     """Write the figures to a person's file.
 
     Raises: InputError if it cannot be written.
     """
     try:
-        write_atomically(out.expanduser(), (workspace.path(made) / LongRange.FIGURES).read_bytes())
+        write_atomically(out.expanduser(), (workspace.path(result) / LongRange.FIGURES).read_bytes())
     except OSError as error:
         raise InputError(f"out={out} cannot be written: {error.strerror}") from None
 
@@ -69,10 +70,10 @@ def _figures(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Wor
     top1: dict[tuple[str, str], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
     guessing = {row.key: row.guessing for row in plan.rows}
-    for cell, made in trained:
+    for cell, artifacts in trained:
         key = cell.videos, cell.name
-        top1.setdefault(key, []).append(made[1].top1 if made else guessing[key])
-        took = sum(workspace.provenance(one)["seconds"] for one in made or ())
+        top1.setdefault(key, []).append(artifacts[1].top1 if artifacts else guessing[key])
+        took = sum(workspace.provenance(artifact)["seconds"] for artifact in artifacts or ())
         seconds[key] = seconds.get(key, 0.0) + took
     rows = [
         {
@@ -93,7 +94,7 @@ def _figures(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Wor
         "seeds": plan.drawn(quick),
         "quick": quick,
         "num_val": {"far": plan.num_val, "motion": plan.num_motion_val},
-        "num_diverged": sum(made is None for _, made in trained),
+        "num_diverged": sum(artifacts is None for _, artifacts in trained),
         "seconds": round(sum(seconds.values()), 1),
         "plan": plan.model_dump(mode="json"),
         "plan_sha256": sha256_of(FILE),

@@ -103,9 +103,9 @@ def decision(workspace: Workspace, version: str) -> str:
     state, by_version = read(workspace), entries(workspace)
     line = line_of(by_version[version])
     rows = [
-        (other, f"{scored.top1:.2%}", f"{scored.num_scored} of {scored.num_videos}", ", ".join(names), made.reason)
+        (other, f"{scored.top1:.2%}", f"{scored.num_scored} of {scored.num_videos}", ", ".join(names), past.reason)
         for other, facts in by_version.items()
-        if line_of(facts) == line and (made := state.decision(other))
+        if line_of(facts) == line and (past := state.decision(other))
         for scored, names in [(facts.evaluation, state.names(other))]
     ]
     decided = state.decision(version)

@@ -134,14 +134,14 @@ def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
         Timing(
             reference.stage,
             reference.key,
-            made.seconds,
+            artifact.seconds,
             speed if reference is entry.checkpoint else "",
-            made.created_at,
-            made.host,
-            made.code,
+            artifact.created_at,
+            artifact.host,
+            artifact.code,
         )
-        for reference, made in rows
-        if reference and made
+        for reference, artifact in rows
+        if reference and artifact
     ]
 
 

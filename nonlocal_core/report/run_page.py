@@ -68,10 +68,10 @@ def changes(workspace: Workspace, cache: RecordCache, version: str, *, is_made: 
 
 def _earlier(workspace: Workspace, last: int) -> tuple[str, pd.DataFrame]:
     """The newest entry up to a number, with its videos."""
-    known = registry.entries(workspace)
-    for name in reversed([name for name in known if registry.number(name) <= last]):
+    by_version = registry.entries(workspace)
+    for name in reversed([name for name in by_version if registry.number(name) <= last]):
         try:
-            return name, _read(workspace, known[name].cache)
+            return name, _read(workspace, by_version[name].cache)
         except (OSError, DamagedError):  # deleted by hand: an older one may be there
             continue
     return "", pd.DataFrame({name: pd.Series(dtype=str) for name in _COLUMNS}).set_index("video_id")
@@ -82,21 +82,21 @@ def _read(workspace: Workspace, cache: RecordCache) -> pd.DataFrame:
     return table.set_index("video_id")
 
 
-def text(headline: str, facts: Mapping[str, str], found: Changes) -> str:
+def text(headline: str, facts: Mapping[str, str], changes: Changes) -> str:
     """The page; `facts` has figures, decision and costs by what they are."""
-    kinds = {"new": found.new, "changed": found.changed, "removed": found.removed}
-    videos = [(kind, len(names), few(names, MOST_NAMES)) for kind, names in kinds.items() if names and found.since]
-    newly = set(found.newly_broken)
-    broken = sorted(found.broken.items(), key=lambda item: (item[0] not in newly, item[0]))
+    kinds = {"new": changes.new, "changed": changes.changed, "removed": changes.removed}
+    videos = [(kind, len(names), few(names, MOST_NAMES)) for kind, names in kinds.items() if names]
+    newly = set(changes.newly_broken)
+    broken = sorted(changes.broken.items(), key=lambda item: (item[0] not in newly, item[0]))
     rows = [(name, reason, "new" if name in newly else "as before") for name, reason in broken[:MOST_BROKEN]]
     parts = [
         f"# {in_markdown(headline)}",
         markdown.table(["what", "how much"], facts.items()),
         "## Videos",
-        in_markdown(str(found)),
-        *([markdown.table(["what", "videos", "names"], videos)] if videos else []),
+        in_markdown(str(changes)),
+        *([markdown.table(["what", "videos", "names"], videos)] if videos and changes.since else []),
         "## Videos that cannot be used",
-        markdown.table(["video", "reason", f"since {found.since}" if found.since else "since"], rows),
+        markdown.table(["video", "reason", f"since {changes.since}" if changes.since else "since"], rows),
         *([f"and {len(broken) - MOST_BROKEN} more"] if len(broken) > MOST_BROKEN else []),
     ]
     return "\n\n".join(parts) + "\n"

@@ -43,16 +43,16 @@ def find(workspace: Workspace, age: Age, *, weights: bool) -> Old:
 
     Raises: DamagedError if it cannot be known what something needs.
     """
-    known = made(workspace)
-    since_s = since(workspace, known, age)
-    stays = needed(workspace, known, since_s)
+    finished = made(workspace)
+    since_s = since(workspace, finished, age)
+    stays = needed(workspace, finished, since_s)
     named = set(registry.read(workspace).aliases.values())
     reports = (workspace.root / REPORTS).glob("v*.html")
     building = (*(kind.stage for kind in STAGES), PREDICT)
     partial = (folder for name in building for folder in (workspace.root / name).glob("*.partial"))
     return Old(
         needed=stays,
-        finished=[one.folder for one in known if one.folder not in stays.whole | stays.tables],
+        finished=[artifact.folder for artifact in finished if artifact.folder not in stays.whole | stays.tables],
         partial=[folder for folder in sorted(partial) if _last_written_s(folder) < since_s],
         reports=[file for file in sorted(reports) if file.stem not in named and file.stat().st_mtime < since_s],
         locks=[file for file in (workspace.root / LOCKS).glob("*.lock") if file.stat().st_mtime < since_s],

@@ -86,9 +86,9 @@ def _read(file: Path) -> Made:
     return Made(file.parent, file.parent.stat().st_mtime, inputs)
 
 
-def since(workspace: Workspace, known: Iterable[Made], age: Age) -> float:
+def since(workspace: Workspace, finished: Iterable[Made], age: Age) -> float:
     """The time from which on everything stays: at the latest the last night, or a day before a running process."""
-    nights = sorted({int(one.used_s // DAY_S) for one in known}, reverse=True)
+    nights = sorted({int(artifact.used_s // DAY_S) for artifact in finished}, reverse=True)
     if not nights:
         return 0.0
     limits = [nights[0] * DAY_S]
@@ -100,17 +100,17 @@ def since(workspace: Workspace, known: Iterable[Made], age: Age) -> float:
     return min(limits)
 
 
-def needed(workspace: Workspace, known: list[Made], since_s: float) -> Needed:
+def needed(workspace: Workspace, finished: list[Made], since_s: float) -> Needed:
     """What stays of the finished artifacts.
 
     Raises: DamagedError if the registry cannot be read.
     """
     state, entries = registry.read(workspace), registry.entries(workspace)
     named = [entries[version] for version in set(state.aliases.values()) if version in entries]
-    roots = {one.folder for one in known if one.used_s >= since_s}
+    roots = {artifact.folder for artifact in finished if artifact.used_s >= since_s}
     for entry in named:
         roots |= {workspace.root / part.path for part in (entry.cache, entry.evaluation, entry.checkpoint)}
-    whole = frozenset(_with_inputs(workspace.root, known, roots))
+    whole = frozenset(_with_inputs(workspace.root, finished, roots))
     tables = frozenset(workspace.root / entries[version].cache.path for version in _lineages(entries, state))
     return Needed(since_s, whole, tables - whole)
 
@@ -127,8 +127,8 @@ def _lineages(entries: dict[str, registry.Facts], state: registry.State) -> set[
     return seen
 
 
-def _with_inputs(root: Path, known: Iterable[Made], folders: Iterable[Path]) -> Iterator[Path]:
-    inputs = {one.folder: one.inputs for one in known}
+def _with_inputs(root: Path, finished: Iterable[Made], folders: Iterable[Path]) -> Iterator[Path]:
+    inputs = {artifact.folder: artifact.inputs for artifact in finished}
     todo, seen = list(folders), set[Path]()
     while todo:
         folder = todo.pop()

@@ -113,12 +113,12 @@ def _judge(folder: Path, rows: pd.DataFrame, needs: list[Needs]) -> Verdict:
         else:
             held, num_bytes = held + num_bytes, 0
         freed += num_bytes
-    known = {
+    stems = {
         Path(kept_features.TRUNK_FILE).stem,
         *rows["shard"],
         *(shard for need in needs for shard in need.shards),
     }
-    stray = [file for file in folder.iterdir() if file.name.split(".")[0].removeprefix("shard-") not in known]
+    stray = [file for file in folder.iterdir() if file.name.split(".")[0].removeprefix("shard-") not in stems]
     freed += sum(file.stat().st_size for file in stray)
     return Verdict(dropped, copied, stray, freed, held, rows.loc[given_up, "sha256"].nunique())
 

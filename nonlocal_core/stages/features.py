@@ -48,10 +48,10 @@ class Job(shares.Job):
 
 def find(cache: RecordCache, config: Config, workspace: Workspace) -> Features | None:
     """The finished features of these settings on this cache, if there are any and the store still has them."""
-    found = workspace.find(Features, key(cache, config, workspace))
-    if found and not _missing(_wanted(cache, config, workspace), workspace.root / found.activations).empty:
+    features = workspace.find(Features, key(cache, config, workspace))
+    if features and not _missing(_wanted(cache, config, workspace), workspace.root / features.activations).empty:
         return None
-    return found
+    return features
 
 
 def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
@@ -207,7 +207,7 @@ def compute_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int 
     with closing(loader.video_views(reader, rows, config.clip, views, num_workers)) as clips:
         for chunk in chunks:
             videos = itertools.islice(clips, len(chunk.rows))
-            seen = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
-            made = inference.outputs_by_video(network, seen, config.evaluate.batch_clips, progress)
+            inputs = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
+            outputs = inference.outputs_by_video(network, inputs, config.evaluate.batch_clips, progress)
             contents = kept_features.names(reader.rows.iloc[chunk.rows]).tolist()
-            kept_features.write(job.folder, contents, made, trunk_digest, network.engine)
+            kept_features.write(job.folder, contents, outputs, trunk_digest, network.engine)

@@ -114,11 +114,11 @@ def plan(
     planned = IndexPlan(
         key=key, videos_dir=str(folder), labels=labels, kept=kept, inventory=inventory, shards=(), began=began
     )
-    if found := workspace.find(Manifest, key):
-        if not manifest_table.lacks_times(workspace.path(found) / Manifest.ROWS):
+    if finished := workspace.find(Manifest, key):
+        if not manifest_table.lacks_times(workspace.path(finished) / Manifest.ROWS):
             return planned
-        log.warning("%s has no time stamps of videos whose frame rate varies: it is made again", found.path)
-        (workspace.path(found) / ARTIFACT_FILE).unlink(missing_ok=True)
+        log.warning("%s has no time stamps of videos whose frame rate varies: it is made again", finished.path)
+        (workspace.path(finished) / ARTIFACT_FILE).unlink(missing_ok=True)
     partial = workspace.partial(Manifest, key)
     write_atomically(partial / LISTING_FILE, json.dumps(sources).encode())
     todo = listed[~listed["is_settled"] & (listed["size_bytes"] >= 0)]
@@ -150,11 +150,11 @@ def _find(folder: listing.Folder, fold: Fold | None, config: Config, labels_path
     """The videos of a folder, with the splits that it names or those of a fold; logs what was seen."""
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
     asked = config.index, names, config.runtime.follow_links
-    found = crossval_folds.find(folder, fold, *asked) if fold else detection.find(folder, *asked)
-    found = found._replace(inventory=(*found.inventory, *groups.in_words(found.sources, config.index.group_by)))
-    for line in found.inventory:
+    videos = crossval_folds.find(folder, fold, *asked) if fold else detection.find(folder, *asked)
+    inventory = (*videos.inventory, *groups.in_words(videos.sources, config.index.group_by))
+    for line in inventory:
         log.info("%s: %s", folder, line)
-    return found
+    return videos._replace(inventory=inventory)
 
 
 def _kept_path(config: Config, workspace: Workspace) -> Path:

@@ -30,8 +30,8 @@ def register(
     Raises: DamagedError if the registry, the scores or the weights cannot be read.
     """
     key = key_of("register", VERSION, [], [checkpoint.digest, evaluation.digest, evaluation.protocol])
-    if found := registry.find(workspace, key):
-        return found
+    if entry := registry.find(workspace, key):
+        return entry
     _check_weights(checkpoint, workspace)
     training, parent = _training(checkpoint, workspace)
     leak = registry.leak(workspace, parent, cache, evaluation.split)

@@ -160,11 +160,11 @@ def solve(
         lines.append(line | {"clips_per_s": round(speed, 2), "waits": 0.0})
 
     start = np.zeros(size + num_labels)
-    found = minimize(
+    optimum = minimize(
         loss, start, jac=True, method="L-BFGS-B", callback=after_pass, options={"maxiter": MOST_PASSES}
     )
     if not lines:
-        after_pass(found.x)
+        after_pass(optimum.x)
     if len(lines) == MOST_PASSES:
         log.warning("the classifier had not converged after %d passes: raise train.weight_decay", MOST_PASSES)
-    return Solution(found.x[:size].reshape(num_labels, width), found.x[size:], lines)
+    return Solution(optimum.x[:size].reshape(num_labels, width), optimum.x[size:], lines)

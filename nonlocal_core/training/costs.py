@@ -133,10 +133,10 @@ def one_step(net: I3D, config: Config) -> Measured:
     clip_NCTHW = _noise(train.batch_size, config.clip.clip_len, train.crop_size)
     if last:
         net.set_train(False)
-        one = trunk.trunk(net, last)(
+        clip = trunk.trunk(net, last)(
             ms.Tensor(_noise(1, config.clip.clip_len, config.features.crop_size))
         ).asnumpy()
-        clip_NCTHW = np.repeat(one, train.batch_size, 0)
+        clip_NCTHW = np.repeat(clip, train.batch_size, 0)
     batch = Batch(clip_NCTHW, np.zeros(train.batch_size, np.int32), list(range(train.batch_size)))
     optimizers.freeze(net, train.freeze)
     optimizer = optimizers.make_optimizer(net, np.full(2, 0.01, np.float32), train)

@@ -172,9 +172,9 @@ def remedies(videos_dir: Folder) -> list[str]:
     """What the tables of a folder are good for whose videos lie in no label folders."""
     tables = [path.name for path in lists.find_tables(videos_dir)]
     of_kinetics = [path.name for path in entries(videos_dir) if path.is_file() and kinetics.is_table(path)]
-    found = []
+    lines = []
     if tables:
-        found.append(f"index.layout=lists reads {few(tables, 3)}")
+        lines.append(f"index.layout=lists reads {few(tables, 3)}")
     if of_kinetics:
-        found.append(f"{few(of_kinetics, 3)} are of Kinetics, whose videos lie in train/, val/ and test/")
-    return found
+        lines.append(f"{few(of_kinetics, 3)} are of Kinetics, whose videos lie in train/, val/ and test/")
+    return lines

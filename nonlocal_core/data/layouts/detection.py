@@ -58,11 +58,11 @@ def find(
     Raises: InputError if there is no folder, no video, a table or list that cannot be read or can be read in two
             ways, folders that are splits as well as labels, or one video in two splits.
     """
-    found = listed(videos_dir, index, names, follow_links)
-    sources, drawn = found.sources, list[str]()
-    if found.layout == "lists" or not _has_val_folder(videos_dir):  # an empty val is a mistake
+    listing = listed(videos_dir, index, names, follow_links)
+    sources, drawn = listing.sources, list[str]()
+    if listing.layout == "lists" or not _has_val_folder(videos_dir):  # an empty val is a mistake
         sources, drawn = _with_open_train(sources, index)
-    return found.with_splits(sources, drawn)
+    return listing.with_splits(sources, drawn)
 
 
 def listed(
@@ -96,7 +96,8 @@ def listed(
     if names and names.file.startswith(f"{videos_dir}/"):
         used = [*used, names.file.removeprefix(f"{videos_dir}/")]
     inventory = (f"layout {layout}{because}", *seen.lines(used), *notes)
-    return Found(layout, sorted(sources, key=lambda one: one.path), tuple(labels) if labels else None, inventory)
+    sources.sort(key=lambda source: source.path)
+    return Found(layout, sources, tuple(labels) if labels else None, inventory)
 
 
 def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:

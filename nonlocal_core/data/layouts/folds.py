@@ -42,11 +42,11 @@ class _Row(NamedTuple):
 
 def find_lists(videos_dir: Folder) -> dict[Folder, int]:
     """The official lists of a folder, or of a folder directly in it, with their folds."""
-    found = {}
+    fold_of = {}
     for path in _texts(videos_dir):
         if match := _UCF.fullmatch(path.name) or _HMDB.fullmatch(path.name):
-            found[path] = int(match[2])
-    return found
+            fold_of[path] = int(match[2])
+    return fold_of
 
 
 def find_videos(
@@ -61,8 +61,8 @@ def find_videos(
     lists = find_lists(videos_dir)
     of_fold = sorted((path for path, number in lists.items() if number == fold), key=str)
     if not of_fold:
-        known = ", ".join(str(number) for number in sorted(set(lists.values()))) or "none"
-        raise InputError(f"{videos_dir} has no official lists of index.fold={fold}: it has {known}")
+        fold_numbers = ", ".join(str(number) for number in sorted(set(lists.values()))) or "none"
+        raise InputError(f"{videos_dir} has no official lists of index.fold={fold}: it has {fold_numbers}")
     files = list(walk(videos_dir, seen=seen))
     listed: dict[str, _Row] = {}
     for table in of_fold:
@@ -72,15 +72,15 @@ def find_videos(
                 raise InputError(
                     f"{row.place}: {row.name} is listed in {earlier.place} already: remove one of them"
                 )
-    found = _found(listed, files, videos_dir, seen)
-    base = _base(seen.video(next(iter(found.values())).path))
-    there = {name: _label_and_name(seen.video(file.path)) for name, file in found.items()}
+    file_of = _found(listed, files, videos_dir, seen)
+    base = _base(seen.video(next(iter(file_of.values())).path))
+    there = {name: _label_and_name(seen.video(file.path)) for name, file in file_of.items()}
     exact = {name.split("/")[0] for name, where in there.items() if where == endings.without(name)}
     sources, renamed = [], dict[str, str]()
     for name, row in listed.items():
-        file = found.get(name) or File(f"{base}{name}", -1, 0)
+        file = file_of.get(name) or File(f"{base}{name}", -1, 0)
         label = name.split("/")[0]
-        if name in found and there[name] != endings.without(name):
+        if name in file_of and there[name] != endings.without(name):
             renamed[name] = file.path
             label = label if label in exact else there[name].split("/")[0]
         sources.append(Source(composed(file.path), file.path, label, row.split, file.size_bytes, file.stamp))
@@ -111,10 +111,10 @@ def _check_ids(rows: Iterable[_Row], classes: label_ids.Names, table: Folder) ->
     """Raise InputError if a list has another id for a label than classInd.txt."""
     ids = {label: number for number, label in enumerate(classes.names, classes.first_id)}
     for row in rows:
-        known = ids.get(row.name.split("/")[0], row.label_id)
-        if row.label_id >= 0 and known != row.label_id:
+        expected = ids.get(row.name.split("/")[0], row.label_id)
+        if row.label_id >= 0 and expected != row.label_id:
             raise InputError(
-                f"{row.place}: {row.name} has the id {row.label_id}, and {known} in {table}: correct one"
+                f"{row.place}: {row.name} has the id {row.label_id}, and {expected} in {table}: correct one"
             )
 
 
@@ -169,7 +169,7 @@ def _found(listed: Collection[str], files: Sequence[File], videos_dir: Folder, s
         name = _label_and_name(seen.video(file.path))
         by_name[name].append(file)
         alike[name.casefold()].append(file)
-    found = {}
+    file_of = {}
     for name in listed:
         short = endings.without(name)
         same = by_name.get(short) or alike.get(short.casefold(), [])
@@ -178,10 +178,10 @@ def _found(listed: Collection[str], files: Sequence[File], videos_dir: Folder, s
             both = few(sorted(file.path for file in same), 2)
             raise InputError(f"{videos_dir} has {name} of the official lists twice, {both}: remove one of them")
         if same:
-            found[name] = same[0]
-    if not found:
+            file_of[name] = same[0]
+    if not file_of:
         raise InputError(
             f"none of the {len(listed)} videos of the official lists is in {videos_dir}, e.g. {few(listed, 1)}:"
             " give the folder that the class folders lie in, with the lists beside them"
         )
-    return found
+    return file_of

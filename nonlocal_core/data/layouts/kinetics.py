@@ -94,8 +94,8 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
     sources, paths = dict[str, Source](), list[str]()
     for folder, table in tables.items():
         split = split_of(folder)
-        found = sorted(walk(videos_dir, folder, seen), reverse=True)
-        files = {stem(seen.video(file.path)): file for file in found}
+        on_disk = sorted(walk(videos_dir, folder, seen), reverse=True)
+        files = {stem(seen.video(file.path)): file for file in on_disk}
         for video_id, label in _rows(table):
             file = files.get(video_id) or File(f"{folder}/{video_id}.mp4", -1, 0)
             source = Source(video_id, file.path, composed(label), split, file.size_bytes, file.stamp)

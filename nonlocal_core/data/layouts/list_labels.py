@@ -67,8 +67,9 @@ def with_names(sources: list[Source], places: list[str], names: Names | None) ->
     num_labels = len(names.names) if names else _MOST_LABELS
     for label_id, place in zip(ids, places, strict=True):
         if label_id - first >= num_labels:
-            known = f"{'labels_path has ids' if names else 'numbers go from'} {first} to {first + num_labels - 1}"
-            raise InputError(f"{place}: there is no label {label_id}: {known}")
+            source = "labels_path has ids" if names else "numbers go from"
+            last = first + num_labels - 1
+            raise InputError(f"{place}: there is no label {label_id}: {source} {first} to {last}")
     if not names:
         return [source._replace(label=str(number)) for source, number in zip(sources, ids, strict=True)]
     return [

@@ -136,8 +136,8 @@ def _header(text: str) -> tuple[str, dict[str, int]] | None:
     for separator in _SEPARATORS:
         fields = [field.strip().strip('"').lower() for field in text.strip().lstrip("# ").split(separator)]
         places = {
-            kind: next((number for number, field in enumerate(fields) if field in known), -1)
-            for kind, known in _COLUMNS.items()
+            kind: next((number for number, field in enumerate(fields) if field in accepted), -1)
+            for kind, accepted in _COLUMNS.items()
         }
         if places["path"] >= 0 and places["label"] >= 0:
             return separator, places

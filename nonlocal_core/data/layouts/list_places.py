@@ -47,9 +47,9 @@ class Table(NamedTuple):
             if inside is not None and (inside in self.files or self._is_behind_no_link(inside)):
                 return inside
         for inside in () if is_exact else written:
-            if inside is not None and len(found := self.near.get(alike(inside), [])) == 1:
-                self.renamed[inside] = found[0]
-                return found[0]
+            if inside is not None and len(similar := self.near.get(alike(inside), [])) == 1:
+                self.renamed[inside] = similar[0]
+                return similar[0]
         return ""
 
     def inside(self, path: str) -> str | None:
@@ -118,7 +118,7 @@ def by_likeness(paths: Iterable[str]) -> dict[str, list[str]]:
 
 def renamed_in_words(renamed: Mapping[str, str]) -> list[str]:
     """A line on the listed names that are there under others; none if there are none."""
-    names = few([f"{listed} is {found}" for listed, found in renamed.items()], 1)
+    names = few([f"{listed} is {on_disk}" for listed, on_disk in renamed.items()], 1)
     return [f"{len(renamed)} listed names are there with another ending or other capitals: {names}"][
         : len(renamed)
     ]

@@ -49,12 +49,13 @@ def of_fold(lists: Mapping[Folder, str], fold: int) -> dict[Folder, str]:
 
     Raises: InputError if there is no such fold, or lists with two words for one split, as dev and eval for val.
     """
-    found = {path: match for path in lists if (match := _FOLD.search(path.stem))}
-    numbers = {path: int(match[1]) for path, match in found.items()}
-    if len(known := sorted(set(numbers.values()))) > 1:
+    matches = {path: match for path in lists if (match := _FOLD.search(path.stem))}
+    numbers = {path: int(match[1]) for path, match in matches.items()}
+    if len(fold_numbers := sorted(set(numbers.values()))) > 1:
         lists = {path: split for path, split in lists.items() if numbers.get(path, fold) == fold}
-        if fold not in known:
-            raise InputError(f"there are no lists of index.fold={fold}: there are {', '.join(map(str, known))}")
+        if fold not in fold_numbers:
+            there = ", ".join(map(str, fold_numbers))
+            raise InputError(f"there are no lists of index.fold={fold}: there are {there}")
     words: dict[str, dict[str, Folder]] = defaultdict(dict)
     for path, split in lists.items():
         words[split][word_of(path.stem)] = path
@@ -95,8 +96,8 @@ def find_videos(
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
     seen = seen or Seen()
-    found = {seen.video(file.path): file for file in walk(videos_dir, seen=seen)}
-    files = {composed(path): file for path, file in found.items()}
+    on_disk = {seen.video(file.path): file for file in walk(videos_dir, seen=seen)}
+    files = {composed(path): file for path, file in on_disk.items()}
     table = Table(videos_dir, files, seen, by_likeness(files), {})
     lines, notes = _without_copies({path: list_lines.read(path, columns) for path in lists}, lists)
     sources: list[Source] = []

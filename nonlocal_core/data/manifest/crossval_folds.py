@@ -48,10 +48,10 @@ def plan(
         return folds
     detection.require_folder(videos_dir)
     folds = _listed(Path(asked).expanduser().absolute())
-    found = [_of_lists(videos_dir, fold, index, names, follow_links) for fold in folds]
-    for fold, one in zip(folds, found, strict=True):
-        _check_listed(videos_dir, fold, one.sources)
-    labels, first_id = _labels([source for one in found for source in one.sources], names)
+    by_fold = [_of_lists(videos_dir, fold, index, names, follow_links) for fold in folds]
+    for fold, listed in zip(folds, by_fold, strict=True):
+        _check_listed(videos_dir, fold, listed.sources)
+    labels, first_id = _labels([source for listed in by_fold for source in listed.sources], names)
     return [fold.model_copy(update={"labels": labels, "first_id": first_id}) for fold in folds]
 
 
@@ -64,17 +64,17 @@ def find(
     """
     if fold.lists:
         names = Names(list(fold.labels), fold.first_id) if fold.labels else names
-        found = _of_lists(videos_dir, fold, index, names, follow_links)
-        return found._replace(labels=fold.labels).with_splits(found.sources, [])
-    found = detection.listed(videos_dir, index, names, follow_links)
-    number_of = drawn(found.sources, fold.num_folds, index)
+        videos = _of_lists(videos_dir, fold, index, names, follow_links)
+        return videos._replace(labels=fold.labels).with_splits(videos.sources, [])
+    videos = detection.listed(videos_dir, index, names, follow_links)
+    number_of = drawn(videos.sources, fold.num_folds, index)
     sources = [
         source._replace(split="val" if number_of[source.video_id] == fold.number else "train")
         if source.video_id in number_of
         else source
-        for source in found.sources
+        for source in videos.sources
     ]
-    return found.with_splits(sources, [f"fold {fold.name} is val, the other folds are train"])
+    return videos.with_splits(sources, [f"fold {fold.name} is val, the other folds are train"])
 
 
 def drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> dict[str, int]:
@@ -141,22 +141,22 @@ def _listed(folder: Path) -> list[Fold]:
     if not folder.is_dir():
         raise InputError(f"folds={folder}: there is no such folder; name one with lists, or a number of folds")
     if below := [path for path in entries(folder) if path.is_dir() and not is_junk(path.name)]:
-        found = {path.name: lists.find_lists(path) for path in below}
+        lists_by_fold = {path.name: lists.find_lists(path) for path in below}
     else:
-        found = _flat(lists.find_lists(folder))
-    if len(found) < 2:
+        lists_by_fold = _flat(lists.find_lists(folder))
+    if len(lists_by_fold) < 2:
         raise InputError(f"{folder} has no folds: it needs folders FOLD with train.txt and val.txt, at least two")
     folds = []
-    for number, (name, of_split) in enumerate(found.items(), 1):
+    for number, (name, of_split) in enumerate(lists_by_fold.items(), 1):
         by_split = _held_out(folder, name, of_split)
-        folds.append(Fold(name=name, number=number, num_folds=len(found), lists=by_split))
+        folds.append(Fold(name=name, number=number, num_folds=len(lists_by_fold), lists=by_split))
     return folds
 
 
-def _flat(found: dict[Folder, str]) -> dict[str, dict[Folder, str]]:
+def _flat(split_by_list: dict[Folder, str]) -> dict[str, dict[Folder, str]]:
     """Lists such as fold1_train.txt by the rest of their names."""
     by_name: dict[str, dict[Folder, str]] = defaultdict(dict)
-    for path, split in found.items():
+    for path, split in split_by_list.items():
         words = re.split(r"[\s._-]+", path.stem)
         by_name["_".join(word for word in words if not split_of(word))][path] = split
     return dict(by_name)
@@ -205,9 +205,9 @@ def _labels(sources: list[Source], names: Names | None) -> tuple[tuple[str, ...]
     """
     if names:
         return tuple(names.names), names.first_id
-    found = sorted({source.label for source in sources})
+    labels = sorted({source.label for source in sources})
     if (numbers := list_labels.numbers(sources)) is None:
-        return tuple(found), 0
+        return tuple(labels), 0
     folders: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         folders[source.label].add(source.path.rpartition("/")[0].partition("/")[0])

@@ -35,8 +35,8 @@ def groups(rows: pd.DataFrame, group_by: str) -> pd.Series[str]:
         return "\0".join(part or "" for part in match.groups() or (match[0],)) if match else ""
 
     named = rows["group"] if "group" in rows else pd.Series("", index=rows.index)
-    found: pd.Series[str] = named.where(named != "", rows["path"].map(matched))
-    return found
+    all_groups: pd.Series[str] = named.where(named != "", rows["path"].map(matched))
+    return all_groups
 
 
 def in_words(sources: Sequence[Source], group_by: str) -> list[str]:
@@ -44,12 +44,12 @@ def in_words(sources: Sequence[Source], group_by: str) -> list[str]:
 
     Raises: InputError if `group_by` matches no path.
     """
-    found = groups(pd.DataFrame(sources, columns=pd.Index(Source._fields)), group_by)
-    named = found[found != ""]
+    group_by_row = groups(pd.DataFrame(sources, columns=pd.Index(Source._fields)), group_by)
+    named = group_by_row[group_by_row != ""]
     if not len(named) and group_by:
         raise InputError(f"index.group_by={group_by} matches none of {len(sources)} paths, e.g. {sources[0].path}")
     words = f"groups that stay on one side of a drawn split: {named.nunique()}, with {len(named)} videos"
-    return [f"{words} of {len(found)}"] if len(named) else []
+    return [f"{words} of {len(group_by_row)}"] if len(named) else []
 
 
 def warn_of_divided(rows: pd.DataFrame, group: pd.Series[str]) -> None:

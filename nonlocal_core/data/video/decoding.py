@@ -151,11 +151,11 @@ def frames_at(
         if len(paths) != num_frames:
             raise DecodeError(f"it has {len(paths)} pictures, not {num_frames}")
         converter, chosen = Converter(), [paths[number] for number in distinct]
-        found = [pixels(Frame(picture, converter)) for picture in pictures.read_pictures(chosen)]
+        frames = [pixels(Frame(picture, converter)) for picture in pictures.read_pictures(chosen)]
     else:
         wanted = distinct.tolist()
-        found = jump_to(path, num_frames, wanted, pixels) or _read_up_to(path, wanted, pixels)
-    return [found[place] for place in places]
+        frames = jump_to(path, num_frames, wanted, pixels) or _read_up_to(path, wanted, pixels)
+    return [frames[place] for place in places]
 
 
 def jump_to(
@@ -195,15 +195,15 @@ def _read(path: Path) -> Iterator[av.VideoFrame]:
 def _read_up_to(path: Path, wanted: list[int], pixels: Pixels) -> list[NDArray[np.uint8]]:
     """The frames with these numbers, which ascend, found by reading from the start."""
     converter, frames, missing = Converter(), enumerate(_read(path)), deque(wanted)
-    found: list[NDArray[np.uint8]] = []
+    chosen: list[NDArray[np.uint8]] = []
     while missing:
         number, frame = next(frames, (-1, None))
         if frame is None:
             raise DecodeError(f"there is no frame {missing[0]}")
         if number == missing[0]:
-            found.append(pixels(Frame(frame, converter)))
+            chosen.append(pixels(Frame(frame, converter)))
             missing.popleft()
-    return found
+    return chosen
 
 
 def _decoded(stream: Stream, contents: Contents) -> Iterator[av.VideoFrame]:

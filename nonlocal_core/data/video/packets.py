@@ -54,9 +54,10 @@ def fault_of(packets: list[Packet], family: str, codec: str, holes: Iterable[int
 def _gap(packets: list[Packet]) -> str:
     """Frames that are left out: in an MP4 or MOV file a frame lasts until the next one in the file begins."""
     longest, place = 0, 0
-    for number, (one, other) in enumerate(itertools.pairwise(packets)):
-        if one.dts is not None and other.dts is not None and other.dts - one.dts - one.duration > longest:
-            longest, place = other.dts - one.dts - one.duration, number
+    for number, (packet, following) in enumerate(itertools.pairwise(packets)):
+        if packet.dts is not None and following.dts is not None:
+            gap = following.dts - packet.dts - packet.duration
+            longest, place = (gap, number) if gap > longest else (longest, place)
     if not longest or not packets[place].duration:
         return ""
     usual = statistics.median(packet.duration for packet in packets)

@@ -24,8 +24,8 @@ def _below(header: bytes, start: int, end: int, path: tuple[bytes, ...]) -> list
         return [{box.name: box for box in boxes}]
     if path[0] == b"stbl" and all(box.name != b"vmhd" for box in boxes):
         return []
-    found = [_below(header, box.start, box.end, path[1:]) for box in boxes if box.name == path[0]]
-    return [tables for group in found for tables in group]
+    groups = [_below(header, box.start, box.end, path[1:]) for box in boxes if box.name == path[0]]
+    return [tables for group in groups for tables in group]
 
 
 def _contradicts(header: bytes, tables: dict[bytes, Box]) -> bool:
