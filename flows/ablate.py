@@ -79,9 +79,10 @@ def ablate(
     scored = []
     for number, variant in enumerate(chosen, 1):
         log.info("variant %d of %d: %s", number, len(chosen), variant.name)
-        kept = features(cached, variant.config, workspace, variant.name)
-        checkpoint = policy.named(train, variant.name)(cached, variant.config, workspace, kept)
-        evaluation = policy.named(evaluate, variant.name)(checkpoint, cached, variant.config, workspace, kept)
+        name, config = variant.name, variant.config
+        stored_features = features(cached, config, workspace, name)
+        checkpoint = policy.named(train, name)(cached, config, workspace, stored_features)
+        evaluation = policy.named(evaluate, name)(checkpoint, cached, config, workspace, stored_features)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
     ablation = compare(scored, workspace)
     page = (workspace.path(ablation) / Ablation.PAGE).read_text()

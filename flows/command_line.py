@@ -147,9 +147,9 @@ def _with_file(file: Path | None, preset: str, words: list[str], command: Comman
     from nonlocal_core.config import settings_file
 
     texts = settings_file.read(file)
-    named = texts.pop("preset", command.preset)
-    said = key_value.pairs(word for word in words if "=" in word)
-    return preset or named, [*words, *(f"{key}={text}" for key, text in texts.items() if key not in said)]
+    chosen = texts.pop("preset", command.preset)
+    overrides = key_value.pairs(word for word in words if "=" in word)
+    return preset or chosen, [*words, *(f"{key}={text}" for key, text in texts.items() if key not in overrides)]
 
 
 def _meant(option: str, command: Command) -> str:

@@ -86,12 +86,12 @@ def main(words: list[str]) -> int:
     """The command, and its exit code."""
     parser = command.parser("flows.completion", __doc__)
     parser.add_argument("words", nargs="*", metavar="bash | zsh | fish")
-    asked = parser.parse_args(words).words
-    if len(asked) == 2 and asked[0] == "words":
-        return command.show(candidates(asked[1]))
-    if len(asked) != 1 or asked[0] not in SCRIPTS:
+    arguments = parser.parse_args(words).words
+    if len(arguments) == 2 and arguments[0] == "words":
+        return command.show(candidates(arguments[1]))
+    if len(arguments) != 1 or arguments[0] not in SCRIPTS:
         return command.failed(ConfigError(f"name a shell: {', '.join(SCRIPTS)}"))
-    print(SCRIPTS[asked[0]])
+    print(SCRIPTS[arguments[0]])
     return 0
 
 

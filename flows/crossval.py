@@ -96,8 +96,8 @@ def crossval(
         _score(fold, manifest, cached, config, workspace, timed)
         for (fold, manifest), cached in zip(pairs, caches, strict=True)
     ]
-    asked = Asked(preset=preset, overrides=overrides or {}, folds=folds)
-    crossval = pool(scored, asked, workspace)
+    request = Asked(preset=preset, overrides=overrides or {}, folds=folds)
+    crossval = pool(scored, request, workspace)
     seconds = timed.total()
     if out:
         write(crossval, seconds, workspace, out)
@@ -118,9 +118,9 @@ def _score(
     """Train on the other folds, and score the videos of one."""
     log.info("fold %d of %d: %s", fold.number, fold.num_folds, fold.name)
     with timed("features"):
-        kept = features(cached, config, workspace, fold.name)
+        stored_features = features(cached, config, workspace, fold.name)
     with timed("train"):
-        checkpoint = policy.named(train, fold.name)(cached, config, workspace, kept)
+        checkpoint = policy.named(train, fold.name)(cached, config, workspace, stored_features)
     with timed("evaluate"):
-        evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, kept)
+        evaluation = policy.named(evaluate, fold.name)(checkpoint, cached, config, workspace, stored_features)
     return ScoredFold(fold=fold, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation)

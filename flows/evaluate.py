@@ -79,11 +79,11 @@ def evaluate_checkpoint(
     if videos_dir is None:
         raise InputError("evaluate needs videos: name their folder with videos_dir=DIR")
     workspace = Workspace(workspace_dir)
-    kept = given_checkpoint(checkpoint, workspace)
-    config = settings(kept, preset, overrides or {})
+    taken = given_checkpoint(checkpoint, workspace)
+    config = settings(taken, preset, overrides or {})
     with shard_pool(runner) as pool:
-        manifest = index(videos_dir, config, workspace, labels_path or kept.labels_path, pool)
-        early.before_cache(config, workspace, manifest, kept.labels_path)
+        manifest = index(videos_dir, config, workspace, labels_path or taken.labels_path, pool)
+        early.before_cache(config, workspace, manifest, taken.labels_path)
         cached = cache(manifest, config, workspace, pool)
-    evaluation = evaluate(kept.checkpoint, cached, config, workspace)
-    return Scored(checkpoint=kept.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))
+    evaluation = evaluate(taken.checkpoint, cached, config, workspace)
+    return Scored(checkpoint=taken.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))

@@ -135,11 +135,11 @@ def full(
     if before and before.is_scored:
         return _nothing_new(cached, before.version, workspace)
     with timed("features"):
-        kept = features(cached, config, workspace)
+        stored_features = features(cached, config, workspace)
     with timed("train"):
-        checkpoint = before.checkpoint if before else train(cached, config, workspace, kept)
+        checkpoint = before.checkpoint if before else train(cached, config, workspace, stored_features)
     with timed("evaluate"):
-        evaluation = evaluate(checkpoint, cached, config, workspace, kept)
+        evaluation = evaluate(checkpoint, cached, config, workspace, stored_features)
     with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     if before and entry.version == before.version:

@@ -41,23 +41,23 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     trained = trained_network.find(args.entry, Workspace(args.workspace, only_read=True))
     net = trained.network()
     clip_CTHW = middle_clip(args.video, trained)
-    looked = attention.look(net, clip_CTHW, args.block, query)
-    scene = attention.scene(looked, clip_CTHW, net.model)
+    attended = attention.look(net, clip_CTHW, args.block, query)
+    scene = attention.scene(attended, clip_CTHW, net.model)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {args.out} cannot be made ({error.strerror}): name another folder") from None
-    stem = args.out / f"{args.video.stem}.{looked.block}"
+    stem = args.out / f"{args.video.stem}.{attended.block}"
     write_atomically(stem.with_name(f"{stem.name}.png"), video_files.png(arrows.strip(scene, args.video.name)))
     pictures = list(arrows.animation(scene))
     video_files.write_gif(stem.with_name(f"{stem.name}.gif"), pictures, MOVIE_FPS)
     video_files.write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, MOVIE_FPS)
-    t, y, x = looked.query
-    yield f"{trained.name}, {scene.title}: {' x '.join(map(str, looked.map_size))} positions"
+    t, y, x = attended.query
+    yield f"{trained.name}, {scene.title}: {' x '.join(map(str, attended.map_size))} positions"
     yield f"query {t},{y},{x} (step in time, row, column), in frame {scene.shown[t]} of the clip"
-    for (t, y, x), weight in looked.strongest:
+    for (t, y, x), weight in attended.strongest:
         yield f"  {t},{y},{x}  {weight:#.3g}"
-    yield f"the {len(looked.strongest)} strongest carry {looked.share:.1%} of its weight"
+    yield f"the {len(attended.strongest)} strongest carry {attended.share:.1%} of its weight"
     yield f"written     {stem}.png, .gif and .mp4"
 
 

@@ -57,9 +57,9 @@ def train(
     manifest = index.index(videos_dir, config, workspace, labels_path)
     early.before_cache(config, workspace, manifest)
     cached = cache.cache(manifest, config, workspace)
-    kept = features.features(cached, config, workspace) if config.features.num_clips else None
-    checkpoint = train_stage.train(cached, config, workspace, kept)
-    evaluation = evaluate.evaluate(checkpoint, cached, config, workspace, kept)
+    stored_features = features.features(cached, config, workspace) if config.features.num_clips else None
+    checkpoint = train_stage.train(cached, config, workspace, stored_features)
+    evaluation = evaluate.evaluate(checkpoint, cached, config, workspace, stored_features)
     entry = register.register(checkpoint, evaluation, cached, config, workspace)
     return Run(manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation, entry=entry)
 

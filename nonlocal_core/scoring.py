@@ -91,8 +91,8 @@ def score_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int = 
 
     reader, test = RecordReader(job.workspace, job.cache), job.config.evaluate
     num_videos = num_done + sum(len(chunk.rows) for chunk in chunks)
-    what = test.split if num_ranks == 1 else f"{test.split}, device {rank + 1} of {num_ranks}"
-    progress = Progress("evaluate", what, num_videos, "videos", done=num_done)
+    name = test.split if num_ranks == 1 else f"{test.split}, device {rank + 1} of {num_ranks}"
+    progress = Progress("evaluate", name, num_videos, "videos", done=num_done)
     pooled = job.features is not None and job.features.last == "res5"
     chunk_logits = _by_classifier if pooled else partial(_by_network, num_ranks=num_ranks)
     scored = zip(chunks, chunk_logits(job, reader, chunks, progress), strict=True)
@@ -110,10 +110,10 @@ def _by_classifier(job: Job, reader: RecordReader, chunks: list[Chunk], progress
     from nonlocal_core.models import parts
 
     assert job.features is not None
-    kept, views = FeatureReader(job.workspace, job.features, reader.rows), _views(job)
+    feature_reader, views = FeatureReader(job.workspace, job.features, reader.rows), _views(job)
     classify = parts.load_classifier(job.weights, _labels(job), job.features)
     for chunk in chunks:
-        yield [classify(kept.views(row, views)) for row in chunk.rows], f"NumPy {np.__version__}"
+        yield [classify(feature_reader.views(row, views)) for row in chunk.rows], f"NumPy {np.__version__}"
         progress.advance(len(chunk.rows))
 
 
@@ -135,8 +135,8 @@ def _by_network(
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
     with contextlib.ExitStack() as stack:
         if job.features:
-            kept = FeatureReader(job.workspace, job.features, reader.rows)
-            clips: Iterator[NDArray[Any]] = (kept.views(row, _views(job)) for row in rows)
+            feature_reader = FeatureReader(job.workspace, job.features, reader.rows)
+            clips: Iterator[NDArray[Any]] = (feature_reader.views(row, _views(job)) for row in rows)
         else:
             num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
             views = loader.video_views(reader, rows, clip, test, num_workers)

@@ -28,10 +28,10 @@ def folds_of(videos_dir: Path | str, folds: str, config: Config, labels_path: Pa
 
 
 @task(name="crossval", task_run_name="crossval", **policy.options("evaluate"))
-def pool(scored: list[ScoredFold], asked: Asked, workspace: Workspace) -> Crossval:
+def pool(scored: list[ScoredFold], request: Asked, workspace: Workspace) -> Crossval:
     """The figures of all folds together."""
     report.show_in_prefect()
-    crossval = crossval_table.make(scored, asked, workspace)
+    crossval = crossval_table.make(scored, request, workspace)
     report.page("crossval", workspace.path(crossval) / Crossval.PAGE)
     return crossval
 

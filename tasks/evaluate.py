@@ -20,17 +20,17 @@ from tasks import policy, report
 def given_checkpoint(name: str, workspace: Workspace) -> trained_network.KeptCheckpoint:
     """The checkpoint that a person names, with its settings."""
     report.show_in_prefect()
-    kept = child.call(trained_network.take, name, workspace)
-    report.table(kept.checkpoint)
-    return kept
+    taken = child.call(trained_network.take, name, workspace)
+    report.table(taken.checkpoint)
+    return taken
 
 
-def settings(kept: trained_network.KeptCheckpoint, preset: str, overrides: dict[str, Any]) -> Config:
+def settings(taken: trained_network.KeptCheckpoint, preset: str, overrides: dict[str, Any]) -> Config:
     """The settings to score a checkpoint with; called from a flow.
 
     Raises: ConfigError if one does not fit.
     """
-    config = trained_network.settings(kept.name, kept.settings, preset, overrides)
+    config = trained_network.settings(taken.name, taken.settings, preset, overrides)
     if config.evaluate.crop_size < config.train.crop_size:
         raise ConfigError(
             f"evaluate.crop_size={config.evaluate.crop_size} is smaller than the crops of"

@@ -27,6 +27,6 @@ def make_features(cache: RecordCache, config: Config, workspace: Workspace) -> F
     """What the trunk of a network gives for some views of each video."""
     report.show_in_prefect()
     arguments = (cache, config, workspace)
-    kept = stage.find(*arguments) or child.call(stage.features, *arguments)
-    report.table(kept)
-    return kept
+    stored_features = stage.find(*arguments) or child.call(stage.features, *arguments)
+    report.table(stored_features)
+    return stored_features

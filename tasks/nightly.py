@@ -41,9 +41,9 @@ def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> Bef
     for version, entry in reversed(registry.entries(workspace).items()):
         is_same = _relevant(entry.config) == settings and _has_current_keys(entry, cache, config)
         if is_same and state.decision(version):
-            kept = {"path": f"{registry.FOLDER}/{version}", "file": registry.WEIGHTS_FILE}
+            in_registry = {"path": f"{registry.FOLDER}/{version}", "file": registry.WEIGHTS_FILE}
             is_scored = entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
-            return Before(version, entry.checkpoint.model_copy(update=kept), is_scored)
+            return Before(version, entry.checkpoint.model_copy(update=in_registry), is_scored)
     return None
 
 
@@ -53,14 +53,14 @@ def _relevant(config: dict[str, Any]) -> dict[str, Any]:
 
 def _has_current_keys(entry: registry.Facts, cache: RecordCache, config: Config) -> bool:
     """Whether an entry's results are of the present versions of the stages, and it learned from this cache."""
-    kept, training = entry.cache, entry.training
+    old_cache, training = entry.cache, entry.training
     try:
         trained = Config.model_validate({**entry.config, **training.config})
     except ValueError:  # of an older version
         return False
     init = training.init.digest if training.init else ""
     return (
-        kept.key == cache_stage.key_from(kept.manifest_digest, config)
+        old_cache.key == cache_stage.key_from(old_cache.manifest_digest, config)
         and entry.checkpoint.key == train_stage.key_from(init, cache, trained)
-        and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, kept, config)
+        and entry.evaluation.key == evaluate_stage.key(entry.checkpoint, old_cache, config)
     )

@@ -99,8 +99,8 @@ def page_of_entry(workspace: Workspace, version: str, runtime: RuntimeConfig) ->
     try:
         file = run_report.write_once(workspace, version, runtime)
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        log.warning("the report of %s could not be made (%s): python -m nonlocal_core.html_report", version, what)
+        fault = f"{type(error).__name__}: {error}"
+        log.warning("the report of %s could not be made (%s): python -m nonlocal_core.html_report", version, fault)
         return
     create_link_artifact(file.as_uri(), link_text=file.name, key="html-report", description=in_markdown(file))
 

@@ -39,8 +39,8 @@ def sign(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
 
 def read(run: FlowRun) -> Signature | None:
     """What a run has said of itself; None if it is of somebody else, or has not begun."""
-    said: dict[str, Any] = {name: run.labels.get(f"{LABEL}.{name}") for name in (*Process._fields, "beat_s")}
-    if None in said.values():
+    labels: dict[str, Any] = {name: run.labels.get(f"{LABEL}.{name}") for name in (*Process._fields, "beat_s")}
+    if None in labels.values():
         return None
-    beat_s = said.pop("beat_s")
-    return Signature(Process(**said), beat_s)
+    beat_s = labels.pop("beat_s")
+    return Signature(Process(**labels), beat_s)

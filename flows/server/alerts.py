@@ -83,8 +83,8 @@ def tell(urls: Sequence[str]) -> None:
             match_related=related,
             posture=Posture.Reactive,
         )
-        sent: list[ActionTypesOrUnknown] = [action(f"{alert.text} ~ {LINK}") for action in actions]
-        _put(AutomationCore(name=f"nonlocal: {alert.name}", trigger=trigger, actions=sent))
+        notifications: list[ActionTypesOrUnknown] = [action(f"{alert.text} ~ {LINK}") for action in actions]
+        _put(AutomationCore(name=f"nonlocal: {alert.name}", trigger=trigger, actions=notifications))
 
 
 def _message(url: str, number: int) -> Callable[[str], CallWebhook | SendNotification]:

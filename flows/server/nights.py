@@ -97,12 +97,12 @@ class Watch:
         `emit_event` would send it from a thread, to the server of its first event.
         """
         since = _now() - again
-        said = EventFilter(
+        earlier = EventFilter(
             event=EventNameFilter(name=[event]),
             resource=EventResourceFilter(id=[resource]),
             occurred=EventOccurredFilter.model_validate({"since": since}),
         )
-        if self.said.get((event, resource), since) > since or client.read_events(said, limit=1).events:
+        if self.said.get((event, resource), since) > since or client.read_events(earlier, limit=1).events:
             return
         related = (
             [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}]
@@ -110,8 +110,8 @@ class Watch:
             else []
         )
         about = {"resource": {"prefect.resource.id": resource}, "related": related, "payload": {"text": text}}
-        sent = Event.model_validate({"event": event, **about})
-        client.request("POST", "/events", json=[sent.model_dump(mode="json")])
+        event_sent = Event.model_validate({"event": event, **about})
+        client.request("POST", "/events", json=[event_sent.model_dump(mode="json")])
         self.said[event, resource] = _now()
         yield text
 

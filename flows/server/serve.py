@@ -137,16 +137,17 @@ def _make_pools() -> None:
     with get_client(sync_client=True) as client:
         for pool in POOLS:
             limit = 1 if pool == "gpu" else None
-            template = pool_template()
-            asked = WorkPoolCreate(name=pool, type="process", base_job_template=template, concurrency_limit=limit)
-            client.create_work_pool(asked, overwrite=True)
+            request = WorkPoolCreate(
+                name=pool, type="process", base_job_template=pool_template(), concurrency_limit=limit
+            )
+            client.create_work_pool(request, overwrite=True)
 
 
 def _deploy() -> None:
     words = ("--no-prompt", "deploy", "--all")
-    done = subprocess.run([PREFECT, *words], cwd=HOME, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise ChildError(f"`prefect {' '.join(words)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    deploy = subprocess.run([PREFECT, *words], cwd=HOME, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if deploy.returncode:
+        raise ChildError(f"`prefect {' '.join(words)}` failed:\n{(deploy.stdout + deploy.stderr)[-2000:]}")
 
 
 def _wait_for(url: str, server: Service) -> None:

@@ -236,9 +236,9 @@ def _circumstances() -> dict[str, object]:
 
 def code_version() -> str:
     """The commit that the code runs from, with `-dirty` if it was changed; without git the package's version."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude", "*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return __version__

@@ -66,22 +66,22 @@ class Config(Section):
 
     def _features_fit(self) -> None:
         """Raise ConfigError if features cannot be kept, or the optimizer needs them and they are not."""
-        train, kept = self.train, bool(self.features.num_clips)
-        if train.optimizer == "lbfgs" and not (kept and train.freeze == "res5"):
+        train, has_features = self.train, bool(self.features.num_clips)
+        if train.optimizer == "lbfgs" and not (has_features and train.freeze == "res5"):
             raise ConfigError(
                 "train.optimizer=lbfgs learns a classifier from kept features: set features.num_clips=1 or more"
                 " and train.freeze=res5"
             )
-        if train.init_head == "fitted" and not kept:
+        if train.init_head == "fitted" and not has_features:
             raise ConfigError(
                 "train.init_head=fitted fits a classifier to kept features: set features.num_clips=1 or more"
             )
-        if kept and (train.freeze == "none" or not train.init):
+        if has_features and (train.freeze == "none" or not train.init):
             raise ConfigError(
                 f"features.num_clips={self.features.num_clips} keeps what a part that does not learn gives: set"
                 " train.init, and its last such part by train.freeze"
             )
-        if kept and (train.mixup or self.model.head == "fully_conv"):
+        if has_features and (train.mixup or self.model.head == "fully_conv"):
             raise ConfigError(
                 "train.mixup and model.head=fully_conv need whole clips in each step: leave them out, or set"
                 " features.num_clips=0"
@@ -114,13 +114,13 @@ def settings() -> Iterator[Setting]:
 
 
 def resolve(
-    preset: str, overrides: Mapping[str, object], kept: Mapping[str, object] = MappingProxyType({})
+    preset: str, overrides: Mapping[str, object], of_checkpoint: Mapping[str, object] = MappingProxyType({})
 ) -> Config:
     """The settings of a preset with some of them replaced.
 
     `overrides` has dotted keys (`{"train.epochs": 2}`), nested mappings or both; a value may be text, as a
-    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).  `kept` are those of a checkpoint, dotted: they count more
-    than the preset's, and less than the overrides and the protocol that these name.
+    command line gives it (`"2"`, `"1,3"`, `"[1, 3]"`).  `of_checkpoint` has those of a checkpoint, dotted:
+    they count more than the preset's, and less than the overrides and the protocol that these name.
 
     Raises: ConfigError that names the preset or key and what is near it, or the value and what is expected.
     """
@@ -129,7 +129,7 @@ def resolve(
     check_names(overrides)
     defaults = {setting.key: setting.default for setting in settings()}
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
-    for key, value in protocols.fill({**PRESETS[preset].settings, **kept}, flatten(overrides)).items():
+    for key, value in protocols.fill({**PRESETS[preset].settings, **of_checkpoint}, flatten(overrides)).items():
         section, name = key.split(".")
         parsed = key_value.value_of(value) if isinstance(value, str) else value
         if isinstance(parsed, bool) and not isinstance(defaults[key], bool):
@@ -158,13 +158,13 @@ def check_names(overrides: Mapping[str, object]) -> None:
             raise ConfigError(f"there is no setting {key!r}: {_near(key, keys, 'all')}")
 
 
-def differences(kept: Mapping[str, object], config: Config) -> list[str]:
+def differences(of_checkpoint: Mapping[str, object], config: Config) -> list[str]:
     """The settings that are not as a checkpoint has them, in words."""
-    asked = {f"{name}.{leaf}": value for name, section in config for leaf, value in section}
+    resolved = {f"{name}.{leaf}": value for name, section in config for leaf, value in section}
     return [
-        f"{key}={key_value.text_of(asked[key])} instead of {key_value.text_of(value)}"
-        for key, value in kept.items()
-        if asked[key] != value
+        f"{key}={key_value.text_of(resolved[key])} instead of {key_value.text_of(value)}"
+        for key, value in of_checkpoint.items()
+        if resolved[key] != value
     ]
 
 

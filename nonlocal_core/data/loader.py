@@ -116,7 +116,7 @@ def train_batches(
 
 def feature_batches(
     reader: RecordReader,
-    kept: FeatureReader,
+    feature_reader: FeatureReader,
     rows: list[int],
     config: Config,
     epoch: int,
@@ -133,7 +133,7 @@ def feature_batches(
 
     def one_view(drawn: Drawn) -> NDArray[np.float32]:
         rng = sampling.generator(config.train.seed, epoch, video_ids[drawn.row], drawn.purpose("view"))
-        return kept.views(drawn.row, [int(rng.integers(kept.features.num_views))]).squeeze(0)
+        return feature_reader.views(drawn.row, [int(rng.integers(feature_reader.features.num_views))]).squeeze(0)
 
     for step in _steps_of_rank(labels, rows, config, epoch, skip, rank, num_ranks):
         step_rows = [row for row, _ in step]

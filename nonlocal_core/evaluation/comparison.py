@@ -60,8 +60,8 @@ def ranks_of(scores: Path) -> pa.Table:
 
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     """Two networks compared on the videos that both scored; each table has rows of `video_id` and `rank`."""
-    both = first.merge(second, on="video_id", suffixes=("_first", "_second"), validate="one_to_one")
-    return mcnemar(both["rank_first"].to_numpy() == 0, both["rank_second"].to_numpy() == 0)
+    ranks = first.merge(second, on="video_id", suffixes=("_first", "_second"), validate="one_to_one")
+    return mcnemar(ranks["rank_first"].to_numpy() == 0, ranks["rank_second"].to_numpy() == 0)
 
 
 def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> Paired:

@@ -51,8 +51,8 @@ def figures(scored: pd.DataFrame, labels: list[str], ks: Sequence[int] = KS) -> 
         "calibration": [entry._asdict() for entry in bins],
         "by_label": _by_label(rank_N, label_N, labels, ks),
         "confusion": [
-            [int(right), int(taken), int(counts_KK[right, taken])]
-            for right, taken in zip(*np.nonzero(counts_KK), strict=True)
+            [int(right), int(predicted), int(counts_KK[right, predicted])]
+            for right, predicted in zip(*np.nonzero(counts_KK), strict=True)
         ],
         "confused": _confused(counts_KK, labels),
     }
@@ -104,9 +104,9 @@ def _share(is_right_N: NDArray[np.bool_]) -> Figures:
 def _by_label(rank_N: Ids, label_N: Ids, labels: list[str], ks: Sequence[int]) -> list[Figures]:
     rows = []
     for label_id in np.unique(label_N).tolist():
-        own = rank_N[label_N == label_id]
-        row = {"label": labels[label_id], "num": len(own), **{f"top{k}": float(np.mean(own < k)) for k in ks}}
-        rows.append({**row, "wilson": intervals.wilson(int((own < ks[0]).sum()), len(own))})
+        ranks = rank_N[label_N == label_id]
+        row = {"label": labels[label_id], "num": len(ranks), **{f"top{k}": float(np.mean(ranks < k)) for k in ks}}
+        rows.append({**row, "wilson": intervals.wilson(int((ranks < ks[0]).sum()), len(ranks))})
     return rows
 
 
@@ -116,6 +116,6 @@ def _confused(counts_KK: Ids, labels: list[str]) -> list[Figures]:
     order = np.argsort(-wrong_KK, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [np.unravel_index(place, wrong_KK.shape) for place in order if wrong_KK.flat[place]]
     return [
-        {"label": labels[right], "taken_for": labels[taken], "num": int(wrong_KK[right, taken])}
-        for right, taken in pairs
+        {"label": labels[right], "taken_for": labels[predicted], "num": int(wrong_KK[right, predicted])}
+        for right, predicted in pairs
     ]

@@ -76,37 +76,37 @@ def spread(values: Sequence[float]) -> float:
 
 def bars(plan: Plan, top1: Top1) -> list[Bar]:
     """The bars of a plan, each with what came out."""
-    asked = plan.bars
+    limits = plan.bars
     space_time, space = (_against(plan, top1, "far", name) for name in (plan.blocks, plan.space))
     motion = _against(plan, top1, "motion", plan.blocks)
     near = [float(np.mean(values)) for (videos, _), values in top1.items() if videos == "near"]
     chance = [float(np.mean(values)) for (videos, _), values in top1.items() if videos in CHANCE]
     return [
         Bar(
-            f"blocks in space and time are at least {100 * asked.least_gain:.0f} points better than none,"
+            f"blocks in space and time are at least {100 * limits.least_gain:.0f} points better than none,"
             " interval above 0",
             _text(space_time),
-            space_time and space_time.mean >= asked.least_gain and (space_time.low is None or space_time.low > 0),
+            space_time and space_time.mean >= limits.least_gain and (space_time.low is None or space_time.low > 0),
         ),
         Bar(
-            f"blocks in space alone are not {100 * asked.least_gain:.0f} points better than none",
+            f"blocks in space alone are not {100 * limits.least_gain:.0f} points better than none",
             _text(space),
-            space and space.mean < asked.least_gain,
+            space and space.mean < limits.least_gain,
         ),
         Bar(
-            f"on the plain motions blocks lose at most {100 * asked.most_loss:.0f} points",
+            f"on the plain motions blocks lose at most {100 * limits.most_loss:.0f} points",
             _text(motion),
-            motion and motion.mean >= -asked.most_loss,
+            motion and motion.mean >= -limits.most_loss,
         ),
         Bar(
-            f"near bars: every network has at least {asked.least_near:.0%}",
+            f"near bars: every network has at least {limits.least_near:.0%}",
             f"least mean {min(near):.1%}" if near else "not in this run",
-            min(near) >= asked.least_near if near else None,
+            min(near) >= limits.least_near if near else None,
         ),
         Bar(
-            f"one bar, one frame, shuffled frames: at most {asked.most_chance:.0%}",
+            f"one bar, one frame, shuffled frames: at most {limits.most_chance:.0%}",
             f"greatest mean {max(chance):.1%}" if chance else "not in this run",
-            max(chance) <= asked.most_chance if chance else None,
+            max(chance) <= limits.most_chance if chance else None,
         ),
     ]
 

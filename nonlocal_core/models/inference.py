@@ -74,13 +74,13 @@ class Network:
             return self._mindspore()
         if "RANK_ID" not in os.environ:  # with several devices, the stage holds their locks for all processes
             device_locks.reserve("CPU", 1, self.runtime)
-        kept = openvino_engine.find(self.graph, self.workspace)
-        if kept is None and self.runtime.engine == "auto" and not self._is_compiled():
+        exported = openvino_engine.find(self.graph, self.workspace)
+        if exported is None and self.runtime.engine == "auto" and not self._is_compiled():
             return self._mindspore()
-        if kept is None:
+        if exported is None:
             importlib.import_module("mindspore")  # now: imported after decord, it aborts the process
             return None
-        return openvino_engine.load(kept, self.batch_size) or self._mindspore()
+        return openvino_engine.load(exported, self.batch_size) or self._mindspore()
 
     def _mindspore(self) -> Engine:
         from nonlocal_core.models import mindspore_engine
@@ -99,7 +99,7 @@ def load(
     path: Path,
     labels: list[str],
     config: Config,
-    kept: Features | None = None,
+    stored: Features | None = None,
     workspace: Workspace | None = None,
     *,
     num_views: int | None = None,
@@ -122,9 +122,9 @@ def load(
             "the network was trained on clips of %s and is evaluated on %s",
             *(described.clip.name, clip.name),
         )
-    if kept and kept.trunk_digest != parts.trunk_digest(weights, kept.last):
-        raise InputError(f"{path} has another trunk than the one whose features are in {kept.path}")
-    model, last = _with_head(described, evaluate), kept.last if kept else ""
+    if stored and stored.trunk_digest != parts.trunk_digest(weights, stored.last):
+        raise InputError(f"{path} has another trunk than the one whose features are in {stored.path}")
+    model, last = _with_head(described, evaluate), stored.last if stored else ""
 
     def build() -> tuple[I3D, Forward]:
         from nonlocal_core.models import mindspore_engine
@@ -134,7 +134,7 @@ def load(
 
     identity = (checkpoint.tensors_digest(weights), f"after {last}" if last else "all")
     clip_shape = (3, clip.clip_len, evaluate.crop_size, evaluate.crop_size)
-    graph = Graph(path, model, identity, clip_shape, kept.shape if kept else clip_shape, build, len(labels))
+    graph = Graph(path, model, identity, clip_shape, stored.shape if stored else clip_shape, build, len(labels))
     return Network(graph, config, workspace, num_views, None if with_features else len(labels))
 
 

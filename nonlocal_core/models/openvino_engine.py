@@ -48,19 +48,19 @@ def is_wanted(runtime: RuntimeConfig) -> bool:
 
     Raises: ConfigError if the settings name it, and it is not installed or does not run on their device.
     """
-    asked, elsewhere = runtime.engine == "openvino", runtime.device in ("GPU", "Ascend")
-    if asked and elsewhere:
+    is_set, elsewhere = runtime.engine == "openvino", runtime.device in ("GPU", "Ascend")
+    if is_set and elsewhere:
         raise ConfigError(
             f"runtime.engine=openvino computes on the CPU: leave out runtime.device={runtime.device}"
         )
     if runtime.engine == "mindspore" or elsewhere:
         return False
     problem = _missing()
-    if problem and asked:
+    if problem and is_set:
         raise ConfigError(f"runtime.engine=openvino {problem}: pip install -e '.[openvino]'")
     if problem:
         return False
-    return asked or runtime.device == "CPU" or not _has_accelerator(runtime)
+    return is_set or runtime.device == "CPU" or not _has_accelerator(runtime)
 
 
 def _missing() -> str:
@@ -115,9 +115,9 @@ def _find_in(workspace: Workspace, key: str) -> Exported | None:
         return None
 
 
-def load(kept: Kept, batch_size: int) -> Engine | None:
+def load(cached: Kept, batch_size: int) -> Engine | None:
     """What computes an export; None if it has a fault, which is logged."""
-    exported, workspace = kept
+    exported, workspace = cached
     if exported.fault:
         log.warning("%s is not used: %s", _name(), exported.fault)
         return None

@@ -39,7 +39,7 @@ def trunk_digest(weights: Tensors, last: str) -> str:
     return checkpoint.tensors_digest({name: weights[name] for name in weights if name.startswith(prefixes(last))})
 
 
-def load_classifier(path: Path, labels: list[str], kept: Features) -> Classifier:
+def load_classifier(path: Path, labels: list[str], stored: Features) -> Classifier:
     """The classifier of a checkpoint as a function from pooled features (N, C) to logits (N, K).
 
     Raises: DamagedError if the checkpoint is not whole; InputError if it was trained on other labels, or the
@@ -47,8 +47,8 @@ def load_classifier(path: Path, labels: list[str], kept: Features) -> Classifier
     """
     described, weights = checkpoint.read_weights(path)
     label_ids.check_same(described.labels, labels, str(path))
-    if kept.trunk_digest != trunk_digest(weights, kept.last):
-        raise InputError(f"{path} has another trunk than the one whose features are in {kept.path}")
+    if stored.trunk_digest != trunk_digest(weights, stored.last):
+        raise InputError(f"{path} has another trunk than the one whose features are in {stored.path}")
     weight_KC, bias_K = (weights[name].astype(np.float32) for name in (WEIGHT, BIAS))
 
     def classify(features_NC: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -137,25 +137,25 @@ def predict_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int 
     """Write the predictions of some chunks into their files; each device's process calls it once."""
     config, request, labels, test = job.config, job.request, job.labels, job.config.evaluate
     cuda.load(config.runtime)  # before anything imports mindspore
-    workspace, asked = Workspace(job.root, only_read=True), request.features is not None
+    workspace, with_features = Workspace(job.root, only_read=True), request.features is not None
     num_views = None if request.window_s else len(job.videos) * test.num_clips * test.num_crops
     network = inference.load(
-        job.weights, labels, config, workspace=workspace, num_views=num_views, with_features=asked
+        job.weights, labels, config, workspace=workspace, num_views=num_views, with_features=with_features
     )
     videos = [job.videos[row] for chunk in chunks for row in chunk.rows]
-    what = request.source.name if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
-    progress = Progress("predict", what, num_done + len(videos), "videos", done=num_done)
-    with contextlib.closing(windows.look(videos, config, request)) as looked:
+    name = request.source.name if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
+    progress = Progress("predict", name, num_done + len(videos), "videos", done=num_done)
+    with contextlib.closing(windows.look(videos, config, request)) as videos_seen:
         for chunk in chunks:
             seen: list[Seen] = []
-            clips = _clips(itertools.islice(looked, len(chunk.rows)), seen)
+            clips = _clips(itertools.islice(videos_seen, len(chunk.rows)), seen)
             outputs = inference.outputs_by_video(network, clips, test.batch_clips, progress)
             _write(job, chunk, seen, outputs, network.engine)
 
 
-def _clips(looked: Iterator[tuple[Seen, windows.Clips]], seen: list[Seen]) -> Iterator[windows.Clips]:
+def _clips(videos_seen: Iterator[tuple[Seen, windows.Clips]], seen: list[Seen]) -> Iterator[windows.Clips]:
     """The views of each video, which is then among the `seen`."""
-    for video, views_CTHW in looked:
+    for video, views_CTHW in videos_seen:
         seen.append(video)
         yield views_CTHW
 

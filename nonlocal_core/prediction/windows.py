@@ -112,8 +112,8 @@ def times(num_frames: int, fps: float, request: Request) -> list[tuple[float, fl
 def _are_covered(request: Request) -> bool:
     """Whether windows get as many clips as cover them: nobody has said how many."""
     nested = request.overrides.get("evaluate", {})
-    said = {*request.overrides, *(f"evaluate.{name}" for name in nested)}
-    return request.window_s is not None and said.isdisjoint({"evaluate.num_clips", "evaluate.protocol"})
+    named = {*request.overrides, *(f"evaluate.{name}" for name in nested)}
+    return request.window_s is not None and named.isdisjoint({"evaluate.num_clips", "evaluate.protocol"})
 
 
 def protocol(config: Config, request: Request) -> str:

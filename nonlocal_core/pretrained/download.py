@@ -95,12 +95,12 @@ def _append(url: str, part: Path) -> Iterator[None]:
         have = have if resumed else 0
         total_mb = (have + int(answer.headers.get("Content-Length", 0))) / 1e6
         with part.open("ab" if resumed else "wb") as file:
-            said = have
+            logged = have
             for block in answer.iter_raw():
                 file.write(block)
                 have += len(block)
-                if have - said >= SAID_EVERY:
-                    said = have
+                if have - logged >= SAID_EVERY:
+                    logged = have
                     log.info("%.0f of %.0f MB", have / 1e6, total_mb)
                 yield
 

@@ -52,8 +52,8 @@ def run(module: str, path: Path, folder: Path, *words: str) -> Any:
         raise InputError(f"{path}: reading it made the reader crash ({name}): it is damaged, or made to do harm")
     try:
         with (folder / ANSWER).open("rb") as file:
-            said = json.loads(file.read(MOST_ANSWER_BYTES))
-        outcome, value = said["outcome"], said["value"]
+            content = json.loads(file.read(MOST_ANSWER_BYTES))
+        outcome, value = content["outcome"], content["value"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         last = (folder / "output").read_bytes()[-300:].decode(errors="replace").strip().splitlines()
         raise InputError(f"{path}: reading it failed: {last[-1] if last else f'exit code {code}'}") from None
@@ -65,8 +65,8 @@ def run(module: str, path: Path, folder: Path, *words: str) -> Any:
 def answer(path: Path, folder: Path, read: Callable[[], Any]) -> None:
     """Bound this process by the size of a file, read it, and leave the answer in a folder."""
     size = path.stat().st_size if path.is_file() else 0
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_s = int(used.ru_utime + used.ru_stime + _seconds(path))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = int(usage.ru_utime + usage.ru_stime + _seconds(path))
     for kind, most in (
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, MOST_ANSWER_BYTES + TIMES_FILE * size),
@@ -75,10 +75,10 @@ def answer(path: Path, folder: Path, read: Callable[[], Any]) -> None:
         resource.setrlimit(kind, (most, most))
     bounds.limit_memory(LEAST_BYTES + TIMES_FILE * size)
     try:
-        said = {"outcome": "read", "value": read()}
+        content = {"outcome": "read", "value": read()}
     except InputError as error:
-        said = {"outcome": "refused", "value": f"{error!s:.600}"}
-    (folder / ANSWER).write_text(json.dumps(said))
+        content = {"outcome": "refused", "value": f"{error!s:.600}"}
+    (folder / ANSWER).write_text(json.dumps(content))
 
 
 def _seconds(path: Path) -> int:

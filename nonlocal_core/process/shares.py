@@ -77,10 +77,10 @@ def make(job: J, chunks: list[Chunk], folder: Path, compute: Compute[J]) -> None
         write_checked_json(file, shared.model_dump(mode="json"))
     for host, name in others:
         log.info("on %s: python -m nonlocal_core.share %s %d", name, folder, host)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         _make_share(job, 0, compute)
         for host, name in others:
-            held.enter_context(workspace.locked(_lock(folder, host)))
+            locks.enter_context(workspace.locked(_lock(folder, host)))
             if left := _todo(share := _share(job, host)):
                 log.info("%s has left %d of its %d chunks, which are made here", name, len(left), len(share))
                 _make_share(job, host, compute)

@@ -104,8 +104,8 @@ def keep(folder: Path, weights: Path, ranks: pa.Table, facts: Facts) -> None:
         raise DamagedError(f"{weights} is gone: run the same command again, which trains anew") from None
     tables.write(ranks, partial / RANKS_FILE)
     files = {name: sha256_of(partial / name) for name in (WEIGHTS_FILE, RANKS_FILE)}
-    kept = facts.model_copy(update={"files": files})
-    write_json(partial / ENTRY_FILE, kept.model_dump(mode="json", exclude_unset=True))
+    stored = facts.model_copy(update={"files": files})
+    write_json(partial / ENTRY_FILE, stored.model_dump(mode="json", exclude_unset=True))
     publish(partial, folder)
 
 

@@ -92,7 +92,7 @@ def export(workspace: Workspace, version: str, folder: Path, formats: str | None
 
 
 def _write(
-    workspace: Workspace, version: str, facts: Facts, folder: Path, wanted: list[str], asked: bool
+    workspace: Workspace, version: str, facts: Facts, folder: Path, wanted: list[str], is_named: bool
 ) -> Iterator[str]:
     original = _original(workspace, version, facts)
     file_of: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _write(
             apart = _apart(_MAKERS[name].make(original, file), original, name, _MAKERS[name].tolerance)
         except NonlocalError as error:
             file.unlink(missing_ok=True)
-            if asked:
+            if is_named:
                 raise
             yield from f"{name:12} not made: {error}".split("\n")
             continue

@@ -102,8 +102,8 @@ def _steps(workspace: Workspace, version: str, facts: Facts) -> list[Step]:
 
 def _chosen(record: BaseModel, *names: str) -> dict[str, object]:
     """The fields of these names that were set in a record."""
-    kept = record.model_dump(mode="json", include=set(names), exclude_unset=True)
-    return {name: kept[name] for name in names if name in kept}
+    fields = record.model_dump(mode="json", include=set(names), exclude_unset=True)
+    return {name: fields[name] for name in names if name in fields}
 
 
 def in_words(steps: Iterable[Step], hidden: Collection[str] = ()) -> str:

@@ -130,11 +130,11 @@ def _losses(log: Path) -> list[tuple[int, float]]:
 
 
 def _move(client: MlflowClient, name: str, versions: dict[str, str], state: State) -> Iterator[str]:
-    sent = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    version_there = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
     for alias, version in sorted(state.aliases.items()):
-        if version in versions and sent.get(alias) != versions[version]:
+        if version in versions and version_there.get(alias) != versions[version]:
             client.set_registered_model_alias(name, alias, versions[version])
             yield f"{alias} is version {versions[version]} of {name}"
-    for alias in sorted(sent.keys() - state.aliases.keys()):
+    for alias in sorted(version_there.keys() - state.aliases.keys()):
         client.delete_registered_model_alias(name, alias)
         yield f"{alias} is forgotten"

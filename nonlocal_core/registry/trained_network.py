@@ -48,8 +48,8 @@ class Trained(NamedTuple):
     def settings(self) -> dict[str, object]:
         """The settings that come with it, by dotted keys: network, frames, clips and views."""
         sections = {**{name: getattr(self.described, name) for name in NETWORK}, "evaluate": self.evaluate}
-        own = {f"{name}.{leaf}": value for name, section in sections.items() for leaf, value in section}
-        return {**own, "train.crop_size": self.described.train.crop_size}
+        fields = {f"{name}.{leaf}": value for name, section in sections.items() for leaf, value in section}
+        return {**fields, "train.crop_size": self.described.train.crop_size}
 
     def network(self) -> I3D:
         """The network with its weights.
@@ -102,24 +102,26 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
         label_ids.write(folder / RecordCache.LABELS, trained.described.labels)
         return checkpoint.reference(key, trained.described, float("nan"))
 
-    kept = workspace.build(Checkpoint, key, copy, {"file": str(trained.path)})
-    return KeptCheckpoint(trained.name, kept, workspace.path(kept) / RecordCache.LABELS, trained.settings)
+    copied = workspace.build(Checkpoint, key, copy, {"file": str(trained.path)})
+    return KeptCheckpoint(trained.name, copied, workspace.path(copied) / RecordCache.LABELS, trained.settings)
 
 
-def settings(name: str, kept: Mapping[str, object], preset: str, overrides: Mapping[str, object]) -> Config:
+def settings(
+    name: str, of_checkpoint: Mapping[str, object], preset: str, overrides: Mapping[str, object]
+) -> Config:
     """The settings to use a network with: its own, unless a person changes them, which the log says.
 
     A preset that is named says how to index, and the views.  How the network was trained matters no more.
 
     Raises: ConfigError if one does not exist or does not fit, or would be another network.
     """
-    base = dict(kept)
+    base = dict(of_checkpoint)
     if preset:
-        base = {key: value for key, value in kept.items() if not key.startswith("evaluate.")}
+        base = {key: value for key, value in of_checkpoint.items() if not key.startswith("evaluate.")}
         base |= {key: value for key, value in PRESETS[preset].settings.items() if key.startswith(OF_PRESET)}
-    asked = {key: value for key, value in flatten(overrides).items() if not key.startswith(OF_TRAINING)}
-    config = resolve("tiny", asked, base)
-    others = [text for text in differences(kept, config) if not text.startswith(FREE)]
+    wanted = {key: value for key, value in flatten(overrides).items() if not key.startswith(OF_TRAINING)}
+    config = resolve("tiny", wanted, base)
+    others = [text for text in differences(of_checkpoint, config) if not text.startswith(FREE)]
     if network := [text for text in others if text.startswith("model.")]:
         raise ConfigError(f"{network[0]}: the network comes with the weights of {name}, leave it out")
     if others:

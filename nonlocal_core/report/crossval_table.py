@@ -43,13 +43,13 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.crossval": "1"})
 
 
-def make(scored: Sequence[ScoredFold], asked: Asked, workspace: Workspace) -> Crossval:
+def make(scored: Sequence[ScoredFold], request: Asked, workspace: Workspace) -> Crossval:
     """The figures of some folds, each scored on what it held out.
 
     Raises: DamagedError if the scores of a fold cannot be read.
     """
     inputs = [
-        asked.model_dump_json(),
+        request.model_dump_json(),
         *(f"{result.fold.name} {result.evaluation.digest}" for result in scored),
     ]
     key = key_of(Crossval.stage, VERSION, [], [*inputs, scored[0].evaluation.protocol])
@@ -64,7 +64,7 @@ def make(scored: Sequence[ScoredFold], asked: Asked, workspace: Workspace) -> Cr
         figures = {
             **pooled._asdict(),
             "is_better_than_guessing": pooled.interval[0] > pooled.guessing,
-            **asked.model_dump(mode="json"),
+            **request.model_dump(mode="json"),
             "protocol": scored[0].evaluation.conditions,
             "labels": crossval.counts(predictions["label"]),
             "by_fold": folds,

@@ -109,8 +109,8 @@ def _gain(plan: Plan, top1: long_range.Top1, key: tuple[str, str]) -> Figures | 
 
 def page(figures: Figures) -> str:
     """The page: the bars, and a table of each set."""
-    said = {True: "met", False: "missed", None: "not in this run"}
-    bars = [(bar["asked"], bar["came_out"], said[bar["met"]]) for bar in figures["bars"]]
+    in_words = {True: "met", False: "missed", None: "not in this run"}
+    bars = [(bar["asked"], bar["came_out"], in_words[bar["met"]]) for bar in figures["bars"]]
     parts = ["## The bars", markdown.table(["bar, fixed beforehand", "came out", ""], bars)]
     for videos_of, title in TITLES.items():
         rows = [_cells(row) for row in figures["rows"] if row["videos"] == videos_of]

@@ -167,13 +167,13 @@ def _json(file: Path) -> dict[str, Any]:
     return _found(lambda file: json.loads(file.read_bytes()), file, {})
 
 
-def _found(read: Callable[[Path], T], file: Path, gone: T) -> T:
-    """The content of an artifact's file, or `gone` if it is gone or damaged."""
+def _found(read: Callable[[Path], T], file: Path, default: T) -> T:
+    """The content of an artifact's file, or `default` if it is gone or damaged."""
     try:
         check_file(file)
         return read(file)
     except (OSError, ValueError, KeyError, DamagedError):
-        return gone
+        return default
 
 
 def row_numbers(run: Run, video_ids: Sequence[str]) -> list[int]:

@@ -88,8 +88,8 @@ def _needs(workspace: Workspace, unneeded: Collection[Path]) -> list[Needs]:
         if file.parent in unneeded:
             continue
         features, _ = read_artifact(Features, file.parent)
-        kept = frozenset(kept_features.contents_of(file.parent / Features.VIDEOS))
-        needs.append(Needs(file.parent, features.activations, True, kept, frozenset()))
+        looked_at = frozenset(kept_features.contents_of(file.parent / Features.VIDEOS))
+        needs.append(Needs(file.parent, features.activations, True, looked_at, frozenset()))
     return needs
 
 

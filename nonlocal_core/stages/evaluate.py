@@ -75,8 +75,8 @@ def evaluate(
         from nonlocal_core.data.records.reader import RecordReader
 
         reader, labels = RecordReader(workspace, cache), label_ids.read(workspace.path(cache) / RecordCache.LABELS)
-        kept = features if features and _are_the_views(features, config) else None
-        job = scoring.Job(config=config, root=workspace.root, weights=weights, cache=cache, features=kept)
+        usable = features if features and _are_the_views(features, config) else None
+        job = scoring.Job(config=config, root=workspace.root, weights=weights, cache=cache, features=usable)
         scoring.score(job, reader.rows, folder)
         scored = view_table.score(folder / Evaluation.VIEWS)
         score_table.write(scored, folder / Evaluation.SCORES)
@@ -128,8 +128,9 @@ def _evaluation(
 
 def _are_the_views(features: Features, config: Config) -> bool:
     """Whether kept features are of the views that are scored."""
-    test, kept = config.evaluate, features.settings
-    same = (test.num_clips, test.num_crops, test.crop_size) == (kept.num_clips, kept.num_crops, kept.crop_size)
+    test, stored = config.evaluate, features.settings
+    views = stored.num_clips, stored.num_crops, stored.crop_size
+    same = (test.num_clips, test.num_crops, test.crop_size) == views
     ways = (test.offsets, test.head, test.crops)
     return same and features.clip == config.clip and ways == ("spread", "trained", "ends")
 

@@ -166,8 +166,8 @@ def _store(config: Config, workspace: Workspace) -> Path:
 
 
 def _num_views(config: Config) -> int:
-    kept = config.features
-    return kept.num_clips * kept.num_crops * (2 if kept.mirrored else 1)
+    views = config.features
+    return views.num_clips * views.num_crops * (2 if views.mirrored else 1)
 
 
 def _chunks(missing: pd.DataFrame, config: Config, folder: Path) -> list[Chunk]:
@@ -195,19 +195,19 @@ def compute_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int 
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import inference
 
-    workspace, config, kept = Workspace(job.root), job.config, job.config.features
+    workspace, config, stored = Workspace(job.root), job.config, job.config.features
     reader = RecordReader(workspace, job.cache)
     num_views = len(reader.rows) * _num_views(config)  # of all shards, whichever are missing
     network, trunk_digest = inference.load_trunk(job.weights, config, workspace, num_views)
-    views = EvaluateConfig(num_clips=kept.num_clips, num_crops=kept.num_crops, crop_size=kept.crop_size)
+    views = EvaluateConfig(num_clips=stored.num_clips, num_crops=stored.num_crops, crop_size=stored.crop_size)
     rows = list(itertools.chain.from_iterable(chunk.rows for chunk in chunks))
-    what = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
-    progress = Progress("features", what, num_done + len(rows), "videos", done=num_done)
+    name = "videos" if num_ranks == 1 else f"device {rank + 1} of {num_ranks}"
+    progress = Progress("features", name, num_done + len(rows), "videos", done=num_done)
     num_workers = config.runtime.num_workers or max(1, (os.cpu_count() or 1) // num_ranks)
     with closing(loader.video_views(reader, rows, config.clip, views, num_workers)) as clips:
         for chunk in chunks:
             videos = itertools.islice(clips, len(chunk.rows))
-            inputs = (np.concatenate([video, video[..., ::-1]]) if kept.mirrored else video for video in videos)
+            inputs = (np.concatenate([video, video[..., ::-1]]) if stored.mirrored else video for video in videos)
             outputs = inference.outputs_by_video(network, inputs, config.evaluate.batch_clips, progress)
             contents = kept_features.names(reader.rows.iloc[chunk.rows]).tolist()
             kept_features.write(job.folder, contents, outputs, trunk_digest, network.engine)

@@ -107,12 +107,19 @@ def plan(
     # Every run probes again the files that could not be probed, so each of these runs has a key of its own.
     failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(sources), digest_of(*labels or ()), *([json.dumps(failed)] if failed else [])]
-    kept = frozen_split.digest(frozen_split.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
+    frozen = frozen_split.read(_kept_path(config, workspace)) if config.index.frozen_val else None
+    split_digest = "" if frozen is None else frozen_split.digest(frozen)
     if not config.index.group_by and groups.of_ucf(source.path for source in sources if not source.split):
         inputs.append("groups of UCF101")
-    key = key_of("index", VERSION, [config.index], [*inputs, kept])
+    key = key_of("index", VERSION, [config.index], [*inputs, split_digest])
     planned = IndexPlan(
-        key=key, videos_dir=str(folder), labels=labels, kept=kept, inventory=inventory, shards=(), began=began
+        key=key,
+        videos_dir=str(folder),
+        labels=labels,
+        kept=split_digest,
+        inventory=inventory,
+        shards=(),
+        began=began,
     )
     if finished := workspace.find(Manifest, key):
         if not manifest_table.lacks_times(workspace.path(finished) / Manifest.ROWS):
@@ -149,8 +156,8 @@ def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexSh
 def _find(folder: listing.Folder, fold: Fold | None, config: Config, labels_path: Path | None) -> detection.Found:
     """The videos of a folder, with the splits that it names or those of a fold; logs what was seen."""
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
-    asked = config.index, names, config.runtime.follow_links
-    videos = crossval_folds.find(folder, fold, *asked) if fold else detection.find(folder, *asked)
+    arguments = config.index, names, config.runtime.follow_links
+    videos = crossval_folds.find(folder, fold, *arguments) if fold else detection.find(folder, *arguments)
     inventory = (*videos.inventory, *groups.in_words(videos.sources, config.index.group_by))
     for line in inventory:
         log.info("%s: %s", folder, line)
@@ -253,13 +260,13 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
         return rows
     path = _kept_path(config, workspace)
     with workspace.locked(f"index-frozen-{config.index.frozen_val}"):
-        kept = frozen_split.read(path)
-        if frozen_split.digest(kept) != planned.kept:
+        frozen = frozen_split.read(path)
+        if frozen_split.digest(frozen) != planned.kept:
             raise WorkspaceError(f"another run has just changed {path}: run again")
-        rows = splits.complete(probed, config.index, labels, kept)
+        rows = splits.complete(probed, config.index, labels, frozen)
         manifest_table.check(rows, config.runtime.max_unreadable, is_drawn)
         if is_drawn:
-            frozen_split.add(path, kept, rows)
+            frozen_split.add(path, frozen, rows)
     return rows
 
 

@@ -81,11 +81,11 @@ def _ranks(evaluation: Evaluation, workspace: Workspace) -> pa.Table:
 def _training(checkpoint: Checkpoint, workspace: Workspace) -> tuple[registry.Training, registry.Parent | None]:
     """How the weights were made, and what they started from."""
     if checkpoint.path.startswith(f"{registry.FOLDER}/"):  # an entry that is scored in another way
-        kept = registry.entries(workspace)[Path(checkpoint.path).name]
-        return kept.training, kept.parent
+        entry = registry.entries(workspace)[Path(checkpoint.path).name]
+        return entry.training, entry.parent
     training = registry.Training.model_validate(workspace.provenance(checkpoint))
-    taken = registry.Parent(file=training.file, digest="") if training.file else None  # a file that somebody named
-    return training, _parent(training.init or taken, workspace)
+    named = registry.Parent(file=training.file, digest="") if training.file else None  # a file that somebody named
+    return training, _parent(training.init or named, workspace)
 
 
 def _parent(init: registry.Parent | None, workspace: Workspace) -> registry.Parent | None:

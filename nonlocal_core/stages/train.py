@@ -48,9 +48,9 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
 def key_from(init: str, cache: RecordCache, config: Config) -> str:
     """The key of a training that starts from the weights of this digest."""
     train = config.train.shared_by(config.runtime.num_devices).model_copy(update={"init": init})
-    kept = [config.features] if config.features.num_clips else []
+    extra = [config.features] if config.features.num_clips else []
     read = {"train", "val"} if config.train.val_epochs else {"train"}
-    return key_of("train", VERSION, [config.clip, config.model, train, *kept], cache.used(read, config.clip))
+    return key_of("train", VERSION, [config.clip, config.model, train, *extra], cache.used(read, config.clip))
 
 
 def first_weights(config: Config, workspace: Workspace) -> Path | None:
@@ -126,8 +126,9 @@ def _learn(
     train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
     if not train_rows:
         raise InputError("no video of the train split could be decoded: there is nothing to learn from")
-    kept = FeatureReader(workspace, features, reader.rows) if features else None
-    videos, described = Videos(reader, train_rows, val_rows, kept), _description(cache, config, workspace)
+    feature_reader = FeatureReader(workspace, features, reader.rows) if features else None
+    videos = Videos(reader, train_rows, val_rows, feature_reader)
+    described = _description(cache, config, workspace)
     if config.train.optimizer == "lbfgs":
         from nonlocal_core.training import classifier
 

@@ -101,9 +101,9 @@ def clipped(grads: Any, limit: float) -> Any:
 
     On CPUs a division keeps 16 bytes for every number that it divides; a product with one number keeps none.
     """
-    each = ops.HyperMap()
-    norm = ops.sqrt(ops.addn(each(_square_sum, grads)))
-    return each(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), grads)
+    map_all = ops.HyperMap()
+    norm = ops.sqrt(ops.addn(map_all(_square_sum, grads)))
+    return map_all(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), grads)
 
 
 def _square_sum(grad: Tensor) -> Tensor:

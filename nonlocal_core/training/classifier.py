@@ -57,18 +57,18 @@ def learn(videos: Videos, described: Description, config: Config, folder: Path, 
     Raises: InputError if the first weights are not those of the trunk; DamagedError if features do not match their
             checksum.
     """
-    kept, train, rows = videos.features, config.train, videos.reader.rows
-    assert kept is not None, "the settings say so"
+    feature_reader, train, rows = videos.features, config.train, videos.reader.rows
+    assert feature_reader is not None, "the settings say so"
     label_ids = rows["label_id"].to_numpy(np.int64)
-    features_NC = np.concatenate([kept.views(row).astype(np.float64) for row in videos.train_rows])
-    label_N = np.repeat(label_ids[videos.train_rows], kept.features.num_views)
+    features_NC = np.concatenate([feature_reader.views(row).astype(np.float64) for row in videos.train_rows])
+    label_N = np.repeat(label_ids[videos.train_rows], feature_reader.features.num_views)
     solution = solve(features_NC, label_N, len(described.labels), train.weight_decay, _balance(train))
-    weights = _with_classifier(init, kept.features, solution)
+    weights = _with_classifier(init, feature_reader.features, solution)
     lines, step = solution.lines, len(solution.lines)
     write_atomically(folder / Checkpoint.LOG, _text(lines))
     described = described.model_copy(update={"step": step})
     if train.val_epochs and videos.val_rows:
-        middle_NC = np.concatenate([kept.views(row, [kept.middle]) for row in videos.val_rows])
+        middle_NC = np.concatenate([feature_reader.views(row, [feature_reader.middle]) for row in videos.val_rows])
         logits_NK, val_N = middle_NC @ solution.weight_KC.T + solution.bias_K, label_ids[videos.val_rows]
         top1, loss = metrics.topk(logits_NK, val_N, 1), metrics.cross_entropy(logits_NK, val_N)
         described = described.model_copy(update={"validations": (Validation(step=step, top1=top1, loss=loss),)})
@@ -85,15 +85,15 @@ def _balance(train: TrainConfig) -> float:
     return 1.0 if train.class_weights == "inverse" else train.balance
 
 
-def _with_classifier(init: Path, kept: Features, solution: Solution) -> Tensors:
+def _with_classifier(init: Path, stored: Features, solution: Solution) -> Tensors:
     """The trunk of some weights with a new classifier.
 
     Raises: InputError if it is not the trunk whose features were kept.
     """
     _, weights = checkpoint.read_user_file(init, "train.init")
-    if kept.trunk_digest != parts.trunk_digest(weights, kept.last):
-        raise InputError(f"train.init={init} has another trunk than the one whose features are in {kept.path}")
-    trunk = {name: array for name, array in weights.items() if name.startswith(parts.prefixes(kept.last))}
+    if stored.trunk_digest != parts.trunk_digest(weights, stored.last):
+        raise InputError(f"train.init={init} has another trunk than the one whose features are in {stored.path}")
+    trunk = {name: array for name, array in weights.items() if name.startswith(parts.prefixes(stored.last))}
     head = {parts.WEIGHT: solution.weight_KC, parts.BIAS: solution.bias_K}
     return {**trunk, **{name: array.astype(np.float32) for name, array in head.items()}}
 
@@ -108,13 +108,14 @@ def fit(net: I3D, videos: Videos, train: TrainConfig) -> Line:
 
     from nonlocal_core.models import trunk
 
-    kept = videos.features
-    assert kept is not None, "the settings say so"
+    feature_reader = videos.features
+    assert feature_reader is not None, "the settings say so"
     net.set_train(False)
     features = trunk.features(net, videos.last)
     label_ids = videos.reader.rows["label_id"].to_numpy(np.int64)[videos.train_rows]
-    features_NC = np.concatenate([features(ms.Tensor(kept.views(row))).asnumpy() for row in videos.train_rows])
-    label_N = np.repeat(label_ids, kept.features.num_views)
+    views = (feature_reader.views(row) for row in videos.train_rows)
+    features_NC = np.concatenate([features(ms.Tensor(views_of_video)).asnumpy() for views_of_video in views])
+    label_N = np.repeat(label_ids, feature_reader.features.num_views)
     num_labels = net.head.fc.out_channels
     solution = solve(features_NC.astype(np.float64), label_N, num_labels, DECAY, _balance(train))
     net.head.fc.weight.set_data(ms.Tensor(solution.weight_KC.astype(np.float32)))

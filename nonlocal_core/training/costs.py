@@ -68,8 +68,9 @@ def lines(config: Config, videos_dir: str) -> Iterator[tuple[str, str]]:
 
 def _cache(folder: Path, sources: list[Source], config: Config) -> tuple[float, float]:
     """The seconds and bytes of decoding all videos, in proportion to the size of those that are decoded here."""
-    there = sorted((source for source in sources if source.size_bytes >= 0), key=lambda source: source.size_bytes)
-    files = [source for source in there if (folder / source.path).is_file()]
+    on_disk = [source for source in sources if source.size_bytes >= 0]
+    on_disk.sort(key=lambda source: source.size_bytes)
+    files = [source for source in on_disk if (folder / source.path).is_file()]
     if not files:
         return 0.0, 0.0
     chosen = [files[(2 * i + 1) * len(files) // (2 * NUM_SAMPLED)] for i in range(NUM_SAMPLED)]
@@ -85,7 +86,7 @@ def _cache(folder: Path, sources: list[Source], config: Config) -> tuple[float, 
             if not isinstance(outcome, workers.Lost):
                 seen = seen.plus(outcome)
     seconds = time.monotonic() - started_s
-    share = sum(source.size_bytes for source in there) / max(1, sum(source.size_bytes for source in chosen))
+    share = sum(source.size_bytes for source in on_disk) / max(1, sum(source.size_bytes for source in chosen))
     return seconds * share / (os.cpu_count() or 1), seen.num_bytes * share if config.cache.codec == "jpeg" else 0.0
 
 
@@ -93,11 +94,12 @@ def _network(
     config: Config, splits: dict[str, int], num_scored: int, num_labels: int
 ) -> Iterator[tuple[str, str, float]]:
     """Name, text and seconds of features, train and evaluate."""
-    train, kept, test = config.train, config.features, config.evaluate
+    train, features, test = config.train, config.features, config.evaluate
     net = I3D(config.model, max(num_labels, 2))
-    if kept.num_clips:
-        num_views = kept.num_clips * kept.num_crops * (2 if kept.mirrored else 1) * sum(splits.values())
-        view = one_view(net, config, kept.crop_size, train.freeze)
+    if features.num_clips:
+        views = features.num_clips * features.num_crops * (2 if features.mirrored else 1)
+        num_views = views * sum(splits.values())
+        view = one_view(net, config, features.crop_size, train.freeze)
         yield "features", f"{num_views} views of {view.seconds:.2f} s", view.compile_s + num_views * view.seconds
     if train.optimizer == "lbfgs":
         yield "train", "a classifier of the features", 10.0
@@ -107,7 +109,7 @@ def _network(
         num_steps = train.steps or epochs
         text = f"{num_steps} steps of {step.seconds:.2f} s, after {step.compile_s:.0f} s to compile"
         yield "train", text, step.compile_s + num_steps * step.seconds
-    if not kept.num_clips:
+    if not features.num_clips:
         num_views = test.num_clips * test.num_crops * num_scored
         view = one_view(net, config, test.crop_size)
         yield "evaluate", f"{num_views} views of {view.seconds:.2f} s", view.compile_s + num_views * view.seconds

@@ -56,10 +56,10 @@ def dropout_mask(config: Config, step: int, num_clips: int) -> NDArray[np.float3
 
     Shape:  (num_clips, channels of res5)
     """
-    kept = 1.0 - config.model.dropout
+    share_kept = 1.0 - config.model.dropout
     rng = sampling.generator(config.train.seed, step, "", "dropout")
-    mask = rng.random((num_clips, config.model.num_features)) < kept
-    return (mask / kept).astype(np.float32)
+    mask = rng.random((num_clips, config.model.num_features)) < share_kept
+    return (mask / share_kept).astype(np.float32)
 
 
 def mixing(train: TrainConfig, step: int, num_clips: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

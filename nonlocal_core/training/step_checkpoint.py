@@ -101,10 +101,10 @@ def restore(path: Path, state: State) -> Description:
     checkpoint.assign_arrays({p.name: p for p in _optimizer_state(state.optimizer)}, optimizer, path)
     checkpoint.assign_arrays({p.name.removeprefix("ema."): p for p in state.average}, average, path)
     if state.loss_scale:
-        kept = checkpoint.part(tensors, LOSS_SCALE)
-        if kept.keys() != state.loss_scale.tensors().keys():
+        stored = checkpoint.part(tensors, LOSS_SCALE)
+        if stored.keys() != state.loss_scale.tensors().keys():
             raise DamagedError(f"{path} has no loss scale, which a training in fp16 needs to go on")
-        state.loss_scale.restore(kept)
+        state.loss_scale.restore(stored)
     return description
 
 

@@ -43,8 +43,8 @@ class Videos(NamedTuple):
     def middle_views(self, rows: list[int], config: Config) -> Iterator[NDArray[np.generic]]:
         """One view of each video, from its middle: a crop as large as in training, or what is kept of it."""
         if self.features:
-            kept = self.features
-            return (kept.views(row, [kept.middle])[0] for row in rows)
+            feature_reader = self.features
+            return (feature_reader.views(row, [feature_reader.middle])[0] for row in rows)
         protocol = EvaluateConfig(num_clips=1, num_crops=1, crop_size=config.train.crop_size)
         views = loader.video_views(self.reader, rows, config.clip, protocol, config.runtime.num_workers)
         return itertools.chain.from_iterable(views)

@@ -61,8 +61,8 @@ def train(job_file: Path) -> None:
     workspace = Workspace(job.root)
     reader = RecordReader(workspace, job.cache)
     train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
-    kept = FeatureReader(workspace, job.features, reader.rows) if job.features else None
-    videos = Videos(reader, train_rows, val_rows, kept)
+    feature_reader = FeatureReader(workspace, job.features, reader.rows) if job.features else None
+    videos = Videos(reader, train_rows, val_rows, feature_reader)
     num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // parallel.devices_here(runtime))
     config = job.config.model_copy(update={"runtime": runtime.model_copy(update={"num_workers": num_workers})})
     ranks = Ranks(communication.get_rank(), communication.get_group_size())

@@ -97,12 +97,12 @@ def _refuse_what_is_no_label(videos_dir: Folder, paths: list[list[str]], seen: S
     common, union = (set.intersection(*kinds), set.union(*kinds)) if kinds else (set[str](), set[str]())
     if "" in union or len(common) < 2 or 2 * len(common) < len(union):
         return
-    held = few(sorted(common), 3)
+    inside = few(sorted(common), 3)
     if all(splits_in(name) for name in union):
         way = f"put the split first, {min(common)}/{min(below)}, or add a list such as train.txt"
-        raise InputError(f"the folders {names} of {videos_dir} all hold {held}: {way}; {_ALL_THE_SAME}")
+        raise InputError(f"the folders {names} of {videos_dir} all hold {inside}: {way}; {_ALL_THE_SAME}")
     raise InputError(
-        f"the folders {names} of {videos_dir} all hold {held}, as splits do: name them train, val and test;"
+        f"the folders {names} of {videos_dir} all hold {inside}, as splits do: name them train, val and test;"
         f" {_ALL_THE_SAME}"
     )
 
@@ -136,9 +136,9 @@ def _refuse_one_label(videos_dir: Folder, places: list[_Place], sources: list[So
     inner = {parts[2] for _, parts in places if len(parts) >= 4}
     labels = {(source.split, source.label) for source in sources}
     if len(labels) == len({split for split, _ in labels}) and len(inner) > 1:
-        held = few(sorted({label for _, label in labels}), 3)
+        label_names = few(sorted({label for _, label in labels}), 3)
         raise InputError(
-            f"the split folders of {videos_dir} hold one folder, {held}, which holds"
+            f"the split folders of {videos_dir} hold one folder, {label_names}, which holds"
             f" {few(sorted(inner), 3)}: move these up; {_ALL_THE_SAME}"
         )
 

@@ -74,15 +74,15 @@ def find_videos(
                 )
     file_of = _found(listed, files, videos_dir, seen)
     base = _base(seen.video(next(iter(file_of.values())).path))
-    there = {name: _label_and_name(seen.video(file.path)) for name, file in file_of.items()}
-    exact = {name.split("/")[0] for name, where in there.items() if where == endings.without(name)}
+    name_on_disk = {name: _label_and_name(seen.video(file.path)) for name, file in file_of.items()}
+    exact = {name.split("/")[0] for name, where in name_on_disk.items() if where == endings.without(name)}
     sources, renamed = [], dict[str, str]()
     for name, row in listed.items():
         file = file_of.get(name) or File(f"{base}{name}", -1, 0)
         label = name.split("/")[0]
-        if name in file_of and there[name] != endings.without(name):
+        if name in file_of and name_on_disk[name] != endings.without(name):
             renamed[name] = file.path
-            label = label if label in exact else there[name].split("/")[0]
+            label = label if label in exact else name_on_disk[name].split("/")[0]
         sources.append(Source(composed(file.path), file.path, label, row.split, file.size_bytes, file.stamp))
     used = [relative(videos_dir, path) for path in lists]
     for path in _texts(videos_dir):

@@ -17,24 +17,24 @@ Image = NDArray[np.uint8]
 FPS = 15.0
 
 
-def fill(folder: Path, mark: str, asked: dict[str, Any], videos: Iterable[tuple[str, Image]]) -> Path:
-    """`folder`, with every video (path in it, frames) written; one that has the mark of `asked` is left as it is.
+def fill(folder: Path, mark: str, settings: dict[str, Any], videos: Iterable[tuple[str, Image]]) -> Path:
+    """`folder`, with every video (path in it, frames) written; left as it is if it has the mark of `settings`.
 
     Videos that an earlier, other set left in the class folders are deleted.
     """
-    finished_mark, content = folder / mark, json.dumps(asked)
+    finished_mark, content = folder / mark, json.dumps(settings)
     if finished_mark.is_file() and finished_mark.read_text(encoding="utf-8") == content:
         return folder
     finished_mark.unlink(missing_ok=True)
     remove_unfinished(folder)
-    kept = set[Path]()
+    written = set[Path]()
     for name, frames_THWC in videos:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_video(path, frames_THWC)
-        kept.add(path)
+        written.add(path)
     for path in folder.rglob("*-[0-9][0-9][0-9][0-9].*"):
-        if path not in kept:
+        if path not in written:
             path.unlink()
     sync_all(folder)
     write_atomically(finished_mark, content.encode())

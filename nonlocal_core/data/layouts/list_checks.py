@@ -46,9 +46,9 @@ def _refuse_labels_as_parts(table: Table, lines: list[Line]) -> None:
 def _refuse_counts(table: Table, lines: list[Line]) -> None:
     """`folder 2 1` where no folder has so many pictures: it may have two labels; `folder 24` where it has 24."""
     counted = list(_counted(table, lines))
-    said = [(line, int(reading.num_frames), count) for line, reading, count in counted if reading.num_frames]
-    wrong = [(line, frames, count) for line, frames, count in said if not _may_be(frames, count)]
-    if wrong and (wrong[0][1] == 0 or 1 < len(said) == len(wrong)):
+    stated = [(line, int(reading.num_frames), count) for line, reading, count in counted if reading.num_frames]
+    wrong = [(line, frames, count) for line, frames, count in stated if not _may_be(frames, count)]
+    if wrong and (wrong[0][1] == 0 or 1 < len(stated) == len(wrong)):
         line, frames, count = wrong[0]
         raise InputError(
             f"{line.place}: {line.text!r} can be read as two labels or as {frames} frames and a label, and the"

@@ -54,8 +54,8 @@ def of_fold(lists: Mapping[Folder, str], fold: int) -> dict[Folder, str]:
     if len(fold_numbers := sorted(set(numbers.values()))) > 1:
         lists = {path: split for path, split in lists.items() if numbers.get(path, fold) == fold}
         if fold not in fold_numbers:
-            there = ", ".join(map(str, fold_numbers))
-            raise InputError(f"there are no lists of index.fold={fold}: there are {there}")
+            numbers_in_words = ", ".join(map(str, fold_numbers))
+            raise InputError(f"there are no lists of index.fold={fold}: there are {numbers_in_words}")
     words: dict[str, dict[str, Folder]] = defaultdict(dict)
     for path, split in lists.items():
         words[split][word_of(path.stem)] = path
@@ -103,12 +103,12 @@ def find_videos(
     sources: list[Source] = []
     places: list[str] = []
     for path, listed in lines.items():
-        own = based(table, listed, lists[path])
-        if own.base:
-            log.info("%s: its paths are relative to %s", path, videos_dir / own.base)
-        list_checks.refuse_unclear(own, listed)
+        rooted = based(table, listed, lists[path])
+        if rooted.base:
+            log.info("%s: its paths are relative to %s", path, videos_dir / rooted.base)
+        list_checks.refuse_unclear(rooted, listed)
         for line in listed:
-            source = _source(own, line)
+            source = _source(rooted, line)
             sources.append(source._replace(split=lists[path] or source.split))
             places.append(line.place)
     sources = _with_parts(sources, places)
@@ -124,14 +124,14 @@ def _without_copies(
 ) -> tuple[dict[Folder, list[Line]], list[str]]:
     """The lists without those of test that list the same as one of val: PySlowFast wants the same twice."""
     texts = {path: sorted(" ".join(line.text.split()) for line in listed) for path, listed in lines.items()}
-    kept, notes = {}, []
+    distinct, notes = {}, []
     for path, listed in lines.items():
         val = [other for other in lines if lists[other] == "val" and texts[other] == texts[path]]
         if lists[path] == "test" and val:
             notes.append(f"{path.name} is not used: it lists the same as {val[0].name}")
         else:
-            kept[path] = listed
-    return kept, notes
+            distinct[path] = listed
+    return distinct, notes
 
 
 def _unread(lists: Iterable[Folder]) -> list[str]:

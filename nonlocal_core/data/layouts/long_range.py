@@ -44,8 +44,8 @@ def make_long_range_videos(folder: Path, kind: Kind, num_train: int, num_val: in
 
     Multiples of 4 have all four pairs of changes equally often, in train as in val.
     """
-    asked = {"kind": kind, "num_train": num_train, "num_val": num_val, "seed": seed}
-    return generated.fill(folder, _MARK, asked, _videos(kind, num_train, num_val, seed))
+    settings = {"kind": kind, "num_train": num_train, "num_val": num_val, "seed": seed}
+    return generated.fill(folder, _MARK, settings, _videos(kind, num_train, num_val, seed))
 
 
 def _videos(kind: Kind, num_train: int, num_val: int, seed: int) -> Iterator[tuple[str, Image]]:

@@ -187,7 +187,7 @@ def chunks(storage: fs.FileSystem, path: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def request(what: str) -> Iterator[None]:
+def request(address: str) -> Iterator[None]:
     """The context of a request to storage: an error in it becomes one line.
 
     Raises: RemoteError if another try may succeed; InputError if not; FileNotFoundError as it is.
@@ -202,8 +202,10 @@ def request(what: str) -> Iterator[None]:
         reason = " ".join(re.sub(r"\(Request ID.*?\)", "", str(error)).split())
         if _REFUSED.search(reason):
             raise InputError(
-                f"{what} is refused: check the bucket's name, its region and your credentials ({reason})"
+                f"{address} is refused: check the bucket's name, its region and your credentials ({reason})"
             ) from None
-        raise RemoteError(f"{what} cannot be reached now ({reason})") from None
+        raise RemoteError(f"{address} cannot be reached now ({reason})") from None
     except pa.ArrowException as error:
-        raise InputError(f"{what} is no URI that can be used ({error}): give one as s3://BUCKET/FOLDER") from None
+        raise InputError(
+            f"{address} is no URI that can be used ({error}): give one as s3://BUCKET/FOLDER"
+        ) from None

@@ -33,8 +33,8 @@ def make_toy_videos(folder: Path, num_videos: int = 240, seed: int = 0) -> Path:
 
     The labels take turns, so any number divisible by 4 is balanced.
     """
-    asked = {"num_videos": num_videos, "seed": seed}
-    return generated.fill(folder, _MARK, asked, _videos(num_videos, seed))
+    settings = {"num_videos": num_videos, "seed": seed}
+    return generated.fill(folder, _MARK, settings, _videos(num_videos, seed))
 
 
 def _videos(num_videos: int, seed: int) -> Iterator[tuple[str, Image]]:

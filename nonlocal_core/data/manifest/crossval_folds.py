@@ -33,21 +33,21 @@ log = logging.getLogger(__name__)
 
 
 def plan(
-    videos_dir: Folder, asked: str, index: IndexConfig, names: Names | None, follow_links: FollowLinks
+    videos_dir: Folder, source: str, index: IndexConfig, names: Names | None, follow_links: FollowLinks
 ) -> list[Fold]:
-    """The folds that `asked` names: their number, or the folder of their lists.
+    """The folds that `source` names: their number, or the folder of their lists.
 
     Raises: ConfigError if the number is no number of folds; InputError if there is no such folder, a fold has
             nothing to learn from or nothing to hold out, or names a video that is not there or is on both sides.
     """
-    if re.fullmatch(r"-?\d+", asked):
-        folds = [Fold(name=f"{k} of {asked}", number=k, num_folds=int(asked)) for k in range(1, int(asked) + 1)]
+    if re.fullmatch(r"-?\d+", source):
+        folds = [Fold(name=f"{k} of {source}", number=k, num_folds=int(source)) for k in range(1, int(source) + 1)]
         if len(folds) < 2:
-            raise ConfigError(f"folds={asked}: name at least 2 folds, or the folder of their lists")
+            raise ConfigError(f"folds={source}: name at least 2 folds, or the folder of their lists")
         _check_drawn(detection.listed(videos_dir, index, names, follow_links).sources, len(folds), index)
         return folds
     detection.require_folder(videos_dir)
-    folds = _listed(Path(asked).expanduser().absolute())
+    folds = _listed(Path(source).expanduser().absolute())
     by_fold = [_of_lists(videos_dir, fold, index, names, follow_links) for fold in folds]
     for fold, listed in zip(folds, by_fold, strict=True):
         _check_listed(videos_dir, fold, listed.sources)
@@ -213,7 +213,7 @@ def _labels(sources: list[Source], names: Names | None) -> tuple[tuple[str, ...]
         folders[source.label].add(source.path.rpartition("/")[0].partition("/")[0])
     by_id = [folders[number] for number in numbers]
     first = 1 if not by_id[0] else 0
-    own = [next(iter(its)) for its in by_id[first:] if len(its) == 1]
-    if len(own) == len(by_id) - first and len({*own, ""}) == len(own) + 1:
-        return tuple(own), first
+    folder_names = [next(iter(its)) for its in by_id[first:] if len(its) == 1]
+    if len(folder_names) == len(by_id) - first and len({*folder_names, ""}) == len(folder_names) + 1:
+        return tuple(folder_names), first
     return tuple(numbers), 0

@@ -33,24 +33,24 @@ def read(path: Path) -> pd.DataFrame:
     return tables.read_rows(path, SCHEMA, "restore it; without it, val is drawn anew")
 
 
-def digest(kept: pd.DataFrame) -> str:
+def digest(frozen: pd.DataFrame) -> str:
     """Hash of the kept rows."""
-    return digest_of(*kept[SCHEMA.names].sort_values(SCHEMA.names).to_numpy().ravel())
+    return digest_of(*frozen[SCHEMA.names].sort_values(SCHEMA.names).to_numpy().ravel())
 
 
-def add(path: Path, kept: pd.DataFrame, rows: pd.DataFrame) -> None:
+def add(path: Path, frozen: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Add rows to the kept ones."""
-    whole = pd.concat([kept, rows[SCHEMA.names]])
+    whole = pd.concat([frozen, rows[SCHEMA.names]])
     whole = whole.drop_duplicates(["video_id", "sha256", "label"], ignore_index=True)
-    if len(whole) > len(kept):
+    if len(whole) > len(frozen):
         path.parent.mkdir(parents=True, exist_ok=True)
         tables.write(tables.to_arrow(whole, SCHEMA), path)
 
 
-def names(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.Series[str]:
+def names(rows: pd.DataFrame, frozen: pd.DataFrame) -> pd.Series[str]:
     """The name of each video: its old one, if it was renamed and no other video has that name now."""
-    free = kept[~kept["video_id"].isin(rows["video_id"])].drop_duplicates(["sha256", "label"])
-    renamed = rows[~rows["video_id"].isin(kept["video_id"]) & (rows["sha256"] != "")]
+    free = frozen[~frozen["video_id"].isin(rows["video_id"])].drop_duplicates(["sha256", "label"])
+    renamed = rows[~rows["video_id"].isin(frozen["video_id"]) & (rows["sha256"] != "")]
     renamed = renamed.drop_duplicates(["sha256", "label"]).reset_index(names="row")
     old_names = renamed.merge(free, on=["sha256", "label"], suffixes=("_now", "")).set_index("row")["video_id"]
     video_ids: pd.Series[str] = rows["video_id"].copy()
@@ -58,16 +58,16 @@ def names(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.Series[str]:
     return video_ids
 
 
-def splits(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.Series[str]:
+def splits(rows: pd.DataFrame, frozen: pd.DataFrame) -> pd.Series[str]:
     """The split of each row.
 
     A content keeps its split.  A file whose name is kept but whose content is new, such as a new copy of a damaged
     file, gets the split of the name.  Everything else goes to train, a further copy of what is held out too: as
     every copy there, it is not trained on.
     """
-    with_content = kept[kept["sha256"] != ""]
+    with_content = frozen[frozen["sha256"] != ""]
     by_content = with_content.drop_duplicates("sha256").set_index("sha256")["split"]
-    replaced = kept[~kept["sha256"].isin(rows.loc[rows["sha256"] != "", "sha256"])]
+    replaced = frozen[~frozen["sha256"].isin(rows.loc[rows["sha256"] != "", "sha256"])]
     by_name = replaced.drop_duplicates("video_id", keep="last").set_index("video_id")["split"]
     splits: pd.Series[str] = rows["sha256"].map(by_content).fillna(rows["video_id"].map(by_name)).fillna("train")
     held_out = with_content[with_content["split"] != "train"]
@@ -81,7 +81,7 @@ def _pairs(rows: pd.DataFrame) -> pd.Series[str]:
     return rows["video_id"] + "\0" + rows["sha256"]
 
 
-def gone(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
+def gone(rows: pd.DataFrame, frozen: pd.DataFrame) -> list[str]:
     """The videos of val whose content is no longer there."""
-    val = kept[(kept["split"] == "val") & (kept["sha256"] != "")]
+    val = frozen[(frozen["split"] == "val") & (frozen["sha256"] != "")]
     return sorted(val.loc[~val["sha256"].isin(rows["sha256"]), "video_id"])

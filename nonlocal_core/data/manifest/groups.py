@@ -84,6 +84,7 @@ def components(contents: pd.DataFrame) -> dict[str, str]:
 
     for sha256, group in contents[["sha256", "group"]].to_numpy():
         for other in [f"group {group}"] if group else []:
-            own, others = sorted((root(str(sha256)), root(other)))
-            parent[own] = others  # "group …" comes after every hash, so a group keeps its name with other contents
+            first, second = sorted((root(str(sha256)), root(other)))
+            # "group …" comes after every hash, so a group keeps its name with other contents.
+            parent[first] = second
     return {str(sha256): root(str(sha256)) for sha256 in contents["sha256"]}

@@ -19,20 +19,20 @@ log = logging.getLogger(__name__)
 
 
 def complete(
-    rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None, kept: pd.DataFrame | None = None
+    rows: pd.DataFrame, index: IndexConfig, labels: list[str] | None, frozen: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """The rows of a manifest, sorted by video_id: label ids, splits where the layout named none, final statuses.
 
     Ids follow `labels`, or the alphabet.  Splits are drawn label by label from contents: copies of a video stay
-    together, and neither the order of the rows nor a broken video changes the split of another video.  With `kept`
-    rows, earlier videos keep their split and val stays as it is (frozen_split.py).
+    together, and neither the order of the rows nor a broken video changes the split of another video.  With
+    `frozen` rows, earlier videos keep their split and val stays as it is (frozen_split.py).
 
     Raises: InputError if a label is not in `labels`.
     """
     names = sorted(set(rows["label"])) if labels is None else labels
     ids = {name: number for number, name in enumerate(names)}
     list_labels.refuse_unknown(set(rows["label"]), names)
-    frozen_rows = None if kept is None or kept.empty else kept
+    frozen_rows = None if frozen is None or frozen.empty else frozen
     if frozen_rows is not None:
         rows = rows.assign(video_id=frozen_split.names(rows, frozen_rows))
     completed = rows.sort_values("video_id", ignore_index=True)
@@ -92,13 +92,13 @@ def rank(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest(), "big")
 
 
-def _warn_of_val(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
+def _warn_of_val(rows: pd.DataFrame, frozen: pd.DataFrame) -> None:
     """Log which videos a frozen val has lost, and which labels it does not have."""
-    if gone := frozen_split.gone(rows, kept):
+    if missing := frozen_split.gone(rows, frozen):
         log.warning(
             "%d videos of the frozen val are gone or have another content, so its scores are not comparable with"
             " those of before: %s",
-            *(len(gone), few(gone)),
+            *(len(missing), few(missing)),
         )
     ok = rows[rows["status"] == "ok"]
     if unknown := sorted(set(ok["label"]) - set(ok.loc[ok["split"] == "val", "label"])):
@@ -133,24 +133,24 @@ def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
     copies = ok[ok.duplicated("content", keep=False)]
     held_out = copies[copies["split"] != "train"].drop_duplicates("content").set_index("content")
     shared = copies[(copies["split"] == "train") & copies["content"].isin(held_out.index)]
-    what = "all are kept (index.duplicates=keep)"
+    consequence = "all are kept (index.duplicates=keep)"
     if index.duplicates == "drop_from_train":
-        what = f"{len(shared)} files are left out of train"
+        consequence = f"{len(shared)} files are left out of train"
         twins = "same content as " + held_out["path"] + " (" + held_out["split"] + ", " + held_out["label"] + ")"
         rows.loc[shared.index, "status"] = "duplicate"
         rows.loc[shared.index, "reason"] = shared["content"].map(twins)
     num = copies.groupby("content")[["split", "label"]].nunique()
-    _log_copies(copies, num["split"] > 1, "split", f"in two splits: {what}")
+    _log_copies(copies, num["split"] > 1, "split", f"in two splits: {consequence}")
     _log_copies(copies, num["label"] > 1, "label", "under two labels: correct one of them")
     _log_copies(
         copies, (num["split"] == 1) & (num["label"] == 1), "path", "twice in one split and label: all are kept"
     )
 
 
-def _log_copies(copies: pd.DataFrame, is_selected: pd.Series[bool], column: str, what: str) -> None:
+def _log_copies(copies: pd.DataFrame, is_selected: pd.Series[bool], column: str, text: str) -> None:
     """Log the number of the selected contents, and two files of the first that differ in a column."""
     selected = is_selected.index[is_selected]
     if len(selected):
         pair = copies[copies["content"] == selected[0]].drop_duplicates(column).head(2)
         example = " and ".join(f"{row.path} ({row.split}, {row.label})" for row in pair.itertuples())
-        log.warning("%d contents are %s; e.g. %s", len(selected), what, example)
+        log.warning("%d contents are %s; e.g. %s", len(selected), text, example)

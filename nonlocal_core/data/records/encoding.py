@@ -110,13 +110,14 @@ def _encoded(job: Job, writer: FrameWriter) -> Encoded:
 
 def _encode(path: Path, job: Job, writer: FrameWriter, started_s: float) -> Encoded:
     num_frames = height = width = source_px = 0
-    kept = job.kept and not (job.settings.codec == "none" and job.settings.jump == "pyav" and jumps.can_jump(path))
+    jumps_later = job.settings.codec == "none" and job.settings.jump == "pyav"
+    is_kept = job.kept and not (jumps_later and jumps.can_jump(path))
     for frame in decoding.read(path):
         workers.alive(num_frames + 1)
-        if kept or not num_frames:
+        if is_kept or not num_frames:
             small = resized(frame, job.settings, job.pixel_aspect, "bgr")
             height, width = small.shape[:2]
-        if kept:
+        if is_kept:
             writer.add(encode_bgr(small, job.settings.jpeg_quality))
             bounds.check_kept(writer.num_bytes)
         num_frames += 1

@@ -107,8 +107,8 @@ class FeatureReader:
     @property
     def middle(self) -> int:
         """The number of the view in the middle of a video."""
-        kept = self.features.settings
-        return kept.num_clips // 2 * kept.num_crops + kept.num_crops // 2
+        settings = self.features.settings
+        return settings.num_clips // 2 * settings.num_crops + settings.num_crops // 2
 
     def views(self, row: int, numbers: Sequence[int] | None = None) -> NDArray[np.float32]:
         """The features of a video's views, or of some of them.

@@ -82,11 +82,11 @@ def read(path: Path, config: str = "") -> Published:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file")
     with tempfile.TemporaryDirectory() as folder:
-        said = confined.run(f"{__package__}.files", path, Path(folder), config)
+        answer = confined.run(f"{__package__}.files", path, Path(folder), config)
         _, arrays = tensors.read(Path(folder) / _TENSORS)
-    in_order = {name: arrays[name] for name in said["names"]}
-    settings = {key: _tupled(value) for key, value in said["settings"].items()}
-    return Published(in_order, said["description"], settings, said["clip"], tuple(said["labels"]))
+    in_order = {name: arrays[name] for name in answer["names"]}
+    settings = {key: _tupled(value) for key, value in answer["settings"].items()}
+    return Published(in_order, answer["description"], settings, answer["clip"], tuple(answer["labels"]))
 
 
 def _tupled(value: Any) -> Any:
