@@ -136,7 +136,7 @@ def _parse(command: Command) -> argparse.Namespace:
     parser.add_argument("words", nargs="*")
     names = (word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--"))
     if unknown := [name for name in names if name not in options]:
-        raise ConfigError(_meant(unknown[0], command))
+        raise ConfigError(_suggestion(unknown[0], command))
     return parser.parse_args() if command.name == "predict" else parser.parse_intermixed_args()
 
 
@@ -152,7 +152,7 @@ def _with_file(file: Path | None, preset: str, words: list[str], command: Comman
     return preset or chosen, [*words, *(f"{key}={text}" for key, text in texts.items() if key not in overrides)]
 
 
-def _meant(option: str, command: Command) -> str:
+def _suggestion(option: str, command: Command) -> str:
     """What a person who wrote `--epochs 3` meant."""
     word = next(word for word in sys.argv if word.partition("=")[0] == option)
     after = sys.argv[sys.argv.index(word) + 1 :]

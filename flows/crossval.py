@@ -20,7 +20,7 @@ from nonlocal_core import early
 from nonlocal_core.artifacts.references import Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config, resolve
-from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold, check
+from nonlocal_core.evaluation.crossval import Crossval, CrossvalRequest, Fold, ScoredFold, check
 from tasks import durations, policy
 from tasks.cache import cache
 from tasks.choices import Preset, Runner
@@ -96,7 +96,7 @@ def crossval(
         _score(fold, manifest, cached, config, workspace, timed)
         for (fold, manifest), cached in zip(pairs, caches, strict=True)
     ]
-    request = Asked(preset=preset, overrides=overrides or {}, folds=folds)
+    request = CrossvalRequest(preset=preset, overrides=overrides or {}, folds=folds)
     crossval = pool(scored, request, workspace)
     seconds = timed.total()
     if out:

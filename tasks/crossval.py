@@ -11,7 +11,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import Config
 from nonlocal_core.data.layouts import listing
 from nonlocal_core.data.manifest import crossval_folds
-from nonlocal_core.evaluation.crossval import Asked, Crossval, Fold, ScoredFold
+from nonlocal_core.evaluation.crossval import Crossval, CrossvalRequest, Fold, ScoredFold
 from nonlocal_core.report import crossval_table
 from tasks import policy, report
 
@@ -28,7 +28,7 @@ def folds_of(videos_dir: Path | str, folds: str, config: Config, labels_path: Pa
 
 
 @task(name="crossval", task_run_name="crossval", **policy.options("evaluate"))
-def pool(scored: list[ScoredFold], request: Asked, workspace: Workspace) -> Crossval:
+def pool(scored: list[ScoredFold], request: CrossvalRequest, workspace: Workspace) -> Crossval:
     """The figures of all folds together."""
     report.show_in_prefect()
     crossval = crossval_table.make(scored, request, workspace)

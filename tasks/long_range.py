@@ -45,7 +45,7 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
     One that diverges, in training or when it is scored, is a result, too.
     """
     report.show_in_prefect()
-    if _found(shard, workspace):
+    if _find_finished(shard, workspace):
         return
     name = f"{shard.videos}, {shard.name}, seed {shard.seed}"
     try:
@@ -59,7 +59,7 @@ def train_and_score(shard: Cell, workspace: Workspace) -> None:
 def compare(cells: list[Cell], plan: Plan, quick: bool, workspace: Workspace, out: Path | None) -> LongRange:
     """The figures of all trainings, also in a person's file."""
     report.show_in_prefect()
-    trained = [(cell, _found(cell, workspace)) for cell in cells]
+    trained = [(cell, _find_finished(cell, workspace)) for cell in cells]
     result = long_range_page.make(trained, plan, quick, workspace)
     if out:
         long_range_page.write(result, workspace, out)
@@ -67,7 +67,7 @@ def compare(cells: list[Cell], plan: Plan, quick: bool, workspace: Workspace, ou
     return result
 
 
-def _found(cell: Cell, workspace: Workspace) -> tuple[Checkpoint, Evaluation] | None:
+def _find_finished(cell: Cell, workspace: Workspace) -> tuple[Checkpoint, Evaluation] | None:
     """What an earlier call has finished of a training and its score."""
     checkpoint = train.find(cell.cache, cell.config, workspace)
     scored = checkpoint and evaluate.find(checkpoint, cell.cache, cell.config, workspace)

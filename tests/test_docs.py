@@ -29,7 +29,7 @@ from nonlocal_core.data.manifest import frozen_split, probe_cache
 from nonlocal_core.data.records import cache_table, kept_features, store
 from nonlocal_core.evaluation import comparison, view_table
 from nonlocal_core.evaluation.ablations import TABLES
-from nonlocal_core.evaluation.crossval import Asked
+from nonlocal_core.evaluation.crossval import CrossvalRequest
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.registry import Facts, Parent
@@ -370,7 +370,7 @@ def test_the_columns_of_a_file_are_those_of_the_page(title: str) -> None:
         State,
         Decision,
         Move,
-        Asked,
+        CrossvalRequest,
     ],
 )
 def test_the_fields_of_a_record_are_on_the_page(record: Any) -> None:

@@ -124,7 +124,7 @@ def main(words: list[str]) -> int:
 def _lines(words: list[str]) -> Iterator[str]:
     if any(urlsplit(word).password is not None for word in words):
         raise ConfigError("other users see a password among the arguments of a command: give - to be asked for it")
-    urls = [url for word in words for url in (_asked() if word == "-" else [word])]
+    urls = [url for word in words for url in (_read_urls() if word == "-" else [word])]
     if not urls:
         raise ConfigError("name an address to tell, https://... or mailtos://...")
     login.check()
@@ -134,7 +134,7 @@ def _lines(words: list[str]) -> Iterator[str]:
     yield "who looks for nights that are late or missing is make serve, or python -m flows.server.dead_runs"
 
 
-def _asked() -> list[str]:
+def _read_urls() -> list[str]:
     """Addresses from standard input; somebody at a terminal is asked until the answer is empty."""
     ask = partial(getpass.getpass, PROMPT) if sys.stdin.isatty() else sys.stdin.readline
     return list(iter(lambda: ask().strip(), ""))

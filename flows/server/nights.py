@@ -82,7 +82,7 @@ class Watch:
             if since is None or _now() - since < self.silent:
                 continue
             last = _last_run(client, deployment)
-            text = f"{deployment.name}: no night has completed since {since:%Y-%m-%d %H:%M} UTC; {_told(last)}"
+            text = f"{deployment.name}: no night has completed since {since:%Y-%m-%d %H:%M} UTC; {_in_words(last)}"
             if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
                 text += "; its schedule is paused"
             resource = f"prefect.deployment.{deployment.id}"
@@ -130,7 +130,7 @@ def _of_types(*types: StateType) -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
 
 
-def _told(run: FlowRun | None) -> str:
+def _in_words(run: FlowRun | None) -> str:
     if run is None or run.state is None:
         return "there was none"
     return f"the last one, {run.name}, is {run.state.name}" + (

@@ -178,20 +178,20 @@ def map_sizes(model: ModelConfig, clip_len: int, side: int) -> Iterator[tuple[st
             yield part, clip_len, side
         return
 
-    def left(size: int, kernel: int, stride: int, pad: int) -> int:
+    def size_after(size: int, kernel: int, stride: int, pad: int) -> int:
         return (size + 2 * pad - kernel) // stride + 1
 
-    frames = left(clip_len, model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)
-    side = left(side, 7, 2, 3)
+    frames = size_after(clip_len, model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)
+    side = size_after(side, 7, 2, 3)
     yield "stem", frames, side
-    frames = left(frames, model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)
-    side = left(side, 3, 2, model.pool1_pad)
+    frames = size_after(frames, model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)
+    side = size_after(side, 3, 2, model.pool1_pad)
     yield "pool1", frames, side
     yield "res2", frames, side
-    frames = left(frames, model.pool2_kernel_t, model.pool2_stride_t, (model.pool2_kernel_t - 1) // 2)
+    frames = size_after(frames, model.pool2_kernel_t, model.pool2_stride_t, (model.pool2_kernel_t - 1) // 2)
     yield "pool2", frames, side
     for stage in (3, 4, 5):
-        side = left(side, 3, 2, 1)
+        side = size_after(side, 3, 2, 1)
         yield f"res{stage}", frames, side
 
 

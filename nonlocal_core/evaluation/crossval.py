@@ -43,7 +43,7 @@ class ScoredFold(Frozen):
     evaluation: Evaluation
 
 
-class Asked(Frozen):
+class CrossvalRequest(Frozen):
     """What a person asked for."""
 
     preset: str

@@ -85,19 +85,19 @@ def _has_accelerator(runtime: RuntimeConfig) -> bool:
     return device.find(runtime) != "CPU"
 
 
-class Kept(NamedTuple):
+class StoredExport(NamedTuple):
     """An export, and what keeps it."""
 
     exported: Exported
     workspace: Workspace
 
 
-def find(graph: Graph, workspace: Workspace | None) -> Kept | None:
+def find(graph: Graph, workspace: Workspace | None) -> StoredExport | None:
     """The export that is kept by the workspace or the user; None if there is none that is whole."""
     key = _key(graph)
     for place in (workspace, Workspace(user_cache.folder(), only_read=True)):
         if place and (exported := _find_in(place, key)):
-            return Kept(exported, place)
+            return StoredExport(exported, place)
     return None
 
 
@@ -115,7 +115,7 @@ def _find_in(workspace: Workspace, key: str) -> Exported | None:
         return None
 
 
-def load(cached: Kept, batch_size: int) -> Engine | None:
+def load(cached: StoredExport, batch_size: int) -> Engine | None:
     """What computes an export; None if it has a fault, which is logged."""
     exported, workspace = cached
     if exported.fault:
@@ -140,7 +140,7 @@ def make(graph: Graph, example: Array, batch_size: int, workspace: Workspace | N
         inside = path.relative_to(keeper.root) if path.is_relative_to(keeper.root) else path
         provenance = {"checkpoint": str(inside), "engine": _name()}
         exported = keeper.build(Exported, _key(graph), partial(_export, graph, example), provenance)
-        return load(Kept(exported, keeper), batch_size)
+        return load(StoredExport(exported, keeper), batch_size)
 
 
 def _of_user() -> Workspace | None:

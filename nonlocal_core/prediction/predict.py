@@ -22,15 +22,14 @@ from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
 from nonlocal_core.data.layouts import endings, listing
-from nonlocal_core.data.layouts.inventory import FollowLinks
-from nonlocal_core.data.layouts.inventory import Seen as Inventory
+from nonlocal_core.data.layouts.inventory import FollowLinks, Inventory
 from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import views
 from nonlocal_core.models import inference
 from nonlocal_core.prediction import drawing, results, windows
 from nonlocal_core.prediction.results import TOP, Guess, Prediction, Predictions, Request, Window, check
-from nonlocal_core.prediction.windows import Seen
+from nonlocal_core.prediction.windows import Decoded
 from nonlocal_core.process import cuda, shares
 from nonlocal_core.process.progress import Progress
 from nonlocal_core.process.shares import Chunk
@@ -147,20 +146,20 @@ def predict_chunks(job: Job, chunks: list[Chunk], rank: int = 0, num_ranks: int 
     progress = Progress("predict", name, num_done + len(videos), "videos", done=num_done)
     with contextlib.closing(windows.look(videos, config, request)) as videos_seen:
         for chunk in chunks:
-            seen: list[Seen] = []
+            seen: list[Decoded] = []
             clips = _clips(itertools.islice(videos_seen, len(chunk.rows)), seen)
             outputs = inference.outputs_by_video(network, clips, test.batch_clips, progress)
             _write(job, chunk, seen, outputs, network.engine)
 
 
-def _clips(videos_seen: Iterator[tuple[Seen, windows.Clips]], seen: list[Seen]) -> Iterator[windows.Clips]:
+def _clips(videos_seen: Iterator[tuple[Decoded, windows.Clips]], seen: list[Decoded]) -> Iterator[windows.Clips]:
     """The views of each video, which is then among the `seen`."""
     for video, views_CTHW in videos_seen:
         seen.append(video)
         yield views_CTHW
 
 
-def _write(job: Job, chunk: Chunk, seen: list[Seen], outputs: list[NDArray[np.float32]], engine: str) -> None:
+def _write(job: Job, chunk: Chunk, seen: list[Decoded], outputs: list[NDArray[np.float32]], engine: str) -> None:
     """Write the predictions of a chunk from the logits, and the features behind them, of each view."""
     labels, draw_dir = job.labels, job.request.draw_dir
     if job.request.features is not None:
@@ -193,7 +192,7 @@ def _joined(job: Job, chunks: list[Chunk], request: Request) -> Predictions:
     return parts[0].model_copy(update={"engine": "; ".join(sorted(engines)), "videos": tuple(videos)})
 
 
-def _feature_rows(seen: Seen, features_VC: NDArray[np.float32]) -> list[dict[str, object]]:
+def _feature_rows(seen: Decoded, features_VC: NDArray[np.float32]) -> list[dict[str, object]]:
     """The mean features of a video and, below it, of its windows; none of a video that is not ok."""
     if seen.status != "ok":
         return []
@@ -204,7 +203,7 @@ def _feature_rows(seen: Seen, features_VC: NDArray[np.float32]) -> list[dict[str
     return rows
 
 
-def _prediction(seen: Seen, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
+def _prediction(seen: Decoded, logits_VK: NDArray[np.float32], labels: list[str]) -> Prediction:
     if seen.status != "ok":
         return Prediction(video=seen.name, status=seen.status, reason=seen.reason)
     scores = [views.average(part_VK) for part_VK in np.split(logits_VK, np.cumsum(seen.num_views)[:-1])]

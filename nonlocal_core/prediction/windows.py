@@ -29,7 +29,7 @@ Clips = Iterator[NDArray[np.uint8]]
 """the views of all parts of a video, one after the other"""
 
 
-class Seen(NamedTuple):
+class Decoded(NamedTuple):
     """A decoded video with its windows, or why it could not be decoded."""
 
     name: str
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 
 def look(
     videos: list[tuple[str, Path]], config: Config, request: Request
-) -> Generator[tuple[Seen, Clips], None, None]:
+) -> Generator[tuple[Decoded, Clips], None, None]:
     """Each video with the views of all its parts, to be taken before the next video."""
     with tempfile.TemporaryDirectory(prefix="frames-") as folder:
         file = Path(folder) / "frames"
@@ -65,7 +65,7 @@ def look(
                 view for part, test in parts for view in loader.views_of(frames_at, part, name, config.clip, test)
             )
             num_views = [test.num_clips * test.num_crops for _, test in parts]
-            yield Seen(name, outcome.status, outcome.reason, times_s, num_views), views_CTHW
+            yield Decoded(name, outcome.status, outcome.reason, times_s, num_views), views_CTHW
 
 
 def _parts(

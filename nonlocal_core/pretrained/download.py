@@ -66,7 +66,7 @@ def _fetch_part(source: Download, part: Path) -> None:
         except httpx.HTTPError as error:
             broken += 1
             if broken >= TRIES or (size == 0 and isinstance(error, httpx.ConnectError)):
-                raise RemoteError(_told(source.url, part, error)) from None
+                raise RemoteError(_failure(source.url, part, error)) from None
             log.warning("%s: %s; trying again in %g s", source.url, type(error).__name__, pause_s)
         time.sleep(pause_s)
         pause_s *= 2
@@ -105,7 +105,7 @@ def _append(url: str, part: Path) -> Iterator[None]:
                 yield
 
 
-def _told(url: str, part: Path, error: httpx.HTTPError) -> str:
+def _failure(url: str, part: Path, error: httpx.HTTPError) -> str:
     host = urlsplit(url).hostname
     if isinstance(error, httpx.ConnectError):
         return (

@@ -28,7 +28,7 @@ from nonlocal_core.data.records import cache_table
 from nonlocal_core.errors import InputError
 from nonlocal_core.escaping import in_markdown
 from nonlocal_core.evaluation import crossval, headline, intervals, metrics, score_table
-from nonlocal_core.evaluation.crossval import Asked, Crossval, ScoredFold
+from nonlocal_core.evaluation.crossval import Crossval, CrossvalRequest, ScoredFold
 from nonlocal_core.report import markdown
 
 VERSION = 1
@@ -43,7 +43,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS, metadata={"nonlocal_core.crossval": "1"})
 
 
-def make(scored: Sequence[ScoredFold], request: Asked, workspace: Workspace) -> Crossval:
+def make(scored: Sequence[ScoredFold], request: CrossvalRequest, workspace: Workspace) -> Crossval:
     """The figures of some folds, each scored on what it held out.
 
     Raises: DamagedError if the scores of a fold cannot be read.

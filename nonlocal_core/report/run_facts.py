@@ -26,7 +26,7 @@ Line = dict[str, Any]
 """of a log"""
 
 
-class _Made(Provenance):
+class _Provenance(Provenance):
     manifest: Manifest | None = None
     """manifest that a cache was made from"""
     inventory: tuple[str, ...] = ()
@@ -102,11 +102,11 @@ def gather(workspace: Workspace, name: str) -> Run:
         decision=read(workspace).decision(version),
         evaluation=entry.evaluation,
         labels=entry.label_names,
-        scored=_found(score_table.read, folder / Evaluation.SCORES, None),
+        scored=_read_or(score_table.read, folder / Evaluation.SCORES, None),
         metrics=_json(folder / Evaluation.METRICS),
-        videos=_found(cache_table.read, workspace.path(entry.cache) / RecordCache.VIDEOS, None),
-        steps=_found(read_json_lines, trained / Checkpoint.LOG, []),
-        epochs=_found(read_json_lines, trained / Checkpoint.EPOCHS, []),
+        videos=_read_or(cache_table.read, workspace.path(entry.cache) / RecordCache.VIDEOS, None),
+        steps=_read_or(read_json_lines, trained / Checkpoint.LOG, []),
+        epochs=_read_or(read_json_lines, trained / Checkpoint.EPOCHS, []),
         lineage=lineage(workspace, version),
         timings=_timings(workspace, entry),
         inventory=_inventory(workspace, entry),
@@ -114,22 +114,22 @@ def gather(workspace: Workspace, name: str) -> Run:
 
 
 def _inventory(workspace: Workspace, entry: Facts) -> tuple[str, ...]:
-    cached = _made(workspace, entry.cache.path)
-    indexed = _made(workspace, cached.manifest.path) if cached and cached.manifest else None
+    cached = _provenance(workspace, entry.cache.path)
+    indexed = _provenance(workspace, cached.manifest.path) if cached and cached.manifest else None
     return indexed.inventory if indexed else ()
 
 
 def _timings(workspace: Workspace, entry: Facts) -> list[Timing]:
     """The timings of the stages whose folders are still there."""
-    cached = _made(workspace, entry.cache.path)
+    cached = _provenance(workspace, entry.cache.path)
     manifest = cached.manifest if cached else None
-    rows: list[tuple[Reference | None, _Made | None]] = [
-        (manifest, _made(workspace, manifest.path) if manifest else None),
+    rows: list[tuple[Reference | None, _Provenance | None]] = [
+        (manifest, _provenance(workspace, manifest.path) if manifest else None),
         (entry.cache, cached),
-        (entry.checkpoint, _made(workspace, _trained(entry))),
-        (entry.evaluation, _made(workspace, entry.evaluation.path)),
+        (entry.checkpoint, _provenance(workspace, _trained(entry))),
+        (entry.evaluation, _provenance(workspace, entry.evaluation.path)),
     ]
-    speed = _speed(_found(read_json_lines, workspace.root / _trained(entry) / Checkpoint.EPOCHS, []))
+    speed = _speed(_read_or(read_json_lines, workspace.root / _trained(entry) / Checkpoint.EPOCHS, []))
     return [
         Timing(
             reference.stage,
@@ -157,17 +157,17 @@ def _speed(epochs: list[Line]) -> str:
     return f"{speed:.1f} clips/s, {waits:.0%} of the time waiting for clips"
 
 
-def _made(workspace: Workspace, path: str) -> _Made | None:
+def _provenance(workspace: Workspace, path: str) -> _Provenance | None:
     """How an artifact was made; None if its folder is gone."""
     file = workspace.root / path / ARTIFACT_FILE
-    return _found(lambda file: _Made.model_validate(read_checked_json(file)["provenance"]), file, None)
+    return _read_or(lambda file: _Provenance.model_validate(read_checked_json(file)["provenance"]), file, None)
 
 
 def _json(file: Path) -> dict[str, Any]:
-    return _found(lambda file: json.loads(file.read_bytes()), file, {})
+    return _read_or(lambda file: json.loads(file.read_bytes()), file, {})
 
 
-def _found(read: Callable[[Path], T], file: Path, default: T) -> T:
+def _read_or(read: Callable[[Path], T], file: Path, default: T) -> T:
     """The content of an artifact's file, or `default` if it is gone or damaged."""
     try:
         check_file(file)

@@ -13,7 +13,7 @@ from nonlocal_core.artifacts import locks
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, LOCKS, Workspace
 from nonlocal_core.data.records import store
 from nonlocal_core.registry import dropped_weights
-from nonlocal_core.retention.needed import STAGES, Age, Needed, day_of, made, needed, since
+from nonlocal_core.retention.needed import STAGES, Age, Needed, artifacts, day_of, needed, since
 
 REPORTS = "reports"
 PREDICT = "predict"
@@ -43,7 +43,7 @@ def find(workspace: Workspace, age: Age, *, weights: bool) -> Old:
 
     Raises: DamagedError if it cannot be known what something needs.
     """
-    finished = made(workspace)
+    finished = artifacts(workspace)
     since_s = since(workspace, finished, age)
     stays = needed(workspace, finished, since_s)
     named = set(registry.read(workspace).aliases.values())

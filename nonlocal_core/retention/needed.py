@@ -47,7 +47,7 @@ class Age(NamedTuple):
             raise ConfigError(f"--older-than {self.days}: name a number of days")
 
 
-class Made(NamedTuple):
+class Artifact(NamedTuple):
     """A finished artifact."""
 
     folder: Path
@@ -68,7 +68,7 @@ class Needed(NamedTuple):
     """caches of which only the table stays: a lineage says from it what an entry learned from"""
 
 
-def made(workspace: Workspace) -> list[Made]:
+def artifacts(workspace: Workspace) -> list[Artifact]:
     """The finished artifacts of all stages.
 
     Raises: DamagedError if one cannot be read.
@@ -77,16 +77,16 @@ def made(workspace: Workspace) -> list[Made]:
     return [_read(file) for file in files if file.parent.suffix != ".partial"]
 
 
-def _read(file: Path) -> Made:
+def _read(file: Path) -> Artifact:
     try:
         provenance = read_checked_json(file)["provenance"]
         inputs = tuple(part["path"] for part in provenance.values() if isinstance(part, dict) and "path" in part)
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise DamagedError(f"{file} is damaged: delete {file.parent} and run again") from None
-    return Made(file.parent, file.parent.stat().st_mtime, inputs)
+    return Artifact(file.parent, file.parent.stat().st_mtime, inputs)
 
 
-def since(workspace: Workspace, finished: Iterable[Made], age: Age) -> float:
+def since(workspace: Workspace, finished: Iterable[Artifact], age: Age) -> float:
     """The time from which on everything stays: at the latest the last night, or a day before a running process."""
     nights = sorted({int(artifact.used_s // DAY_S) for artifact in finished}, reverse=True)
     if not nights:
@@ -100,7 +100,7 @@ def since(workspace: Workspace, finished: Iterable[Made], age: Age) -> float:
     return min(limits)
 
 
-def needed(workspace: Workspace, finished: list[Made], since_s: float) -> Needed:
+def needed(workspace: Workspace, finished: list[Artifact], since_s: float) -> Needed:
     """What stays of the finished artifacts.
 
     Raises: DamagedError if the registry cannot be read.
@@ -127,7 +127,7 @@ def _lineages(entries: dict[str, registry.Facts], state: registry.State) -> set[
     return seen
 
 
-def _with_inputs(root: Path, finished: Iterable[Made], folders: Iterable[Path]) -> Iterator[Path]:
+def _with_inputs(root: Path, finished: Iterable[Artifact], folders: Iterable[Path]) -> Iterator[Path]:
     inputs = {artifact.folder: artifact.inputs for artifact in finished}
     todo, seen = list(folders), set[Path]()
     while todo:

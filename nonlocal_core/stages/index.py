@@ -153,7 +153,9 @@ def _cut(todo: pd.DataFrame, key: str, folder: Path, size: int) -> tuple[IndexSh
     return tuple(shards)
 
 
-def _find(folder: listing.Folder, fold: Fold | None, config: Config, labels_path: Path | None) -> detection.Found:
+def _find(
+    folder: listing.Folder, fold: Fold | None, config: Config, labels_path: Path | None
+) -> detection.Listing:
     """The videos of a folder, with the splits that it names or those of a fold; logs what was seen."""
     names = label_ids.read_names(labels_path.expanduser()) if labels_path else None
     arguments = config.index, names, config.runtime.follow_links

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import folds, kinetics, lists
-from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.inventory import Inventory
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, walk
 from nonlocal_core.data.layouts.split_names import split_of, splits_in
 from nonlocal_core.errors import InputError, few
@@ -26,7 +26,7 @@ class _Place(NamedTuple):
     parts: list[str]
 
 
-def find_videos(videos_dir: Folder, seen: Seen, is_asked: bool) -> tuple[list[Source], list[str]]:
+def find_videos(videos_dir: Folder, seen: Inventory, is_asked: bool) -> tuple[list[Source], list[str]]:
     """The videos below label folders, and what is worth saying of them.
 
     Raises: InputError if folders are splits as well as labels, two of them are one split, or, unless class folders
@@ -77,7 +77,7 @@ def _splits(videos_dir: Folder, places: list[_Place]) -> dict[str, str]:
     return splits
 
 
-def _refuse_what_is_no_label(videos_dir: Folder, paths: list[list[str]], seen: Seen) -> None:
+def _refuse_what_is_no_label(videos_dir: Folder, paths: list[list[str]], seen: Inventory) -> None:
     """Raise InputError where the first folders are not labels: one holds all, or they hold the same folders."""
     below: dict[str, set[str]] = defaultdict(set)
     for parts in paths:
@@ -107,7 +107,7 @@ def _refuse_what_is_no_label(videos_dir: Folder, paths: list[list[str]], seen: S
     )
 
 
-def _refuse_one_folder(videos_dir: Folder, paths: list[list[str]], seen: Seen) -> None:
+def _refuse_one_folder(videos_dir: Folder, paths: list[list[str]], seen: Inventory) -> None:
     """Raise InputError if all videos lie in one folder, with the folder to give instead."""
     columns = zip(*(parts[:-1] for parts in paths), strict=False)
     shared = [names[0] for names in itertools.takewhile(lambda names: len({*names}) == 1, columns)]

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import class_folders, endings, folds, kinetics, list_labels, lists
-from nonlocal_core.data.layouts.inventory import FollowLinks, Seen
+from nonlocal_core.data.layouts.inventory import FollowLinks, Inventory
 from nonlocal_core.data.layouts.listing import Folder, Source, entries
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.errors import InputError, few
@@ -32,7 +32,7 @@ Layout = Literal["class_folders", "kinetics", "folds", "lists"]
 log = logging.getLogger(__name__)
 
 
-class Found(NamedTuple):
+class Listing(NamedTuple):
     """The videos of a folder, and what was seen on the way to them."""
 
     layout: Layout
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     inventory: tuple[str, ...]
     """what was seen, in lines for a person"""
 
-    def with_splits(self, sources: list[Source], notes: Sequence[str]) -> Found:
+    def with_splits(self, sources: list[Source], notes: Sequence[str]) -> Listing:
         """The same with the splits of `sources`, and with words on them."""
         return self._replace(
             sources=sources, inventory=(*self.inventory, *notes, *_labels_of(sources, self.labels))
@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
 def find(
     videos_dir: Folder, index: IndexConfig, names: Names | None = None, follow_links: FollowLinks = "inside"
-) -> Found:
+) -> Listing:
     """The videos of a folder; `names` of labels in the order of their ids replace numbers in lists.
 
     Raises: InputError if there is no folder, no video, a table or list that cannot be read or can be read in two
@@ -67,13 +67,13 @@ def find(
 
 def listed(
     videos_dir: Folder, index: IndexConfig, names: Names | None = None, follow_links: FollowLinks = "inside"
-) -> Found:
+) -> Listing:
     """The same with the splits that the layout names, none of them opened, and no word on them yet.
 
     Raises: as `find`.
     """
     layout, because = _layout(videos_dir, index)
-    seen, notes, used = Seen(follow_links, index.frame_name), list[str](), list[str]()
+    seen, notes, used = Inventory(follow_links, index.frame_name), list[str](), list[str]()
     labels: Sequence[str] | None = names.names if names else None
     if layout == "kinetics":
         sources, used, notes = kinetics.find_videos(videos_dir, seen)
@@ -97,7 +97,7 @@ def listed(
         used = [*used, names.file.removeprefix(f"{videos_dir}/")]
     inventory = (f"layout {layout}{because}", *seen.lines(used), *notes)
     sources.sort(key=lambda source: source.path)
-    return Found(layout, sources, tuple(labels) if labels else None, inventory)
+    return Listing(layout, sources, tuple(labels) if labels else None, inventory)
 
 
 def _layout(videos_dir: Folder, index: IndexConfig) -> tuple[Layout, str]:

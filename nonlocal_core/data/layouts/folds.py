@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nonlocal_core.artifacts import label_ids
 from nonlocal_core.data.layouts import endings
-from nonlocal_core.data.layouts.inventory import Seen, is_junk, unlisted
+from nonlocal_core.data.layouts.inventory import Inventory, is_junk, unlisted
 from nonlocal_core.data.layouts.list_places import renamed_in_words
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, relative, walk
 from nonlocal_core.errors import InputError, few
@@ -50,7 +50,7 @@ def find_lists(videos_dir: Folder) -> dict[Folder, int]:
 
 
 def find_videos(
-    videos_dir: Folder, fold: int, names: Sequence[str] | None, seen: Seen
+    videos_dir: Folder, fold: int, names: Sequence[str] | None, seen: Inventory
 ) -> tuple[list[Source], list[str], list[str], Sequence[str] | None]:
     """Every video of a fold, on disk or not; the names of its lists; what is worth saying of them; the labels.
 
@@ -72,7 +72,7 @@ def find_videos(
                 raise InputError(
                     f"{row.place}: {row.name} is listed in {earlier.place} already: remove one of them"
                 )
-    file_of = _found(listed, files, videos_dir, seen)
+    file_of = _locate(listed, files, videos_dir, seen)
     base = _base(seen.video(next(iter(file_of.values())).path))
     name_on_disk = {name: _label_and_name(seen.video(file.path)) for name, file in file_of.items()}
     exact = {name.split("/")[0] for name, where in name_on_disk.items() if where == endings.without(name)}
@@ -158,7 +158,9 @@ def _base(path: str) -> str:
     return f"{folder}/" if folder else ""
 
 
-def _found(listed: Collection[str], files: Sequence[File], videos_dir: Folder, seen: Seen) -> dict[str, File]:
+def _locate(
+    listed: Collection[str], files: Sequence[File], videos_dir: Folder, seen: Inventory
+) -> dict[str, File]:
     """Where each listed LABEL/VIDEO is: below any folder, with any ending, and in other capitals if need be.
 
     Raises: InputError if none is there, or one is there twice.

@@ -42,7 +42,7 @@ def is_junk(name: str) -> bool:
 
 
 @dataclass
-class Seen:
+class Inventory:
     """The files that a walk has met, and how far it follows links."""
 
     follow_links: FollowLinks = "inside"

@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from nonlocal_core.data.layouts.inventory import Seen, unlisted
+from nonlocal_core.data.layouts.inventory import Inventory, unlisted
 from nonlocal_core.data.layouts.listing import File, Folder, Source, entries, stem, walk
 from nonlocal_core.data.layouts.split_names import split_of, splits_in
 from nonlocal_core.errors import InputError, few
@@ -82,7 +82,7 @@ def _has_no_labels(path: Folder) -> bool:
     return set(COLUMNS[1:]) <= columns and COLUMNS[0] not in columns
 
 
-def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Source], list[str], list[str]]:
+def find_videos(videos_dir: Folder, seen: Inventory | None = None) -> tuple[list[Source], list[str], list[str]]:
     """Every video that a table lists, on disk or not; the names of the tables; what is worth saying of them.
 
     Raises: InputError if there is no table, one cannot be read, or a video is listed under two labels or splits.
@@ -90,7 +90,7 @@ def find_videos(videos_dir: Folder, seen: Seen | None = None) -> tuple[list[Sour
     tables = find_tables(videos_dir)
     if not tables:
         raise InputError(f"{videos_dir} has no kinetics-400_train.csv beside train/ (nor for val, test): add one")
-    seen = seen or Seen()
+    seen = seen or Inventory()
     sources, paths = dict[str, Source](), list[str]()
     for folder, table in tables.items():
         split = split_of(folder)

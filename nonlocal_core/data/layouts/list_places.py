@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import endings
-from nonlocal_core.data.layouts.inventory import Seen
+from nonlocal_core.data.layouts.inventory import Inventory
 from nonlocal_core.data.layouts.list_lines import Line, Reading
 from nonlocal_core.data.layouts.listing import File, Folder, is_file, stat_file
 from nonlocal_core.data.layouts.locations import is_uri
@@ -29,7 +29,7 @@ class Table(NamedTuple):
     videos_dir: Folder
     files: dict[str, File]
     """by their names in NFC"""
-    seen: Seen
+    seen: Inventory
     near: dict[str, list[str]]
     """names of files by what is left of them without capitals and endings"""
     renamed: dict[str, str]

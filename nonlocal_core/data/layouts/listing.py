@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_core.data.layouts import endings, locations, remote
-from nonlocal_core.data.layouts.inventory import MOST_LINKS, Seen, is_junk
+from nonlocal_core.data.layouts.inventory import MOST_LINKS, Inventory, is_junk
 from nonlocal_core.data.layouts.remote import RemotePath
 from nonlocal_core.data.video import pictures
 from nonlocal_core.errors import InputError, few
@@ -75,7 +75,7 @@ def relative(videos_dir: Folder, path: Folder) -> str:
     return path.path if isinstance(path, RemotePath) else path.relative_to(str(videos_dir)).as_posix()
 
 
-def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Iterator[File]:
+def walk(videos_dir: Folder, below: str = "", seen: Inventory | None = None) -> Iterator[File]:
     """Every video below a folder; junk such as hidden names is left out.
 
     A link to a file is a video, wherever the file lies.  A link to a folder is followed if the folder lies inside
@@ -85,7 +85,7 @@ def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Itera
 
     Raises: InputError if a folder cannot be read or a name is not UTF-8.
     """
-    seen = seen if seen is not None else Seen()
+    seen = seen if seen is not None else Inventory()
     if isinstance(videos_dir, RemotePath):
         yield from _visit_remote(videos_dir / below, seen)
         return
@@ -103,7 +103,7 @@ def walk(videos_dir: Folder, below: str = "", seen: Seen | None = None) -> Itera
         )
 
 
-def stat_file(videos_dir: Folder, path: str, seen: Seen) -> File:
+def stat_file(videos_dir: Folder, path: str, seen: Inventory) -> File:
     """What a list names, whatever its ending; size -1 if it is not there, or behind a link that is not followed.
 
     As in `walk`, a link to a file is the file.
@@ -143,7 +143,7 @@ class _Bounds(NamedTuple):
 
     top: str
     """without links"""
-    seen: Seen
+    seen: Inventory
 
     def hold(self, name: str, real: str, num_links: int = 0) -> bool:
         """Whether a folder, whose path without links is `real`, is to be looked into; else it is noted."""
@@ -194,7 +194,7 @@ def _visit(
         yield _folder_of_pictures([_file(entry, f"{prefix}{entry.name}") for entry in images], prefix[:-1], seen)
 
 
-def _belong_to(frames: list[str], names: list[str], path: str, seen: Seen) -> bool:
+def _belong_to(frames: list[str], names: list[str], path: str, seen: Inventory) -> bool:
     """Whether a folder's pictures belong to the frames beside it, as masks do; then they are passed over."""
     names = [name for name in names if name.lower().endswith(pictures.SUFFIXES)]
     if not pictures.belong_to(frames, names):
@@ -204,7 +204,7 @@ def _belong_to(frames: list[str], names: list[str], path: str, seen: Seen) -> bo
     return True
 
 
-def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
+def _visit_remote(folder: RemotePath, seen: Inventory) -> Iterator[File]:
     """As `_visit`, in object storage, which has no links and only UTF-8 names."""
     children = []
     for child in folder.iterdir():
@@ -233,7 +233,7 @@ def _visit_remote(folder: RemotePath, seen: Seen) -> Iterator[File]:
         yield _folder_of_pictures(images, folder.path, seen)
 
 
-def _count(seen: Seen, num_videos: int, images: list[str], is_video: bool) -> None:
+def _count(seen: Inventory, num_videos: int, images: list[str], is_video: bool) -> None:
     """Count the videos of one folder, and its pictures, which may be a video together."""
     seen.num_videos += num_videos + is_video
     seen.num_files += num_videos
@@ -262,7 +262,7 @@ def _file(entry: os.DirEntry[str], path: str) -> File:
     return File(path, status.st_size, status.st_mtime_ns)
 
 
-def _folder_of_pictures(files: list[File], path: str, seen: Seen) -> File:
+def _folder_of_pictures(files: list[File], path: str, seen: Inventory) -> File:
     if seen.frame_name:
         name = pictures.numbered(seen.frame_name)
         series = [file for file in files if name.fullmatch(file.path.rpartition("/")[2])]

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.data.layouts import endings, kinetics, list_checks, list_labels, list_lines
-from nonlocal_core.data.layouts.inventory import Seen, unlisted
+from nonlocal_core.data.layouts.inventory import Inventory, unlisted
 from nonlocal_core.data.layouts.list_lines import FORMAT, Columns, Line, Reading
 from nonlocal_core.data.layouts.list_places import Table, based, by_likeness, renamed_in_words
 from nonlocal_core.data.layouts.listing import Folder, Source, entries, walk
@@ -80,7 +80,7 @@ def find_videos(
     videos_dir: Folder,
     names: Names | None = None,
     columns: Columns = "auto",
-    seen: Seen | None = None,
+    seen: Inventory | None = None,
     lists: Mapping[Folder, str] | None = None,
 ) -> tuple[list[Source], list[str], list[str]]:
     """Every video of the lists, on disk or not; the names of the lists; what is worth saying of them.
@@ -95,7 +95,7 @@ def find_videos(
         lists = find_lists(videos_dir) or dict.fromkeys(find_tables(videos_dir), "")
     if not lists:
         raise InputError(f"{videos_dir} has no list such as train.txt: add one with lines `path label`")
-    seen = seen or Seen()
+    seen = seen or Inventory()
     on_disk = {seen.video(file.path): file for file in walk(videos_dir, seen=seen)}
     files = {composed(path): file for path, file in on_disk.items()}
     table = Table(videos_dir, files, seen, by_likeness(files), {})

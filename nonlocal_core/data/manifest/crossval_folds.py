@@ -20,8 +20,8 @@ import pandas as pd
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.config.sections import IndexConfig
 from nonlocal_core.data.layouts import detection, list_labels, lists
-from nonlocal_core.data.layouts.detection import Found
-from nonlocal_core.data.layouts.inventory import FollowLinks, Seen, is_junk
+from nonlocal_core.data.layouts.detection import Listing
+from nonlocal_core.data.layouts.inventory import FollowLinks, Inventory, is_junk
 from nonlocal_core.data.layouts.listing import Folder, Source, entries
 from nonlocal_core.data.layouts.split_names import split_of
 from nonlocal_core.data.manifest import groups
@@ -57,7 +57,7 @@ def plan(
 
 def find(
     videos_dir: Folder, fold: Fold, index: IndexConfig, names: Names | None, follow_links: FollowLinks
-) -> Found:
+) -> Listing:
     """The videos of a folder with the splits of a fold: train, and val for those that it holds out.
 
     Raises: InputError as `detection.find`.
@@ -174,15 +174,15 @@ def _held_out(folder: Path, name: str, of_split: dict[Folder, str]) -> tuple[tup
 
 def _of_lists(
     videos_dir: Folder, fold: Fold, index: IndexConfig, names: Names | None, follow_links: FollowLinks
-) -> Found:
-    seen = Seen(follow_links, index.frame_name)
+) -> Listing:
+    seen = Inventory(follow_links, index.frame_name)
     sources, used, notes = lists.find_videos(videos_dir, names, index.list_columns, seen, dict(fold.lists))
     inventory = (
         f"fold {fold.name}, of {', '.join(str(path) for path, _ in fold.lists)}",
         *seen.lines(used),
         *notes,
     )
-    return Found("lists", sorted(sources, key=lambda source: source.path), None, inventory)
+    return Listing("lists", sorted(sources, key=lambda source: source.path), None, inventory)
 
 
 def _check_listed(videos_dir: Folder, fold: Fold, sources: list[Source]) -> None:

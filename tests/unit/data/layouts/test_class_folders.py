@@ -23,7 +23,7 @@ def below(*folders: str, labels: tuple[str, ...] = ("run", "jump", "wave")) -> l
     return [f"{folder}/{label}/{folder.replace('/', '_')}_{label}.mp4" for folder in folders for label in labels]
 
 
-def find(folder: Path, **settings: str) -> detection.Found:
+def find(folder: Path, **settings: str) -> detection.Listing:
     return detection.find(folder, IndexConfig.model_validate(settings))
 
 

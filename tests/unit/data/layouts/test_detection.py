@@ -21,7 +21,7 @@ def touch(folder: Path, *paths: str) -> Path:
     return folder
 
 
-def find(folder: Path, follow_links: FollowLinks = "inside", **settings: Any) -> detection.Found:
+def find(folder: Path, follow_links: FollowLinks = "inside", **settings: Any) -> detection.Listing:
     return detection.find(folder, IndexConfig(**settings), follow_links=follow_links)
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(folder: Path, text: str | bytes, name: str = "train.csv", **settings: str) -> detection.Found:
+def find(folder: Path, text: str | bytes, name: str = "train.csv", **settings: str) -> detection.Listing:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return detection.find(folder, IndexConfig.model_validate(settings))
 

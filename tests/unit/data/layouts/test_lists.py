@@ -21,7 +21,7 @@ def touch(folder: Path, *paths: str) -> Path:
     return folder
 
 
-def find(folder: Path, names: list[str] | None = None, **settings: Any) -> detection.Found:
+def find(folder: Path, names: list[str] | None = None, **settings: Any) -> detection.Listing:
     return detection.find(folder, IndexConfig(**settings), Names(names) if names else None)
 
 

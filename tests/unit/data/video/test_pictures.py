@@ -105,12 +105,12 @@ def test_masks_beside_frames_are_never_taken_for_them(tmp_path: Path) -> None:
     make_folder(frames / "masks", [f"{number}.png" for number in (2, 4)])
     make_folder(tmp_path / "rises", ["1.jpg", "2.jpg"])
     make_folder(tmp_path / "rises/clip", [f"{number}.jpg" for number in range(1, 6)])
-    seen = inventory.Seen()
+    seen = inventory.Inventory()
     assert sorted(file.path for file in listing.walk(tmp_path, seen=seen)) == ["falls/clip", "rises/clip"]
     assert seen.num_files == 14
     with pytest.raises(DecodeError, match=r"a folder masks with pictures .* index.frame_name=img_\{:03d\} takes"):
         decoding.probe(frames)
-    seen = inventory.Seen(frame_name="img_{:03d}")
+    seen = inventory.Inventory(frame_name="img_{:03d}")
     paths = {file.path for file in listing.walk(tmp_path, seen=seen)}
     assert "falls/clip/img_{:03d}" in paths
     assert [number_of(frame) for frame in decoding.read_frames(frames / "img_{:03d}")] == list(range(5))
