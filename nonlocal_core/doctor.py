@@ -137,7 +137,7 @@ def _mindspore(report: Report, config: Config) -> None:
 
 
 def _step(report: Report, config: Config) -> None:
-    """A step of a network on clips of noise, after the one that compiles."""
+    """Print what a step of a network takes on clips of noise, after the one that compiles."""
     import mindspore as ms
 
     from nonlocal_core.models.i3d import I3D

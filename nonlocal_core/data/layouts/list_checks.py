@@ -27,7 +27,7 @@ def refuse_unclear(table: Table, lines: list[Line]) -> None:
 
 
 def _refuse_labels_as_parts(table: Table, lines: list[Line]) -> None:
-    """`path 2 0 1` in a list in which no part has a fraction: it may have three labels."""
+    """Refuse `path 2 0 1`, which may have three labels, in a list in which no part has a fraction."""
     parts = [reading for line in lines for reading in line.readings if reading.columns == "path,label,start,end"]
     if any("." in f"{reading.start}{reading.end}" for reading in parts):
         return
@@ -44,7 +44,7 @@ def _refuse_labels_as_parts(table: Table, lines: list[Line]) -> None:
 
 
 def _refuse_counts(table: Table, lines: list[Line]) -> None:
-    """`folder 2 1` where no folder has so many pictures: it may have two labels; `folder 24` where it has 24."""
+    """Refuse `folder 2 1` where no folder has 2 pictures: it may have two labels; and `folder 24` where each has 24."""
     counted = list(_counted(table, lines))
     stated = [(line, int(reading.num_frames), count) for line, reading, count in counted if reading.num_frames]
     wrong = [(line, frames, count) for line, frames, count in stated if not _may_be(frames, count)]
@@ -83,7 +83,7 @@ def _counted(table: Table, lines: list[Line]) -> Iterator[tuple[Line, Reading, i
 
 
 def _refuse_unknown_header(table: Table, lines: list[Line]) -> None:
-    """A first line that looks like names of columns: nothing in it is in any other line."""
+    """Refuse a first line that looks like names of columns: nothing in it is in any other line."""
     first, others = lines[0], [reading for line in lines[1:] for reading in line.readings]
     if not others or any(map(table.exists, first.readings)):
         return
@@ -99,7 +99,7 @@ def _refuse_unknown_header(table: Table, lines: list[Line]) -> None:
 
 
 def _refuse_label_first(table: Table, lines: list[Line]) -> None:
-    """`label path`."""
+    """Refuse `label path`."""
     for line in lines[:1]:
         for reading in line.readings:
             turned = reading._replace(path=reading.label)
