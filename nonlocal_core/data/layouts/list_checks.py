@@ -44,7 +44,7 @@ def _refuse_labels_as_parts(table: Table, lines: list[Line]) -> None:
 
 
 def _refuse_counts(table: Table, lines: list[Line]) -> None:
-    """Refuse `folder 2 1` where no folder has 2 pictures: it may have two labels; and `folder 24` where each has 24."""
+    """Refuse `folder 2 1` where no folder has 2 pictures, as two labels, and `folder 24` where each has 24."""
     counted = list(_counted(table, lines))
     stated = [(line, int(reading.num_frames), count) for line, reading, count in counted if reading.num_frames]
     wrong = [(line, frames, count) for line, frames, count in stated if not _may_be(frames, count)]
