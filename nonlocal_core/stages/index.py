@@ -107,19 +107,12 @@ def plan(
     # Every run probes again the files that could not be probed, so each of these runs has a key of its own.
     failed = listed[listed["tries"] > 0][["path", "tries"]].to_numpy().tolist()
     inputs = [listing.listing_digest(sources), digest_of(*labels or ()), *([json.dumps(failed)] if failed else [])]
-    frozen = frozen_split.read(_kept_path(config, workspace)) if config.index.frozen_val else None
-    split_digest = "" if frozen is None else frozen_split.digest(frozen)
+    frozen = _split_digest(config, workspace)
     if not config.index.group_by and groups.of_ucf(source.path for source in sources if not source.split):
         inputs.append("groups of UCF101")
-    key = key_of("index", VERSION, [config.index], [*inputs, split_digest])
+    key = key_of("index", VERSION, [config.index], [*inputs, frozen])
     planned = IndexPlan(
-        key=key,
-        videos_dir=str(folder),
-        labels=labels,
-        kept=split_digest,
-        inventory=inventory,
-        shards=(),
-        began=began,
+        key=key, videos_dir=str(folder), labels=labels, kept=frozen, inventory=inventory, shards=(), began=began
     )
     if finished := workspace.find(Manifest, key):
         if not manifest_table.lacks_times(workspace.path(finished) / Manifest.ROWS):
@@ -164,6 +157,11 @@ def _find(
     for line in inventory:
         log.info("%s: %s", folder, line)
     return videos._replace(inventory=inventory)
+
+
+def _split_digest(config: Config, workspace: Workspace) -> str:
+    """The digest of the split that index.frozen_val keeps; "" if there is none."""
+    return frozen_split.digest(frozen_split.read(_kept_path(config, workspace))) if config.index.frozen_val else ""
 
 
 def _kept_path(config: Config, workspace: Workspace) -> Path:
