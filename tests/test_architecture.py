@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -187,19 +188,20 @@ def test_what_is_too_large_is_found(tmp_path):
 
 def vague_names(root: Path) -> list[str]:
     return [
-        f"{file.relative_to(root)}:{node.lineno} {name}"
+        f"{file.relative_to(root)}:{line} {name}"
         for file in python_files(root)
-        for node in ast.walk(ast.parse(file.read_text()))
-        for name in [bound_name(node)]
+        for line, name in bound_names(file)
         if name in VAGUE
     ]
 
 
-def bound_name(node: ast.AST) -> str:
-    """The variable or parameter that a node binds; "" if it binds none."""
-    if isinstance(node, ast.arg):
-        return node.arg
-    return node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else ""
+def bound_names(file: Path) -> Iterator[tuple[int, str]]:
+    """The line and the name of each variable and parameter."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
 
 
 def test_variables_say_what_they_hold():
