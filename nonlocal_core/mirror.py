@@ -4,7 +4,8 @@ python -m nonlocal_core.mirror s3://BUCKET/FOLDER workspace_dir=DIR          cop
 python -m nonlocal_core.mirror s3://BUCKET/FOLDER workspace_dir=DIR --pull   copy what is there
 
 Nothing is copied twice and nothing is deleted.  The file that makes something count is copied last, so a transfer
-that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has.
+that breaks off leaves nothing half done: run it again.  A registry is copied only over one whose decisions it has,
+and a frozen split only over one whose videos it has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import posixpath
 import re
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,11 +29,14 @@ from nonlocal_core import command, registry
 from nonlocal_core.artifacts.files import checked_json, remove_unfinished, replacing
 from nonlocal_core.artifacts.workspace import ARTIFACT_FILE, Workspace
 from nonlocal_core.data.layouts import locations, remote
+from nonlocal_core.data.manifest import frozen_split
 from nonlocal_core.data.records import kept_features, store
-from nonlocal_core.errors import InputError, RemoteError
+from nonlocal_core.errors import DamagedError, InputError, RemoteError
 from nonlocal_core.registry.state_file import Decision, Move
 
-KINDS = ("records", "activations", "known", "index", "cache", "features", "train", "evaluate", "registry")
+TABLES = ("crossval", "ablations", "long_range")
+STAGES = ("index", "cache", "features", "train", "evaluate", *TABLES)
+KINDS = ("records", "activations", "known", *STAGES, "registry")
 """in the order of copying: nothing is copied before what it refers to"""
 
 # What makes something count: its kind, and the lock of whoever builds it.
@@ -39,9 +44,10 @@ _COUNTS = (
     (re.compile(rf"{store.FOLDER}/(\w+)/shard-(\w+)\.parquet"), "records", r"records-\1-\2"),
     (re.compile(rf"{kept_features.FOLDER}/(\w+)/shard-(\w+)\.parquet"), "activations", r"activations-\1"),
     (re.compile(r"index/known/part-\w+\.parquet"), "known", "index-known"),
-    (re.compile(rf"(index|cache|features|train|evaluate)/(\w+)/{ARTIFACT_FILE}"), r"\1", r"\1-\2"),
+    (re.compile(rf"({'|'.join(STAGES)})/(\w+)/{ARTIFACT_FILE}"), r"\1", r"\1-\2"),
     (re.compile(rf"{registry.FOLDER}/(v\d+)/{registry.ENTRY_FILE}"), "registry", registry.FOLDER),
 )
+_SPLIT = re.compile(rf"{frozen_split.FOLDER}/([a-z0-9-]+)\.parquet")
 _REGISTRY = f"{registry.FOLDER}/{registry.REGISTRY_FILE}"
 
 
@@ -90,6 +96,9 @@ def mirror(workspace: Workspace, uri: str, *, pull: bool) -> Iterator[str]:
         raise InputError(f"there is nothing finished in {source.name}: is this the right place?")
     lock = workspace.locked if pull else lambda _: contextlib.nullcontext()
     decided = {decision.version for decision in _shared(source, target).decisions}
+    for path in filter(_SPLIT.fullmatch, sorted(source.sizes)):
+        with lock(f"index-frozen-{Path(path).stem}"):
+            yield _copy_split(path, source, target)
     for kind in KINDS:
         todo = [unit for unit in units[kind] if not _is_there(unit, source, target, decided)]
         if not units[kind]:
@@ -183,6 +192,38 @@ def _copy(unit: Unit, source: Side, target: Side) -> None:
     for path in files:
         _write(target, path, remote.chunks(source.storage, path), source.sizes[path])
     _write(target, counts, iter([source.read(counts)]), source.sizes[counts])
+
+
+def _copy_split(path: str, source: Side, target: Side) -> str:
+    """Copy a frozen split, to which rows are only added, unless the target has more of them.
+
+    Raises: InputError if each side has rows that the other one has not.
+    """
+    at_source, at_target = _split(source, path), _split(target, path)
+    if at_source - at_target and at_target - at_source:
+        raise InputError(
+            f"{path} in {source.name} and {target.name} has drawn videos each by itself: mirror to another URI, or"
+            " delete it on one side"
+        )
+    if at_target - at_source:
+        return f"frozen    {target.name} has more videos in {path}, so it stays"
+    if at_source - at_target:
+        content = source.read(path)
+        _write(target, path, iter([content]), len(content))
+    return f"frozen    {path}: {len(at_source - at_target)} of {len(at_source)} videos are new there"
+
+
+def _split(side: Side, path: str) -> set[tuple[str, ...]]:
+    """The rows of a frozen split."""
+    if side.storage.get_file_info(path).type != fs.FileType.File:
+        return set()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, posixpath.basename(path))
+        copy.write_bytes(side.read(path))
+        try:
+            return set(frozen_split.read(copy).itertuples(index=False, name=None))
+        except DamagedError:
+            raise InputError(f"{path} in {side.name} is damaged: restore it, or delete it") from None
 
 
 def _copy_decisions(source: Side, target: Side) -> Iterator[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from registered import facts, ranks
 from s3_server import S3, Door
@@ -17,6 +18,8 @@ from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
+from nonlocal_core.data.layouts.toy import make_toy_videos
+from nonlocal_core.data.manifest import frozen_split, manifest_table
 from nonlocal_core.data.records.reader import RecordReader
 from nonlocal_core.errors import RemoteError, WorkspaceError
 from nonlocal_core.mirror import main, mirror
@@ -209,6 +212,73 @@ def test_a_registry_is_never_copied_over_an_alias_that_was_moved_elsewhere(s3: S
     code, lines = run(capsys, mine.root, s3.uri("moved"))
     assert (code, len(lines)) == (3, 1)
     assert "have moved demo each by itself: mirror to another URI" in lines[0]
+
+
+def manifest_rows(manifest: Manifest, workspace: Workspace) -> dict[str, str]:
+    rows = manifest_table.read(workspace.path(manifest) / Manifest.ROWS)
+    return dict(zip(rows["video_id"], rows["split"], strict=True))
+
+
+def test_a_frozen_split_goes_along_and_val_stays_as_it_is(s3: S3, toy: Toy, tmp_path, capsys):
+    videos, nightly = tmp_path / "videos", small_config(index__frozen_val="nightly")
+    shutil.copytree(toy.videos_dir, videos)
+    here, there = Workspace(tmp_path / "here"), Workspace(tmp_path / "there")
+    first = index(videos, nightly, here)
+    folder = sorted(videos.glob("*/*.mp4"))[0].parent
+    added = sorted(make_toy_videos(tmp_path / "new", 4, seed=7).glob("*/*.mp4"))
+    shutil.move(added.pop(), folder / "new.mp4")
+    second = index(videos, nightly, here)
+    code, lines = run(capsys, here.root, s3.uri("frozen"))
+    assert (code, lines[0]) == (0, "frozen    index/frozen/nightly.parquet: 13 of 13 videos are new there")
+    code, lines = run(capsys, there.root, s3.uri("frozen"), "--pull")
+    assert (code, lines[0]) == (0, "frozen    index/frozen/nightly.parquet: 13 of 13 videos are new there")
+    assert finished(there) == finished(here)
+
+    splits = manifest_rows(first, here)
+    for path, name in zip(added, "abc", strict=True):
+        shutil.move(path, folder / f"{name}.mp4")  # with these, the label would have another video in val
+    after = manifest_rows(index(videos, nightly, there), there)
+    assert {name: after[name] for name in splits} == splits
+    assert {after[name] for name in after.keys() - splits.keys()} == {"train"}
+    assert second.digest != first.digest
+
+
+def test_a_frozen_split_is_never_copied_over_videos_that_it_does_not_have(s3: S3, tmp_path, capsys):
+    mine, theirs = Workspace(tmp_path / "mine"), Workspace(tmp_path / "theirs")
+
+    def split(workspace: Workspace, *names: str) -> bytes:
+        path = workspace.root / frozen_split.FOLDER / "nightly.parquet"
+        rows = pd.DataFrame({"video_id": names, "sha256": names, "label": "a", "split": "train"})
+        frozen_split.add(path, frozen_split.read(path), rows)
+        return path.read_bytes()
+
+    trained(mine, "aa")
+    at_first = split(mine, "x")
+    assert run(capsys, mine.root, s3.uri("split"))[0] == 0
+    assert run(capsys, theirs.root, s3.uri("split"), "--pull")[0] == 0
+    grown = split(theirs, "y")
+    code, lines = run(capsys, theirs.root, s3.uri("split"))
+    assert (code, lines[0]) == (0, "frozen    index/frozen/nightly.parquet: 1 of 2 videos are new there")
+    assert s3.read("split/index/frozen/nightly.parquet") == grown
+
+    code, lines = run(capsys, mine.root, s3.uri("split"))  # behind
+    assert code == 0
+    assert lines[0].endswith(" has more videos in index/frozen/nightly.parquet, so it stays")
+    assert s3.read("split/index/frozen/nightly.parquet") == grown != at_first
+
+    split(mine, "z")  # parted
+    for pull in ([], ["--pull"]):
+        code, lines = run(capsys, mine.root, s3.uri("split"), *pull)
+        assert (code, len(lines)) == (3, 1)
+        assert "has drawn videos each by itself: mirror to another URI, or delete it on one side" in lines[0]
+    path = mine.root / "index/frozen/nightly.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    code, lines = run(capsys, mine.root, s3.uri("split"))
+    assert (code, lines) == (
+        3,
+        [f"error: index/frozen/nightly.parquet in {mine.root} is damaged: restore it, or delete it"],
+    )
+    assert s3.read("split/index/frozen/nightly.parquet") == grown
 
 
 def test_a_person_s_mistakes_are_one_clear_line(s3: S3, tmp_path, capsys):
