@@ -62,7 +62,7 @@ def ablate(
         overrides: settings of all variants; text such as "gaussian|dot_product" makes a variant of each value
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
-        labels_path: JSON file of label ids; alphabetical if there is none
+        labels_path: file of label ids: JSON, label_map.txt, classInd.txt or CSV; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
     chosen = variants(names, overrides or {})

@@ -70,7 +70,7 @@ def evaluate_checkpoint(
         checkpoint: a file, a registry entry such as v0003, or champion
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
         workspace_dir: folder that all results live in
-        labels_path: JSON file of label ids; those of the checkpoint if there is none
+        labels_path: label ids: JSON, label_map.txt, classInd.txt or CSV; those of the checkpoint if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
     check_names(overrides or {})

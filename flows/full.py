@@ -20,7 +20,7 @@ from flows import session
 from nonlocal_core import early
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Frozen, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.tree import resolve
+from nonlocal_core.config.tree import flatten, resolve
 from nonlocal_core.evaluation import headline
 from tasks import durations, policy, report
 from tasks.cache import cache
@@ -115,12 +115,12 @@ def full(
         overrides: settings that differ from the preset, such as {"train.epochs": 2}
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
-        labels_path: JSON file of label ids; alphabetical if there is none
+        labels_path: file of label ids: JSON, label_map.txt, classInd.txt or CSV; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
         only_new: train nothing if an entry of the registry was made of the same videos by the same settings
         defaults: settings of every run of a deployment, in place of the preset's; overrides counts more
     """
-    config = resolve(preset, {**(defaults or {}), **(overrides or {})})
+    config = resolve(preset, {**flatten(defaults or {}), **flatten(overrides or {})})
     policy.check_runner(runner)
     workspace = Workspace(workspace_dir)
     early.before_index(config, workspace)

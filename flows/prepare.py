@@ -56,7 +56,7 @@ def prepare(
         overrides: settings that differ from the preset, such as {"cache.short_side": 128}
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos; the preset tiny makes its own
         workspace_dir: folder that all results live in
-        labels_path: JSON file of label ids; alphabetical if there is none
+        labels_path: file of label ids: JSON, label_map.txt, classInd.txt or CSV; alphabetical if there is none
         runner: where shards of index and cache run: threads, processes, dask, ray, or a cluster's address
     """
     config = resolve(preset, overrides or {})

@@ -47,7 +47,7 @@ class Watch(logging.Handler):
             *(TextColumn("{task.fields[unit]}"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}")),
         )
         self.bars = Progress(*columns, console=self.console, transient=True)
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[tuple[str, int], Any] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Move a progress bar on a terminal; else print a line."""
@@ -61,14 +61,15 @@ class Watch(logging.Handler):
         if not self.console.is_terminal:
             return
         name = f"{progress['stage']}, {progress['what']}"
-        if name not in self.tasks:
+        work = (name, progress["process"])  # two processes may do work of one name
+        if work not in self.tasks:
             self.bars.start()
-            self.tasks[name] = self.bars.add_task(name, total=progress["total"], unit="", figures="")
+            self.tasks[work] = self.bars.add_task(name, total=progress["total"], unit="", figures="")
         self.bars.update(
-            self.tasks[name], completed=progress["done"], unit=progress["unit"], figures=progress["figures"]
+            self.tasks[work], completed=progress["done"], unit=progress["unit"], figures=progress["figures"]
         )
         if progress["done"] >= progress["total"]:
-            self.bars.remove_task(self.tasks.pop(name))
+            self.bars.remove_task(self.tasks.pop(work))
             if not self.tasks:
                 self.bars.stop()
 

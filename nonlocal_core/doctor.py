@@ -4,8 +4,8 @@ python -m nonlocal_core.doctor --step runtime.device=GPU workspace_dir=DIR
 python -m nonlocal_core.doctor --preset probe videos_dir=DIR
 
 A line that begins with `!` says what is missing and what to do.  The exit status is 0 if a training can run with
-the given settings (`runtime.device=GPU`); `--step` tries one step of the preset `tiny`.  `--preset` measures what
-a preset will cost for the videos of a folder: minutes, memory and disk.
+the given settings (`runtime.device=GPU`); `--step` tries one step of the preset, else of `tiny`.
+`--preset` measures what a preset will cost for the videos of a folder: minutes, memory and disk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nonlocal_core.process import cuda
 
 DECODERS = {"av": "av", "decord": "decord", "OpenCV": "cv2"}
 PACKAGES = {"av": "av", "decord": "decord", "OpenCV": "opencv-python-headless"}
-GB = 1 << 30
+GB = 1e9
 MIN_FREE_GB = 5.0
 """least free space without a warning; a checkpoint of the large networks has 0.4 GB"""
 
@@ -48,7 +48,7 @@ class Report:
         self.can_train = self.can_train and not needed
 
 
-def examine(config: Config, workspace_dir: Path, tries_step: bool, videos_dir: str = "") -> bool:
+def examine(preset: str, config: Config, workspace_dir: Path, tries_step: bool, videos_dir: str = "") -> bool:
     """Whether a training can run here; each finding is printed."""
     report = Report()
     _machine(report, workspace_dir)
@@ -56,7 +56,7 @@ def examine(config: Config, workspace_dir: Path, tries_step: bool, videos_dir: s
     _cuda(report, config.runtime.device == "GPU")
     _mindspore(report, config)
     if tries_step and report.can_train:
-        _step(report, config)
+        _step(report, config, preset)
     if videos_dir and report.can_train:
         _costs(report, config, videos_dir)
     return report.can_train
@@ -136,7 +136,7 @@ def _mindspore(report: Report, config: Config) -> None:
         report.lacks(str(error), True)
 
 
-def _step(report: Report, config: Config) -> None:
+def _step(report: Report, config: Config, preset: str) -> None:
     """Print what a step of a network takes on clips of noise, after the one that compiles."""
     import mindspore as ms
 
@@ -150,9 +150,8 @@ def _step(report: Report, config: Config) -> None:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         report.lacks(f"a training step fails ({why}): try runtime.device=CPU", True)
         return
-    report.say(
-        "a step of tiny", f"{step.seconds:.2f} s after {step.compile_s:.1f} s to compile, loss {step.loss:.2f}"
-    )
+    took = f"{step.seconds:.2f} s after {step.compile_s:.1f} s to compile"
+    report.say(f"a step of {preset}", f"{took}, loss {step.loss:.2f}")
 
 
 def _costs(report: Report, config: Config, videos_dir: str) -> None:
@@ -169,7 +168,7 @@ def main(words: list[str]) -> int:
         "settings", nargs="*", metavar="key=value", help="settings, workspace_dir=DIR, videos_dir=DIR"
     )
     parser.add_argument("--preset", help="measure what this preset will cost for the videos of videos_dir=DIR")
-    parser.add_argument("--step", action="store_true", help="try a training step of the preset tiny")
+    parser.add_argument("--step", action="store_true", help="try a training step of the preset (default: tiny)")
     args = parser.parse_intermixed_args(words)
     try:
         settings = key_value.pairs(args.settings)
@@ -177,11 +176,12 @@ def main(words: list[str]) -> int:
         videos_dir = settings.pop("videos_dir", "")
         if bool(videos_dir) != bool(args.preset):
             raise ConfigError("--preset NAME and videos_dir=DIR go together: they say what is to cost how much")
-        if examine(resolve(args.preset or "tiny", settings), workspace_dir, args.step, videos_dir):
+        preset = args.preset or "tiny"
+        if examine(preset, resolve(preset, settings), workspace_dir, args.step, videos_dir):
             print("a training can run here")
             return 0
         print("a training cannot run here: see the lines with !", file=sys.stderr)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         return command.failed(error)
     return 1
 

@@ -24,7 +24,7 @@ def before_index(config: Config, workspace: Workspace) -> None:
 def before_cache(config: Config, workspace: Workspace, manifest: Manifest, trained: Path | None = None) -> None:
     """Check the splits and the labels of a manifest.
 
-    `trained` has the labels of the checkpoint that is scored; without it, one is trained.
+    `trained` has the labels of the checkpoint that is scored; without it, a network is to be trained.
 
     Raises: InputError if a split to train on or to score has no videos, or the checkpoint has other labels.
     """

@@ -8,8 +8,8 @@ docs/guides/weights.md has the profiles and their switches.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from nonlocal_core import command
 from nonlocal_core.artifacts import label_ids
+from nonlocal_core.artifacts.files import sha256_of
 from nonlocal_core.config import key_value
 from nonlocal_core.config.sections import CacheConfig, ClipConfig, RuntimeConfig
 from nonlocal_core.config.train import TrainConfig
@@ -103,14 +104,19 @@ def _parser() -> argparse.ArgumentParser:
         help="the file is of a training of your own, whose classes had the order of --labels",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="what the classes are: labels.json of an index"
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="what the classes are: labels.json of an index, label_map.txt, classInd.txt or CSV",
     )
     parser.add_argument("--clip", metavar="LENxINTERVAL", help="the clips that the network was trained on")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write a checkpoint")
     parser.add_argument(
         "--compare", type=Path, metavar="FILE.npz", help="clip and logits of another implementation"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE.npz", help="the same, with activations by our names")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.npz", help="clip, logits and activations by our names"
+    )
     return parser
 
 
@@ -161,16 +167,16 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
 
 
 def _clip(text: str, fps: float) -> ClipConfig:
-    length, _, interval = text.partition("x")
-    if not (length.isdigit() and interval.isdigit()):
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    if match is None:
         raise ConfigError(
             "--out needs --clip LENxINTERVAL, e.g. --clip 32x2: a checkpoint says what clips it takes"
         )
-    return ClipConfig(clip_len=int(length), frame_interval=int(interval), fps=fps)
+    return ClipConfig(clip_len=int(match[1]), frame_interval=int(match[2]), fps=fps)
 
 
 def _saved(imported: weights.Imported, args: argparse.Namespace, labels: tuple[str, ...], clip: ClipConfig) -> str:
-    digest = hashlib.sha256(args.file.read_bytes()).hexdigest()
+    digest = sha256_of(args.file)
     described = checkpoint.Description(
         step=0,
         labels=labels,

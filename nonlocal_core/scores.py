@@ -77,8 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="workspace/evaluate/KEY")
     parser.add_argument("--clips", type=int, nargs="+", metavar="N", help="clips of a video; default: 1 and all")
     parser.add_argument("--crops", type=int, nargs="+", metavar="N", help="crops of a clip; default: 1 and all")
-    parser.add_argument("--k", type=int, nargs="+", default=figures.KS, metavar="K", help="default: 1 5")
-    parser.add_argument("--labels", action="store_true", help="a row a label, too")
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        default=figures.KS,
+        metavar="K",
+        help="how many best labels a top-K looks at; default: 1 5",
+    )
+    parser.add_argument("--labels", action="store_true", help="print a row for each label as well")
     parser.add_argument("--json", action="store_true", help="all figures, as metrics.json has them")
     return parser
 

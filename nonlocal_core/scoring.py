@@ -64,7 +64,7 @@ def score(job: Job, rows: pd.DataFrame, folder: Path) -> None:
 def take_part(folder: Path, host: int) -> None:
     """Score the share of another host of the evaluation in a folder.
 
-    Raises: InputError if none is made there that has such a share.
+    Raises: InputError if nothing is shared there, or this host has no share of it.
     """
     shares.take_part(folder, host, Job, score_chunks)
 

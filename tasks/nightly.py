@@ -25,7 +25,7 @@ class Before(NamedTuple):
     version: str
     checkpoint: Checkpoint
     is_scored: bool
-    """on the videos of today; else others are scored today, or others are quarantined"""
+    """whether its score is of the videos of today; if not, it is scored again"""
 
 
 @task(name="made-before", task_run_name="made-before", **policy.options("register"))

@@ -32,16 +32,16 @@ START = {"dask": "start one with `dask scheduler`", "ray": "start one with `ray 
 class Retry(NamedTuple):
     """The retries of a task."""
 
-    tries: int
+    num_retries: int
     first_delay_s: float
-    """delay before the first; each later one is `DELAY_FACTOR` times as long, plus or minus `JITTER`"""
+    """delay before the first retry; each later one is `DELAY_FACTOR` times as long, plus or minus `JITTER`"""
     timeout_s: float | None
     """seconds after which a try is ended, whatever it does; a shard has no such limit"""
 
     @property
     def delays_s(self) -> list[float]:
         """The delay before each retry."""
-        return [self.first_delay_s * DELAY_FACTOR**number for number in range(self.tries)]
+        return [self.first_delay_s * DELAY_FACTOR**number for number in range(self.num_retries)]
 
 
 DELAY_FACTOR = 5
@@ -210,7 +210,7 @@ def options(stage: str) -> dict[str, Any]:
     """
     retry = RETRIES[stage]
     return {
-        "retries": retry.tries,
+        "retries": retry.num_retries,
         "retry_delay_seconds": retry.delays_s,
         "retry_jitter_factor": JITTER,
         "timeout_seconds": retry.timeout_s,

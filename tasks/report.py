@@ -32,7 +32,7 @@ from nonlocal_core.process.progress import TICKS
 from nonlocal_core.report import run_page, run_report
 from tasks import console
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("nonlocal_core.tasks")
 
 UPDATE_EVERY_S = 5.0
 NEW_CHAMPION = "nonlocal.registry.new-champion"

@@ -1,6 +1,7 @@
 """Nights that say nothing themselves: one that nobody has begun, and one that has not come.
 
-Who watches (`make serve`, or `python -m flows.server.dead_runs`) says them as events of the server, once each.
+Who watches (`make serve`, or `python -m flows.server.dead_runs`) says them as events of the server: a late night
+once, a missing one again after as long.
 `flows.server.alerts` tells them to a person.
 """
 
@@ -34,7 +35,7 @@ TAG = "nightly"
 """tag of the deployments whose runs are nights"""
 LATE = "nonlocal.night.late"
 MISSING = "nonlocal.night.missing"
-"""events; their payload has `text`, and they are related to a run"""
+"""events; their payload has `text`; they are related to a run if there is one"""
 LATE_S = 600.0
 """seconds after its time at which a night that nobody has begun is late"""
 SILENT_S = 26 * 3600.0

@@ -93,7 +93,7 @@ def parse(text: str, place: str) -> Names:
     if sorted(ids.values()) != list(wanted):
         gaps = sorted(set(wanted) - set(ids.values()))
         why = f"; {few(map(str, gaps))} are left out" if gaps else ""
-        raise InputError(f"labels {place}: the {len(ids)} ids must be 0 to {len(ids) - 1}, each once{why}")
+        raise InputError(f"labels {place}: the {len(ids)} ids must be {wanted[0]} to {wanted[-1]}, each once{why}")
     if first:
         log.info("%s counts from 1: its id 1 is 0 here", place)
     if list(ids.values()) != list(wanted):

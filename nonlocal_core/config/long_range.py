@@ -47,9 +47,9 @@ class Bars(Section):
     """What counts as met (fractions of the val videos, mean of the seeds)."""
 
     least_gain: Fraction
-    """of the blocks over no blocks, with an interval above 0; of blocks in space alone it must be less"""
+    """least gain of the blocks over none, its interval above 0; that of blocks in space alone must be less"""
     most_loss: Fraction
-    """of the blocks against no blocks on the plain motions"""
+    """greatest loss of the blocks against no blocks on the plain motions"""
     most_chance: Fraction
     """greatest mean that counts as guessing one of two labels"""
     least_near: Fraction

@@ -85,7 +85,7 @@ class ModelConfig(Section):
     nl_out_init: Literal["normal", "msra", "zeros"] = "msra"
     """first weights of a non-local block's last convolution; zeros, without norm: a new block is the identity"""
     head: Literal["pooled", "two_frames", "fully_conv"] = "pooled"
-    """what is classified: the mean of the map, of all pairs of its frames, or at test windows, averaged after"""
+    """what is classified: the mean of the map, of each two frames in turn, or at test of windows (mean score)"""
     head_window: tuple[Positive, Positive, Positive] = (4, 7, 7)
     """window of model.head=fully_conv: the map that a training clip leaves (frames, rows, columns)"""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5

@@ -123,7 +123,7 @@ OWN = (
         },
         (Published(72.48, 90.72, "the seed, fine-tuned from imported weights, one random clip a video"),),
         init="FILE",
-        differs="its one random clip is drawn by evaluate.seed; docs/start/from_the_seed.md has the rest",
+        differs="it scores the middle clip, evaluate.protocol=seed a random one; docs/start/from_the_seed.md",
     ),
     Preset(
         "i3d_r50_32x2",

@@ -19,11 +19,11 @@ from nonlocal_core.config.networks import (
     TEN_R101,
 )
 from nonlocal_core.config.preset_record import IMAGENET, Preset, Published, from_imagenet
-from nonlocal_core.config.presets_paper import CAFFE2_DIFFERS
+from nonlocal_core.config.presets_paper import CAFFE2_DIFFERS, VNN
 from nonlocal_core.config.recipes import SLOWFAST_IMAGENET
 from nonlocal_core.config.section import Settings
 
-VNN, PSF, PTV, GCV = "video-nonlocal-net", "PySlowFast", "pytorchvideo", "gluon-cv"
+PSF, PTV, GCV = "PySlowFast", "pytorchvideo", "gluon-cv"
 LOG = "gluon-cv's log, last epoch, one view a video"
 PYTORCHVIDEO_DIFFERS = "clips are PySlowFast's; pytorchvideo cuts its own by seconds. Else only as all presets do"
 GLUON_DIFFERS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nonlocal_core.config import key_value
 from nonlocal_core.config.section import Settings
 from nonlocal_core.errors import ConfigError
 
@@ -66,7 +67,7 @@ def fill(preset: Mapping[str, object], overrides: Mapping[str, object]) -> Setti
     views = PROTOCOLS.get(str(name), {})
     for key, value in views.items():
         own = overrides.get(key, value)
-        if str(own) != str(value):
+        if (key_value.value_of(own) if isinstance(own, str) else own) != value:
             raise ConfigError(
                 f"{key}={own} contradicts evaluate.protocol={name}, which means {key}={value}:"
                 " leave one of them out"

@@ -38,7 +38,7 @@ class IndexConfig(Section):
     ] = "auto"
     """what the fields of a list's lines are, where they can be read in two ways"""
     frame_name: Annotated[str, Field(pattern=r"^([^/{}]*\{(:0?\d*d)?\}[^/{}]*)?$"), later("")] = ""
-    """series of pictures that is a video, such as img_{:05d}, in folders that hold several (empty: all)"""
+    """series of pictures that is a video, such as img_{:05d}; needed where a folder holds several series"""
     group_by: Annotated[str, later("")] = ""
     """regular expression of paths: a drawn split keeps videos of one match together (empty: UCF101's names)"""
 
@@ -171,7 +171,7 @@ class RuntimeConfig(Section):
     slots_dir: str = ""
     """folder of the locks that keep two runs off one device (empty: the host's own, and no lock for the CPU)"""
     num_devices: Positive = 1
-    """devices that share batches of a training, else videos; docs/guides/several_devices.md says what BN sees"""
+    """devices that share the batches of a training or the videos of a stage; docs/guides/several_devices.md"""
     hosts: str = ""
     """experimental: machines that share num_devices equally: HOST:PORT of the first,HOST,… (empty: no others)"""
     num_workers: Annotated[int, Field(ge=0)] = 0

@@ -9,13 +9,13 @@ train:                   # settings, nested or dotted
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nonlocal_core.config import key_value
+from nonlocal_core.config.tree import flatten
 from nonlocal_core.errors import ConfigError
 
 MOST_BYTES = 1 << 20
@@ -42,7 +42,8 @@ def read(path: Path) -> dict[str, str]:
         raise ConfigError(f"--config {path} is neither YAML nor JSON, nor an entry: {problem}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path} has no keys: write `train.epochs: 3`, or `train:` with keys below it")
-    return {key: key_value.text_of(value) for key, value in _flat(content, "").items()}
+    # `labels_path:` alone says that there is none.
+    return {key: key_value.text_of(value) for key, value in flatten(content).items() if value is not None}
 
 
 def _yaml(text: str) -> Any:
@@ -58,13 +59,3 @@ def _yaml(text: str) -> Any:
         if depth > MOST_DEPTH:
             raise ValueError(f"it is nested deeper than {MOST_DEPTH}")
     return yaml.safe_load(text)
-
-
-def _flat(content: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

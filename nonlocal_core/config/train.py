@@ -98,7 +98,7 @@ class TrainConfig(Section):
     crop_scales: Annotated[tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...], later(MULTI_SCALES)] = MULTI_SCALES
     """sides that a multi_scale crop may have (times the short side of a cached frame)"""
     crop_gap: Annotated[Count, later(1)] = 1
-    """greatest distance of height and width of a multi_scale crop in that list (0: only squares)"""
+    """greatest distance of a multi_scale crop's height and width in train.crop_scales (0: only squares)"""
     colour_jitter: Fraction = 0.0
     """greatest change of brightness, contrast and saturation of a training clip (0…1 of each; 0: off)"""
     val_epochs: Count = 1

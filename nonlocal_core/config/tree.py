@@ -1,4 +1,4 @@
-"""One typed tree of settings; `resolve` is the only way in.  The settings themselves are in `sections.py`."""
+"""One typed tree of settings, those of sections.py, model.py and train.py; `resolve` is the only way in."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def resolve(
     tree: dict[str, dict[str, object]] = {section: {} for section in Config.model_fields}
     for key, value in protocols.fill({**PRESETS[preset].settings, **of_checkpoint}, flatten(overrides)).items():
         section, name = key.split(".")
-        parsed = key_value.value_of(value) if isinstance(value, str) else value
+        parsed = _parsed(value, defaults[key])
         if isinstance(parsed, bool) and not isinstance(defaults[key], bool):
             raise ConfigError(f"{key}={value} does not fit: {str(parsed).lower()} is not a number or a name")
-        tree[section][name] = (parsed,) if isinstance(defaults[key], tuple) and isinstance(parsed, int) else parsed
+        tree[section][name] = parsed
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -145,6 +145,15 @@ def resolve(
             f"{section}.{name}={tree[section][name]} does not fit: {problem}"
             f" ({Config.model_fields[section].default.__class__.model_fields[name].description})"
         ) from None
+
+
+def _parsed(value: object, default: object) -> object:
+    """The value of a setting from what a person wrote: a name may be a number, and a number alone a list."""
+    if isinstance(default, str):
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    parsed = key_value.value_of(value) if isinstance(value, str) else value
+    is_alone = isinstance(parsed, int | float) and not isinstance(parsed, bool)
+    return (parsed,) if isinstance(default, tuple) and is_alone else parsed
 
 
 def check_names(overrides: Mapping[str, object]) -> None:

@@ -43,14 +43,14 @@ class Batch(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A clip of an epoch: the row of its video, and how often the epoch has had that video before."""
+    """A clip of an epoch: the row of its video, and how often train.balance has drawn it before."""
 
     row: int
     turn: int
 
-    def purpose(self, what: str) -> str:
+    def purpose(self, name: str) -> str:
         """The purpose of a random choice for this clip."""
-        return f"{what} {self.turn}" if self.turn else what
+        return f"{name} {self.turn}" if self.turn else name
 
 
 def readable_rows(reader: RecordReader, split: str) -> list[int]:

@@ -19,7 +19,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("rank", pa.int32()),
 ]
 RANKS = pa.schema(_COLUMNS, metadata={"nonlocal_core.ranks": "1"})
-"""one row a video; rank: how many classes have a better score than the right one"""
+"""one row a video; rank: how many other classes have at least the score of the right one"""
 
 
 class Paired(NamedTuple):

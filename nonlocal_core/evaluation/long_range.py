@@ -27,7 +27,7 @@ class Cell(Frozen):
 
 
 class LongRange(Reference):
-    """A finished long-range set: figures for programs."""
+    """A finished long-range set: figures for programs, and a page for people."""
 
     stage: ClassVar[str] = "long_range"
     FIGURES: ClassVar[str] = "figures.json"

@@ -104,10 +104,10 @@ def score(path: Path, num_clips: int | None = None, num_crops: int | None = None
     return scored
 
 
-def choose(num: int, wanted: int | None, what: str) -> list[int]:
+def choose(num: int, wanted: int | None, kind: str) -> list[int]:
     """The indices of `wanted` of `num` clips or crops: evenly spread; a single one is the middle one."""
     if wanted is None or wanted == num:
         return list(range(num))
     if not 1 <= wanted <= num:
-        raise InputError(f"{wanted} {what} cannot be taken from {num}: 1 to {num} can")
+        raise InputError(f"{wanted} {kind} cannot be taken from {num}: 1 to {num} can")
     return views.spread(num - 1, wanted)

@@ -53,14 +53,14 @@ def _gmacs(model: ModelConfig, clip_shape: tuple[int, ...], last: str) -> float:
 
 
 @contextlib.contextmanager
-def compiling(what: str, *identity: object) -> Iterator[None]:
+def compiling(graph: str, *identity: object) -> Iterator[None]:
     """Log that something is compiled, and keep how long it takes; `identity` tells its graph from others."""
-    file, key = user_cache.folder() / FILE, digest_of(what, *identity)
+    file, key = user_cache.folder() / FILE, digest_of(graph, *identity)
     try:
         seconds_of: dict[str, float] = dict(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
         seconds_of = {}
-    log.info("compiling %s%s", what, f": {seconds_of[key]:.0f} s last time" if key in seconds_of else "")
+    log.info("compiling %s%s", graph, f": {seconds_of[key]:.0f} s last time" if key in seconds_of else "")
     started_s = time.monotonic()
     yield
     seconds = round(time.monotonic() - started_s, 1)

@@ -17,7 +17,7 @@ class ConvNorm(nn.Cell):
         self.norm = norm
 
     def construct(self, x_NCTHW: ms.Tensor) -> ms.Tensor:
-        """The convolution after its batch norm, which sees time and height as one axis.
+        """The batch norm of the convolution; it sees time and height as one axis.
 
         Shape: (N, C, T, H, W), strided.
         """

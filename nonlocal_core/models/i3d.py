@@ -30,9 +30,9 @@ class I3D(nn.Cell):
         stage = residual.stage
         if model.backbone == "inception":
             stage = inception.stage
-            self.stem = inception.unit(3, model.width, (7, 7, 7), model, (2, 2, 2))
-            self.pool1 = inception.max_pool((1, 3, 3), (1, 2, 2))
-            self.pool2 = inception.max_pool((1, 3, 3), (1, 2, 2))
+            self.stem = inception.unit(3, model.width, inception.STEM[0], model, inception.STEM[1])
+            self.pool1 = inception.max_pool(*inception.POOL)
+            self.pool2 = inception.max_pool(*inception.POOL)
         else:
             kernel, stride = (model.stem_kernel_t, 7, 7), (model.stem_stride_t, 2, 2)
             self.stem = residual.conv_norm(3, model.width, kernel, stride, frozen=model.norm == "frozen")

@@ -27,6 +27,10 @@ from nonlocal_core.models.nonlocal_block import NonlocalBlock
 
 Six = tuple[int, int, int, int, int, int]
 
+STEM: tuple[Triple, Triple] = ((7, 7, 7), (2, 2, 2))
+"""kernel and stride of the first convolution"""
+POOL: tuple[Triple, Triple] = ((1, 3, 3), (1, 2, 2))
+"""kernel and stride of the pools before and after res2"""
 POOLS: dict[int, tuple[Triple, Triple]] = {4: ((3, 3, 3), (2, 2, 2)), 5: ((2, 2, 2), (2, 2, 2))}
 """kernel and stride of the pool that a stage begins with"""
 MIXED: dict[int, tuple[Six, ...]] = {
@@ -88,6 +92,11 @@ def stage(number: int, model: ModelConfig) -> nn.SequentialCell:
             cells[f"nl{block}"] = NonlocalBlock(out_channels, model, model.nl_group_frames[number - 2])
         in_channels = out_channels
     return nn.SequentialCell(cells)
+
+
+def strided_layers(number: int) -> list[tuple[Triple, Triple]]:
+    """Kernel and stride of the layers with strides up to a stage."""
+    return [STEM, POOL, *([POOL] if number > 2 else []), *(POOLS[stage] for stage in POOLS if stage <= number)]
 
 
 def unit(

@@ -62,7 +62,7 @@ class Recogniser:
 
     def _outputs(self, video: Path | str | NDArray[np.uint8], fps: float) -> NDArray[np.float32]:
         if isinstance(video, np.ndarray):
-            return self._of_views(*self._of_array(video, fps))
+            return self._of_views(*self._of_array(video, fps), "")
         config, path = self.config, Path(video).expanduser()
         if not path.exists():
             raise InputError(f"there is no video {path}")
@@ -72,7 +72,7 @@ class Recogniser:
             (seen,) = workers.each(frame_file.spool, [job], config.runtime.video_timeout_s, "frame", limits)
             if isinstance(seen, workers.Lost) or seen.status != "ok":
                 raise InputError(f"{path} cannot be read: {seen.reason}")
-            return self._of_views(partial(seen.frames, job.file), seen.timing)
+            return self._of_views(partial(seen.frames, job.file), seen.timing, path.name)
 
     def _of_array(self, frames_THWC: NDArray[np.uint8], fps: float) -> tuple[FramesAt, Stretch]:
         if frames_THWC.ndim != 4 or frames_THWC.shape[3] != 3 or frames_THWC.dtype != np.uint8:
@@ -87,8 +87,8 @@ class Recogniser:
 
         return lambda indices: list(map(frame_at, indices.tolist())), timing.whole(len(frames_THWC), fps)
 
-    def _of_views(self, frames_at: FramesAt, stretch: Stretch) -> NDArray[np.float32]:
-        clips = loader.views_of(frames_at, stretch, self.name, self.config.clip, self.config.evaluate)
+    def _of_views(self, frames_at: FramesAt, stretch: Stretch, video_id: str) -> NDArray[np.float32]:
+        clips = loader.views_of(frames_at, stretch, video_id, self.config.clip, self.config.evaluate)
         return np.stack(list(inference.outputs(self._network, clips, self.config.evaluate.batch_clips)))
 
 

@@ -20,7 +20,7 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4fb", "#9dbcf7", "#2563
 def draw(prediction: Prediction, path: Path) -> None:
     """Write a PNG: a row a label, from the start of the video to its end; darker is a higher score.
 
-    Only labels that are first in some window have a row, the most frequent first.
+    Only labels that are first in some window have a row, the most frequent first; at most `MOST_LABELS` of them.
     """
     labels = _labels(prediction)
     end_s = prediction.windows[-1].end_s
@@ -55,5 +55,5 @@ def _labels(prediction: Prediction) -> list[str]:
 
 
 def _score(prediction: Prediction, number: int, label: str) -> float:
-    """The score of a label in a window; 0 where it is not among the labels that were asked for."""
+    """The score of a label in a window; 0 where it is not among the window's best labels."""
     return next((guess.score for guess in prediction.windows[number].guesses if guess.label == label), 0.0)

@@ -68,9 +68,9 @@ def _share(folder: Path) -> None:
 
 
 def _names(target: str, count: int) -> list[str]:
-    """The names of the devices' locks on this host, lowest number first."""
+    """The names of the devices' locks on this host, in the same order for every process."""
     visible = os.environ.get(VISIBLE.get(target, ""), "")
     numbers = visible.split(",") if visible else [str(number) for number in range(count)]
     if target == "CPU":
         numbers = ["0"]
-    return [f"{target}-{number.strip()}" for number in sorted(numbers[:count])]
+    return [f"{target}-{number}" for number in sorted(number.strip() for number in numbers[:count])]

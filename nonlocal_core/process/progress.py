@@ -7,6 +7,7 @@ attached to it see.  For people, a line is logged every `LINE_EVERY_S` seconds a
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 from nonlocal_core.escaping import one_line
@@ -66,6 +67,7 @@ class Progress:
     def _state(self, now_s: float, figures: str) -> dict[str, str | int | float]:
         rate = (self.done - self.first) / max(now_s - self.started_s, 1e-6)
         return {
+            "process": os.getpid(),
             "stage": self.stage,
             "what": self.what,
             "done": self.done,

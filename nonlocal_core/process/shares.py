@@ -90,7 +90,7 @@ def make(job: J, chunks: list[Chunk], folder: Path, compute: Compute[J]) -> None
 def take_part(folder: Path, host: int, kind: type[J], compute: Compute[J]) -> None:
     """Make the share of another host of the job that is made in a folder.
 
-    Raises: InputError if none is made there that has such a share, or this host has other weights.
+    Raises: InputError if nothing is shared there, this host has no share of it, or it has other weights.
     """
     try:
         job = kind.model_validate(read_checked_json(folder / SHARES_FILE))

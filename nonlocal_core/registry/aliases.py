@@ -6,6 +6,7 @@ import re
 
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.errors import InputError, WorkspaceError
+from nonlocal_core.pretrained.table import TABLE
 from nonlocal_core.registry.entries import check, check_weights, entry, line_of
 from nonlocal_core.registry.state_file import CHAMPION, FOLDER, PREVIOUS, State, read, resolve, write
 
@@ -39,6 +40,8 @@ def move(workspace: Workspace, alias: str, name: str, expected: str | None = Non
         than expected; DamagedError if the entry is not whole.
     """
     _check_name(alias)
+    if alias in TABLE:
+        raise InputError(f"{alias!r} cannot be an alias: published weights have that name")
     return _move(workspace, alias, name, expected, "by hand")
 
 

@@ -44,12 +44,13 @@ def views(frames, s=SETTINGS):
     small = {i: resized(frames[i], s) for i in np.unique(indices)}
     clips = [np.stack([small[i] for i in row]) for row in indices]
     size, (height, width) = s["crop_size"], clips[0].shape[1:3]
-    middle = [(height - size) // 2, (width - size) // 2]
+    spare = [height - size, width - size]
+    middle = [(pixels + (s["crops"] == "slowfast")) // 2 for pixels in spare]
     corners = [middle]
     if s["num_crops"] == 3:
         longer = int(width >= height)
-        ends = [[(0, (height, width)[axis] - size)[end] if axis == longer else middle[axis] for axis in (0, 1)]
-                for end in (0, 1)]
+        last = [2 * pixels for pixels in middle] if s["crops"] == "even" else spare
+        ends = [[(0, last[axis])[end] if axis == longer else middle[axis] for axis in (0, 1)] for end in (0, 1)]
         corners = [ends[0], middle, ends[1]]
     crops = np.stack([clip[:, top:top + size, left:left + size] for clip in clips for top, left in corners])
     mean, std = np.float32(s["image_mean"]), np.float32(s["image_std"])
@@ -115,6 +116,7 @@ def preprocessor(described: Description, evaluate: EvaluateConfig) -> dict[str, 
         "jpeg_quality": cache.jpeg_quality if cache.codec == "jpeg" else 0,
         "crop_size": evaluate.crop_size,
         "num_crops": evaluate.num_crops,
+        "crops": evaluate.crops,
         "image_mean": list(model.input_mean),
         "image_std": list(model.input_std),
         "value_range": [0, 255],

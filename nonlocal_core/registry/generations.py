@@ -67,6 +67,9 @@ def _ancestors(workspace: Workspace, parent: Parent) -> Iterator[tuple[str, set[
         following, version = facts.parent, facts.parent.version
         if not version:
             yield from _of_file(home, Path(following.file))
+            return
+    if version and version not in seen:  # somebody has deleted it
+        yield version, None
 
 
 def _entry_of(workspace: Workspace, parent: Parent) -> tuple[Workspace, str | None]:

@@ -30,7 +30,7 @@ VERSION = 1
 NETWORK = ("cache", "clip", "model")
 """sections of the settings that say what a network is, and what it sees"""
 FREE = ("evaluate.batch_clips", "evaluate.protocol")
-"""settings that change no score"""
+"""settings that change no more of a score than its last digits"""
 OF_PRESET, OF_TRAINING = ("index.", "evaluate."), ("train.", "features.", "registry.")
 
 

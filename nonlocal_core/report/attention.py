@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.models import inception
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.nonlocal_block import NonlocalBlock
 from nonlocal_core.models.normalise import normalise
@@ -179,10 +180,16 @@ class Grid(NamedTuple):
         return self.first_px + self.px * place
 
 
-def grid(model: ModelConfig, block: str) -> Grid:
-    """The places of a block's positions in a clip."""
+def grid(model: ModelConfig, block: str, clip_len: int, side: int) -> Grid:
+    """The places of a block's positions in a clip of so many frames, each `side` pixels wide and high."""
     stage = int(block[3])
-    time: list[tuple[int, int, int]] = [
+    if model.backbone == "inception":
+        time, space = (
+            _padded([(kernel[axis], stride[axis]) for kernel, stride in inception.strided_layers(stage)], size)
+            for axis, size in enumerate((clip_len, side))
+        )
+        return Grid(*_centres(time), *_centres(space))
+    time = [
         (model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2),
         (model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2),
     ]
@@ -190,6 +197,16 @@ def grid(model: ModelConfig, block: str) -> Grid:
         time.append((model.pool2_kernel_t, model.pool2_stride_t, (model.pool2_kernel_t - 1) // 2))
     space = [(7, 2, 3), (3, 2, model.pool1_pad), *[(3, 2, 1)] * (stage - 2)]
     return Grid(*_centres(time), *_centres(space))
+
+
+def _padded(layers: list[tuple[int, int]], size: int) -> list[tuple[int, int, int]]:
+    """Layers of (kernel, stride) over a map of `size`, with the padding that SAME puts before it."""
+    padded = []
+    for kernel, stride in layers:
+        num_outputs = -(-size // stride)
+        padded.append((kernel, stride, max((num_outputs - 1) * stride + kernel - size, 0) // 2))
+        size = num_outputs
+    return padded
 
 
 def _centres(layers: list[tuple[int, int, int]]) -> tuple[float, int]:
@@ -207,7 +224,7 @@ def moving(clip_CTHW: NDArray[np.uint8], size: Place, model: ModelConfig, block:
     Motion is the difference between the frames before and after, blurred to the size of a position.
     """
     T, H, W = size
-    at = grid(model, block)
+    at = grid(model, block, clip_CTHW.shape[1], clip_CTHW.shape[2])
     grey_THW = clip_CTHW.astype(np.float32).mean(0)
     motion_THW = np.abs(np.gradient(grey_THW, axis=0)) if len(grey_THW) > 1 else np.zeros_like(grey_THW)
     motion_at = np.stack([_motion_at(motion_THW, at, step, (H, W)) for step in range(T)])
@@ -233,7 +250,7 @@ def _motion_at(motion_THW: NDArray[np.float32], at: Grid, step: int, size: tuple
 
 def scene(attention: Attention, clip_CTHW: NDArray[np.uint8], model: ModelConfig) -> arrows.Scene:
     """The frames of a clip, and the places in them where the arrows of its attention start and end."""
-    at = grid(model, attention.block)
+    at = grid(model, attention.block, clip_CTHW.shape[1], clip_CTHW.shape[2])
     last_frame, steps = clip_CTHW.shape[1] - 1, range(attention.map_size[0])
     wide = 1 if model.nl_sub_sample == "none" else 2  # a key is the greatest of 2 x 2 positions with sub-sampling
     middle = (wide - 1) / 2

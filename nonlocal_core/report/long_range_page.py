@@ -126,7 +126,7 @@ def page(figures: Figures) -> str:
     parts.append(
         f"Plan: `nonlocal_core/config/long_range.json`, SHA-256 `{figures['plan_sha256'][:16]}…`."
         f" {sum(len(row['top1']) for row in figures['rows'])} trainings, {figures['seconds'] / 60:.0f} minutes of"
-        f" training and scoring, two at a time. {figures['num_diverged'] or 'None'} of them diverged"
+        f" training and scoring. {figures['num_diverged'] or 'None'} of them diverged"
         + (" and counted as guessing." if figures["num_diverged"] else ".")
     )
     return "\n\n".join(parts) + "\n"

@@ -37,7 +37,7 @@ class Age(NamedTuple):
     days: int | None = None
 
     def check(self) -> None:
-        """Check that it says how long, and that the last night stays.
+        """Check its numbers: the last night stays.
 
         Raises: ConfigError if not.
         """

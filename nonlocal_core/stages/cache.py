@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import time
 from contextlib import closing
@@ -127,7 +128,7 @@ def plan(manifest: Manifest, config: Config, workspace: Workspace, num_cores: in
     if shards and shards[0].number == 0:
         build_shard(shards[0], manifest, config, workspace)
         todo = todo[todo["shard"] != shards[0].name]
-    if not todo.empty:
+    if not todo.empty and (partial / SAMPLE_FILE).exists():  # else another run has just made the first shard
         _log_estimate(partial / SAMPLE_FILE, todo, config, workspace, min(num_cores, len(shards)))
     return CachePlan(key=cache_key, shards=shards, began=began)
 
@@ -284,7 +285,7 @@ def _check_readable(rows: pd.DataFrame, max_unreadable: float) -> None:
     if len(bad) > max_unreadable * len(counted):
         raise InputError(
             f"{len(bad)} of {len(counted)} videos cannot be decoded ({bad['reason'].iloc[0]}, …): repair or remove"
-            f" them, or allow more with runtime.max_unreadable={len(bad) / len(counted) + 0.01:.2f}"
+            f" them, or allow more with runtime.max_unreadable={math.ceil(100 * len(bad) / len(counted)) / 100:g}"
         )
 
 

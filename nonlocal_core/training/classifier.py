@@ -167,5 +167,8 @@ def solve(
     if not lines:
         after_pass(optimum.x)
     if len(lines) == MOST_PASSES:
-        log.warning("the classifier had not converged after %d passes: raise train.weight_decay", MOST_PASSES)
+        log.warning(
+            "the classifier has not converged after %d passes: with train.optimizer=lbfgs, raise train.weight_decay",
+            MOST_PASSES,
+        )
     return Solution(optimum.x[:size].reshape(num_labels, width), optimum.x[size:], lines)

@@ -73,12 +73,12 @@ class Ranks(NamedTuple):
         parts = zip(tensors.items(), np.split(flat, ends), strict=True)
         return {name: part.reshape(array.shape).astype(array.dtype) for (name, array), part in parts}
 
-    def check_same(self, what: str) -> None:
+    def check_same(self, text: str) -> None:
         """Check that this text, which describes how a device begins, is the same on all devices.
 
         Raises: WorkspaceError if it is not.
         """
-        digest = np.frombuffer(digest_of(what).encode(), np.uint8).astype(np.float32)
+        digest = np.frombuffer(digest_of(text).encode(), np.uint8).astype(np.float32)
         if not np.array_equal(self.sum(digest), digest * self.num_ranks):
             raise WorkspaceError(
                 "the devices begin with different weights: all hosts need the same code and the same workspace,"

@@ -52,16 +52,16 @@ def lines(config: Config, videos_dir: str) -> Iterator[tuple[str, str]]:
     drawn = sum(not source.split for source in sources)
     splits["val"] += round(drawn * config.index.val_fraction)
     splits["train"] += drawn - round(drawn * config.index.val_fraction)
-    labels = len({source.label for source in sources})
-    yield "videos", f"{len(sources)} of {labels} labels: {splits['train']} train, {splits['val']} val"
+    num_labels = len({source.label for source in sources})
+    yield "videos", f"{len(sources)} of {num_labels} labels: {splits['train']} train, {splits['val']} val"
     cache_s, num_bytes = _cache(folder, sources, config)
     yield "cache", f"about {cache_plan.duration(cache_s)}, {store.gigabytes(num_bytes)} of disk"
     scored = len(sources) if config.evaluate.split == "all" else splits[config.evaluate.split]
     total_s = cache_s
-    for name, text, seconds in _network(config, splits, scored, labels):
+    for name, text, seconds in _network(config, splits, scored, num_labels):
         total_s += seconds
         yield name, f"{text}: about {cache_plan.duration(seconds)}"
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     yield "memory", f"{peak_gb:.1f} GB for the network, and up to 0.5 GB for clips that wait"
     yield "all together", f"about {cache_plan.duration(total_s)}"
 

@@ -43,7 +43,8 @@ class Watch:
     def __init__(self, folder: Path, train: TrainConfig, num_steps: int, step: int) -> None:
         self.folder, self.train, self.num_steps = folder, train, num_steps
         cut_log(folder / Checkpoint.LOG, step)
-        self.progress = Progress("train", f"{train.epochs} epochs", num_steps, "steps", done=step)
+        length = f"{train.steps} steps" if train.steps else f"{train.epochs} epochs"
+        self.progress = Progress("train", length, num_steps, "steps", done=step)
         self.shown: deque[Line] = deque(maxlen=SHOWN_STEPS)
         self.drawn_s = time.monotonic()
         self.board = _board(folder, step)

@@ -255,11 +255,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         folder, host = Path(sys.argv[1]), int(sys.argv[2])
-        train(Job.model_validate_json((folder / JOB_FILE).read_text()), host)
+        job = Job.model_validate_json((folder / JOB_FILE).read_text())
     except (IndexError, ValueError, FileNotFoundError):
         sys.exit(
             "usage: python -m nonlocal_core.training.parallel FOLDER HOST, as the stage on the first host says"
         )
+    try:
+        train(job, host)
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(command.failed(error))
 

@@ -110,7 +110,7 @@ def test_only_tasks_that_a_flow_calls_itself_have_a_time_limit() -> None:
 
 def test_waits_grow() -> None:
     assert policy.RETRIES["index"].delays_s == [5, 25, 125]
-    assert all(retry.tries == len(retry.delays_s) for retry in policy.RETRIES.values())
+    assert all(retry.num_retries == len(retry.delays_s) for retry in policy.RETRIES.values())
 
 
 def test_no_task_waits_for_a_slot_of_a_tag() -> None:

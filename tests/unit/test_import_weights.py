@@ -160,6 +160,9 @@ def test_clips_that_nobody_names(tmp_path, capsys, labels):
     code, _, err = said(capsys, *words)
     assert code == 2
     assert "--out needs --clip LENxINTERVAL" in err
+    for clip in ("0x2", "16x0", "16", "16x3x2", "9" * 5000 + "x1"):
+        code, _, err = said(capsys, *words, "--clip", clip)
+        assert (code, err.count("\n"), "--out needs --clip LENxINTERVAL" in err) == (2, 1, True)
     assert said(capsys, *words, "--clip", "16x3")[0] == 0
     assert checkpoint.read(tmp_path / "a.safetensors")[0].clip == ClipConfig(clip_len=16, frame_interval=3)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonlocal_core.artifacts.files import remove_unfinished, sync_all, write_atomically
+from nonlocal_core.errors import WorkspaceError
 
 Image = NDArray[np.uint8]
 FPS = 15.0
@@ -53,10 +54,15 @@ def texture(
 
 
 def _write_video(path: Path, frames_THWC: Image) -> None:
-    """Write MPEG-4, or Motion JPEG where the name ends with .avi: there no frame depends on another one."""
+    """Write MPEG-4, or Motion JPEG where the name ends with .avi: there no frame depends on another one.
+
+    Raises: WorkspaceError if the file does not have the frames afterwards.
+    """
     height, width = frames_THWC.shape[1:3]
     code = "MJPG" if path.suffix == ".avi" else "mp4v"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), FPS, (width, height))
     for frame in frames_THWC:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    if cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != len(frames_THWC):  # the writer says nothing
+        raise WorkspaceError(f"{path} cannot be written: is the disk full?")

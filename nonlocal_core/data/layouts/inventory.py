@@ -47,7 +47,7 @@ class Inventory:
 
     follow_links: FollowLinks = "inside"
     frame_name: str = ""
-    """the series of pictures that is taken where a folder holds it, such as img_{:05d}; "" for all of them"""
+    """the series of pictures that is taken where a folder holds it, such as img_{:05d}; "" if none is named"""
     left_out: list[str] = field(default_factory=list)
     """links that lead out of the folder and are not followed, each with where it leads"""
     num_videos: int = 0

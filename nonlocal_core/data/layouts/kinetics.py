@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from nonlocal_core.data.layouts.inventory import Inventory, unlisted
@@ -61,15 +62,21 @@ def find_tables(videos_dir: Folder) -> dict[str, Folder]:
 
     One without labels, as that of test, is not among them.
 
-    Raises: InputError if two tables list one split.
+    Raises: InputError if two tables list one split, or two folders are named like it.
     """
     tables: dict[str, Folder] = {}
     children = entries(videos_dir)
-    folders = {split_of(path.name): path.name for path in children if path.is_dir()}
+    folders: dict[str, list[str]] = defaultdict(list)
     for path in children:
-        folder = folders.get(_split(path), "") if path.is_file() else ""
-        if not folder or not is_table(path) or _has_no_labels(path):
+        if path.is_dir() and (split := split_of(path.name)):
+            folders[split].append(path.name)
+    for path in children:
+        of_split = folders.get(_split(path), []) if path.is_file() else []
+        if not of_split or not is_table(path) or _has_no_labels(path):
             continue
+        if len(of_split) > 1:
+            raise InputError(f"{' and '.join(of_split)} of {videos_dir} are both {_split(path)}: keep one of them")
+        folder = of_split[0]
         other, is_cleaned = tables.get(folder), path.stem.lower().endswith("_cleaned")
         if other is not None and not (is_cleaned and other.name == path.name.replace("_cleaned", "")):
             raise InputError(f"{other.name} and {path.name} both list {folder}/: keep one of them in {videos_dir}")

@@ -1,6 +1,6 @@
 """What a list does not say clearly enough: it is refused with its first line of that kind, and what to do.
 
-Each function raises InputError.
+Each function that refuses raises InputError.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-SPLITS = ("train", "val", "test")
-
 _WORDS = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validate", "validating", "validation", "vld", "dev", "develop", "eval", "evaluation"),

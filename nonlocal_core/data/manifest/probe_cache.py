@@ -97,11 +97,11 @@ def forget(workspace: Workspace, place: str) -> None:
     with contextlib.suppress(OSError, WorkspaceError), workspace.locked(LOCK):
         for path in sorted(folder.glob("part-*.parquet")):
             rows = tables.read(path, SCHEMA, "run again").to_pandas(use_threads=False)
-            is_it = rows["place"] == place
-            if is_it.any():
-                nothing = {**_NO_FACTS, **_NOTHING, "tries": rows.loc[is_it, "tries"] + 1}
+            is_of_place = rows["place"] == place
+            if is_of_place.any():
+                nothing = {**_NO_FACTS, **_NOTHING, "tries": rows.loc[is_of_place, "tries"] + 1}
                 for name in nothing.keys() - set(IDENTITY):
-                    rows.loc[is_it, name] = nothing[name]
+                    rows.loc[is_of_place, name] = nothing[name]
                 tables.write(tables.to_arrow(rows, SCHEMA), path)
 
 

@@ -124,9 +124,8 @@ def _warn_of_lonely(rows: pd.DataFrame) -> None:
 def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
     """Log which contents occur twice, and take those of val and test out of train unless the settings keep them.
 
-    Other parts of one file are other contents.
-    Otherwise the scores of val and test would reward memory.  Nothing is taken out of val or test: they stay the
-    same for everybody who uses the same lists.
+    If they stayed there, the scores of val and test would reward memory.  Nothing is taken out of val or test: they
+    are the same for everybody who uses the same lists.  Other parts of one file are other contents.
     """
     part = rows["start_fraction"].map("#{:g}".format) + rows["end_fraction"].map("-{:g}".format)
     ok = rows.assign(content=rows["sha256"] + part)[rows["status"] == "ok"]

@@ -3,7 +3,7 @@
 plan.parquet has one row group a shard, and one row a content that the cache needs:
 
 sha256, path, num_frames, height, width   of one video with this content
-kept        whether its frames are stored; if not, they are read from the file
+kept        whether its frames may have to be stored; if not, they are read from the file
 shard       name of its shard; "" if the store had it when the plan was made
 store       name of the store
 pixel_aspect  width of a pixel over its height; null if frames need not be resized by it

@@ -52,8 +52,8 @@ class Job(NamedTuple):
     sha256: str
     """hash of its content when it was indexed"""
     kept: bool
-    """whether its frames are kept; those of a video are not in which clips can be read by jumping, and nothing is
-    to be stored.  Such a video is only decoded, to see whether that works"""
+    """whether its frames are kept.  Even then they are not where nothing is to be stored and clips can be read by
+    jumping: such a video is only decoded, to see whether that works"""
     settings: FrameSettings
     file: Path
     """where the frames that are kept go: into a file that is there, after its first `offset` bytes"""
@@ -163,7 +163,7 @@ def resized(
 def resize(
     frame_HWC: NDArray[np.uint8], settings: CacheConfig | FrameSettings, pixel_aspect: float = 1.0
 ) -> NDArray[np.uint8]:
-    """The same of a frame that is there in RGB, because a program or another decoder has made it.
+    """A frame with the size of the settings, of one in RGB that a program or another decoder has made.
 
     Shape:  (H, W, 3) to (H', W', 3), RGB.
     Raises: as `resized`.
@@ -177,7 +177,7 @@ def encode(frame_HWC: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def encode_bgr(frame_HWC: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The same of a frame that has its channels in OpenCV's order, as bytes in an array."""
+    """The JPEG of one frame with its channels in OpenCV's order; equal frames give equal bytes."""
     return np.asarray(cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
 
 

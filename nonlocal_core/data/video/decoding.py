@@ -1,4 +1,4 @@
-"""Decoding of videos: the only functions of this project that read the content of video files.
+"""Decoding of videos: what describes them, and what decodes them.
 
 PyAV describes a file without decoding it, reads it from the first frame to the last, and jumps to single frames
 where their time stamps prove that they are the right ones.  A folder of pictures is a video too.

@@ -1,7 +1,7 @@
 """Pickles of PyTorch and Caffe2, read without these frameworks and without running code from them.
 
 A pickle is a program.  This reader knows only the instructions that plain data needs.  A name in the file becomes
-an inert marker, and a call of it calls one of the few functions below.  Objects of other packages, such as the
+an inert marker, and a call of it calls one of the few `pickled.FUNCTIONS`.  Objects of other packages, such as the
 state of a training, become `Opaque`: they hold nothing, and nothing of them is run.  What is read is never larger
 than the file.
 """
@@ -25,7 +25,7 @@ _PLAIN = """
     GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
 """
 _OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "numpy", "torch"}
-"""packages whose names are refused unless they are listed here: they can do harm, or would be tensors"""
+"""packages whose names are refused unless `pickled` or `_INERT` has them: they can do harm, or would be tensors"""
 _INERT = {
     *(
         "builtins.getattr",
@@ -96,7 +96,7 @@ class Reader(pickle._Unpickler):  # the one in Python, whose instructions can be
         return storage
 
     def reduce(self) -> None:
-        """Call one of the functions of this module, by its marker; pass over other objects."""
+        """Call one of `pickled.FUNCTIONS`, by its marker; pass over other objects."""
         arguments, function = self.stack.pop(), self.stack.pop()
         if _is_inert(function):
             if isinstance(function, Name) and function.name.endswith(".getattr"):

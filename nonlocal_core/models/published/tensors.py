@@ -13,7 +13,7 @@ from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import Settings
 
 EPSILON = 1e-5
-"""epsilon of every batch norm"""
+"""epsilon of the batch norms of residual networks"""
 HEAD = ("head.fc.weight", "head.fc.bias")
 STEM = "stem.conv.weight"
 INCEPTION = "b1_reduce.conv.weight"
@@ -108,7 +108,7 @@ def fitted(array: Array, shape: tuple[int, ...]) -> Array:
     A classifier may be stored as a convolution.  A kernel of images is repeated over time and divided by its new
     length, so that a clip of one repeated image gives what the image gave.
 
-    Source: Wang et al. 2018, section 4.1 of the inflation.
+    Source: Wang et al. 2018, section 3.2, Inflated 3D ConvNet; Carreira and Zisserman 2017.
     """
     values = np.ascontiguousarray(array, dtype=np.float32)
     if values.ndim == 4 and len(shape) == 5 and values.shape == (*shape[:2], *shape[3:]):

@@ -54,6 +54,11 @@ def test_what_contradicts_a_name_is_refused(setting, value):
     assert resolve("tiny", same) == resolve("tiny", {"evaluate.protocol": "10x3"})
 
 
+@pytest.mark.parametrize("fps", ["30", 30, "30.0", 30.0])
+def test_a_number_is_the_same_however_it_is_written(fps):
+    assert resolve("tiny", {"evaluate.protocol": "slowfast", "clip.fps": fps}).clip.fps == 30.0
+
+
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(ConfigError, match=r"evaluate.protocol=30 does not fit: .*'10x3'.*'paper'"):
         resolve("tiny", {"evaluate.protocol": "30"})

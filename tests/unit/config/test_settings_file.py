@@ -23,6 +23,7 @@ def test_keys_may_be_nested_or_dotted_in_yaml_or_json(tmp_path):
     assert read(tmp_path, nested) == expected
     as_json = {"preset": "tiny", "videos_dir": "my videos", "train": {"epochs": 3, "milestones": [1, 2]}}
     assert read(tmp_path, json.dumps({**as_json, "clip.clip_len": 8}), "run.json") == expected
+    assert read(tmp_path, f"{nested}labels_path:\nindex:\n  group_by:\n") == expected
 
 
 def test_an_entry_gives_all_its_settings_back(tmp_path):

@@ -41,6 +41,9 @@ def test_a_preset_differs_from_the_defaults_and_overrides_differ_from_it():
         ("3,4,6,3", "model", "stage_blocks", (3, 4, 6, 3)),
         ("none", "model", "inflate", "none"),
         ("1", "evaluate", "num_crops", 1),
+        ("0.8", "train", "crop_scales", (0.8,)),
+        ("2024", "index", "frozen_val", "2024"),
+        (2024, "index", "frozen_val", "2024"),
     ],
 )
 def test_text_means_what_a_person_means(text, section, name, value):

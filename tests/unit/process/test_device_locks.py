@@ -66,6 +66,15 @@ def test_two_devices_are_no_hindrance(tmp_path: Path, monkeypatch: pytest.Monkey
             assert line(both) == "holds"
 
 
+def test_the_order_of_the_locks_is_the_same_however_devices_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two processes could wait for each other."""
+    orders = []
+    for visible in ("0,1,10", "10, 1, 0", " 1,10 ,0"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        orders.append(device_locks._names("GPU", 3))
+    assert orders == [["GPU-0", "GPU-1", "GPU-10"]] * 3
+
+
 def test_a_process_keeps_what_it_has(tmp_path: Path) -> None:
     runtime = RuntimeConfig(slots_dir=str(tmp_path))
     for _ in range(2):  # training, then its evaluation in the same process

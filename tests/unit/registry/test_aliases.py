@@ -89,7 +89,21 @@ def test_the_two_names_of_the_registry_are_not_set_by_hand(three, alias):
 
 
 @pytest.mark.parametrize(
-    "alias", ["v0001", "v1", "none", "latest", "champion_if_any", "Demo", "a b", "", "../x", "-a", "a" * 65]
+    "alias",
+    [
+        "v0001",
+        "v1",
+        "none",
+        "latest",
+        "champion_if_any",
+        "Demo",
+        "a b",
+        "",
+        "../x",
+        "-a",
+        "a" * 65,
+        "i3d_r50_imagenet",
+    ],
 )
 def test_names_that_cannot_be_had(three, alias):
     with pytest.raises(InputError, match="cannot be an alias"):

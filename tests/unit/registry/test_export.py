@@ -93,17 +93,20 @@ def test_other_programs_read_labels_and_network(exported):
     assert (exported[0] / "model_card.md").read_text().startswith("---\npipeline_tag: video-classification\n")
 
 
-@pytest.mark.parametrize(("height", "width", "num_frames"), [(48, 64, 30), (70, 40, 9), (36, 36, 2)])
+@pytest.mark.parametrize(
+    ("height", "width", "num_frames"), [(48, 64, 30), (70, 40, 9), (36, 36, 2), (40, 55, 5), (55, 40, 5)]
+)
 @pytest.mark.parametrize(("num_clips", "num_crops", "quality"), [(1, 1, 90), (4, 3, 90), (3, 3, 0)])
+@pytest.mark.parametrize("crops", ["ends", "even", "slowfast"])
 def test_the_exported_program_gives_what_the_product_sees(
-    exported, height, width, num_frames, num_clips, num_crops, quality
+    exported, height, width, num_frames, num_clips, num_crops, quality, crops
 ):
     """Bit for bit, without importing anything of the project."""
     source = (exported[0] / "preprocess.py").read_text()
     assert "nonlocal_core" not in source
     known: dict[str, Any] = {"__file__": str(exported[0] / "preprocess.py"), "__name__": "preprocess"}
     exec(source, known)
-    changes = {"num_clips": num_clips, "num_crops": num_crops, "jpeg_quality": quality}
+    changes = {"num_clips": num_clips, "num_crops": num_crops, "jpeg_quality": quality, "crops": crops}
     frames = np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3)).astype(np.uint8)
     found = known["views"](frames, {**known["SETTINGS"], **changes})
 
@@ -113,7 +116,8 @@ def test_the_exported_program_gives_what_the_product_sees(
     if quality:
         jpegs = [np.frombuffer(encoding.encode(frame, quality), np.uint8) for frame in small]
         small = [encoding.decode(jpeg, *frame.shape[:2]) for jpeg, frame in zip(jpegs, small, strict=True)]
-    test = EvaluateConfig(num_clips=num_clips, num_crops=num_crops, crop_size=known["SETTINGS"]["crop_size"])
+    size = known["SETTINGS"]["crop_size"]
+    test = EvaluateConfig(num_clips=num_clips, num_crops=num_crops, crop_size=size, crops=crops)
     whole = timing.whole(num_frames, 25.0, None)
     seen = loader.views_of(lambda indices: [small[i] for i in indices], whole, "v", described.clip, test)
     expected = normalise(ms.Tensor(seen), described.model).asnumpy()

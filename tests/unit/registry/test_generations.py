@@ -80,6 +80,18 @@ def test_a_grandparent_counts_too_and_a_cache_that_is_gone_is_said(run, drawn_an
     assert found == Leak(num_videos=0, of=found.of if found else 0, split="val", by=(), unknown=("v0002", "v0001"))
 
 
+def test_an_ancestor_that_somebody_has_deleted_is_said(run, drawn_anew):
+    _, cache = drawn_anew
+    checkpoint, evaluation = scored(run.workspace, "second", 0.5)
+    parent = Parent(file="registry/v0001", digest="", version="v0001")
+    second = facts(checkpoint, evaluation).model_copy(update={"parent": parent, "cache": run.cache})
+    registry.add(run.workspace, second, ranks([True]), RegistryConfig())
+    shutil.rmtree(run.workspace.root / "registry/v0001")
+    leak = registry.leak(run.workspace, Parent(file="registry/v0002", digest="", version="v0002"), cache, "val")
+    assert leak is not None
+    assert (leak.by, leak.unknown) == (("v0002",), ("v0001",))
+
+
 def test_an_entry_of_another_workspace_counts_and_a_file_of_nobody_knows_where_is_said(run, drawn_anew, tmp_path):
     manifest, cache = drawn_anew
     other = Path(shutil.copytree(run.workspace.root, tmp_path / "other"))

@@ -15,6 +15,7 @@ from nonlocal_core import attention as command
 from nonlocal_core.config.model import ModelConfig, map_sizes
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import ConfigError
+from nonlocal_core.models import inception
 from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.normalise import normalise
 from nonlocal_core.report import arrows, attention, run_facts, run_report
@@ -75,7 +76,7 @@ def test_names_of_blocks_and_mistakes(net, clip):
 
 def test_arrows_start_where_it_moves(net, clip):
     t, y, x = attention.look(net, clip).query
-    at = attention.grid(net.model, "res3.nl0")
+    at = attention.grid(net.model, "res3.nl0", 8, 64)
     frame = round(at.frame(t))
     assert abs(at.pixel(y) - 46) <= 8
     assert min(abs(at.pixel(x) - edge) for edge in (36 + 2 * frame, 48 + 2 * frame)) <= 8
@@ -99,7 +100,7 @@ def seen(layers, count):
 @pytest.mark.parametrize("stage", [2, 3, 4])
 def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     model = ModelConfig(**settings)
-    at = attention.grid(model, f"res{stage}.nl0")
+    at = attention.grid(model, f"res{stage}.nl0", 32, 224)
     space = [(7, 2, 3), (3, 2, model.pool1_pad), *[(3, 2, 1)] * (stage - 2)]
     time: list[tuple[int, int, int]] = [(model.stem_kernel_t, model.stem_stride_t, model.stem_kernel_t // 2)]
     time += [(model.pool1_kernel_t, model.pool1_stride_t, (model.pool1_kernel_t - 1) // 2)]
@@ -110,6 +111,29 @@ def test_places_are_in_the_middle_of_what_they_see(stage, settings):
     frames, rows = {part: (frames, rows) for part, frames, rows in map_sizes(model, 32, 224)}[f"res{stage}"]
     assert at.pixel(rows - 1) < 224
     assert at.frame(frames - 1) < 32
+
+
+def middles(layers: list[tuple[int, int]], size: int) -> list[float]:
+    """The middle of the inputs that each output of MindSpore's max pools sees."""
+    first, last = (sign * np.arange(size, dtype=np.float32) for sign in (-1, 1))
+    for kernel, stride in layers:
+        pool = inception.max_pool((kernel, 1, 1), (stride, 1, 1))
+        first, last = (pool(ms.Tensor(x.reshape(1, 1, -1, 1, 1))).asnumpy().ravel() for x in (first, last))
+    return [(last - first) / 2 for first, last in zip(first, last, strict=True)]
+
+
+@pytest.mark.parametrize(("clip_len", "side"), [(64, 224), (58, 230), (77, 201)])
+@pytest.mark.parametrize("stage", [2, 3, 4, 5])
+def test_places_of_the_first_i3d_are_in_the_middle_of_what_its_layers_with_strides_see(stage, clip_len, side):
+    at = attention.grid(ModelConfig(backbone="inception"), f"res{stage}.nl0", clip_len, side)
+    layers = inception.strided_layers(stage)
+    frames = middles([(kernel[0], stride[0]) for kernel, stride in layers], clip_len)
+    pixels = middles([(kernel[1], stride[1]) for kernel, stride in layers], side)
+    sizes = {part: size for part, *size in map_sizes(ModelConfig(backbone="inception"), clip_len, side)}
+    assert [len(frames), len(pixels)] == sizes[f"res{stage}"]
+    inner = slice(2, -2) if stage < 5 else slice(1, -1)  # without those that see padding
+    assert [at.frame(step) for step in range(len(frames))][inner] == frames[inner]
+    assert [at.pixel(place) for place in range(len(pixels))][inner] == pixels[inner]
 
 
 def test_arrows_end_at_their_keys(net, clip):

@@ -301,6 +301,13 @@ def test_kinetics_tables_that_cannot_be_used(tmp_path: Path, table: str, message
     assert "\n" not in str(caught.value)
 
 
+def test_two_kinetics_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    kinetics(tmp_path)
+    (tmp_path / "validation").mkdir()
+    with pytest.raises(InputError, match=r"val and validation of .* are both val: keep one of them"):
+        found(tmp_path)
+
+
 def test_two_kinetics_tables_for_one_folder_are_refused(tmp_path: Path) -> None:
     kinetics(tmp_path)
     (tmp_path / "kinetics-600_train.csv").write_text(HEADER)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from nonlocal_core.config.sections import IndexConfig
-from nonlocal_core.data.layouts import detection, toy
+from nonlocal_core.data.layouts import detection, generated, toy
 from nonlocal_core.data.sampling import generator
 from nonlocal_core.data.video import decoding
+from nonlocal_core.errors import WorkspaceError
 
 
 @pytest.mark.parametrize(("backwards", "forwards"), [("rises", "falls"), ("shrinks", "grows")])
@@ -51,6 +52,12 @@ def test_videos_are_written_and_read(tmp_path: Path) -> None:
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_video_that_cannot_be_written_is_said() -> None:
+    """OpenCV's writer says nothing, and a folder that looked finished would lack it for good."""
+    with pytest.raises(WorkspaceError, match=r"/proc/none\.mp4 cannot be written"):
+        generated._write_video(Path("/proc/none.mp4"), np.zeros((2, 64, 64, 3), np.uint8))
 
 
 def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
