@@ -168,7 +168,7 @@ def solve(
         after_pass(optimum.x)
     if len(lines) == MOST_PASSES:
         log.warning(
-            "the classifier has not converged after %d passes: with train.optimizer=lbfgs, raise train.weight_decay",
+            "the classifier has not converged after %d passes: raise train.weight_decay of train.optimizer=lbfgs",
             MOST_PASSES,
         )
     return Solution(optimum.x[:size].reshape(num_labels, width), optimum.x[size:], lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,10 @@ def shown(key: str) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def first_night(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path, Path]:
     """What a run gave, its videos and its workspace."""
-    folder, nightly = tmp_path_factory.mktemp("night"), {"index.frozen_val": "nightly", "train.epochs": 50}
+    folder, nightly = tmp_path_factory.mktemp("night"), {"index": {"frozen_val": "nightly"}, "train.epochs": 50}
     videos_dir = make_toy_videos(folder / "videos", 13)
-    made = full("tiny", SMALL, videos_dir, folder / "w", defaults=nightly)
+    overrides = {**SMALL, "index": {"duplicates": "drop_from_train"}}
+    made = full("tiny", overrides, videos_dir, folder / "w", defaults=nightly)
     assert isinstance(made, Summary)
     return made, videos_dir, folder / "w"
 
@@ -72,7 +74,10 @@ def page() -> str:
         return str(max(client.read_artifacts(artifact_filter=asked), key=lambda one: str(one.created)).data)
 
 
-def test_a_run_says_what_it_came_to_and_which_videos_changed(first_night: tuple[Summary, Path, Path]) -> None:
+def test_a_run_says_what_it_came_to_and_which_videos_changed(
+    first_night: tuple[Summary, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nonlocal_core")
     first, videos_dir, workspace_dir = first_night
     assert "# v0001 is the champion: the first entry; " in page()
     assert "13 videos, 0 that cannot be used" in page()
@@ -85,7 +90,10 @@ def test_a_run_says_what_it_came_to_and_which_videos_changed(first_night: tuple[
     settings = {**SMALL, "index.frozen_val": "nightly", "runtime.max_unreadable": 0.5}
     second = full("tiny", settings, videos_dir, workspace_dir)
     assert isinstance(second, Summary)
-    assert "since v0001: 1 new, 1 changed, 1 removed videos; 1 that cannot be used, 1 of them since then" in page()
+    changes = "since v0001: 1 new, 1 changed, 1 removed videos; 1 that cannot be used, 1 of them since then"
+    assert changes in page()
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("nonlocal_core.")]
+    assert changes in logged, "in the log of the run, too"
     for kind, file in (("changed", changed), ("removed", gone)):
         assert f"| {kind} | 1 | {in_markdown(file.relative_to(videos_dir))} |" in page()
     (broken,) = (line for line in page().splitlines() if line.endswith(" | new |"))

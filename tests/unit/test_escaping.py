@@ -128,6 +128,25 @@ def test_what_commands_print_is_lines(capsys):
     assert capsys.readouterr().out == "a\\u001b[31m\nb\\nc\n"
 
 
+def test_work_of_one_name_in_two_processes_has_two_bars():
+    code = """
+import logging
+from rich.console import Console
+from flows.session import Watch
+watch = Watch()
+watch.bars.live.console = watch.console = Console(force_terminal=True, stderr=True)
+for process, done in ((1, 3), (2, 5), (1, 9)):
+    record = logging.makeLogRecord({})
+    record.progress = {"process": process, "stage": "train", "what": "2 epochs", "done": done}
+    record.progress |= {"total": 9, "unit": "steps", "figures": ""}
+    watch.emit(record)
+print([bar.completed for bar in watch.bars.tasks])
+watch.close()
+"""
+    with python(code) as process:
+        assert process.communicate()[0] == "[5]\n"
+
+
 def test_the_commands_of_the_flows_print_lines():
     code = (
         "import logging\nfrom flows.session import Watch\nlog = logging.getLogger('nonlocal_core.x')\n"

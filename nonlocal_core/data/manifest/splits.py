@@ -124,7 +124,7 @@ def _warn_of_lonely(rows: pd.DataFrame) -> None:
 def _handle_copies(rows: pd.DataFrame, index: IndexConfig) -> None:
     """Log which contents occur twice, and take those of val and test out of train unless the settings keep them.
 
-    If they stayed there, the scores of val and test would reward memory.  Nothing is taken out of val or test: they
+    If they stayed, the scores of val and test would reward memory.  Nothing is taken out of val or test: they
     are the same for everybody who uses the same lists.  Other parts of one file are other contents.
     """
     part = rows["start_fraction"].map("#{:g}".format) + rows["end_fraction"].map("-{:g}".format)

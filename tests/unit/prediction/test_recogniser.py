@@ -52,6 +52,17 @@ def test_scores_are_those_of_predict_of_a_file_and_of_its_frames(registered, rec
         assert recogniser.scores(frames) == pytest.approx(scores, abs=0.03)
 
 
+def test_scores_of_clips_at_random_places_are_those_of_predict_too(registered):
+    """A clip's place depends on the name of its video."""
+    overrides = {**CPU, "evaluate.offsets": "random"}
+    folder, workspace_dir = registered.videos_dir / "rises", registered.workspace.root
+    whole = predict(Request(source=folder, workspace_dir=workspace_dir, overrides=overrides))
+    recogniser = nonlocal_core.load("champion", workspace_dir, overrides)
+    for video in [video for video in whole.videos if video.status == "ok"][:3]:
+        scores = recogniser.scores(folder / video.video)
+        assert [guess.score for guess in video.guesses] == pytest.approx(list(scores.values()), abs=1e-5)
+
+
 def test_features_are_what_the_classifier_sees(recogniser, predicted, registered):
     """The logits of a view are a product with its features, so those of one view give the scores."""
     one_view = nonlocal_core.load("champion", registered.workspace.root, {**CPU, "evaluate.num_clips": 1})

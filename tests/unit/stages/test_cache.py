@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.data.layouts.toy import make_toy_videos
 from nonlocal_core.data.manifest import manifest_table as manifests
-from nonlocal_core.data.records import cache_table, store
+from nonlocal_core.data.records import cache_plan, cache_table, store
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.process import workers
 from nonlocal_core.stages import cache as stage
@@ -43,6 +44,41 @@ def rows_of(workspace, made):
 def shards_of(workspace, made):
     """The files of a store with their times of change."""
     return files_of(workspace.root / made.records)
+
+
+def test_a_first_shard_that_another_run_has_just_made_is_no_trouble(toy, tmp_path, workspace):
+    """Two runs may lack the same videos: the second waits for the shard of the first, and has no figures of it."""
+    config = small_config(runtime__cache_shard_videos=4)
+    other = toy.workspace(tmp_path / "other")
+    for folder in ("cache", store.FOLDER):
+        shutil.rmtree(other.root / folder)
+    made = stage.cache(toy.manifest, config, other)
+    (folder,) = (other.root / store.FOLDER).iterdir()
+    planned, problems = [], list[Exception]()
+
+    def plan():
+        try:
+            planned.append(stage.plan(toy.manifest, config, workspace))
+        except Exception as error:
+            problems.append(error)
+
+    names = sorted(file.stem.removeprefix("shard-") for file in folder.glob("*.parquet"))
+    with contextlib.ExitStack() as locks:
+        for name in names:
+            locks.enter_context(workspace.locked(f"records-{folder.name}-{name}"))
+        thread = threading.Thread(target=plan)
+        thread.start()
+        plan_file = workspace.partial(RecordCache, made.key) / cache_plan.FILE
+        until = time.monotonic() + 60
+        while not plan_file.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        first_shard = cache_plan.read(plan_file)["shard"].iloc[0]
+        for suffix in (".bin", ".parquet"):
+            shutil.copy(folder / f"shard-{first_shard}{suffix}", workspace.root / store.FOLDER / folder.name)
+    thread.join()
+    assert problems == []
+    assert len(planned[0].shards) == 3
+    assert stage.cache(toy.manifest, config, workspace) == made
 
 
 def test_the_key_holds_the_settings_of_cache_and_what_came_in(toy, workspace):
