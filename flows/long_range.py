@@ -62,7 +62,7 @@ def long_range(quick: bool = False, workspace_dir: Path = Path("workspace"), out
                 cache=caches[row.videos],
                 config=plan.config(row, seed),
             )
-            for seed in plan.drawn(quick)
+            for seed in plan.seeds_of(quick)
             for row in plan.chosen(quick)
         ]
         pool.map(train_and_score, cells, workspace=workspace)

@@ -21,24 +21,26 @@ def before_index(config: Config, workspace: Workspace) -> None:
     train.check(config, workspace)
 
 
-def before_cache(config: Config, workspace: Workspace, manifest: Manifest, trained: Path | None = None) -> None:
+def before_cache(
+    config: Config, workspace: Workspace, manifest: Manifest, checkpoint_labels: Path | None = None
+) -> None:
     """Check the splits and the labels of a manifest.
 
-    `trained` has the labels of the checkpoint that is scored; without it, a network is to be trained.
+    `checkpoint_labels` has the labels of the checkpoint that is scored; without it, a network is to be trained.
 
     Raises: InputError if a split to train on or to score has no videos, or the checkpoint has other labels.
     """
     folder = workspace.path(manifest)
     rows = manifest_table.read(folder / Manifest.ROWS)
     has_videos = rows.loc[rows["status"] == "ok", "split"].unique()
-    wanted = [config.evaluate.split, *([] if trained else ["train"])]
+    wanted = [config.evaluate.split, *([] if checkpoint_labels else ["train"])]
     for split in wanted:
         if split != "all" and split not in has_videos:
             raise InputError(
                 f"there is no split {split} with readable videos: these have {', '.join(sorted(has_videos))}"
             )
     labels = label_ids.read(folder / Manifest.LABELS)
-    if trained:
-        label_ids.check_same(label_ids.read(trained), labels, "the checkpoint")
+    if checkpoint_labels:
+        label_ids.check_same(label_ids.read(checkpoint_labels), labels, "the checkpoint")
     else:
         train.check(config, workspace, labels)

@@ -150,16 +150,16 @@ def _units(source: Side) -> dict[str, list[Unit]]:
 
 def _is_there(unit: Unit, source: Side, target: Side, decided: set[str]) -> bool:
     """Whether the target has all files of a unit."""
-    counts = unit.files[-1]
-    if counts not in target.sizes or (unit.kind == "registry" and counts.split("/")[1] not in decided):
+    last_file = unit.files[-1]
+    if last_file not in target.sizes or (unit.kind == "registry" and last_file.split("/")[1] not in decided):
         return False
     if all(target.sizes.get(path) == source.sizes[path] for path in unit.files):
         return True
-    if posixpath.basename(counts) != ARTIFACT_FILE:
+    if posixpath.basename(last_file) != ARTIFACT_FILE:
         return False
     # Another machine may have trained with the same key to other weights: they are as good.
-    files: dict[str, int] = json.loads(target.read(counts))["files"]
-    return all(target.sizes.get(f"{posixpath.dirname(counts)}/{name}") == size for name, size in files.items())
+    files: dict[str, int] = json.loads(target.read(last_file))["files"]
+    return all(target.sizes.get(f"{posixpath.dirname(last_file)}/{name}") == size for name, size in files.items())
 
 
 def _shared(source: Side, target: Side) -> registry.State:
@@ -183,15 +183,15 @@ def _shared(source: Side, target: Side) -> registry.State:
 
 
 def _copy(unit: Unit, source: Side, target: Side) -> None:
-    *files, counts = unit.files
+    *files, last_file = unit.files
     with remote.request(target.name):
-        if counts in target.sizes:
-            target.storage.delete_file(counts)
-        elif target.storage.get_file_info(counts).type == fs.FileType.File:
+        if last_file in target.sizes:
+            target.storage.delete_file(last_file)
+        elif target.storage.get_file_info(last_file).type == fs.FileType.File:
             return  # somebody else has finished it meanwhile
     for path in files:
         _write(target, path, remote.chunks(source.storage, path), source.sizes[path])
-    _write(target, counts, iter([source.read(counts)]), source.sizes[counts])
+    _write(target, last_file, iter([source.read(last_file)]), source.sizes[last_file])
 
 
 def _copy_split(path: str, source: Side, target: Side) -> str:

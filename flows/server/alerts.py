@@ -52,7 +52,7 @@ class Alert(NamedTuple):
     events: set[str]
     text: str
     """Jinja expression"""
-    of: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     """tags of the runs whose events are meant; none: those that our own events name"""
 
 
@@ -76,10 +76,10 @@ def tell(urls: Sequence[str]) -> None:
             raise ConfigError("this is no address: give one that begins with https://, or mailtos:// for e-mail")
     actions = [_message(url, number) for number, url in enumerate(urls, 1)]
     for alert in ALERTS:
-        related = ResourceSpecification({"prefect.resource.id": list(alert.of)} if alert.of else {})
+        related = ResourceSpecification({"prefect.resource.id": list(alert.tags)} if alert.tags else {})
         trigger = EventTrigger(
             expect=alert.events,
-            match=RUNS if alert.of else ResourceSpecification({}),
+            match=RUNS if alert.tags else ResourceSpecification({}),
             match_related=related,
             posture=Posture.Reactive,
         )

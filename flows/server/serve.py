@@ -207,7 +207,7 @@ def _end(service: Service) -> None:
 def stop(folder: Path) -> None:
     """End the server of a folder, and wait until it has ended."""
     with (folder / "pid").open("a+") as file:
-        if _is_free(file.fileno()):
+        if _try_lock(file.fileno()):
             print("nothing is running")
             return
         file.seek(0)
@@ -216,7 +216,7 @@ def stop(folder: Path) -> None:
         print("ended")
 
 
-def _is_free(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -234,7 +234,7 @@ def start(port: int, folder: Path) -> None:
     Raises: as `serve`.
     """
     with (folder / "pid").open("a+") as file:  # the lock on it dies with this process
-        if not _is_free(file.fileno()):
+        if not _try_lock(file.fileno()):
             print(f"it runs already:\n{_what_to_type(port, folder)}")
             return
         file.truncate(0)

@@ -89,7 +89,7 @@ class Plan(Section):
         """The plain motions that are scored."""
         return round(self.num_motion * float(str(self.motion_settings["index.val_fraction"])))
 
-    def drawn(self, quick: bool) -> tuple[int, ...]:
+    def seeds_of(self, quick: bool) -> tuple[int, ...]:
         """The seeds of the whole run, or of a trial."""
         return self.quick_seeds if quick else self.seeds
 

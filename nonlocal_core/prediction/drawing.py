@@ -23,10 +23,10 @@ LEAST_SCORE = 0.005
 """of a label that is drawn"""
 
 
-def drawn(prediction: Prediction, path: Path, folder: Path) -> Prediction:
+def draw(prediction: Prediction, path: Path, folder: Path) -> Prediction:
     """The prediction, once its video is written with its labels on it, and its timeline beside it.
 
-    `drawn` has the name in the folder.
+    The field `drawn` has the name of the written file in the folder.
     """
     from nonlocal_core.prediction import timeline  # loads matplotlib, which few predictions need
 

@@ -170,7 +170,7 @@ def _write(job: Job, chunk: Chunk, seen: list[Decoded], outputs: list[NDArray[np
     videos = [_prediction(video, logits_VK, labels) for video, logits_VK in zip(seen, logits, strict=True)]
     if draw_dir is not None:
         paths = (job.videos[row][1] for row in chunk.rows)
-        videos = [drawing.drawn(video, path, draw_dir) for video, path in zip(videos, paths, strict=True)]
+        videos = [drawing.draw(video, path, draw_dir) for video, path in zip(videos, paths, strict=True)]
     predictions = Predictions(entry=job.entry, protocol=job.protocol, engine=engine, videos=tuple(videos))
     write_json(chunk.file, predictions.model_dump(mode="json"))
 

@@ -52,13 +52,13 @@ def each(
     items: Iterable[Item],
     timeout_s: float,
     unit: str = "result",
-    most: bounds.Bounds = bounds.NONE,
+    limits: bounds.Bounds = bounds.NONE,
     within: Callable[[Item, int], None] | None = None,
 ) -> Generator[T | Lost, None, None]:
     """What `function(item)` returns for each item, in order, or `Lost`.
 
     The function must belong to a module.  Where it works for long it calls `alive()` after each `unit`: an item is
-    lost after `timeout_s` without such a sign of life.  `most` is what an item may take of the machine.
+    lost after `timeout_s` without such a sign of life.  `limits` is what an item may take of the machine.
     `within` is told of an item, now and then, how many units of it are done.
 
     Raises: the NonlocalError that the function raised; ChildError for any other exception, or when stopped.
@@ -68,7 +68,7 @@ def each(
         for item in items:
             on_units = functools.partial(within, item) if within else None
             for _ in range(TRIES):
-                worker = worker or _Worker(function, most)
+                worker = worker or _Worker(function, limits)
                 if not _stopped.is_set():
                     outcome, again = worker.call(item, timeout_s, unit, on_units)
                 if _stopped.is_set():
@@ -141,7 +141,7 @@ def alive(done: int = 0) -> None:
 class _Worker:
     """A process that calls one function with the items that it receives."""
 
-    def __init__(self, function: Callable[..., Any], most: bounds.Bounds) -> None:
+    def __init__(self, function: Callable[..., Any], limits: bounds.Bounds) -> None:
         self.connection, worker_end = Pipe()
         # This end closes when this process dies; the worker, which holds the other end, then dies too.
         self.lifeline, worker_lifeline = os.pipe()[::-1]
@@ -160,7 +160,7 @@ class _Worker:
         worker_end.close()
         os.close(worker_lifeline)
         try:
-            self.connection.send((function.__module__, function.__qualname__, most))
+            self.connection.send((function.__module__, function.__qualname__, limits))
             ready = self.connection.poll(START_S) and self.connection.recv() == ("ready", None)
         except (EOFError, OSError):
             ready = False
@@ -204,11 +204,11 @@ def main() -> None:
     global _beat
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     die_with(lifeline)
-    module, name, most = connection.recv()
+    module, name, limits = connection.recv()
     with importing.at_once():
         function = getattr(importlib.import_module(module), name)
     _beat = lambda done: connection.send(("alive", done))  # noqa: E731
-    bounds.enter(most)
+    bounds.enter(limits)
     connection.send(("ready", None))
     while True:
         try:

@@ -82,7 +82,7 @@ def heat_map(counts_KK: Counts, least_px: int = 640) -> bytes:
     return video_files.png(picture.repeat(times, axis=0).repeat(times, axis=1))
 
 
-def chances(bins: Sequence[tuple[float, float, int]]) -> str:
+def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
     """A calibration chart as SVG; each bin is (mean confidence, share of right videos, number of videos)."""
     side, edge = 240, 34
     inner = side - 2 * edge

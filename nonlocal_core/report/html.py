@@ -101,7 +101,7 @@ def render(workspace: Workspace, run: Run, attention: Sequence[Attention] = ()) 
         shown_labels=SHOWN_LABELS,
         confusion=_confusion(run),
         confused=_confused(run),
-        chances=_chances(run),
+        calibration=_calibration(run),
         best=best,
         worst=worst,
         attention=attention,
@@ -170,11 +170,11 @@ def _confused(run: Run) -> list[Row]:
     return [{**pair, "of": num_of[pair["label"]]} for pair in run.metrics.get("confused", [])]
 
 
-def _chances(run: Run) -> Markup | None:
+def _calibration(run: Run) -> Markup | None:
     bins = run.metrics.get("calibration")
     if not bins:
         return None
-    return Markup(charts.chances([(row["confidence"], row["accuracy"], row["num"]) for row in bins]))
+    return Markup(charts.calibration([(row["confidence"], row["accuracy"], row["num"]) for row in bins]))
 
 
 def _curves(run: Run) -> list[tuple[str, Markup]]:

@@ -91,7 +91,7 @@ def _figures(trained: Sequence[Trained], plan: Plan, quick: bool, workspace: Wor
     return {
         "rows": rows,
         "bars": [bar._asdict() for bar in long_range.bars(plan, top1)],
-        "seeds": plan.drawn(quick),
+        "seeds": plan.seeds_of(quick),
         "quick": quick,
         "num_val": {"far": plan.num_val, "motion": plan.num_motion_val},
         "num_diverged": sum(artifacts is None for _, artifacts in trained),

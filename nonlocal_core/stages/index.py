@@ -199,7 +199,7 @@ def _probe(todo: list[Any], number: int, store: Path, runtime: RuntimeConfig) ->
         row |= contents[hashed[row["place"]]] | {"is_settled": True}
     progress = Progress("index", f"shard {number}", len(todo), "videos", done=len(recognised))
     items = [file_probe.Job(row["place"], hashed.get(row["place"], "")) for row in new]
-    for row, facts in zip(new, workers.each(file_probe.probe_file, items, timeout_s, most=most), strict=True):
+    for row, facts in zip(new, workers.each(file_probe.probe_file, items, timeout_s, limits=most), strict=True):
         if isinstance(facts, workers.Lost):
             facts = file_probe.Facts("", "unreadable", facts.reason, None, is_settled=False)
         if not facts.is_settled:

@@ -37,7 +37,7 @@ class Validator:
 
     def __init__(self, videos: Videos, num_labels: int, config: Config, ranks: Ranks = ALONE) -> None:
         self.videos, self.config, self.num_labels, self.ranks = videos, config, num_labels, ranks
-        self.batch = config.train.batch_size // config.train.num_parts
+        self.batch_size = config.train.batch_size // config.train.num_parts
 
     @cached_property
     def net(self) -> I3D:
@@ -50,7 +50,7 @@ class Validator:
         The network is called directly, not inside a `ms.jit` function, which would not see weights that are
         assigned after its first call.
         """
-        batch = ms.Tensor(padded(clip_NCTHW, self.batch))
+        batch = ms.Tensor(padded(clip_NCTHW, self.batch_size))
         if last := self.videos.last:
             logits_NK = self.net.classify(trunk.features(self.net, last)(batch))
         else:
@@ -81,7 +81,7 @@ class Validator:
         own_rows = loader.rows_of_rank(rows, self.ranks.rank, self.ranks.num_ranks)
         views = self.videos.middle_views(own_rows, self.config)
         mine_NK = []
-        for logits_K in inference.outputs(self._logits, views, self.batch):
+        for logits_K in inference.outputs(self._logits, views, self.batch_size):
             mine_NK.append(logits_K)
             if stop and stop.is_set():
                 raise KeyboardInterrupt

@@ -67,7 +67,7 @@ def find(
         videos = _of_lists(videos_dir, fold, index, names, follow_links)
         return videos._replace(labels=fold.labels).with_splits(videos.sources, [])
     videos = detection.listed(videos_dir, index, names, follow_links)
-    number_of = drawn(videos.sources, fold.num_folds, index)
+    number_of = draw_folds(videos.sources, fold.num_folds, index)
     sources = [
         source._replace(split="val" if number_of[source.video_id] == fold.number else "train")
         if source.video_id in number_of
@@ -77,7 +77,7 @@ def find(
     return videos.with_splits(sources, [f"fold {fold.name} is val, the other folds are train"])
 
 
-def drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> dict[str, int]:
+def draw_folds(sources: list[Source], num_folds: int, index: IndexConfig) -> dict[str, int]:
     """The fold (from 1) that holds out each video, by video_id; videos of test are in none.
 
     Groups go one by one, the largest first and equal ones in an order that the seed draws, to the fold that has
@@ -103,7 +103,7 @@ def drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> dict[str
 
 def _check_drawn(sources: list[Source], num_folds: int, index: IndexConfig) -> None:
     """Check that every drawn fold has something to hold out, and labels to learn; warn of labels with too few."""
-    number_of = drawn(sources, num_folds, index)
+    number_of = draw_folds(sources, num_folds, index)
     used = [source for source in sources if source.video_id in number_of and source.size_bytes >= 0]
     folds_of: dict[str, set[int]] = defaultdict(set)
     for source in used:

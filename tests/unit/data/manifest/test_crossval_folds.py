@@ -29,18 +29,18 @@ def of_each_label(counts):
 @given(st.lists(st.integers(1, 23), min_size=1, max_size=5), st.integers(2, 7), st.integers(0, 99))
 def test_folds_share_every_label_evenly(counts, num_folds, seed):
     index = IndexConfig(split_seed=seed)
-    fold_of = crossval_folds.drawn(sources(of_each_label(counts)), num_folds, index)
+    fold_of = crossval_folds.draw_folds(sources(of_each_label(counts)), num_folds, index)
     assert sorted(fold_of) == sorted(of_each_label(counts))
     in_fold = Counter((path.split("/")[0], fold) for path, fold in fold_of.items())
     for label in range(len(counts)):
         shares = [in_fold[f"label{label}", fold] for fold in range(1, num_folds + 1)]
         assert max(shares) - min(shares) <= 1
-    assert fold_of == crossval_folds.drawn(sources(of_each_label(counts)[::-1]), num_folds, index)
+    assert fold_of == crossval_folds.draw_folds(sources(of_each_label(counts)[::-1]), num_folds, index)
 
 
 def test_another_seed_draws_other_folds():
     drawn = [
-        crossval_folds.drawn(sources(of_each_label([20, 20])), 5, IndexConfig(split_seed=seed))
+        crossval_folds.draw_folds(sources(of_each_label([20, 20])), 5, IndexConfig(split_seed=seed))
         for seed in range(3)
     ]
     assert drawn[0] != drawn[1] != drawn[2]
@@ -49,7 +49,7 @@ def test_another_seed_draws_other_folds():
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 6)), min_size=2, max_size=20), st.integers(2, 5))
 def test_a_group_is_never_on_both_sides(groups, num_folds):
     paths = [f"l{label}/g{g:02d}_{n}.mp4" for g, (label, size) in enumerate(groups) for n in range(size)]
-    fold_of = crossval_folds.drawn(sources(paths), num_folds, IndexConfig(group_by=r"g\d+"))
+    fold_of = crossval_folds.draw_folds(sources(paths), num_folds, IndexConfig(group_by=r"g\d+"))
     folds = defaultdict(set)
     for path, fold in fold_of.items():
         folds[path.split("/")[1][:3]].add(fold)
@@ -58,11 +58,11 @@ def test_a_group_is_never_on_both_sides(groups, num_folds):
 
 def test_groups_of_ucf101_are_known_and_parts_of_a_video_stay_together():
     ucf = [f"{label}/v_{label}_g{g:02d}_c{c:02d}.avi" for label in ("A", "B") for g in range(6) for c in range(4)]
-    fold_of = crossval_folds.drawn(sources(ucf), 3, IndexConfig())
+    fold_of = crossval_folds.draw_folds(sources(ucf), 3, IndexConfig())
     assert all(len({fold_of[p] for p in ucf if p[:9] == path[:9]}) == 1 for path in ucf)
     assert Counter(fold_of.values()) == {1: 16, 2: 16, 3: 16}
     parts = [Source(f"a/{n}.mp4#{k}", f"a/{n}.mp4", "a", "", 1, 0) for n in range(4) for k in range(3)]
-    fold_of = crossval_folds.drawn(parts, 2, IndexConfig())
+    fold_of = crossval_folds.draw_folds(parts, 2, IndexConfig())
     assert all(len({fold_of[f"a/{n}.mp4#{k}"] for k in range(3)}) == 1 for n in range(4))
 
 
