@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 MOST_PASSES = 1000
 """some hundred passes over the features reach the optimum"""
+NOT_CONVERGED = (
+    "the classifier has not converged after %d passes: with train.optimizer=lbfgs, raise train.weight_decay"
+)
 DECAY = 0.03
 """weight decay of a classifier that is only fitted to begin with: SGD's own is far less"""
 
@@ -167,8 +170,5 @@ def solve(
     if not lines:
         after_pass(optimum.x)
     if len(lines) == MOST_PASSES:
-        log.warning(
-            "the classifier has not converged after %d passes: raise train.weight_decay of train.optimizer=lbfgs",
-            MOST_PASSES,
-        )
+        log.warning(NOT_CONVERGED, MOST_PASSES)
     return Solution(optimum.x[:size].reshape(num_labels, width), optimum.x[size:], lines)

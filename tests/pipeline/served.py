@@ -24,6 +24,9 @@ from nonlocal_core.process.lifeline import children
 
 REPOSITORY = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
+ANSWER_S, PATIENCE_S = 90, 300
+"""seconds that an answer of the server may take, whose SQLite waits up to 60 for another writer, and until a run
+is in the state that it must come to, also beside other programs"""
 
 
 class Served:
@@ -55,7 +58,7 @@ class Served:
         """`make serve`, for as long as it is used."""
         made = cls(folder, database)
         try:
-            wait_for(lambda: "end  " in made.out.read_text(), 180, made)
+            wait_for(lambda: "end  " in made.out.read_text(), made)
             yield made
         finally:
             made.process.terminate()
@@ -92,7 +95,7 @@ class Served:
         """What a client sends with each request, and a token against forged ones, which the server writes down."""
         sent = {"authorization": "Basic " + base64.b64encode(self.login().encode()).decode()}
         client = str(uuid.uuid4())
-        with urlopen(Request(f"{self.api}/csrf-token?client={client}", headers=sent), timeout=30) as answer:
+        with urlopen(Request(f"{self.api}/csrf-token?client={client}", headers=sent), timeout=ANSWER_S) as answer:
             token = json.loads(answer.read())["token"]
         return {**sent, "Prefect-Csrf-Client": client, "Prefect-Csrf-Token": token}
 
@@ -102,7 +105,7 @@ class Served:
         asked = Request(f"{self.api}/{path}", data, headers, method=method)
         for _ in range(10):
             try:
-                with urlopen(asked, timeout=30) as answer:
+                with urlopen(asked, timeout=ANSWER_S) as answer:
                     return json.loads(answer.read() or "null")
             except HTTPError as error:
                 if error.code != 503:  # SQLite was busy; Prefect's own clients ask again too
@@ -147,14 +150,14 @@ class Served:
         return found
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, served: Served) -> None:
+def wait_for(condition: Callable[[], Any], served: Served) -> None:
     started_s = time.monotonic()
     while not condition():
         assert served.process.poll() is None, served.out.read_text()
         logs = "\n".join(
             file.read_text()[-3000:] for file in (REPOSITORY / ".serve" / str(served.port)).glob("*.log")
         )
-        assert time.monotonic() - started_s < seconds, served.out.read_text() + logs
+        assert time.monotonic() - started_s < PATIENCE_S, served.out.read_text() + logs
         time.sleep(0.2)
 
 

@@ -97,7 +97,7 @@ class Calendar:
         def state() -> dict[str, Any]:
             return dict(self.served.ask(f"flow_runs/{run}")["state"])
 
-        wait_for(lambda: state()["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), 300, self.served)
+        wait_for(lambda: state()["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), self.served)
         return state()["name"], str(state()["message"])
 
     @contextlib.contextmanager
@@ -125,7 +125,7 @@ class Calendar:
     def opened(self, run: str, state: str) -> int:
         """How many files the log of a run says that it opens, beyond those of an earlier row."""
         if state in ("Completed", "Decision needed", "Nothing new"):  # the end of a log comes after the state
-            wait_for(lambda: "Finished in state" in self.log(run), 60, self.served)
+            wait_for(lambda: "Finished in state" in self.log(run), self.served)
         total = sum(int(count) for count in re.findall(r"\d+ videos, (\d+) of them to probe", self.log(run)))
         before, self.counted[run] = self.counted.get(run, 0), total
         return total - before
@@ -146,12 +146,12 @@ class Calendar:
         def heard() -> bool:
             return any(re.search(pattern, text) and text.endswith(link) for text in self.told)
 
-        wait_for(heard, 150, self.served)
+        wait_for(heard, self.served)
         self.told.clear()
 
     def train_begins(self, taken: int) -> None:
         """Wait until a training has taken a step."""
-        wait_for(lambda: len(steps(self.workspace.root)) > taken, 120, self.served)
+        wait_for(lambda: len(steps(self.workspace.root)) > taken, self.served)
 
     def another_day(self, days: int) -> None:
         """Begin a night so many days later: all that was written is older."""

@@ -75,7 +75,7 @@ def flow_process(served: Served, code: str, folder: Path) -> Iterator[tuple[subp
         return [run for run in running(served) if run not in before and beats(served, run)]
 
     try:
-        wait_for(begun, 120, served)
+        wait_for(begun, served)
         yield process, begun()[0]
     finally:
         process.kill()
@@ -163,7 +163,7 @@ def test_what_cannot_be_seen_is_known_by_its_sign_of_life(served: Served) -> Non
     with looking_at(served):
         for run in (silent, rarely):
             beat(served, run)
-        wait_for(lambda: beats(served, silent) and beats(served, rarely), 60, served)
+        wait_for(lambda: beats(served, silent) and beats(served, rarely), served)
         found = found_dead(dead_runs.Watch(), 9, lambda: beat(served, alive))
         assert found.keys() == {named(served, silent)}
         (cause,) = found.values()
@@ -176,7 +176,7 @@ def test_what_cannot_be_seen_is_known_by_its_sign_of_life(served: Served) -> Non
         with looking_at(served, "http://127.0.0.1:9/api"):
             assert watch.look() == []
         assert watch.look() == [], "it could not be heard while the server was away"
-        wait_for(lambda: [dead.name for dead in watch.look()] == [named(served, alive)], 60, served)
+        wait_for(lambda: [dead.name for dead in watch.look()] == [named(served, alive)], served)
 
 
 def test_a_run_that_no_process_begins_is_ended_if_its_deployment_is_ours(served: Served) -> None:
@@ -222,14 +222,14 @@ def test_a_person_hears_of_nights_that_do_not_fail(served: Served, no_worker: No
         served.alert(url)
 
         def hear(text: str, run: str) -> None:
-            wait_for(lambda: told, 60, served)
+            wait_for(lambda: told, served)
             assert told == [f"{text}\nhttp://127.0.0.1:{served.port}/runs/flow-run/{run}"]
             told.clear()
 
         first = served.begin("full/nightly-train")
         change(served, first, "PENDING")
         skipped = served.begin("full/nightly-train")
-        wait_for(lambda: served.state(skipped) == "Cancelled", 60, served)
+        wait_for(lambda: served.state(skipped) == "Cancelled", served)
         hear(f"no night: {named(served, skipped)}: Cancelled, Deployment concurrency limit reached.", skipped)
 
         change(served, first, "RUNNING")
@@ -247,7 +247,7 @@ def test_a_person_hears_of_nights_that_do_not_fail(served: Served, no_worker: No
         hear(text, late)
         assert watch.look() == [], "it was said"
         kept = {"filter": {"event": {"name": [nights.LATE]}}}
-        wait_for(lambda: served.ask("events/filter", kept)["events"], 60, served)
+        wait_for(lambda: served.ask("events/filter", kept)["events"], served)
         assert nights.Watch(every_s=0).look() == [], "by another watch"
         change(served, late, "CANCELLED", name="Cancelled", message="by hand")
         hear(f"no night: {named(served, late)}: Cancelled, by hand", late)

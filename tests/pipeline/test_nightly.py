@@ -54,19 +54,19 @@ def small_night(folder: Path) -> tuple[Path, list[str]]:
 def test_a_night_that_is_cancelled_keeps_its_last_step(served: Served, tmp_path: Path) -> None:
     workspace_dir, words = small_night(tmp_path)
     (run,) = re.findall(r"UUID: (\S+)", served.prefect("deployment", "run", "nightly-train", *words))
-    wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
+    wait_for(lambda: len(steps(workspace_dir)) > 10, served)
     process = str(served.ask(f"flow_runs/{run}")["infrastructure_pid"]).rpartition(":")[2]
     assert Path(f"/proc/{process}").exists()
     served.prefect("flow-run", "cancel", run)
-    wait_for(lambda: served.state(run) == "Cancelled", 60, served)
-    wait_for(lambda: not Path(f"/proc/{process}").exists(), 60, served)
+    wait_for(lambda: served.state(run) == "Cancelled", served)
+    wait_for(lambda: not Path(f"/proc/{process}").exists(), served)
     taken = steps(workspace_dir)
     assert taken == list(range(1, len(taken) + 1))
     kept = [file.name for file in workspace_dir.glob("train/*/step-*")]
     assert f"step-{len(taken):08}.safetensors" in kept, "a kill would leave each fifth step alone"
 
     (run,) = re.findall(r"UUID: (\S+)", served.prefect("deployment", "run", "nightly-train", *words))
-    wait_for(lambda: served.state(run) == "Completed", 180, served)
+    wait_for(lambda: served.state(run) == "Completed", served)
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
 
@@ -76,58 +76,58 @@ def test_a_night_whose_worker_and_server_are_killed(served: Served, told: list[s
     workspace_dir, words = small_night(tmp_path)
     said = served.prefect("deployment", "run", "nightly-train", *words)
     (run,) = re.findall(r"UUID: (\S+)", said)
-    wait_for(lambda: len(steps(workspace_dir)) > 10, 120, served)
+    wait_for(lambda: len(steps(workspace_dir)) > 10, served)
     name = served.ask(f"flow_runs/{run}")["name"]
     assert re.fullmatch(r"full tiny \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", name)
     next_night = served.begin("full/nightly-train")
-    wait_for(lambda: served.state(next_night) == "Cancelled", 60, served)
+    wait_for(lambda: served.state(next_night) == "Cancelled", served)
     written = {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")}
 
     (killed,) = served.started(b"--pool gpu")
     for process in (killed, *children(killed)):
         os.kill(process, signal.SIGKILL)
-    wait_for(lambda: served.started(b"--pool gpu") not in ([], [killed]), 60, served)
+    wait_for(lambda: served.started(b"--pool gpu") not in ([], [killed]), served)
     assert served.state(run) == "Crashed", "whoever starts the worker again sees that the process is gone"
     cause = "its process is gone, and so is worker-gpu, which was killed by SIGKILL"
     assert served.ask(f"flow_runs/{run}")["state"]["message"] == cause
     cut = steps(workspace_dir)
     served.prefect("flow-run", "retry", run)
-    wait_for(lambda: len(steps(workspace_dir)) > len(cut) + 3, 120, served)
+    wait_for(lambda: len(steps(workspace_dir)) > len(cut) + 3, served)
 
     (server,) = served.started(b"server start")
     os.kill(server, signal.SIGKILL)
-    wait_for(lambda: served.started(b"server start") not in ([], [server]) and served.answers(), 120, served)
-    wait_for(lambda: served.state(run) == "Completed", 180, served)
+    wait_for(lambda: served.started(b"server start") not in ([], [server]) and served.answers(), served)
+    wait_for(lambda: served.state(run) == "Completed", served)
     assert served.ask(f"flow_runs/{run}")["run_count"] == 2, "the run went on without its server"
     assert steps(workspace_dir) == list(range(1, max(steps(workspace_dir)) + 1)), "each step was taken once"
     assert {file: file.stat().st_mtime_ns for file in workspace_dir.glob("cache/*/*")} == written
     for task in ("train", "evaluate", "register"):
-        wait_for(functools.partial(served.finished, run, task), 60, served)
+        wait_for(functools.partial(served.finished, run, task), served)
         assert served.finished(run, task) == 1, task
     assert served.finished(run, "cache-shard") == 2, "its retry found nothing to decode"
     assert registry.read(Workspace(workspace_dir)).champion == "v0001"
-    wait_for(lambda: len(told) > 1, 60, served)
+    wait_for(lambda: len(told) > 1, served)
     link = f"http://127.0.0.1:{served.port}/runs/flow-run"
     assert sorted(told)[0] == f"{name}: Crashed, {cause}\n{link}/{run}"
     assert sorted(told)[1].startswith("new champion: v0001 is the champion: ")
 
     said = served.prefect("deployment", "run", "full/nightly-train", *words)
     (run,) = re.findall(r"UUID: (\S+)", said)
-    wait_for(lambda: served.state(run) == "Nothing new", 60, served)
+    wait_for(lambda: served.state(run) == "Nothing new", served)
 
 
 def fail(served: Served, folder: Path) -> None:
     """A night that fails."""
     nowhere = {"videos_dir": str(folder / "nowhere"), "workspace_dir": str(folder / "w")}
     run = served.begin("full/nightly-train", parameters=nowhere)
-    wait_for(lambda: served.state(run) == "Failed", 60, served)
+    wait_for(lambda: served.state(run) == "Failed", served)
 
 
 def test_a_webhook_and_a_mailbox_are_told_of_a_failed_night(served: Served, tmp_path: Path) -> None:
     with Hook.receiving() as (hook, posted), Mailbox.receiving() as (mailbox, mailed):
         served.alert(hook, mailbox)
         fail(served, tmp_path)
-        wait_for(lambda: posted and mailed, 60, served)
+        wait_for(lambda: posted and mailed, served)
     assert "Failed" in posted[0]
     assert "nowhere" in posted[0]
     assert "Failed" in mailed[0]
@@ -205,7 +205,7 @@ def test_a_run_names_neither_a_command_nor_variables_of_its_process(served: Serv
     nowhere = {"videos_dir": str(tmp_path / "nowhere"), "workspace_dir": str(tmp_path / "w")}
     variables = {"command": f"touch {touched}", "env": {"PYTHONPATH": str(tmp_path)}}
     run = served.begin("full/nightly-train", parameters=nowhere, job_variables=variables)
-    wait_for(lambda: served.state(run) == "Failed", 60, served)  # the flow has run, which finds no videos
+    wait_for(lambda: served.state(run) == "Failed", served)  # the flow has run, which finds no videos
     assert not touched.exists()
 
 

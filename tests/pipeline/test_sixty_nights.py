@@ -163,7 +163,7 @@ def worker_dies(days: Calendar, with_run: bool = False) -> None:
     with days.row("its retry") as again:
         days.served.prefect("flow-run", "retry", runs[-1])
         again.append(runs[-1])
-        wait_for(lambda: days.served.state(runs[-1]) != "Crashed", 60, days.served)
+        wait_for(lambda: days.served.state(runs[-1]) != "Crashed", days.served)
     newest = list(registry.entries(days.workspace).values())[-1]
     assert night.cost.steps + days.nights[-1].cost.steps == newest.checkpoint.num_steps, "each step was taken once"
     assert night.cost.decoded + days.nights[-1].cost.decoded == 4
@@ -177,8 +177,8 @@ def server_dies(days: Calendar) -> None:
         days.train_begins(taken)
         (server,) = days.served.started(b"server start")
         os.kill(server, signal.SIGKILL)
-        wait_for(lambda: days.served.started(b"server start") not in ([], [server]), 120, days.served)
-        wait_for(days.served.answers, 120, days.served)
+        wait_for(lambda: days.served.started(b"server start") not in ([], [server]), days.served)
+        wait_for(days.served.answers, days.served)
     trained(days, 4, 4)
 
 
@@ -206,7 +206,7 @@ def skipped(days: Calendar) -> None:
         runs.append(days.begin())
         days.train_begins(taken)
         other = days.begin()
-        wait_for(lambda: days.served.state(other) == "Cancelled", 60, days.served)
+        wait_for(lambda: days.served.state(other) == "Cancelled", days.served)
         days.hear("^no night: .*: Cancelled, Deployment concurrency limit reached", other)
     trained(days, 4, 4)
     with days.row("the other one") as others:

@@ -140,8 +140,9 @@ for process, done in ((1, 3), (2, 5), (1, 9)):
     record.progress = {"process": process, "stage": "train", "what": "2 epochs", "done": done}
     record.progress |= {"total": 9, "unit": "steps", "figures": ""}
     watch.emit(record)
-print([bar.completed for bar in watch.bars.tasks])
-watch.close()
+bars = [bar.completed for bar in watch.bars.tasks]
+watch.close()  # until then what is printed goes above the bars
+print(bars)
 """
     with python(code) as process:
         assert process.communicate()[0] == "[5]\n"

@@ -77,7 +77,7 @@ def test_a_first_shard_that_another_run_has_just_made_is_no_trouble(toy, tmp_pat
             shutil.copy(folder / f"shard-{first_shard}{suffix}", workspace.root / store.FOLDER / folder.name)
     thread.join()
     assert problems == []
-    assert len(planned[0].shards) == 3
+    assert len(planned[0].shards) == len(names) > 1
     assert stage.cache(toy.manifest, config, workspace) == made
 
 
@@ -299,7 +299,7 @@ def test_too_many_bad_videos_stop_the_stage_and_allowing_them_costs_nothing(brok
     workspace = Workspace(tmp_path)
     strict, generous = (small_config(runtime__max_unreadable=share) for share in (0.2, 0.25))
     manifest = index(broken_videos, strict, workspace)
-    with pytest.raises(InputError, match=r"4 of 16 videos cannot be decoded .*runtime.max_unreadable=0.26"):
+    with pytest.raises(InputError, match=r"4 of 16 videos cannot be decoded .*runtime.max_unreadable=0.25$"):
         stage.cache(manifest, strict, workspace)
     before = files_of(tmp_path / store.FOLDER)
     made = stage.cache(manifest, generous, workspace)
