@@ -81,7 +81,7 @@ PRESET = {
     "--config FILE": "preset, parameters and settings as YAML or JSON, or an entry: workspace/registry/v0003",
 }
 VIDEOS = {**PRESET, "--dry-run": "say what videos_dir holds, by names alone, and end: no video is opened"}
-VIEWS = {**PRESET, "PRESET": "named settings of index and evaluate; default: those of the checkpoint"}
+VIEWS = {**PRESET, "PRESET": "named settings of index and evaluate; default: the views of the checkpoint"}
 SEVERAL = "TABLE|PRESET ... [key=value|value ...]"
 NAMES = {"TABLE|PRESET": "networks to compare", "key=a|b": "a setting with several values: a row for each"}
 LISTED = "\n".join(f"  {name}  {what}" for name, what in TABLES.items())

@@ -23,7 +23,7 @@ from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation import headline
 from tasks.cache import cache
 from tasks.choices import PresetOrNone, Runner
-from tasks.evaluate import evaluate, given_checkpoint, settings
+from tasks.evaluate import evaluate, given_checkpoint, settings, warn_of_leak
 from tasks.index import index
 from tasks.policy import check_runner, shard_pool
 from tasks.signature import sign
@@ -65,7 +65,7 @@ def evaluate_checkpoint(
     views.
 
     Args:
-        preset: named settings of index and evaluate; empty: those of the checkpoint
+        preset: named settings of index and evaluate; empty: the views of the checkpoint
         overrides: settings that differ from the preset, such as {"evaluate.protocol": "10x3"}
         checkpoint: a file, a registry entry such as v0003, or champion
         videos_dir: folder of labelled videos, or its URI such as s3://bucket/videos
@@ -85,5 +85,6 @@ def evaluate_checkpoint(
         manifest = index(videos_dir, config, workspace, labels_path or taken.labels_path, pool)
         early.before_cache(config, workspace, manifest, taken.labels_path)
         cached = cache(manifest, config, workspace, pool)
+    warn_of_leak(taken, cached, config, workspace)
     evaluation = evaluate(taken.checkpoint, cached, config, workspace)
     return Scored(checkpoint=taken.checkpoint, cache=cached, evaluation=evaluation, workspace=str(workspace.root))

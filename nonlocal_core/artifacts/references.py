@@ -105,6 +105,8 @@ class Features(Reference):
 
     stage: ClassVar[str] = "features"
     VIDEOS: ClassVar[str] = "videos.parquet"
+    PLAN: ClassVar[str] = "plan.json"
+    """file of unfinished features: what they need of their store"""
     activations: str
     """folder of the store, relative to the workspace"""
     trunk_digest: str

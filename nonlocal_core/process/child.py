@@ -7,6 +7,7 @@ The child dies when its parent does, however that happens.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -21,7 +22,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any, NamedTuple, ParamSpec, TypeVar
 
 from nonlocal_core.errors import ChildError
-from nonlocal_core.process import importing, lifeline, messages
+from nonlocal_core.process import importing, lifeline, messages, signals
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +30,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 STOP_S = 30.0
-"""seconds that a child gets to keep its work when it is told to stop"""
+"""seconds that a child gets to keep its work when it is told to stop; a person waits for a step, however long"""
 
 
 class _Child(NamedTuple):
@@ -73,9 +74,10 @@ def call_all(calls: Sequence[partial[T]], variables: Sequence[dict[str, str]]) -
         for child in children.values():
             child.process.wait()
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            log.info("stopping: what is computed now is finished and kept first")
-        _stop([child.process for child in children.values()])
+        is_asked = isinstance(error, KeyboardInterrupt | SystemExit)
+        if is_asked:
+            log.info("stopping: what is computed now is finished and kept first; a second Ctrl-C does not wait")
+        _stop([child.process for child in children.values()], for_steps=is_asked)
         raise
     finally:
         for connection, child in children.items():
@@ -101,17 +103,20 @@ def _start(environment: dict[str, str], function: Callable[..., Any]) -> tuple[C
     return connection, _Child(function, process, output)
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End the processes that still run; all together get `STOP_S` to keep their work."""
+def _stop(processes: Sequence[subprocess.Popen[bytes]], *, for_steps: bool) -> None:
+    """End the processes that still run.
+
+    All together get `STOP_S` to keep their work.  With `for_steps`, a training gets as long as its step takes.
+    """
     for process in processes:
         process.send_signal(signal.SIGINT)
     deadline_s = time.monotonic() + STOP_S
     for process in processes:
-        try:
-            process.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        while process.poll() is None:
+            if time.monotonic() > deadline_s and not (for_steps and signals.stops_between_steps(process.pid)):
+                process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
 
 
 def _death_of(child: _Child) -> str:

@@ -112,6 +112,9 @@ def _write(
     card = model_card.text(workspace, version, facts, original.described, file_of, original.clips.shape[2:])
     write_atomically(folder / CARD_FILE, card.encode())
     yield f"{'card':12} {CARD_FILE}"
+    scored_head, head = facts.evaluate_config(version).head, original.described.model.head
+    if scored_head not in ("trained", head):
+        yield f"{'note':12} the entry was scored with evaluate.head={scored_head}; these files have {head}"
     names = export_files.write(folder, original.described, facts.evaluate_config(version))
     yield f"{'programs':12} {', '.join(names)}"
 

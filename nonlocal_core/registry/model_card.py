@@ -93,7 +93,8 @@ def text(
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
         "\n".join(f"- {name} {text}" for name, text in headline.of(scored).items())
-        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(facts.conditions)}",
+        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(facts.conditions)}"
+        + f"\n- the head of these files: {model.head}",
         "## Input",
         _input(described, shape),
         f"## Labels ({len(labels)})",

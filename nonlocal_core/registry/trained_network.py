@@ -14,7 +14,6 @@ from nonlocal_core.artifacts.files import link_or_copy
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config, differences, flatten, resolve
 from nonlocal_core.errors import ConfigError
@@ -31,7 +30,7 @@ NETWORK = ("cache", "clip", "model")
 """sections of the settings that say what a network is, and what it sees"""
 FREE = ("evaluate.batch_clips", "evaluate.protocol")
 """settings that change no more of a score than its last digits"""
-OF_PRESET, OF_TRAINING = ("index.", "evaluate."), ("train.", "features.", "registry.")
+OF_TRAINING = ("train.", "features.", "registry.")
 
 
 class Trained(NamedTuple):
@@ -43,6 +42,8 @@ class Trained(NamedTuple):
     described: checkpoint.Description
     evaluate: EvaluateConfig
     """the entry's or preset's; of a file: 10 clips and 3 crops as large as the short side of a cached frame"""
+    index: Mapping[str, object]
+    """settings of index that the entry was made with; none of a file"""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -73,8 +74,13 @@ def find(entry: str, workspace: Workspace, setting: str = "entry") -> Trained:
         evaluate = EvaluateConfig(crop_size=described.cache.short_side)
     else:
         evaluate = facts.evaluate_config(name)
-    # A protocol only names the values of other settings, and a person may change each of them.
-    return Trained(name, path, described, evaluate.model_copy(update={"protocol": "own"}))
+    index = facts.config.get("index", {}) if facts else {}
+    return Trained(name, path, described, _own(evaluate), index)
+
+
+def _own(evaluate: EvaluateConfig) -> EvaluateConfig:
+    """The same views without a protocol, which only names them: a person may change each of them."""
+    return evaluate.model_copy(update={"protocol": "own"})
 
 
 class KeptCheckpoint(NamedTuple):
@@ -85,6 +91,10 @@ class KeptCheckpoint(NamedTuple):
     labels_path: Path
     settings: dict[str, object]
     """those of `Trained`"""
+    index: Mapping[str, object]
+    """the same"""
+    file: Path
+    """what was copied"""
 
 
 def take(name: str, workspace: Workspace) -> KeptCheckpoint:
@@ -103,7 +113,8 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
         return checkpoint.reference(key, trained.described, float("nan"))
 
     copied = workspace.build(Checkpoint, key, copy, {"file": str(trained.path)})
-    return KeptCheckpoint(trained.name, copied, workspace.path(copied) / RecordCache.LABELS, trained.settings)
+    labels = workspace.path(copied) / RecordCache.LABELS
+    return KeptCheckpoint(trained.name, copied, labels, trained.settings, trained.index, trained.path)
 
 
 def settings(
@@ -117,8 +128,9 @@ def settings(
     """
     base = dict(of_checkpoint)
     if preset:
-        base = {key: value for key, value in of_checkpoint.items() if not key.startswith("evaluate.")}
-        base |= {key: value for key, value in PRESETS[preset].settings.items() if key.startswith(OF_PRESET)}
+        chosen = resolve(preset, {})
+        base |= {f"index.{name}": value for name, value in chosen.index}
+        base |= {f"evaluate.{name}": value for name, value in _own(chosen.evaluate)}
     wanted = {key: value for key, value in flatten(overrides).items() if not key.startswith(OF_TRAINING)}
     config = resolve("tiny", wanted, base)
     others = [text for text in differences(of_checkpoint, config) if not text.startswith(FREE)]

@@ -90,6 +90,11 @@ def _needs(workspace: Workspace, unneeded: Collection[Path]) -> list[Needs]:
         features, _ = read_artifact(Features, file.parent)
         looked_at = frozenset(kept_features.contents_of(file.parent / Features.VIDEOS))
         needs.append(Needs(file.parent, features.activations, True, looked_at, frozenset()))
+    for file in sorted((workspace.root / Features.stage).glob(f"*/{Features.PLAN}")):
+        if file.parent not in unneeded:
+            name, contents = kept_features.read_plan(file)
+            place = f"{kept_features.FOLDER}/{name}"
+            needs.append(Needs(file.parent, place, False, frozenset(contents), frozenset()))
     return needs
 
 

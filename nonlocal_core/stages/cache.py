@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from contextlib import closing
@@ -168,6 +169,7 @@ def build_shard(shard: CacheShard, manifest: Manifest, config: Config, workspace
         if store.is_complete(folder, shard.name):
             return
         partial = workspace.partial(RecordCache, shard.key)
+        os.utime(partial)  # it is in use: what is old goes
         planned = cache_plan.read_shard(partial / cache_plan.FILE, shard.number)
         planned = planned.assign(name=store.names(planned), pixel_aspect=planned["pixel_aspect"].fillna(1.0))
         rows: list[Any] = planned.to_dict("records")

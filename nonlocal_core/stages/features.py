@@ -70,6 +70,9 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
     features_key, folder = key(cache, config, workspace), _store(config, workspace)
     rows = _wanted(cache, config, workspace)
     init = _init(config, workspace)
+    if not workspace.find(Features, features_key):
+        plan = workspace.partial(Features, features_key) / Features.PLAN
+        kept_features.write_plan(plan, folder.name, kept_features.names(rows).tolist())
     with workspace.locked(f"{kept_features.FOLDER}-{folder.name}"):
         _look_at(Job(config=config, root=workspace.root, weights=init, cache=cache, folder=folder), rows)
 
@@ -80,6 +83,7 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
             {"video_id": rows["video_id"].array, "content": names.array, "digest": listed["digest"].array}
         )
         kept_features.write_table(table, partial_folder / Features.VIDEOS)
+        (partial_folder / Features.PLAN).unlink(missing_ok=True)
         trunk_digest, shape = kept_features.read_trunk(folder)
         engines = {store.engine_of(folder, shard) for shard in listed["shard"].unique()}
         provenance["engines"] = sorted(engines - {""}) or ["not known: an earlier version made all of them"]

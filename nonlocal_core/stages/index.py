@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,9 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
     with workspace.locked(f"index-{shard.name}"):
         if probe_cache.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
-        todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
+        partial = workspace.partial(Manifest, shard.key)
+        os.utime(partial)  # it is in use: what is old goes
+        todo = json.loads(_todo_path(partial, shard).read_text(encoding="utf-8"))
         try:
             probe_cache.add(store, shard.name, _probe(todo, shard.number, store, config.runtime))
         finally:

@@ -30,7 +30,11 @@ def register(
     Raises: DamagedError if the registry, the scores or the weights cannot be read.
     """
     key = key_of("register", VERSION, [], [checkpoint.digest, evaluation.digest, evaluation.protocol])
-    if entry := registry.find(workspace, key):
+    labels = label_ids.read(workspace.path(cache) / RecordCache.LABELS)
+    if (entry := registry.find(workspace, key)) and _has_other_labels(entry, labels, workspace):
+        key = key_of("register", VERSION, [], [key, *labels])
+        entry = registry.find(workspace, key)
+    if entry:
         return entry
     _check_weights(checkpoint, workspace)
     training, parent = _training(checkpoint, workspace)
@@ -39,7 +43,7 @@ def register(
         key=key,
         evaluation=evaluation,
         checkpoint=checkpoint,
-        labels=label_ids.ids_of(label_ids.read(workspace.path(cache) / RecordCache.LABELS)),
+        labels=label_ids.ids_of(labels),
         manifest_digest=cache.manifest_digest,
         cache=cache,
         config=config.model_dump(mode="json"),
@@ -53,6 +57,11 @@ def register(
         files={},
     )
     return registry.add(workspace, facts, _ranks(evaluation, workspace), config.registry)
+
+
+def _has_other_labels(entry: Entry, labels: list[str], workspace: Workspace) -> bool:
+    """Whether an entry calls its classes otherwise: weights and scores do not change with names."""
+    return registry.entries(workspace)[entry.version].labels != label_ids.ids_of(labels)
 
 
 def _check_weights(checkpoint: Checkpoint, workspace: Workspace) -> None:

@@ -41,8 +41,11 @@ def key(cache: RecordCache, config: Config, workspace: Workspace) -> str:
 
     Raises: InputError if there is no such file or entry; ConfigError if devices cannot share a batch.
     """
-    file = first_weights(config, workspace)
-    return key_from(digest_of(file.read_bytes()) if file else "", cache, config)
+    return _key(first_weights(config, workspace), cache, config)
+
+
+def _key(init: Path | None, cache: RecordCache, config: Config) -> str:
+    return key_from(digest_of(init.read_bytes()) if init else "", cache, config)
 
 
 def key_from(init: str, cache: RecordCache, config: Config) -> str:
@@ -78,9 +81,12 @@ def train(
     Raises: InputError if no train video could be decoded, or the first weights do not fit; DivergenceError if the
             loss is not finite or stays high.
     """
-    init, training_key = first_weights(config, workspace), key(cache, config, workspace)
+    init = first_weights(config, workspace)  # once: somebody may move the champion meanwhile
+    training_key = _key(init, cache, config)
 
     def make(folder: Path) -> Checkpoint:
+        if features and init:
+            _check_trunk(features, init)
         warn_of_leak(workspace, cache, init)
         from nonlocal_core.models import checkpoint
 
@@ -98,6 +104,18 @@ def train(
         "packages": packages(),
     }
     return workspace.build(Checkpoint, training_key, make, provenance)
+
+
+def _check_trunk(features: Features, init: Path) -> None:
+    """Check that features are those of the first weights, which may have changed since.
+
+    Raises: InputError if not.
+    """
+    from nonlocal_core.models import checkpoint, parts
+
+    _, weights = checkpoint.read_user_file(init, "train.init")
+    if parts.trunk_digest(weights, features.last) != features.trunk_digest:
+        raise InputError(f"train.init={init} has another trunk than the one whose features were kept: run again")
 
 
 def warn_of_leak(workspace: Workspace, cache: RecordCache, init: Path | None) -> None:

@@ -51,6 +51,23 @@ def contents_of(path: Path) -> list[str]:
     return tables.read_rows(path, SCHEMA, "delete its folder and run again", ["content"])["content"].tolist()
 
 
+def write_plan(path: Path, folder_name: str, contents: list[str]) -> None:
+    """Write which records of which store are being made, for whoever looks for what nobody needs."""
+    write_checked_json(path, {"store": folder_name, "contents": contents})
+
+
+def read_plan(path: Path) -> tuple[str, list[str]]:
+    """The store, and the records that an unfinished artifact needs of it.
+
+    Raises: DamagedError if it cannot be read.
+    """
+    try:
+        plan = read_checked_json(path)
+        return str(plan["store"]), list(plan["contents"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DamagedError(f"{path} is damaged: delete {path.parent} and run again") from None
+
+
 def names(rows: pd.DataFrame) -> pd.Series[str]:
     """The names of the records of some rows of a cache's table: the video, its decoded frames, and its part."""
     columns = ("sha256", "digest", "start_fraction", "end_fraction")
