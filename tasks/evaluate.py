@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from prefect import task
 
-from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, Features, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.config.key_value import text_of
 from nonlocal_core.config.tree import Config
 from nonlocal_core.errors import ConfigError
 from nonlocal_core.process import child
 from nonlocal_core.registry import trained_network
 from nonlocal_core.stages import evaluate as stage
 from tasks import policy, report
-
-log = logging.getLogger("nonlocal_core.tasks")
 
 
 @task(name="given-checkpoint", task_run_name="given-checkpoint", **policy.options("evaluate"))
@@ -49,16 +44,7 @@ def warn_of_leak(
     taken: trained_network.KeptCheckpoint, cache: RecordCache, config: Config, workspace: Workspace
 ) -> None:
     """Warn if a network learned from videos that it is scored on; called from a flow."""
-    leak = registry.leak(workspace, registry.parent_of(taken.file, "", workspace), cache, config.evaluate.split)
-    if leak is None or not leak.num_videos:
-        return
-    before = (
-        f"index.{name}={text_of(value)}"
-        for name, value in taken.index.items()
-        if getattr(config.index, name, value) != value
-    )
-    advice = f"; it was made with {', '.join(texts)}" if (texts := list(before)) else ""
-    log.warning("%s: they are scored too well%s", leak, advice)
+    trained_network.warn_of_leak(taken, cache, config, workspace)
 
 
 @task(name="evaluate", task_run_name="evaluate", **policy.options("evaluate"))

@@ -14,6 +14,7 @@ from nonlocal_core.artifacts.files import link_or_copy
 from nonlocal_core.artifacts.keys import key_of
 from nonlocal_core.artifacts.references import Checkpoint, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
+from nonlocal_core.config.key_value import text_of
 from nonlocal_core.config.sections import EvaluateConfig
 from nonlocal_core.config.tree import Config, differences, flatten, resolve
 from nonlocal_core.errors import ConfigError
@@ -139,3 +140,17 @@ def settings(
     if others:
         log.info("other settings than those of %s: %s", name, ", ".join(others))
     return config
+
+
+def warn_of_leak(taken: KeptCheckpoint, cache: RecordCache, config: Config, workspace: Workspace) -> None:
+    """Warn if a network learned from videos that it is scored on, and say how the videos were drawn then."""
+    leak = registry.leak(workspace, registry.parent_of(taken.file, "", workspace), cache, config.evaluate.split)
+    if leak is None or not leak.num_videos:
+        return
+    others = [
+        f"index.{name}={text_of(value)}"
+        for name, value in taken.index.items()
+        if getattr(config.index, name, value) != value
+    ]
+    advice = f"; it was made with {' '.join(others)}" if others else ""
+    log.warning("%s: they are scored too well%s", leak, advice)

@@ -115,6 +115,8 @@ def test_a_preset_that_is_named_says_the_views_alone(start: Start) -> None:
     config = settings(kept.name, kept.settings, "probe", {"evaluate.crop_size": 40})
     assert (config.evaluate.num_clips, config.clip.clip_len, config.cache.short_side) == (2, 4, 40)
     assert settings(kept.name, kept.settings, "", {}).evaluate.num_clips == 1
+    views = settings(kept.name, kept.settings, "nl_i3d_r50_32x2", {"evaluate.crop_size": 40}).evaluate
+    assert (views.num_clips, views.num_crops) == (10, 3), "those that the preset leaves as they are, too"
 
 
 def test_a_flow_without_checkpoint_says_so(warm: Warm) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from nonlocal_core import errors
+from nonlocal_core.process import signals
 from nonlocal_core.process.progress import Progress
 
 log = logging.getLogger("nonlocal_core.somewhere")
@@ -72,6 +73,24 @@ def wait(started: Path, interrupted: Path) -> None:
         time.sleep(0.3)  # it has time to keep its work
         interrupted.write_text("kept")
         raise
+
+
+def take_a_step(started: Path, kept: Path, seconds: float) -> None:
+    """A step that Ctrl-C does not interrupt, as a training takes it."""
+    with signals.stop_between_steps() as stop:
+        started.write_text(str(os.getpid()))
+        time.sleep(seconds)
+        stop.wait(20)
+        time.sleep(seconds)
+        kept.write_text("kept")
+        raise KeyboardInterrupt
+
+
+def hang(started: Path, kept: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    started.write_text(str(os.getpid()))
+    time.sleep(60)
+    kept.write_text("kept")
 
 
 def variable(name: str, wait_s: float) -> str:

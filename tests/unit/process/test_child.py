@@ -129,13 +129,16 @@ def test_damage_in_the_child_is_damage_here():
         child.call(functions.raise_ours, "DamagedError", "x")
 
 
-def start_parent(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+def start_parent(
+    folder: Path, function: str = "wait", more: str = "", stop_s: float = child.STOP_S
+) -> tuple[subprocess.Popen[bytes], int]:
     """A process that waits for a child, and the child's id."""
+    files = f"Path({str(folder / 'started')!r}), Path({str(folder / 'kept')!r})"
     code = (
         "import signal, sys; from pathlib import Path; import child_functions\n"
         "from nonlocal_core.process import child\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        f"child.call(child_functions.wait, Path({str(folder / 'started')!r}), Path({str(folder / 'kept')!r}))"
+        f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); child.STOP_S = {stop_s}\n"
+        f"child.call(child_functions.{function}, {files}{more})"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
     deadline_s = time.monotonic() + 30
@@ -172,6 +175,31 @@ def test_a_stopped_parent_lets_the_child_keep_its_work(tmp_path):
     parent.wait(30)
     assert (tmp_path / "kept").read_text() == "kept"
     assert is_gone(child_id, within_s=10)
+
+
+def test_a_step_that_takes_long_is_finished_and_a_second_signal_cuts_it(tmp_path):
+    parent, child_id = start_parent(tmp_path, "take_a_step", ", 1.5", stop_s=0.1)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(30)
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert is_gone(child_id)
+    other = tmp_path / "other"
+    other.mkdir()
+    parent, child_id = start_parent(other, "take_a_step", ", 30", stop_s=0.1)
+    parent.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert parent.poll() is None
+    parent.send_signal(signal.SIGINT)
+    parent.wait(10)
+    assert is_gone(child_id)
+    assert not (other / "kept").exists()
+
+
+def test_what_hangs_is_ended_all_the_same(tmp_path):
+    parent, child_id = start_parent(tmp_path, "hang", stop_s=0.1)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(10)
+    assert is_gone(child_id)
 
 
 def test_sigterm_to_the_whole_group_reaches_the_child_through_its_parent(tmp_path):

@@ -84,6 +84,15 @@ def test_the_code_of_the_card_gives_the_same_logits(exported, original, monkeypa
     assert apart(known["logits"].asnumpy(), original) <= 1e-6
 
 
+def test_a_head_that_was_only_scored_with_is_said(tmp_path):
+    workspace = Workspace(tmp_path / "w")
+    add_network(workspace, "a", **NONLOCAL, evaluate__head="fully_conv")
+    lines = list(export.export(workspace, "v0001", tmp_path / "out", "ckpt"))
+    note = "note         the entry was scored with evaluate.head=fully_conv; these files have pooled"
+    assert note in lines
+    assert "- the head of these files: pooled" in (tmp_path / "out/model_card.md").read_text()
+
+
 def test_other_programs_read_labels_and_network(exported):
     config = json.loads((exported[0] / "config.json").read_text())
     assert config["id2label"] == {str(number): label for number, label in enumerate(LABELS)}

@@ -15,6 +15,7 @@ from nonlocal_core.artifacts.references import Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RegistryConfig
 from nonlocal_core.data.manifest import manifest_table
+from nonlocal_core.registry import trained_network
 from nonlocal_core.registry.facts import Leak, Parent
 from nonlocal_core.registry.lineage import lineage
 from nonlocal_core.stages import cache as cache_stage
@@ -105,6 +106,22 @@ def test_an_entry_of_another_workspace_counts_and_a_file_of_nobody_knows_where_i
     found = registry.leak(run.workspace, registry.parent_of(copied, "", run.workspace), cache, "val")
     assert found is not None
     assert str(found) == "what mine.safetensors learned from is not known"
+
+
+def test_a_score_on_videos_that_a_network_learned_from_is_said(run, drawn_anew, caplog):
+    manifest, cache = drawn_anew
+    index = run.config.index.model_copy(update={"split_seed": 5})
+    taken = trained_network.take("v0001", run.workspace)
+    trained_network.warn_of_leak(taken, cache, run.config.model_copy(update={"index": index}), run.workspace)
+    num_videos = len(contents(run, run.manifest, "train") & contents(run, manifest, "val"))
+    (text,) = [record.getMessage() for record in caplog.records if "too well" in record.getMessage()]
+    assert text.startswith(
+        f"{num_videos} of {len(contents(run, manifest, 'val'))} val videos were in the train split"
+    )
+    assert text.endswith("they are scored too well; it was made with index.split_seed=0")
+    caplog.clear()
+    trained_network.warn_of_leak(taken, run.cache, run.config, run.workspace)
+    assert "too well" not in caplog.text
 
 
 def test_what_learned_from_the_videos_of_its_score_is_not_called_better(workspace):

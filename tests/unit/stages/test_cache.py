@@ -23,6 +23,7 @@ from nonlocal_core.data.manifest import manifest_table as manifests
 from nonlocal_core.data.records import cache_plan, cache_table, store
 from nonlocal_core.errors import DamagedError, InputError, WorkspaceError
 from nonlocal_core.process import workers
+from nonlocal_core.retention import folders
 from nonlocal_core.stages import cache as stage
 from nonlocal_core.stages.index import index
 from tests import leftovers
@@ -79,6 +80,16 @@ def test_a_first_shard_that_another_run_has_just_made_is_no_trouble(toy, tmp_pat
     assert problems == []
     assert len(planned[0].shards) == len(names) > 1
     assert stage.cache(toy.manifest, config, workspace) == made
+
+
+def test_a_cache_that_takes_days_stays_young(toy, workspace):
+    """What is old may go, and a plan is written at the start alone."""
+    planned = stage.plan(toy.manifest, small_config(runtime__cache_shard_videos=4), workspace)
+    partial = workspace.partial(RecordCache, planned.key)
+    for path in (*partial.iterdir(), partial):
+        os.utime(path, (0, 0))
+    stage.build_shard(planned.shards[1], toy.manifest, small_config(), workspace)
+    assert folders._last_written_s(partial) > time.time() - 60
 
 
 def test_the_key_holds_the_settings_of_cache_and_what_came_in(toy, workspace):

@@ -22,6 +22,7 @@ from nonlocal_core.errors import ConfigError, DamagedError, InputError
 from nonlocal_core.evaluation import view_table
 from nonlocal_core.models import checkpoint, parts, trunk
 from nonlocal_core.models.i3d import I3D
+from nonlocal_core.prune import prune
 from nonlocal_core.stages import evaluate as evaluate_stage
 from nonlocal_core.stages import features as stage
 from nonlocal_core.stages import train as train_stage
@@ -124,11 +125,14 @@ def test_a_run_that_is_stopped_goes_on_with_the_other_shards(toy, init, tmp_path
         stage.features(toy.cache, config, workspace)
     before = files(workspace)
     assert len(before) == 2
+    list(prune(workspace.root, really=True))
+    assert files(workspace) == before, "nobody takes away what it has done"
     monkeypatch.setattr(kept_features, "write", store_shard)
     features = stage.features(toy.cache, config, workspace)
     after = files(workspace)
     assert len(after) == 6
     assert before.items() <= after.items()
+    assert not list(workspace.root.glob(f"features/*/{Features.PLAN}"))
     whole = stage.features(toy.cache, config, toy.workspace(tmp_path / "other"))
     assert (whole.key, whole.digest) == (features.key, features.digest)
 
@@ -204,6 +208,9 @@ def test_features_of_another_trunk_are_not_taken(toy, kept, init, tmp_path):
     config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"batch_clips": 1})})
     with pytest.raises(InputError, match="has another trunk"):
         evaluate_stage.evaluate(made, toy.cache, config, workspace, wrong)
+    other = config.model_copy(update={"train": config.train.model_copy(update={"seed": 7})})
+    with pytest.raises(InputError, match=r"has another trunk than the one whose features were kept: run again"):
+        train_stage.train(toy.cache, other, workspace, wrong)
 
 
 def test_the_same_training_is_done_again_bit_for_bit(toy, init, tmp_path):

@@ -10,6 +10,7 @@ import safetensors.numpy
 from small import Toy, files_of, small_config
 
 from nonlocal_core import registry
+from nonlocal_core.artifacts import label_ids
 from nonlocal_core.artifacts.keys import digest_of
 from nonlocal_core.artifacts.references import Checkpoint, Evaluation, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
@@ -101,6 +102,21 @@ def test_registering_again_touches_nothing_and_a_better_one_becomes_the_champion
     assert [entry.is_champion, little.is_champion, much.is_champion] == [True, False, True]
     assert registry.read(workspace).champion == "v0003"
     assert not stage.register(*first, config, workspace).is_champion
+
+
+def test_a_label_with_another_name_is_another_entry(toy, tmp_path):
+    workspace, config = toy.workspace(tmp_path), small_config()
+    checkpoint, evaluation, cache = scored(toy, workspace, "a", 50)
+    first = stage.register(checkpoint, evaluation, cache, config, workspace)
+    file = workspace.path(cache) / RecordCache.LABELS
+    names = label_ids.read(file)
+    label_ids.write(file, [*names[:-1], f"{names[-1]} a lot"])
+    second = stage.register(checkpoint, evaluation, cache, config, workspace)
+    assert (first.version, second.version) == ("v0001", "v0002")
+    assert list(registry.entries(workspace)["v0002"].labels)[-1] == f"{names[-1]} a lot"
+    assert stage.register(checkpoint, evaluation, cache, config, workspace) == second
+    label_ids.write(file, names)
+    assert stage.register(checkpoint, evaluation, cache, config, workspace).version == "v0001"
 
 
 def test_the_same_weights_scored_another_way_are_another_entry(toy, tmp_path):
