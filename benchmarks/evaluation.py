@@ -121,7 +121,8 @@ class Torch:
 
     def __init__(self, python: str, kind: str, config: Config) -> None:
         threads = len(os.sched_getaffinity(0))
-        case = {"net": "i3d", "frames": config.clip.clip_len, "threads": threads}
+        case = {"net": "i3d", "frames": config.clip.clip_len, "size": SIDE, "threads": threads}
+        case["map"] = train_step.map_of(case)
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("evaluation_loop.py")), kind, json.dumps(case)],
             stdin=subprocess.PIPE,

@@ -84,6 +84,7 @@ def torch_network(case: dict[str, Any], *, compiled: bool) -> Network:
 
     torch.set_num_threads(case["threads"])
     backbone, channels = train_step.resnet(case)
+    train_step.check_map(backbone, case)
     net = torch.nn.ModuleList([backbone, torch.nn.Linear(channels, train_step.CLASSES)]).eval()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (train_step.MEAN, train_step.STD))
 

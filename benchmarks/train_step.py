@@ -4,7 +4,8 @@
                                     [--modes infer,train] [--steps 7] [--threads 2] [--batch 1] [--device CPU]
                                     [--frames 8] [--precision fp32]
 
-PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  `inception` is the
+PYTHON is an interpreter that has torch and mmaction2; without it only ours is measured.  The mmaction2 1.2.0 of
+PyPI lacks the folder mmaction/models/localizers/drn: give it a drn.py with `class DRN: pass`.  `inception` is the
 first I3D, with 16 frames or more, beside benchmarks/torch_inception.py; the others are ResNet-50 networks.  Each
 case has two fresh processes.  They take steps in turn, the other one waiting; the first step of each, which
 compiles ours, does not count.  Where OpenVINO is installed, inference has a third process: ours as evaluate and
@@ -107,6 +108,7 @@ def has_torch(python: str) -> bool:
 
 def measure(case: dict[str, Any], theirs: str | None, steps: int) -> dict[str, dict[str, Any]]:
     """What the processes of a case say of themselves, by their names, with the times of their steps."""
+    case = {**case, "map": map_of(case)}
     with_openvino = case["mode"] == "infer" and case["device"] == "CPU" and find_spec("openvino")
     names = ["ours", *(["torch"] if theirs else []), *(["openvino"] if with_openvino else [])]
     servers = {name: Server(str(theirs) if name == "torch" else sys.executable, name, case) for name in names}
@@ -225,6 +227,16 @@ def preset_of(case: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return preset, {} if plain else {"model.pairwise": case["net"]}
 
 
+def map_of(case: dict[str, Any]) -> list[int]:
+    """Frames, rows and columns of the last map of a case: the other network must leave as many."""
+    from nonlocal_core.config.model import map_sizes
+    from nonlocal_core.config.tree import resolve
+
+    preset, chosen = preset_of(case)
+    *_, (_, frames, side) = map_sizes(resolve(preset, chosen).model, case["frames"], case["size"])
+    return [frames, side, side]
+
+
 def make_ours(case: dict[str, Any]) -> tuple[Step, int, float]:
     """A step of ours, the number of parameters, the memory after the imports."""
     import mindspore as ms
@@ -300,6 +312,8 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
     importlib.import_module("torch_inception" if case["net"] == "inception" else "mmaction.models.backbones")
     imported = resident_mb()
     backbone, channels = inception() if case["net"] == "inception" else resnet(case)
+    if case["net"] != "inception":
+        check_map(backbone, case)
     device = torch.device("cuda" if case["device"] == "GPU" else "cpu")
     net = torch.nn.ModuleList([backbone, torch.nn.Linear(channels, CLASSES)]).to(device)
     parameters = sum(param.numel() for param in net.parameters() if param.requires_grad)
@@ -337,6 +351,16 @@ def make_theirs(case: dict[str, Any]) -> tuple[Step, int, float]:
     return train if case["mode"] == "train" else infer, parameters, imported
 
 
+def check_map(backbone: Any, case: dict[str, Any]) -> None:
+    """End if a network in PyTorch leaves another map than ours: it would do more or less than the same."""
+    import torch
+
+    with torch.inference_mode():
+        x = backbone.eval()(torch.zeros(1, 3, case["frames"], case["size"], case["size"]))
+    if list(x.shape[2:]) != case["map"]:
+        raise SystemExit(f"PyTorch's network leaves {list(x.shape[2:])}, ours {case['map']}")
+
+
 def inception() -> tuple[Any, int]:
     """The first I3D, and the channels of its map."""
     import torch_inception
@@ -354,12 +378,13 @@ def resnet(case: dict[str, Any]) -> tuple[Any, int]:
         wanted = {"sub_sample": True, "use_scale": False, "norm_cfg": norm, "mode": case["net"]}
         places = ((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0))
         blocks = {"non_local": places, "non_local_cfg": wanted}
+    stride_t = 1 if case["frames"] == 8 else 2  # as the configs of mmaction2 for 8x8 and for 32x2
     backbone = ResNet3d(
         depth=50,
         pretrained=None,
         conv1_kernel=(5, 7, 7),
-        conv1_stride_t=1,
-        pool1_stride_t=1,
+        conv1_stride_t=stride_t,
+        pool1_stride_t=stride_t,
         inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
         **blocks,
     )
