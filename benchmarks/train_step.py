@@ -355,8 +355,9 @@ def check_map(backbone: Any, case: dict[str, Any]) -> None:
     """End if a network in PyTorch leaves another map than ours: it would do more or less than the same."""
     import torch
 
+    backbone.eval()
     with torch.inference_mode():
-        x = backbone.eval()(torch.zeros(1, 3, case["frames"], case["size"], case["size"]))
+        x = backbone(torch.zeros(1, 3, case["frames"], case["size"], case["size"]))
     if list(x.shape[2:]) != case["map"]:
         raise SystemExit(f"PyTorch's network leaves {list(x.shape[2:])}, ours {case['map']}")
 
