@@ -161,18 +161,18 @@ def _choice(switches: Settings) -> Choice:
     """
     settings = dict(switches)
     head = settings.pop("head") if settings.get("head") in ("keep", "new") else ""
-    num_classes = int(settings.pop("num_classes", 0))
-    if (head == "new") != (num_classes > 0):
-        raise ConfigError("head=new and num_classes=K go together")
     for key, value in settings.items():
-        if key not in ModelConfig.model_fields:
+        if key not in (*ModelConfig.model_fields, "num_classes"):
             switch_names = ", ".join(["head=keep", "head=new", "num_classes", *ModelConfig.model_fields])
             raise ConfigError(f"there is no switch {key!r}: there are {switch_names}")
+        wanted = int if key == "num_classes" else ModelConfig.model_fields[key].rebuild_annotation()
         try:
-            settings[key] = TypeAdapter(ModelConfig.model_fields[key].rebuild_annotation()).validate_python(value)
+            settings[key] = TypeAdapter(wanted).validate_python(value)
         except ValidationError as error:
             raise ConfigError(f"{key}={value} does not fit: {error.errors()[0]['msg']}") from None
-    return Choice(settings, head, num_classes)
+    if (head == "new") != (settings.get("num_classes", 0) > 0):
+        raise ConfigError("head=new and num_classes=K go together")
+    return Choice(settings, head, num_classes=settings.pop("num_classes", 0))
 
 
 def _named(file: files.Published, profile: Profile) -> Named:
