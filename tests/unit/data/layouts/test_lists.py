@@ -342,3 +342,17 @@ def test_one_table_of_any_name_is_a_list_where_it_is_asked_for(tmp_path: Path, s
 def test_a_column_names_the_group(tmp_path: Path) -> None:
     listed(tmp_path, train_csv="path,label,group\nvideos/run_1.mp4,run,anna\nvideos/run_2.mp4,run,\n")
     assert [source.group for source in find(tmp_path).sources] == ["anna", ""]
+
+
+def test_a_split_in_a_column_is_that_of_the_name(tmp_path: Path) -> None:
+    text = "path,label,split\nvideos/run_1.mp4,run,training\nvideos/run_2.mp4,run,val\n"
+    listed(tmp_path, train_csv=text)
+    with pytest.raises(
+        InputError, match=r"train\.csv:3: its column says val, and the name of the file says train"
+    ):
+        find(tmp_path)
+    (tmp_path / "train.csv").rename(tmp_path / "all.csv")
+    assert [source.split for source in find(tmp_path, layout="lists").sources] == ["train", "val"]
+    (tmp_path / "all.csv").unlink()
+    listed(tmp_path, train_csv=text.replace("val", "train"), val_csv="videos/run_3.mp4,run\n")
+    assert [split for *_, split in rows(tmp_path)] == ["train", "train", "val"]
