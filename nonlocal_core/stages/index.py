@@ -178,7 +178,7 @@ def build_shard(shard: IndexShard, config: Config, workspace: Workspace) -> None
     with workspace.locked(f"index-{shard.name}"):
         if probe_cache.part_path(store, shard.name).exists() or workspace.find(Manifest, shard.key):
             return
-        todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text())
+        todo = json.loads(_todo_path(workspace.partial(Manifest, shard.key), shard).read_text(encoding="utf-8"))
         try:
             probe_cache.add(store, shard.name, _probe(todo, shard.number, store, config.runtime))
         finally:
@@ -272,7 +272,9 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """The listed files with the results of their probes."""
-    sources = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    sources = [
+        listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text(encoding="utf-8"))
+    ]
     rows = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():
