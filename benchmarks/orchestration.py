@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -88,6 +89,25 @@ def met(is_met: bool) -> str:
     return "" if is_met else ", missed"
 
 
+def lines(
+    ours: list[float], plain: list[float], nothing: list[float], mapped: list[float], stages: str, epochs: int
+) -> Iterator[str]:
+    """What came out, of the wall seconds of runs with and without Prefect, finished ones, tasks and stages."""
+    more = statistics.median(a - b for a, b in zip(ours, plain, strict=True))
+    started_s, slowest_s = statistics.median(nothing), max(map(float, stages.split()[1::2]))
+    yield f"nothing to do, from the start of the process   {started_s:6.1f} s, bar 15{met(started_s <= 15)}"
+    yield f"a stage that is finished, in a running process  {stages} s, bar 0.5 each{met(slowest_s <= 0.5)}"
+    yield f"a mapped task that does nothing                {statistics.median(mapped):6.3f} s"
+    yield (
+        f"a run of {epochs} epochs: {statistics.median(ours):.1f} s, without Prefect"
+        f" {statistics.median(plain):.1f} s: {more / statistics.median(ours):.1%} of it"
+    )
+    yield (
+        f"more with Prefect, its server's start included {more:6.1f} s: {more / RUN_S:.1%} of 4 minutes, bar 10 %"
+        f"{met(more / RUN_S <= 0.1)}"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,18 +133,7 @@ def main() -> None:
             nothing.append(run(*done)[0])
         mapped = [float(run("-c", IN_FLOW, "map", str(NUM_SHARDS))[1]) / NUM_SHARDS for _ in range(rounds)]
         stages = run("-c", IN_FLOW, "stages", str(first), "train.epochs=1")[1]
-    more = statistics.median(a - b for a, b in zip(ours, plain, strict=True))
-    started_s, slowest_s = statistics.median(nothing), max(map(float, stages.split()[1::2]))
-    print(f"nothing to do, from the start of the process   {started_s:6.1f} s, bar 15{met(started_s <= 15)}")
-    print(f"a stage that is finished, in a running process  {stages} s, bar 0.5 each{met(slowest_s <= 0.5)}")
-    print(f"a mapped task that does nothing                {statistics.median(mapped):6.3f} s")
-    print(
-        f"a run of {chosen.epochs} epochs: {statistics.median(ours):.1f} s, without Prefect"
-        f" {statistics.median(plain):.1f} s: {more / statistics.median(ours):.1%} of it"
-    )
-    print(
-        f"more with Prefect, its server's start included {more:6.1f} s: {more / RUN_S:.1%} of 4 minutes (bar 10 %)"
-    )
+    print(*lines(ours, plain, nothing, mapped, stages, chosen.epochs), sep="\n")
 
 
 if __name__ == "__main__":

@@ -85,5 +85,5 @@ def ablate(
         evaluation = policy.named(evaluate, name)(checkpoint, cached, config, workspace, stored_features)
         scored.append(Scored(variant=variant, checkpoint=checkpoint, evaluation=evaluation))
     ablation = compare(scored, workspace)
-    page = (workspace.path(ablation) / Ablation.PAGE).read_text()
+    page = (workspace.path(ablation) / Ablation.PAGE).read_text(encoding="utf-8")
     return Compared(ablation=ablation, page=page, workspace=str(workspace.root))

@@ -34,7 +34,8 @@ def files() -> Iterator[tuple[str, str, Path]]:
 def listed() -> str:
     """All commands with what each does."""
     first = {
-        name: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for name, _, file in files()
+        name: (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        for name, _, file in files()
     }
     wide = max(map(len, first))
     lines = [f"  {name:<{wide}}  {text}" for name, text in first.items()]

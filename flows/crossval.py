@@ -101,7 +101,7 @@ def crossval(
     seconds = timed.total()
     if out:
         write(crossval, seconds, workspace, out)
-    page = (workspace.path(crossval) / Crossval.PAGE).read_text()
+    page = (workspace.path(crossval) / Crossval.PAGE).read_text(encoding="utf-8")
     return Crossvalidated(
         crossval=crossval, page=page, seconds=seconds, workspace=str(workspace.root), out=str(out or "")
     )

@@ -65,7 +65,7 @@ def examine(preset: str, config: Config, workspace_dir: Path, tries_step: bool, 
 def _machine(report: Report, workspace_dir: Path) -> None:
     report.say("Python", f"{platform.python_version()}, {sys.executable}")
     report.say("cores", str(len(os.sched_getaffinity(0))))
-    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
     total, free = (int(memory[name].split()[0]) * 1024 / GB for name in ("MemTotal", "MemAvailable"))
     report.say("memory", f"{total:.1f} GB, {free:.1f} GB of it available")
     folder = workspace_dir.expanduser().absolute()

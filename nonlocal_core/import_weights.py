@@ -68,8 +68,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for reference in filter(None, (args.compare, args.report)):
         yield from _compared(imported, reference, every=reference == args.report)
     if args.out:
-        clip = _clip(args.clip or imported.clip, imported.clip_fps)
-        yield _saved(imported, args, tuple(labels) or imported.labels, clip)
+        yield _saved(imported, args, tuple(labels) or imported.labels)
 
 
 def _whose_order(imported: weights.Imported, args: argparse.Namespace) -> str:
@@ -166,24 +165,26 @@ def _compared(imported: weights.Imported, reference: Path, every: bool) -> Itera
             )
 
 
-def _clip(text: str, fps: float) -> ClipConfig:
+def _clip(text: str, seen: ClipConfig) -> ClipConfig:
+    """The clips that a network saw, of the length and the interval in a text."""
     match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
     if match is None:
         raise ConfigError(
             "--out needs --clip LENxINTERVAL, e.g. --clip 32x2: a checkpoint says what clips it takes"
         )
-    return ClipConfig(clip_len=int(match[1]), frame_interval=int(match[2]), fps=fps)
+    return seen.model_copy(update={"clip_len": int(match[1]), "frame_interval": int(match[2])})
 
 
-def _saved(imported: weights.Imported, args: argparse.Namespace, labels: tuple[str, ...], clip: ClipConfig) -> str:
+def _saved(imported: weights.Imported, args: argparse.Namespace, labels: tuple[str, ...]) -> str:
     digest = sha256_of(args.file)
+    seen = imported.described
     described = checkpoint.Description(
         step=0,
         labels=labels,
         model=imported.net.model,
-        clip=clip,
-        cache=CacheConfig(),
-        train=TrainConfig(),
+        clip=_clip(args.clip or imported.clip, seen.clip if seen else ClipConfig(fps=imported.clip_fps)),
+        cache=seen.cache if seen else CacheConfig(),
+        train=seen.train if seen else TrainConfig(),
         cache_digest="",
         manifest_digest="",
         imported_from=f"{args.profile} {digest}",

@@ -61,7 +61,7 @@ def _read(folder: Path) -> tuple[Evaluation, list[str]]:
     """The reference of an evaluation, and the labels in the order of their ids."""
     try:
         evaluation, _ = read_artifact(Evaluation, folder)
-        labels: list[str] = json.loads((folder / Evaluation.METRICS).read_text())["labels"]
+        labels: list[str] = json.loads((folder / Evaluation.METRICS).read_text(encoding="utf-8"))["labels"]
     except (OSError, ValueError, KeyError, DamagedError):
         raise InputError(f"{folder} is no finished evaluation: name a folder workspace/evaluate/KEY") from None
     return evaluation, labels

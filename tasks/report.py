@@ -61,7 +61,7 @@ def lines(key: str, texts: Sequence[str], of_what: str) -> None:
 
 def page(key: str, file: Path) -> None:
     """Show a Markdown file as a page of the running task."""
-    create_markdown_artifact(file.read_text(), key=key, description=in_markdown(file))
+    create_markdown_artifact(file.read_text(encoding="utf-8"), key=key, description=in_markdown(file))
 
 
 def picture(key: str, file: Path) -> None:

@@ -225,6 +225,51 @@ def test_a_vague_name_is_found(tmp_path):
     ]
 
 
+def without_encoding(root: Path) -> list[str]:
+    """The calls that read or write text in the encoding of whoever runs them."""
+    return [
+        f"{file.relative_to(root)}:{node.lineno} {ast.unparse(node)}"
+        for file in python_files(root)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and is_without_encoding(node)
+    ]
+
+
+def is_without_encoding(call: ast.Call) -> bool:
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    named = {word.arg: word.value for word in call.keywords}
+    if "encoding" in named or name not in ("read_text", "write_text", "open", "fdopen"):
+        return False
+    if name in ("read_text", "write_text"):
+        return len(call.args) <= (name == "write_text")
+    if isinstance(owner, ast.Name) and (owner.id, name) in (("os", "open"), ("av", "open"), ("tarfile", "open")):
+        return False
+    is_path = owner is not None and name == "open"
+    mode = named.get("mode") or next(iter(call.args[0 if is_path else 1 :]), None)
+    modes = [node.value for node in ast.walk(mode) if isinstance(node, ast.Constant)] if mode else []
+    return not any("b" in text for text in modes if isinstance(text, str))
+
+
+def test_text_has_an_encoding_of_its_own():
+    """With LC_ALL=zh_CN.GBK, what another process wrote as UTF-8 could not be read."""
+    assert without_encoding(REPOSITORY) == []
+
+
+def test_text_without_an_encoding_is_found(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    wrong = [
+        *("a.read_text()", "a.write_text('b')", "open(a)", "open(a, mode='r+')"),
+        *("a.open()", "a.open('a')", "os.fdopen(a)"),
+    ]
+    right = [
+        *("a.read_text('utf-8')", "a.write_text('b', encoding='utf-8')", "open(a, 'rb')", "os.fdopen(a, 'wb')"),
+        *("a.open('ab' if b else 'wb')", "a.open(encoding='utf-8')", "os.open(a, b)", "av.open(a, 'w')"),
+    ]
+    (tmp_path / "tasks/train.py").write_text("\n".join(wrong + right))
+    assert without_encoding(tmp_path) == [f"tasks/train.py:{line} {text}" for line, text in enumerate(wrong, 1)]
+
+
 def test_what_reads_the_files_of_others_imports_no_settings():
     loaded = loaded_by("import nonlocal_core.models.published.files")
     assert "safetensors" in loaded

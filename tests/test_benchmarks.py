@@ -94,6 +94,17 @@ def test_every_program_is_in_the_list_or_needs_more_than_this_machine(monkeypatc
     assert {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")} == named | others
 
 
+def test_each_bar_of_orchestration_can_be_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import orchestration
+
+    fast = [*orchestration.lines([52.0], [30.0], [9.0], [0.01], "index 0.1 train 0.4", 4)]
+    slow = [*orchestration.lines([57.0], [30.0], [16.0], [0.01], "index 0.1 train 0.6", 4)]
+    assert sum(", bar " in line for line in fast) == 3
+    assert [line for line in fast if line.endswith(", missed")] == []
+    assert [line.endswith(", missed") for line in slow] == [", bar " in line for line in fast]
+
+
 @pytest.fixture
 def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))

@@ -58,6 +58,14 @@ def test_compose_has_a_worker_for_each_pool_and_asks_for_its_secrets():
     assert asked == given
 
 
+def test_the_secrets_of_compose_come_into_neither_image_nor_git():
+    name = "deploy/.env"
+    assert f"cp deploy/compose.env.example {name} " in (REPOSITORY / "deploy/compose.yaml").read_text()
+    patterns = (REPOSITORY / "deploy/Dockerfile.dockerignore").read_text().split()
+    assert {name, f"**/{Path(name).name}"} & {*patterns}
+    assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=REPOSITORY, check=False).returncode == 0
+
+
 def test_a_deployment_needs_the_folder_of_a_checkout(monkeypatch, capsys, tmp_path):
     (step,) = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["build"]
     assert list(step) == [f"{checkout.__name__}.{checkout.check.__name__}"]

@@ -25,9 +25,9 @@ from nonlocal_core.artifacts.references import Features
 from nonlocal_core.config import Config, key_value, resolve
 from nonlocal_core.config.presets import PRESETS
 from nonlocal_core.config.tree import settings
-from nonlocal_core.data.manifest import frozen_split, probe_cache
+from nonlocal_core.data.manifest import frozen_split, manifest_table, probe_cache
 from nonlocal_core.data.records import cache_table, kept_features, store
-from nonlocal_core.evaluation import comparison, view_table
+from nonlocal_core.evaluation import comparison, score_table, view_table
 from nonlocal_core.evaluation.ablations import TABLES
 from nonlocal_core.evaluation.crossval import CrossvalRequest
 from nonlocal_core.models.checkpoint import Description
@@ -354,6 +354,16 @@ def test_the_columns_of_a_file_are_those_of_the_page(title: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", section.partition("\n#")[0], re.MULTILINE)
     kinds = [re.sub(r"list<\w+: (\w+)>", r"list of \1", str(field.type)) for field in TABLES_ON_DISK[title]]
     assert rows == list(zip(TABLES_ON_DISK[title].names, kinds, strict=True))
+
+
+def test_the_versions_of_files_are_those_of_the_page() -> None:
+    text = (REPOSITORY / "docs" / "reference" / "files.md").read_text()
+    schemas = [*TABLES_ON_DISK.values(), manifest_table.SCHEMA, score_table.SCHEMA]
+    versions = {store.VERSION_KEY: store.VERSION}
+    for schema in schemas:
+        versions.update(schema.metadata or {})
+    named = re.findall(r"Version: `(nonlocal_core\.\w+)` = (\d+)\.", text)
+    assert sorted(named) == sorted((key.decode(), version.decode()) for key, version in versions.items())
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,10 @@ def _ours(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def _our_deployments(client: SyncPrefectClient, among: Set[UUID]) -> set[UUID]:
-    entrypoints = {declared["entrypoint"] for declared in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]}
+    entrypoints = {
+        declared["entrypoint"]
+        for declared in yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
+    }
     by_id = DeploymentFilter(id=DeploymentFilterId(any_=sorted(among)))
     deployments = client.read_deployments(deployment_filter=by_id)
     return {deployment.id for deployment in deployments if deployment.entrypoint in entrypoints}

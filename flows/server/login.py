@@ -22,7 +22,7 @@ def kept_in(file: Path) -> str:
     """The login in a file that only this user can read; it is made if there is none."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)
-    with open(descriptor, "r+") as opened:
+    with open(descriptor, "r+", encoding="utf-8") as opened:
         login = opened.read().strip()
         if not login:  # an empty one, which a process leaves that is killed here, would let everybody in
             login = new()

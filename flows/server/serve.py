@@ -206,7 +206,7 @@ def _end(service: Service) -> None:
 
 def stop(folder: Path) -> None:
     """End the server of a folder, and wait until it has ended."""
-    with (folder / "pid").open("a+") as file:
+    with (folder / "pid").open("a+", encoding="utf-8") as file:
         if _try_lock(file.fileno()):
             print("nothing is running")
             return
@@ -233,7 +233,7 @@ def start(port: int, folder: Path) -> None:
 
     Raises: as `serve`.
     """
-    with (folder / "pid").open("a+") as file:  # the lock on it dies with this process
+    with (folder / "pid").open("a+", encoding="utf-8") as file:  # the lock on it dies with this process
         if not _try_lock(file.fileno()):
             print(f"it runs already:\n{_what_to_type(port, folder)}")
             return

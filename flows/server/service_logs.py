@@ -22,7 +22,9 @@ def keep(lines: IO[bytes], file: Path) -> None:
 @functools.cache
 def _handler(file: Path) -> logging.Handler:
     """The one writer of a file: what a dead service has left behind may still speak when the next one does."""
-    handler = RotatingFileHandler(file, maxBytes=MOST_BYTES, backupCount=KEPT, errors="backslashreplace")
+    handler = RotatingFileHandler(
+        file, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", errors="backslashreplace"
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     return handler
 

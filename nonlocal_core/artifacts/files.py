@@ -122,7 +122,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
     Raises: ValueError if a line is damaged.
     """
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:

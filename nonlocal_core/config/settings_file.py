@@ -9,6 +9,7 @@ train:                   # settings, nested or dotted
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from nonlocal_core.errors import ConfigError
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 20
 ENTRY_FILE = "entry.json"
+_STANDARD = "tag:yaml.org,2002:"
+_KINDS = ("null", "str", "int", "float", "bool", "timestamp", "value", "merge", "seq", "map")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read(path: Path) -> dict[str, str]:
@@ -43,11 +47,24 @@ def read(path: Path) -> dict[str, str]:
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path} has no keys: write `train.epochs: 3`, or `train:` with keys below it")
     # `labels_path:` alone says that there is none.
-    return {key: key_value.text_of(value) for key, value in flatten(content).items() if value is not None}
+    return {key: _text(value) for key, value in flatten(content).items() if value is not None}
+
+
+def _text(value: object) -> str:
+    """The text of a value."""
+    return key_value.text_of([*map(_number, value)] if isinstance(value, list) else value)
+
+
+def _number(part: object) -> object:
+    """A number of a list, which is read as JSON: that has neither .5 nor 5. as YAML has; others as they are."""
+    if not isinstance(part, str) or not _NUMBER.fullmatch(part):
+        return part
+    value = key_value.value_of(part)
+    return float(part) if isinstance(value, str) else value
 
 
 def _yaml(text: str) -> Any:
-    """The content of a text of YAML, which must be as simple as settings are.
+    """The content of a text of YAML, which must be as simple as settings are; all values are texts or None.
 
     Raises: ValueError if it has aliases or is nested deeply: a short text of these can keep a reader busy.
     """
@@ -58,4 +75,21 @@ def _yaml(text: str) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_DEPTH:
             raise ValueError(f"it is nested deeper than {MOST_DEPTH}")
-    return yaml.safe_load(text)
+    return _content(yaml.compose(text, yaml.SafeLoader))
+
+
+def _content(node: Any) -> Any:
+    """What a node of YAML holds, as a person wrote it: YAML itself has dates, and reads 0123 as 83 and 1:30 as 90.
+
+    Raises: ValueError if it is something else than texts, lists and keys.
+    """
+    kind = node.tag.removeprefix(_STANDARD) if node else "null"
+    if kind not in _KINDS:
+        raise ValueError(f"settings are plain values, and there is {node.tag}")
+    if kind == "null":
+        return None
+    if isinstance(node, yaml.MappingNode):
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise ValueError("a key is a list, or has keys itself")
+        return {key.value: _content(value) for key, value in node.value}
+    return [*map(_content, node.value)] if isinstance(node, yaml.SequenceNode) else node.value

@@ -57,7 +57,7 @@ def compiling(graph: str, *identity: object) -> Iterator[None]:
     """Log that something is compiled, and keep how long it takes; `identity` tells its graph from others."""
     file, key = user_cache.folder() / FILE, digest_of(graph, *identity)
     try:
-        seconds_of: dict[str, float] = dict(json.loads(file.read_text()))
+        seconds_of: dict[str, float] = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         seconds_of = {}
     log.info("compiling %s%s", graph, f": {seconds_of[key]:.0f} s last time" if key in seconds_of else "")

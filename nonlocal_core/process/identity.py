@@ -37,7 +37,7 @@ def this() -> Process:
 def _machine() -> str:
     """This boot of this machine and our namespace of process numbers; empty where there is no /proc."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
@@ -46,7 +46,7 @@ def _machine() -> str:
 def _born(number: int) -> str:
     """When a process was born; empty if it is gone, or only waits for its parent to hear that it has ended."""
     try:
-        state, *rest = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        state, *rest = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if state in "ZX" else rest[18]

@@ -20,7 +20,10 @@ cat
 def children(process_id: int) -> list[int]:
     """The processes that a process has started and that still run."""
     try:
-        return [int(child) for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+        return [
+            int(child)
+            for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="utf-8").split()
+        ]
     except OSError:  # it is gone, or the system is not Linux
         return []
 

@@ -46,7 +46,7 @@ def compare(scored: Sequence[Scored], workspace: Workspace) -> Ablation:
 
 
 def _row(scored: Scored, workspace: Workspace) -> dict[str, Any]:
-    top = json.loads((workspace.path(scored.evaluation) / Evaluation.METRICS).read_text())["top"]
+    top = json.loads((workspace.path(scored.evaluation) / Evaluation.METRICS).read_text(encoding="utf-8"))["top"]
     shares = {f"top{k}": top[str(k)]["value"] for k in figures.KS}
     ends = {
         f"top{k}_{end}": top[str(k)]["wilson"][side]

@@ -275,7 +275,9 @@ def _complete(probed: pd.DataFrame, planned: IndexPlan, config: Config, workspac
 
 def _join(folder: Path, videos_dir: str, workspace: Workspace) -> pd.DataFrame:
     """The listed files with the results of their probes."""
-    sources = [listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text())]
+    sources = [
+        listing.Source(*source) for source in json.loads((folder / LISTING_FILE).read_text(encoding="utf-8"))
+    ]
     rows = probe_cache.look_up(workspace.root / probe_cache.FOLDER, _frame(sources, videos_dir))
     is_missing = rows["size_bytes"] < 0
     if is_missing.any():

@@ -51,7 +51,7 @@ class Watch:
 
     def step(self, line: Line) -> None:
         """Write a step into the log and advance the progress."""
-        with (self.folder / Checkpoint.LOG).open("a") as stream:
+        with (self.folder / Checkpoint.LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self.shown.append(line)
         self._to_board(line["step"], {f"train/{name}": line[name] for name in ("loss", "lr", "top1")})
@@ -90,7 +90,7 @@ class Watch:
 
 def cut_log(path: Path, step: int) -> None:
     """Drop the log's lines after a step, because those steps are taken again, and a line that is cut short."""
-    content = path.read_text() if path.exists() else ""
+    content = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
     write_atomically(path, "".join(lines).encode())
 

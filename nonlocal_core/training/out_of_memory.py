@@ -81,7 +81,7 @@ def _ran_out(error: ChildError, kills_before: int) -> bool:
 def _num_kills() -> int:
     """How many processes Linux has killed because memory ran out; 0 if it does not say."""
     try:
-        counts = dict(line.split() for line in COUNTS.read_text().splitlines())
+        counts = dict(line.split() for line in COUNTS.read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError):
         return 0
     return int(counts.get("oom_kill", 0))

@@ -236,7 +236,7 @@ def _death(device: _Device, log_dir: Path) -> ChildError:
 
 def _last_lines(log_dir: Path, name: str) -> str:
     file = log_dir / name
-    return messages.last_words(file.read_text(errors="replace") if file.exists() else "")
+    return messages.last_words(file.read_text(encoding="utf-8", errors="replace") if file.exists() else "")
 
 
 def _end(process: subprocess.Popen[bytes], devices: dict[Connection, _Device]) -> None:
@@ -255,7 +255,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         folder, host = Path(sys.argv[1]), int(sys.argv[2])
-        job = Job.model_validate_json((folder / JOB_FILE).read_text())
+        job = Job.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
     except (IndexError, ValueError, FileNotFoundError):
         sys.exit(
             "usage: python -m nonlocal_core.training.parallel FOLDER HOST, as the stage on the first host says"

@@ -42,7 +42,7 @@ def schedule(job_file: Path) -> None:
 
 def train(job_file: Path) -> None:
     """Train on this device; the first device writes the weights."""
-    runtime = RuntimeConfig.model_validate(json.loads(job_file.read_text())["config"]["runtime"])
+    runtime = RuntimeConfig.model_validate(json.loads(job_file.read_text(encoding="utf-8"))["config"]["runtime"])
     cuda.load(runtime)  # before anything imports mindspore
     from mindspore import communication
 
@@ -55,7 +55,7 @@ def train(job_file: Path) -> None:
     from nonlocal_core.training.collectives import Ranks
     from nonlocal_core.training.videos import Videos
 
-    job = parallel.Job.model_validate_json(job_file.read_text())
+    job = parallel.Job.model_validate_json(job_file.read_text(encoding="utf-8"))
     device.use(runtime)
     communication.init()
     workspace = Workspace(job.root)

@@ -13,7 +13,9 @@ from torch_files import save_state
 
 from nonlocal_core import import_weights
 from nonlocal_core.config.sections import ClipConfig
+from nonlocal_core.config.tree import resolve
 from nonlocal_core.models import checkpoint
+from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import comparison
 from nonlocal_core.models.published.weights import load_published
 
@@ -177,6 +179,32 @@ def test_clips_of_pyslowfast_count_at_30_frames_a_second(tmp_path, capsys, label
     again = tmp_path / "b.safetensors"
     assert said(capsys, out, "--profile", "ours", "--out", again)[0] == 0
     assert checkpoint.read(again)[0].clip == clip
+
+
+def test_a_checkpoint_of_ours_keeps_what_its_network_saw(tmp_path, capsys):
+    seen = {
+        **{
+            "cache.short_side": 64,
+            "cache.interpolation": "bilinear",
+            "train.crop_size": 48,
+            "train.precision": "fp16",
+        },
+        **{"clip.clip_len": 8, "clip.sampling": "discrete", "clip.short_videos": "loop", "model.width": 4},
+    }
+    config, net, out = resolve("tiny", seen), I3D(resolve("tiny", seen).model, 2), tmp_path / "a.safetensors"
+    described = checkpoint.Description(
+        step=7, labels=("a", "b"), model=config.model, clip=config.clip, cache=config.cache, train=config.train,
+        cache_digest="c", manifest_digest="m",
+    )  # fmt: skip
+    checkpoint.save_weights(out, checkpoint.weights_of_network(net), described)
+    for words, clip in (
+        ([], config.clip),
+        (["--clip", "4x3"], config.clip.model_copy(update={"clip_len": 4, "frame_interval": 3})),
+    ):
+        assert said(capsys, out, "--profile", "ours", "--out", tmp_path / "b.safetensors", *words)[0] == 0
+        written, _ = checkpoint.read(tmp_path / "b.safetensors")
+        assert (written.clip, written.cache, written.train) == (clip, config.cache, config.train)
+        assert (written.labels, written.step, written.imported_from[:5]) == (("a", "b"), 0, "ours ")
 
 
 def test_activations_have_the_names_of_the_parts(reference):

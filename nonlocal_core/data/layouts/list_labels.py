@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Sequence, Set
 
 from nonlocal_core.artifacts.label_ids import Names
 from nonlocal_core.data.layouts.listing import Source
 from nonlocal_core.errors import InputError
+from nonlocal_core.escaping import folded
 
 _MOST_LABELS = 100_000
 _SEVERAL = re.compile(r"[\[(]?\s*\d+(\s*[,;|/&+\s]\s*\d+)+\s*[\])]?")
 """numbers with something between them, as in 0,2 and [0, 2]"""
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+
+log = logging.getLogger(__name__)
 
 
 def written(label: str, place: str) -> str:
@@ -48,6 +52,35 @@ def refuse_unknown(labels: Set[str], names: Sequence[str] | None) -> None:
         raise InputError(f"{len(unknown)} labels are not in the list of labels, e.g. {unknown[0]!r}: {hint}")
 
 
+def _first_id(sources: Sequence[Source], ids: Sequence[int], names: Names) -> int:
+    """The id of the first name in the lists: that of the file of labels, or 0 if they say so.
+
+    Lists may count from 0 beside a classInd.txt that counts from 1, and lack class 0: then only the folders of the
+    videos tell, which often have the names of the labels.
+    """
+    if not names.first_id or min(ids) == 0:
+        return 0
+    folders = [{*map(_letters, source.path.split("/")[:-1])} for source in sources]
+    by_id = dict(enumerate(map(_letters, names.names)))
+    num_agreeing = {
+        first: sum(by_id.get(number - first) in parts for number, parts in zip(ids, folders, strict=True))
+        for first in (0, names.first_id)
+    }
+    first = 0 if num_agreeing[0] > num_agreeing[names.first_id] else names.first_id
+    if first == 0 or not any(num_agreeing.values()):
+        why = "labels_path does" if first else "the folders of the videos say"
+        log.info(
+            "labels are taken to count from %d, as %s: %d is %s",
+            *(first, why, ids[0], by_id.get(ids[0] - first, "no label")),
+        )
+    return first
+
+
+def _letters(name: str) -> str:
+    """What is left of a name without capitals, blanks and underscores."""
+    return folded(name.replace("_", " "))
+
+
 def with_names(sources: list[Source], places: list[str], names: Names | None) -> list[Source]:
     """The sources, with names of labels in place of numbers if there are names; `places` are file:line of each.
 
@@ -63,7 +96,7 @@ def with_names(sources: list[Source], places: list[str], names: Names | None) ->
     if False in examples:
         return sources
     ids = [int(source.label) for source in sources]
-    first = names.first_id if names and min(ids) > 0 else 0
+    first = _first_id(sources, ids, names) if names else 0
     num_labels = len(names.names) if names else _MOST_LABELS
     for label_id, place in zip(ids, places, strict=True):
         if label_id - first >= num_labels:

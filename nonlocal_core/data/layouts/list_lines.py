@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from nonlocal_core.data.layouts import endings
@@ -66,6 +66,18 @@ class Reading(NamedTuple):
         return f"path {self.path!r}, label {self.label!r}{part}"
 
 
+class _Header(NamedTuple):
+    """A line of names of columns."""
+
+    number: int
+    """of the line, from 1"""
+    separator: str
+    names: list[str]
+    """of all columns, as they are written"""
+    places: dict[str, int]
+    """the column of each kind that is read; -1 where there is none"""
+
+
 class Line(NamedTuple):
     """One line of a list."""
 
@@ -88,14 +100,15 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
         raise InputError(f"{table} cannot be read: it is no UTF-8 text, so save it as UTF-8") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{table} cannot be read: {error}") from None
-    names = _header(texts[0]) if texts else None
-    if names:
-        _refuse_times(f"{table}:1", texts[0], names[0])
+    header = _header(texts)
+    if header:
+        _refuse_times(f"{table}:{header.number}", header.names)
     lines = []
-    for number, text in enumerate(texts[1:] if names else texts, 2 if names else 1):
+    start = header.number if header else 0
+    for number, text in enumerate(texts[start:], start + 1):
         if text.strip() and not text.startswith("# "):
             try:
-                readings = _of_columns(text, *names) if names else [*_readings(composed(text.strip()))]
+                readings = _of_columns(text, header) if header else [*_readings(composed(text.strip()))]
             except csv.Error as error:
                 raise InputError(f"{table}:{number}: it cannot be read as CSV: {error}") from None
             allowed = [reading for reading in readings if columns in ("auto", reading.columns)]
@@ -108,10 +121,10 @@ def read(table: Folder, columns: Columns = "auto") -> list[Line]:
 
 
 def has_header(table: Folder) -> bool:
-    """Whether the first line of a file names the columns of a path and of a label."""
+    """Whether a file begins with names of the columns of a path and of a label."""
     try:
         with table.open(encoding="utf-8-sig", errors="replace") as lines:
-            return _header(lines.readline()) is not None
+            return _header(lines) is not None
     except OSError:
         return False
 
@@ -119,34 +132,50 @@ def has_header(table: Folder) -> bool:
 def unread(table: Folder) -> list[str]:
     """The names of a file's columns that are not read; pandas' index has none."""
     with table.open(encoding="utf-8-sig") as lines:
-        text = lines.readline()
-    if not (names := _header(text)):
+        header = _header(lines)
+    if header is None:
         return []
-    separator, places = names
-    fields = [field.strip().strip('"') for field in text.strip().lstrip("# ").split(separator)]
     return [
-        field
-        for number, field in enumerate(fields)
-        if number not in places.values() and field and not field.lower().startswith("unnamed")
+        name
+        for number, name in enumerate(header.names)
+        if number not in header.places.values() and name and not name.lower().startswith("unnamed")
     ]
 
 
-def _header(text: str) -> tuple[str, dict[str, int]] | None:
-    """The separator of a line of names, and the column of each that is known; None if it is none."""
-    for separator in _SEPARATORS:
-        fields = [field.strip().strip('"').lower() for field in text.strip().lstrip("# ").split(separator)]
-        places = {
-            kind: next((number for number, field in enumerate(fields) if field in accepted), -1)
-            for kind, accepted in _COLUMNS.items()
-        }
-        if places["path"] >= 0 and places["label"] >= 0:
-            return separator, places
+def _header(lines: Iterable[str]) -> _Header | None:
+    """The line of names of a list: its first one that is neither empty nor a comment; None if it has none.
+
+    The names may also be a comment, in the first line that is not empty.
+    """
+    is_first = True
+    for number, text in enumerate(lines, 1):
+        if text.strip():
+            is_comment = text.startswith("# ")
+            header = _names(text, number) if is_first or not is_comment else None
+            if header or not is_comment:
+                return header
+            is_first = False
     return None
 
 
-def _refuse_times(place: str, text: str, separator: str) -> None:
+def _names(text: str, number: int) -> _Header | None:
+    """A line as names of columns; None if it does not name a path and a label."""
+    for separator in _SEPARATORS:
+        # a tab at its begin stands behind pandas' index, which has no name
+        line = text.strip(" \r\n" if separator == "\t" else None).lstrip("# ")
+        names = [field.strip().strip('"') for field in line.split(separator)]
+        lowered = [name.lower() for name in names]
+        places = {
+            kind: next((place for place, name in enumerate(lowered) if name in accepted), -1)
+            for kind, accepted in _COLUMNS.items()
+        }
+        if places["path"] >= 0 and places["label"] >= 0:
+            return _Header(number, separator, names, places)
+    return None
+
+
+def _refuse_times(place: str, names: Sequence[str]) -> None:
     """Raise InputError if a column says when an action begins or ends, and not as a share of the video."""
-    names = [name.strip().strip('"') for name in text.split(separator)]
     if times := [name for name in names if _TIMES.fullmatch(name.lower()) and name.lower() not in _STARTS | _ENDS]:
         raise InputError(
             f"{place}: the columns {', '.join(times)} are not read: write parts as shares of the video, 0 to 1, in"
@@ -162,9 +191,13 @@ def is_part(start: str, end: str) -> bool:
         return False
 
 
-def _of_columns(text: str, separator: str, places: dict[str, int]) -> list[Reading]:
+def _of_columns(text: str, header: _Header) -> list[Reading]:
     """The one reading of a line under a line of names; none if it has too few fields."""
-    fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    reader = csv.reader([text], delimiter=header.separator, skipinitialspace=True)
+    fields = [field.strip() for field in next(reader)]
+    places = header.places
+    if not header.names[0] and len(fields) < len(header.names):
+        fields.insert(0, "")  # what stands before the names is no column, but a blank
     if max(places.values()) >= len(fields):
         return []
     path, label, start, end, group, split = (fields[place] if place >= 0 else "" for place in places.values())

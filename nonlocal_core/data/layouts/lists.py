@@ -108,8 +108,7 @@ def find_videos(
             log.info("%s: its paths are relative to %s", path, videos_dir / rooted.base)
         list_checks.refuse_unclear(rooted, listed)
         for line in listed:
-            source = _source(rooted, line)
-            sources.append(source._replace(split=lists[path] or source.split))
+            sources.append(_source(rooted, line, lists[path], splits_in(path.stem)))
             places.append(line.place)
     sources = _with_parts(sources, places)
     paths = (file.path for file in table.files.values())
@@ -140,7 +139,8 @@ def _unread(lists: Iterable[Folder]) -> list[str]:
     return [f"columns of lists that are not read: {few(names, 8)}"] if names else []
 
 
-def _source(table: Table, line: Line) -> Source:
+def _source(table: Table, line: Line, of_list: str, of_name: set[str]) -> Source:
+    """The source of a line in a list that is taken for a split and named like some; empty where it is neither."""
     chosen = _chosen(table, line)
     path = table.where(chosen.path) or table.inside(chosen.path.replace("\\", "/"))
     if path is None:
@@ -156,6 +156,12 @@ def _source(table: Table, line: Line) -> Source:
     split = split_of(chosen.split)
     if chosen.split and not split:
         raise InputError(f"{line.place}: there is no split {chosen.split!r}: write train, val or test")
+    if split and of_list and split not in (of_list, *of_name):
+        raise InputError(
+            f"{line.place}: its column says {split}, and the name of the file says {', '.join(of_name)}: remove"
+            " the column, or give the file a name without a split and say index.layout=lists"
+        )
+    split = of_list or split
     return Source(
         path, file.path, label, split, file.size_bytes, file.stamp, float(start), float(end), chosen.group
     )

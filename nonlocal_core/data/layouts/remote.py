@@ -107,7 +107,7 @@ class RemotePath:
 
     def read_text(self, encoding: str) -> str:
         """The whole text of the file."""
-        return self.open(encoding).read()
+        return self.open(encoding=encoding).read()
 
 
 def list_folder(uri: str) -> RemotePath:

@@ -21,6 +21,7 @@ SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("video_id", "sha256", "label", "split")],
     metadata={"nonlocal_core.frozen": "1"},
 )
+_PART = r"(#[\d.e-]+-[\d.e-]+)$"
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -48,14 +49,26 @@ def add(path: Path, frozen: pd.DataFrame, rows: pd.DataFrame) -> None:
 
 
 def names(rows: pd.DataFrame, frozen: pd.DataFrame) -> pd.Series[str]:
-    """The name of each video: its old one, if it was renamed and no other video has that name now."""
-    free = frozen[~frozen["video_id"].isin(rows["video_id"])].drop_duplicates(["sha256", "label"])
+    """The name of each video: its old one, if it was renamed and no other video has that name now.
+
+    Of two videos that had one name, the one that had it last gets it.  A part gets the name of the same part.
+    """
+    same = ["sha256", "label", "part"]
+    free = frozen[~frozen["video_id"].isin(rows["video_id"])]
+    free = free.assign(part=_parts(free)).drop_duplicates(same).reset_index(names="added")
     renamed = rows[~rows["video_id"].isin(frozen["video_id"]) & (rows["sha256"] != "")]
-    renamed = renamed.drop_duplicates(["sha256", "label"]).reset_index(names="row")
-    old_names = renamed.merge(free, on=["sha256", "label"], suffixes=("_now", "")).set_index("row")["video_id"]
+    renamed = renamed.assign(part=_parts(renamed)).drop_duplicates(same).reset_index(names="row")
+    pairs = renamed.merge(free, on=same, suffixes=("_now", "")).sort_values("added")
+    old_names = pairs.drop_duplicates("video_id", keep="last").set_index("row")["video_id"]
     video_ids: pd.Series[str] = rows["video_id"].copy()
     video_ids.update(old_names)
     return video_ids
+
+
+def _parts(rows: pd.DataFrame) -> pd.Series[str]:
+    """What follows the names of parts of a video, such as #0.25-0.5; empty for whole ones."""
+    parts: pd.Series[str] = rows["video_id"].str.extract(_PART, expand=False).fillna("")
+    return parts
 
 
 def splits(rows: pd.DataFrame, frozen: pd.DataFrame) -> pd.Series[str]:

@@ -64,7 +64,8 @@ def _mmaction2(text: str) -> tuple[Settings, str]:
     block = backbone.get("non_local_cfg") or {}
     if block and any(any(part) if isinstance(part, tuple | list) else part for part in backbone["non_local"]):
         settings["pairwise"] = block.get("mode", "embedded_gaussian")
-        settings["nl_scale"] = block.get("use_scale", True)
+        # mmcv reads use_scale in one of its modes only
+        settings["nl_scale"] = settings["pairwise"] == "embedded_gaussian" and block.get("use_scale", True)
     normalisation = model.get("data_preprocessor") or (
         _plain(assigned["img_norm_cfg"]) if "img_norm_cfg" in assigned else {}
     )

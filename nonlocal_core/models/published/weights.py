@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from nonlocal_core.config.model import ModelConfig
 from nonlocal_core.errors import ConfigError, InputError, few
@@ -22,6 +22,7 @@ from nonlocal_core.models.i3d import I3D
 from nonlocal_core.models.published import files, names
 from nonlocal_core.models.published.pickled import Array
 from nonlocal_core.models.published.profiles import Profile, Settings, check_name, check_order, profile_of
+from nonlocal_core.models.published.switches import Choice, chosen
 from nonlocal_core.models.published.tensors import HEAD, fitted, from_flax, is_flat, settings_of, with_statistics
 
 
@@ -43,17 +44,8 @@ class Imported(NamedTuple):
     """rate at which LEN and INTERVAL count (frames per second; 0: the video's own)"""
     num_filled: int
     """number of parameters that came from the file"""
-
-
-class Choice(NamedTuple):
-    """The choices of the person who imports a file."""
-
-    switches: Settings
-    """settings of the section `model`"""
-    head: str
-    """keep, new, or empty if neither was chosen"""
-    num_classes: int
-    """number of classes of a new head"""
+    described: checkpoint.Description | None
+    """what the file says of itself, if it is a checkpoint of this project"""
 
 
 class Named(NamedTuple):
@@ -106,7 +98,7 @@ def check_labels(imported: Imported, profile: str, labels: Sequence[str], own_or
 def import_file(path: Path, profile: str, switches: Settings) -> Imported:
     """The network of a published file, and how it was put together; raises as `load_published`."""
     kind = profile_of(profile)
-    choice = _choice(switches)
+    choice = chosen(switches)
     file = files.read(path, kind.config)
     try:
         check_name(path, kind)
@@ -139,7 +131,8 @@ def _import(file: files.Published, profile: Profile, choice: Choice) -> Imported
     used = {name: stored for name, stored in named.stored_names.items() if name in arrays}
     labels, clip, clip_fps = _labels_and_clip(file, profile)
     labels = labels if head == "keep" and len(labels) == num_classes else ()
-    return Imported(net, used, named.skipped, sources, labels, clip, clip_fps, len(params) - len(new))
+    described, num_filled = None if profile.schemes else _described(file), len(params) - len(new)
+    return Imported(net, used, named.skipped, sources, labels, clip, clip_fps, num_filled, described)
 
 
 def _check_pairwise(path: Path, profile: Profile, choice: Choice) -> None:
@@ -152,27 +145,6 @@ def _check_pairwise(path: Path, profile: Profile, choice: Choice) -> None:
             f"its name says {' and '.join(sorted(named))}, and this profile's blocks are usually {usual}:"
             " say pairwise=…"
         )
-
-
-def _choice(switches: Settings) -> Choice:
-    """The choices in switches, as typed values.
-
-    Raises: ConfigError for a switch that does not exist or does not fit.
-    """
-    settings = dict(switches)
-    head = settings.pop("head") if settings.get("head") in ("keep", "new") else ""
-    num_classes = int(settings.pop("num_classes", 0))
-    if (head == "new") != (num_classes > 0):
-        raise ConfigError("head=new and num_classes=K go together")
-    for key, value in settings.items():
-        if key not in ModelConfig.model_fields:
-            switch_names = ", ".join(["head=keep", "head=new", "num_classes", *ModelConfig.model_fields])
-            raise ConfigError(f"there is no switch {key!r}: there are {switch_names}")
-        try:
-            settings[key] = TypeAdapter(ModelConfig.model_fields[key].rebuild_annotation()).validate_python(value)
-        except ValidationError as error:
-            raise ConfigError(f"{key}={value} does not fit: {error.errors()[0]['msg']}") from None
-    return Choice(settings, head, num_classes)
 
 
 def _named(file: files.Published, profile: Profile) -> Named:

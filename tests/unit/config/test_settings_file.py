@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -26,6 +27,43 @@ def test_keys_may_be_nested_or_dotted_in_yaml_or_json(tmp_path):
     assert read(tmp_path, f"{nested}labels_path:\nindex:\n  group_by:\n") == expected
 
 
+def test_values_are_what_a_person_wrote(tmp_path):
+    """As words of a command line: YAML itself has dates, and reads 0123 as 83, 1:30 as 90 and no as false."""
+    text = "videos_dir: 2026-01-01\nlabels_path: 0123\nindex:\n  frozen_val: 1:30\n  group_by: no\n2026-01-02: ~\n"
+    expected = {"videos_dir": "2026-01-01", "labels_path": "0123", "index.frozen_val": "1:30"}
+    assert read(tmp_path, text) == {**expected, "index.group_by": "no"}
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("train.epochs: 0123", 123),
+        ("train.milestones: [1, 2]", (1, 2)),
+        ("train.milestones: [3]", (3,)),
+        ("train.milestones: 4", (4,)),
+        ("train.milestones: []", ()),
+        ("train: {milestones: [5, 06]}", (5, 6)),
+        ("train.crop_scales: [1, .8, 0.5]", (1.0, 0.8, 0.5)),
+        ("train.crop_scales: [1.]", (1.0,)),
+        ("train.crop_scales: 0.8", (0.8,)),
+        ("train.base_lr: 1e-3", 0.001),
+        ("train.base_lr: .5", 0.5),
+        *((f"train.nesterov: {text}", True) for text in ("true", "True", "yes", "on")),
+        *((f"model.zero_gamma: {text}", False) for text in ("false", "False", "no", "off")),
+        ("index.frozen_val: 2026-01-01", "2026-01-01"),
+        ("index.frozen_val: 2024", "2024"),
+        ("index.frozen_val: 'null'", "null"),
+        ("index.frozen_val: null", ""),
+        ("index.list_columns: [path, label]", "path,label"),
+    ],
+)
+def test_each_kind_of_value_is_the_setting_that_was_meant(tmp_path, text, setting):
+    texts = read(tmp_path, text)
+    section, leaf = re.findall(r"\w+", text)[:2]
+    resolved = getattr(getattr(resolve("tiny", texts), section), leaf)
+    assert (resolved, type(resolved)) == (setting, type(setting))
+
+
 def test_an_entry_gives_all_its_settings_back(tmp_path):
     config = resolve("probe", {"train.weight_decay": 0.1, "evaluate.protocol": "10x3", "clip.fps": 25.0})
     (tmp_path / "entry.json").write_text(json.dumps({"config": config.model_dump(mode="json")}))
@@ -38,6 +76,9 @@ def test_an_entry_gives_all_its_settings_back(tmp_path):
         ("- 1\n- 2\n", "has no keys"),
         ("a: [", "is neither YAML nor JSON"),
         ("!!python/object/apply:os.system [true]", "is neither YAML nor JSON"),
+        ("a: !!binary aaaa", "settings are plain values, and there is tag:yaml.org,2002:binary"),
+        ("? [a]\n: b\n", "a key is a list"),
+        ("", "has no keys"),
         ("[" * 100_000, "is neither YAML nor JSON, nor an entry: it is nested deeper than 20"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "settings have no aliases, and there is \\*a"),
         ("#" + "x" * (1 << 20), "has more than 1 MB"),

@@ -24,6 +24,7 @@ from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.models import checkpoint, inference, mindspore_engine, openvino_engine
+from nonlocal_core.models.convolution import Convolution
 from nonlocal_core.models.i3d import I3D
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not locked for this platform")
@@ -138,6 +139,21 @@ def test_a_trunk(tmp_path):
         assert network.engine.startswith("OpenVINO")
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     assert len(list((workspace.root / Exported.stage).iterdir())) == 2
+
+
+def test_an_export_of_a_trunk_alters_no_network_that_computes_later(tmp_path):
+    """MindSpore goes on where an export has a fault, and its own operators would be slower."""
+    config = small_config(**PLAIN, train__freeze="res3")
+    config = config.model_copy(update={"features": config.features.model_copy(update={"crop_size": SIDE})})
+    network, _ = inference.load_trunk(saved(config, tmp_path), config)
+
+    def products():
+        cells = network.graph.build()[0].cells_and_names()
+        return {name: type(cell.product) for name, cell in cells if isinstance(cell, Convolution)}
+
+    before = products()
+    mindspore_engine.export(network.graph, clips(config, 1), tmp_path / "network.onnx")
+    assert products() == before
 
 
 def test_a_second_process_imports_no_mindspore(plain, tmp_path):

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nonlocal_core.artifacts.label_ids import Names, read_names
@@ -53,6 +54,41 @@ def test_lines_as_other_programs_write_them(folder: Path, line: str) -> None:
 def test_names_of_columns_may_be_a_comment(folder: Path) -> None:
     (source,) = find(folder, f"# label,path\nrun,{ROWS[0][0]}\n").sources
     assert (source.path, source.label) == ROWS[0]
+
+
+@pytest.mark.parametrize("separator", ["\t", ";", ","])
+def test_pandas_index_stands_below_no_name(folder: Path, separator: str) -> None:
+    frame = pd.DataFrame([(label, path, 7) for path, label in ROWS], columns=["label", "path", "taker"])
+    for name, layout in (("train.tsv", "auto"), ("videos.csv", "lists")):
+        listing = find(folder, frame.to_csv(sep=separator), name, layout=layout)
+        assert sorted((source.path, source.label) for source in listing.sources) == sorted(ROWS)
+        assert "columns of lists that are not read: taker" in listing.inventory
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "text", ["  path\tlabel \n  {}\t{}  \n", "\tpath\tlabel\n{}\t{}\n", "\tpath\tlabel\n\t{}\t{}\n"]
+)
+def test_blanks_around_a_line_are_no_columns(folder: Path, text: str) -> None:
+    (source,) = find(folder, text.format(*ROWS[0])).sources
+    assert (source.path, source.label) == ROWS[0]
+
+
+@pytest.mark.parametrize(
+    "before", ["# made by a script\n", "\n", "\n  \n# made by a script\n# format: path label\n\n"]
+)
+def test_names_of_columns_stand_behind_comments_and_empty_lines(folder: Path, before: str) -> None:
+    text = f"{before}label,path,taker\nrun,{ROWS[0][0]},7\n"
+    for name, layout in (("train.csv", "auto"), ("videos.csv", "lists")):
+        listing = find(folder, text, name, layout=layout)
+        assert [(source.path, source.label) for source in listing.sources] == [ROWS[0]]
+        assert "columns of lists that are not read: taker" in listing.inventory
+        line = 1 + before.count("\n")
+        with pytest.raises(InputError, match=rf"{name}:{line}: the columns start_s are not read"):
+            find(folder, text.replace("taker", "start_s"), name, layout=layout)
+        with pytest.raises(InputError, match=rf"{name}:{line + 1}: its label is missing"):
+            find(folder, text.replace("run", "nan"), name, layout=layout)
+        (folder / name).unlink()
 
 
 @pytest.mark.parametrize(("written", "meant"), [("2.0", "2"), ("1e+00", "1"), ("00", "0"), ("3.", "3")])

@@ -322,6 +322,27 @@ def test_a_list_counts_as_the_file_of_labels_or_from_0(tmp_path: Path, ids: tupl
     assert found.labels == ("run", "jump", "wave")
 
 
+@pytest.mark.parametrize(
+    ("paths", "labels", "reason"),
+    [
+        (("Riding a bike/a.mp4", "clips/JUMP/b.mp4"), ("riding_a_bike", "jump"), "from 0, as the folders"),
+        (("run/a.mp4", "riding a bike/b.mp4"), ("run", "riding_a_bike"), ""),
+        (("x/a.mp4", "x/b.mp4"), ("run", "riding_a_bike"), "from 1, as labels_path does: 1 is run"),
+    ],
+)
+def test_folders_say_from_what_a_list_counts_that_lacks_the_first_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, paths, labels, reason: str
+) -> None:
+    caplog.set_level("INFO")
+    touch(tmp_path, *paths)
+    (tmp_path / "train.csv").write_text(f"{paths[0]},1\n{paths[1]},2\n")
+    names = Names(["run", "riding_a_bike", "jump"], 1)
+    sources = detection.find(tmp_path, IndexConfig(), names).sources
+    assert {source.path: source.label for source in sources} == dict(zip(paths, labels, strict=True))
+    assert ("labels are taken to count" in caplog.text) == bool(reason)
+    assert reason in caplog.text
+
+
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
 def test_one_table_of_any_name_is_a_list_where_it_is_asked_for(tmp_path: Path, separator: str) -> None:
     touch(tmp_path, "clips/a.mp4", "clips/b.mp4", "clips/c.mp4")
@@ -342,3 +363,17 @@ def test_one_table_of_any_name_is_a_list_where_it_is_asked_for(tmp_path: Path, s
 def test_a_column_names_the_group(tmp_path: Path) -> None:
     listed(tmp_path, train_csv="path,label,group\nvideos/run_1.mp4,run,anna\nvideos/run_2.mp4,run,\n")
     assert [source.group for source in find(tmp_path).sources] == ["anna", ""]
+
+
+def test_a_split_in_a_column_is_that_of_the_name(tmp_path: Path) -> None:
+    text = "path,label,split\nvideos/run_1.mp4,run,training\nvideos/run_2.mp4,run,val\n"
+    listed(tmp_path, train_csv=text)
+    with pytest.raises(
+        InputError, match=r"train\.csv:3: its column says val, and the name of the file says train"
+    ):
+        find(tmp_path)
+    (tmp_path / "train.csv").rename(tmp_path / "all.csv")
+    assert [source.split for source in find(tmp_path, layout="lists").sources] == ["train", "val"]
+    (tmp_path / "all.csv").unlink()
+    listed(tmp_path, train_csv=text.replace("val", "train"), val_csv="videos/run_3.mp4,run\n")
+    assert [split for *_, split in rows(tmp_path)] == ["train", "train", "val"]

@@ -127,6 +127,15 @@ def test_folds_are_taken_from_lists_with_the_names_of_the_class_folders(
     assert str(folder) in inventories[1][0]
 
 
+def test_a_column_of_splits_may_say_what_the_names_of_the_lists_say(videos_dir, tmp_path):
+    """Test is what is held out where there is no val."""
+    folder = write_lists(tmp_path / "folds", str, "{person}/{split}.csv", "test")
+    for file in folder.rglob("*.csv"):
+        lines = [f"{line.replace(' ', ',')},{file.stem}\n" for line in file.read_text().splitlines()]
+        file.write_text("".join(["path,label,split\n", *lines]))
+    assert found(videos_dir, folder)[1] == OF_PEOPLE
+
+
 def test_ids_stay_numbers_where_folders_are_no_labels(tmp_path):
     videos = tmp_path / "videos"
     videos.mkdir()

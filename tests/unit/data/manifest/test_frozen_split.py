@@ -96,6 +96,28 @@ def test_a_name_that_is_used_again_is_not_inherited(nights: Nights) -> None:
     assert done[name] == "train", "its name is that of a video of val, which is still there"
 
 
+def test_of_two_contents_that_had_one_name_the_last_one_keeps_it(nights: Nights) -> None:
+    nights.night([*dataset(), row("run/a.mp4", "run", "h1")])
+    nights.night([*dataset(), row("run/a.mp4", "run", "h2")])
+    both = [row("run/old.mp4", "run", "h1"), row("run/z.mp4", "run", "h2")]
+    for rows in (both, both[::-1], both):
+        done = nights.night([*dataset(), *rows])
+        contents = dict(zip(done["video_id"], done["sha256"], strict=True))
+        assert len(contents) == len(done) == 22
+        assert (contents["run/a.mp4"], contents["run/old.mp4"]) == ("h2", "h1")
+
+
+def test_a_part_of_a_renamed_video_is_the_part_that_it_was(nights: Nights) -> None:
+    def parts(name: str, *shares: str) -> list[dict[str, Any]]:
+        return [row(f"run/{name}.mp4#{share}", "run", "h1") for share in shares]
+
+    nights.night([*dataset(), *parts("v", "0-0.5", "0.5-1")])
+    done = split_of(nights.night([*dataset(), *parts("w", "0.5-1", "0-0.25", "1e-05-0.5")]))
+    assert {name for name in done if "#" in name} == {
+        "run/v.mp4#0.5-1", "run/w.mp4#0-0.25", "run/w.mp4#1e-05-0.5"
+    }  # fmt: skip
+
+
 def test_a_copy_is_called_by_its_own_name(nights: Nights) -> None:
     nights.night(dataset())
     done = nights.night([*dataset(), row("jump/copy.mp4", "jump", "sha-jump/3.mp4")])

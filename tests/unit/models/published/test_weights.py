@@ -234,6 +234,8 @@ def test_a_still_clip_gives_what_the_image_gave(tmp_path, suffix, inflate):
         ({"inflate": "none"}, "say head=keep, or head=new and num_classes"),
         ({"inflate": "none", "head": "new"}, "head=new and num_classes=K go together"),
         ({"inflate": "none", "num_classes": 3}, "head=new and num_classes=K go together"),
+        ({"inflate": "none", "head": "new", "num_classes": "ten"}, "num_classes=ten does not fit"),
+        ({"inflate": "none", "head": "new", "num_classes": [10, 20]}, r"num_classes=\[10, 20\] does not fit"),
         (
             {"inflate": "none", "head": "keep", "pool1_pad": 0},
             r"pool1_pad=0 contradicts the profile, where it is 1",
@@ -418,6 +420,21 @@ def test_the_config_in_an_mmaction2_file_is_believed(tmp_path, mmaction2):
     assert (model.input_mean, model.input_std, imported.clip) == ((1.5, 2.0, 3.0), (4.0, 5.0, 6.0), "32x2")
     with pytest.raises(ConfigError, match="pairwise=dot_product contradicts the file's config"):
         load_published(path, "mmaction2", pairwise="dot_product")
+
+
+@pytest.mark.parametrize(("mode", "has_scale"), [("gaussian", False), ("embedded_gaussian", True)])
+def test_a_config_that_says_nothing_of_the_scale(tmp_path, mmaction2, mode, has_scale):
+    """mmcv's NonLocal3d is made with use_scale=True, and looks at it in embedded_gaussian only."""
+    embedded = (".theta.", ".phi.") if mode == "gaussian" else ()
+    state = {name: v for name, v in mmaction2.items() if not any(part in name for part in embedded)}
+    text = CONFIG.format(stem=1, mode=mode)
+    without = text.replace(", use_scale=False", "")
+    assert without != text
+    model = load_published(mmaction2_file(tmp_path / "a.pth", state, without), "mmaction2").model
+    assert (model.pairwise, model.nl_scale) == (mode, has_scale)
+    with_scale = text.replace("use_scale=False", "use_scale=True")
+    model = load_published(mmaction2_file(tmp_path / "b.pth", state, with_scale), "mmaction2").model
+    assert model.nl_scale == has_scale
 
 
 @pytest.mark.parametrize(
