@@ -217,7 +217,7 @@ def no_worker(served: Served) -> Iterator[None]:
 
 
 def test_a_person_hears_of_nights_that_do_not_fail(served: Served, no_worker: None) -> None:
-    """Of each, with a link to its run; twice only if the watch of `make serve` looks in the same second as ours."""
+    """Of each, with a link to its run; twice only if the watch of `make serve` looks in the same second."""
     with Hook.receiving() as (url, told), looking_at(served):
         served.alert(url)
         heard: set[str] = set()
