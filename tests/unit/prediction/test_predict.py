@@ -288,6 +288,33 @@ def test_other_mistakes(registered, tmp_path):
         predict(request_of(registered, registered.videos_dir, checkpoint="v0002"))
 
 
+def test_a_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = {"workspace_dir": Path("~/w"), "features": Path("~/f.parquet"), "draw_dir": Path("~/drawn")}
+    request = Request(source=Path("~x.mp4"), **paths)
+    assert request.model_dump(include=set(paths)) == {
+        "workspace_dir": tmp_path / "w", "features": tmp_path / "f.parquet", "draw_dir": tmp_path / "drawn"
+    }  # fmt: skip
+    assert request.source == Path("~x.mp4"), "a video may be called so"
+
+
+def test_what_cannot_be_written_is_said_before_a_video_is_read(registered, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.parquet").mkdir()
+    for path, error, text in (
+        (tmp_path / "file/a.parquet", InputError, "a.parquet cannot be written: "),
+        (tmp_path / "folder.parquet", ConfigError, "folder.parquet is a folder: name a file"),
+        (tmp_path / f"{'x' * 250}.parquet", InputError, "cannot be written: File name too long"),
+    ):
+        with pytest.raises(error, match=f"features={path.parent}.*{text}"):
+            check(request_of(registered, registered.videos_dir, features=path))
+        with pytest.raises(error, match=f"out={path.parent}.*{text}"):
+            check_out(path)
+    check(request_of(registered, registered.videos_dir, features=tmp_path / "new/deep/a.parquet"))
+    check_out(tmp_path / "new/deep/a.json")
+    assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new/deep"], "nothing is left of a trial"
+
+
 def test_a_checkpoint_file(registered):
     path = next(registered.videos_dir.glob("rises/toy*.mp4"))
     file = registered.workspace.root / "registry/v0001/checkpoint.safetensors"
