@@ -69,11 +69,8 @@ def check(request: Request) -> None:
             raise ConfigError(f"{key} comes with the network: a prediction takes evaluate.… and runtime.… alone")
     if request.window_s is None and request.hop_s is not None:
         raise ConfigError("hop_s needs windows: name their length with window_s=SECONDS")
-    folder = request.source if request.source.is_dir() else request.source.parent
-    if request.draw_dir is not None and request.draw_dir.resolve() == folder.resolve():
-        raise ConfigError(f"draw={request.draw_dir} is where the videos lie: name another folder")
-    if request.draw_dir is not None and request.draw_dir.is_file():
-        raise ConfigError(f"draw={request.draw_dir} is a file: name a folder")
+    if request.draw_dir is not None:
+        _check_draw(request.source, request.draw_dir)
     if request.features is not None and request.features.suffix != ".parquet":
         raise ConfigError(f"features={request.features}: name a file that ends with .parquet")
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
@@ -82,6 +79,26 @@ def check(request: Request) -> None:
     registry.check_folder(request.workspace_dir, request.checkpoint)
     if request.features is not None:
         _check_file("features", request.features)
+
+
+def _check_draw(source: Path, draw_dir: Path) -> None:
+    """Check that what is drawn takes the place of no video, and that no later run takes it for one."""
+    folder = source if source.is_dir() else source.parent
+    videos, drawn = folder.resolve(), draw_dir.resolve()
+    if drawn == videos:
+        raise ConfigError(f"draw={draw_dir} is where the videos lie: name another folder")
+    if source.is_dir() and drawn.is_relative_to(videos):
+        raise ConfigError(
+            f"draw={draw_dir} lies in {source}, where the next run would take what is drawn for videos: name"
+            " a folder beside it"
+        )
+    if source.is_dir() and videos.is_relative_to(drawn):
+        raise ConfigError(
+            f"draw={draw_dir} holds {source}: what is drawn could take the place of other videos: name another"
+            " folder"
+        )
+    if draw_dir.is_file():
+        raise ConfigError(f"draw={draw_dir} is a file: name a folder")
 
 
 def _check_file(name: str, path: Path) -> None:
