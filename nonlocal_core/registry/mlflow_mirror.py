@@ -37,8 +37,8 @@ _SETTINGS = {
 def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[str]:
     """Send MLflow every entry that it does not know, move its aliases, and yield a line for each change.
 
-    Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow, its database or its
-            store of artifacts refuses.
+    Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow, its database or
+            its store of artifacts refuses.
     """
     uri = uri or os.environ.get(VARIABLE)
     if not uri:

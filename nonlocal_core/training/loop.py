@@ -29,7 +29,7 @@ from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import classifier, first_weights, optimizers, step_checkpoint
 from nonlocal_core.training.averages import make_average
 from nonlocal_core.training.collectives import ALONE, Ranks
-from nonlocal_core.training.log import Watch
+from nonlocal_core.training.log import Watch, rounded
 from nonlocal_core.training.loss_scale import LossScale
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import class_weights, inputs, make_step
@@ -99,7 +99,7 @@ def run(
                 rate = float(training.rates[step - num_skipped])
                 line = {"step": step + 1, "epoch": epoch, "loss": loss, "lr": rate, "top1": top1}
                 line |= {
-                    "clips_per_s": round(train.batch_size / seconds, 2),
+                    "clips_per_s": rounded(train.batch_size / seconds),
                     "waits": round(waited_s / seconds, 3),
                 }
                 line |= {"skipped": num_skipped} if state.loss_scale else {}
