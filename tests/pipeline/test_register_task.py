@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
+import tasks.register
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
@@ -64,6 +65,32 @@ def test_the_decision_and_its_reason_are_in_the_ui(prefect_server, tmp_path, mon
     begins = "# v0002: not the champion, which is v0001\n\nnot better: top-1 50.00% against 60.00% of v0001"
     (page,) = [page for page in pages() if page.startswith(begins)]
     assert "- **manifest**: digest m" in page
+
+
+def test_a_new_champion_is_told_once_if_the_task_fails_after_the_decision(prefect_server, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace, config = Workspace(tmp_path), resolve("tiny", {})
+    sent, answers = [], iter([OSError("Prefect does not answer")])
+    create = tasks.register.create_markdown_artifact
+
+    def fails_once(*arguments: object, **more: object) -> object:
+        if error := next(answers, None):
+            raise error
+        return create(*arguments, **more)
+
+    monkeypatch.setattr(tasks.register, "create_markdown_artifact", fails_once)  # Prefect's
+    monkeypatch.setattr(report, "emit_event", lambda name, *_, payload: sent.append((name, payload["version"])))
+
+    @flow
+    def registering() -> Entry:
+        again = register.with_options(retries=1, retry_delay_seconds=0)
+        return again(*references(workspace, "a", 6), config, workspace)
+
+    assert registering().is_champion
+    assert next(answers, None) is None, "the first try failed"
+    assert sent == [(report.NEW_CHAMPION, "v0001")]
+    assert registering().is_champion
+    assert sent == [(report.NEW_CHAMPION, "v0001")], "it was the champion before"
 
 
 @pytest.mark.filterwarnings("default")
