@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pandas as pd
 import pytest
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
-import tasks.register
 from nonlocal_core.artifacts.references import Checkpoint, Entry, Evaluation, Manifest, RecordCache
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.tree import resolve
@@ -71,14 +72,13 @@ def test_a_new_champion_is_told_once_if_the_task_fails_after_the_decision(prefec
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     workspace, config = Workspace(tmp_path), resolve("tiny", {})
     sent, answers = [], iter([OSError("Prefect does not answer")])
-    create = tasks.register.create_markdown_artifact
 
-    def fails_once(*arguments: object, **more: object) -> object:
+    def fails_once(*arguments: Any, **more: Any) -> Any:
         if error := next(answers, None):
             raise error
-        return create(*arguments, **more)
+        return create_markdown_artifact(*arguments, **more)
 
-    monkeypatch.setattr(tasks.register, "create_markdown_artifact", fails_once)  # Prefect's
+    monkeypatch.setattr("tasks.register.create_markdown_artifact", fails_once)
     monkeypatch.setattr(report, "emit_event", lambda name, *_, payload: sent.append((name, payload["version"])))
 
     @flow

@@ -317,11 +317,14 @@ def test_what_is_drawn_is_no_input_and_takes_the_place_of_none(registered, tmp_p
 
 def test_a_home_folder_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    paths = {"workspace_dir": Path("~/w"), "features": Path("~/f.parquet"), "draw_dir": Path("~/drawn")}
-    request = Request(source=Path("~x.mp4"), **paths)
-    assert request.model_dump(include=set(paths)) == {
-        "workspace_dir": tmp_path / "w", "features": tmp_path / "f.parquet", "draw_dir": tmp_path / "drawn"
-    }  # fmt: skip
+    request = Request(
+        source=Path("~x.mp4"),
+        workspace_dir=Path("~/w"),
+        features=Path("~/f.parquet"),
+        draw_dir=Path("~/drawn"),
+    )
+    paths = request.workspace_dir, request.features, request.draw_dir
+    assert paths == (tmp_path / "w", tmp_path / "f.parquet", tmp_path / "drawn")
     assert request.source == Path("~x.mp4"), "a video may be called so"
 
 
