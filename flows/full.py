@@ -149,8 +149,11 @@ def full(
         seconds=timed.seconds, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation,
         entry=entry, workspace=str(workspace.root),
     )  # fmt: skip
-    is_made = entry.version not in earlier
-    report.run(workspace, cached, entry.version, summary.headline, summary.facts, is_made=is_made)
+    return _finished(summary, workspace, is_made=entry.version not in earlier)
+
+
+def _finished(summary: Summary, workspace: Workspace, *, is_made: bool) -> Summary:
+    report.run(workspace, summary.cache, summary.entry.version, summary.headline, summary.facts, is_made=is_made)
     return cast(Summary, Completed(name=summary.outcome, message=summary.headline, data=summary))
 
 
