@@ -140,6 +140,7 @@ def full(
         checkpoint = before.checkpoint if before else train(cached, config, workspace, stored_features)
     with timed("evaluate"):
         evaluation = evaluate(checkpoint, cached, config, workspace, stored_features)
+    earlier = report.versions(workspace)
     with timed("register"):
         entry = register(checkpoint, evaluation, cached, config, workspace)
     if before and entry.version == before.version:
@@ -148,11 +149,15 @@ def full(
         seconds=timed.seconds, manifest=manifest, cache=cached, checkpoint=checkpoint, evaluation=evaluation,
         entry=entry, workspace=str(workspace.root),
     )  # fmt: skip
-    report.run(workspace, cached, entry.version, summary.headline, summary.facts)
+    return _finished(summary, workspace, is_made=entry.version not in earlier)
+
+
+def _finished(summary: Summary, workspace: Workspace, *, is_made: bool) -> Summary:
+    report.run(workspace, summary.cache, summary.entry.version, summary.headline, summary.facts, is_made=is_made)
     return cast(Summary, Completed(name=summary.outcome, message=summary.headline, data=summary))
 
 
 def _nothing_new(cached: RecordCache, version: str, workspace: Workspace) -> NothingNew:
     result = NothingNew(cache=cached, version=version)
-    report.run(workspace, cached, version, str(result), {})
+    report.run(workspace, cached, version, str(result), {}, is_made=False)
     return cast(NothingNew, Completed(name="Nothing new", message=str(result), data=result))

@@ -11,14 +11,21 @@ from nonlocal_core.config.tree import Config
 from nonlocal_core.data.manifest import manifest_table
 from nonlocal_core.errors import InputError
 from nonlocal_core.stages import train
+from nonlocal_core.training import hosts
 
 
 def before_index(config: Config, workspace: Workspace) -> None:
-    """Check what a training starts from.
+    """Check what a training starts from, and whether its devices and hosts can share it.
 
-    Raises: InputError if train.init names nothing, or weights of another network.
+    Raises: InputError if train.init names nothing, or weights of another network; ConfigError if devices cannot
+            share a batch, or hosts the devices.
     """
     train.check(config, workspace)
+    if config.features.num_clips and train.first_weights(config, workspace) is None:
+        raise InputError(f"train.init={config.train.init} names no weights yet, and features need some")
+    config.train.shared_by(config.runtime.num_devices)
+    if config.runtime.num_devices > 1 and config.train.optimizer != "lbfgs":  # which is solved on one host
+        hosts.devices_here(config.runtime)
 
 
 def before_cache(

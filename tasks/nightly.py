@@ -33,7 +33,8 @@ def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> Bef
     """The newest entry that learned from the same videos with the same settings, if there is one.
 
     The key of a training cannot tell: with the champion's weights at its start, it changes with each promotion.
-    Entries made by an older version of a stage do not count.
+    Entries made by an older version of a stage do not count, nor do those that must be scored again and have no
+    weights any more.
     """
     report.show_in_prefect()
     state = registry.read(workspace)
@@ -43,7 +44,8 @@ def made_before(cache: RecordCache, config: Config, workspace: Workspace) -> Bef
         if is_same and state.decision(version):
             in_registry = {"path": f"{registry.FOLDER}/{version}", "file": registry.WEIGHTS_FILE}
             is_scored = entry.evaluation.key == evaluate_stage.key(entry.checkpoint, cache, config)
-            return Before(version, entry.checkpoint.model_copy(update=in_registry), is_scored)
+            if is_scored or version not in state.dropped:
+                return Before(version, entry.checkpoint.model_copy(update=in_registry), is_scored)
     return None
 
 

@@ -20,12 +20,13 @@ def predict(request: Request, out: Path | None = None) -> Predictions:
     Raises: InputError if no video could be read; `out` gives the reasons.
     """
     report.show_in_prefect()
+    file = out and out.expanduser()
     check(request)
-    check_out(out)
+    check_out(file)
     predictions = child.call(predict_videos, request)
-    if out is not None:
-        write(predictions, out)
-        predictions = predictions.model_copy(update={"out": str(out)})
+    if file is not None:
+        write(predictions, file)
+        predictions = predictions.model_copy(update={"out": str(file)})
     report.predictions(predictions)
     videos = predictions.videos
     if all(video.status != "ok" for video in videos):

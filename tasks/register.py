@@ -30,13 +30,13 @@ def register(
     report.show_in_prefect()
     before = registry.read(workspace).champion
     entry = stage.register(checkpoint, evaluation, cache, config, workspace)
+    if entry.is_champion and entry.version != before:  # at once: for another try, it is the champion from before
+        report.new_champion(entry, workspace)
     report.table(entry)
     report.page_of_entry(workspace, entry.version, config.runtime)
     _track(workspace)
     text = markdown.decision(workspace, entry.version)
     create_markdown_artifact(text, key="registry-decision", description=in_markdown(entry.reason))
-    if entry.is_champion and entry.version != before:
-        report.new_champion(entry, workspace)
     return entry
 
 

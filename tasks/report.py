@@ -23,9 +23,11 @@ from prefect.artifacts import (
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
+from nonlocal_core import registry
 from nonlocal_core.artifacts.references import Entry, RecordCache, Reference
 from nonlocal_core.artifacts.workspace import Workspace
 from nonlocal_core.config.sections import RuntimeConfig
+from nonlocal_core.errors import DamagedError
 from nonlocal_core.escaping import in_markdown
 from nonlocal_core.prediction.results import Guess, Predictions
 from nonlocal_core.process.progress import TICKS
@@ -70,13 +72,24 @@ def picture(key: str, file: Path) -> None:
     create_markdown_artifact(f"![{key}](data:image/png;base64,{data})", key=key, description=in_markdown(file))
 
 
-def run(workspace: Workspace, cache: RecordCache, version: str, headline: str, facts: dict[str, str]) -> None:
-    """Show what a run came to as a page of the running flow, and say it in its log; without facts it made nothing.
+def versions(workspace: Workspace) -> frozenset[str]:
+    """The entries that are decided on; none if the registry cannot be read, which the stage says."""
+    try:
+        return frozenset(decision.version for decision in registry.read(workspace).decisions)
+    except DamagedError:
+        return frozenset()
 
-    If that fails, the run is as good as it was.
+
+def run(
+    workspace: Workspace, cache: RecordCache, version: str, headline: str, facts: dict[str, str], *, is_made: bool
+) -> None:
+    """Show what a run came to as a page of the running flow, and say it in its log.
+
+    `is_made` says whether the run has made the entry; if not, it was there.  If this fails, the run is as good as
+    it was.
     """
     try:
-        changes = run_page.changes(workspace, cache, version, is_made=bool(facts))
+        changes = run_page.changes(workspace, cache, version, is_made=is_made)
         log.info("%s", headline)
         log.info("%s", changes)
         for name in changes.newly_broken[:MOST_LINES]:

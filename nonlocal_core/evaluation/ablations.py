@@ -20,6 +20,8 @@ TABLES = {
     "2f": "blocks in I3D",
     "2g": "clips of 128 frames, each trained on from train.init",
 }
+PATTERN = "index.group_by"
+"""setting in which `|` is a part of one value, a regular expression; all variants have the same index anyway"""
 BASELINE = "c2d_r50_32x2_caffe2"
 
 
@@ -88,7 +90,9 @@ def presets_of(table: str) -> list[str]:
 
 def _of_preset(preset: str, overrides: Mapping[str, Any]) -> list[Variant]:
     alternatives = {
-        key: text.split("|") for key, text in overrides.items() if isinstance(text, str) and "|" in text
+        key: text.split("|")
+        for key, text in overrides.items()
+        if isinstance(text, str) and "|" in text and key != PATTERN
     }
     settings = " ".join(f"{key}={value}" for key, value in overrides.items() if key not in alternatives)
     variants = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nonlocal_core.data import transforms
 from nonlocal_core.data.video import decoding
-from nonlocal_core.errors import InputError
+from nonlocal_core.errors import ConfigError, InputError
 from nonlocal_core.prediction.results import Prediction
 from nonlocal_core.report import video_files
 
@@ -23,6 +23,24 @@ LEAST_SCORE = 0.005
 """of a label that is drawn"""
 
 
+def check(videos: list[tuple[str, Path]], folder: Path) -> None:
+    """Check that no video that is drawn takes the place of a source, which may lie behind a link.
+
+    Raises: ConfigError that names such a video.
+    """
+    sources = {path.resolve() for _, path in videos}
+    for name, path in videos:
+        if (out := _file(name, path, folder)).resolve() in sources:
+            raise ConfigError(
+                f"draw={folder} has {out.name}, one of the videos that are drawn: name another folder"
+            )
+
+
+def _file(name: str, path: Path, folder: Path) -> Path:
+    """Where a video is drawn to."""
+    return folder / (name if path.suffix == ".mp4" else f"{name}.mp4")
+
+
 def draw(prediction: Prediction, path: Path, folder: Path) -> Prediction:
     """The prediction, once its video is written with its labels on it, and its timeline beside it.
 
@@ -32,7 +50,7 @@ def draw(prediction: Prediction, path: Path, folder: Path) -> Prediction:
 
     if prediction.status != "ok":
         return prediction
-    out = folder / (prediction.video if path.suffix == ".mp4" else f"{prediction.video}.mp4")
+    out = _file(prediction.video, path, folder)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         probed = decoding.probe(path)

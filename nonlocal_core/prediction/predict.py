@@ -78,6 +78,8 @@ def _job(request: Request) -> tuple[Job, str]:
     config = trained_network.settings(trained.name, trained.settings, "", request.overrides)
     videos = find_videos(request.source, config.runtime.follow_links)
     draw_dir = request.draw_dir and request.draw_dir.absolute()
+    if draw_dir is not None:
+        drawing.check(videos, draw_dir)
     job = Job(
         config=config,
         root=workspace.root,

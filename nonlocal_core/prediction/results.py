@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nonlocal_core import registry
 from nonlocal_core.artifacts import tables
@@ -46,12 +47,17 @@ class Request(Frozen):
     features: Path | None = None
     """where the pooled features of videos and windows are written"""
 
+    @field_validator("workspace_dir", "draw_dir", "features")
+    @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser()  # in `out=~/a.json` no shell does that
+
 
 def check(request: Request) -> None:
-    """Check a request before any video is read.
+    """Check a request before any video is read, and make the folder of its features.
 
     Raises: ConfigError that names a setting that does not fit; InputError if there is no such video or folder,
-            or no registry.
+            no registry, or the features cannot be written.
     """
     if not request.source.exists():
         raise InputError(f"there is no video or folder {request.source}")
@@ -63,17 +69,47 @@ def check(request: Request) -> None:
             raise ConfigError(f"{key} comes with the network: a prediction takes evaluate.… and runtime.… alone")
     if request.window_s is None and request.hop_s is not None:
         raise ConfigError("hop_s needs windows: name their length with window_s=SECONDS")
-    folder = request.source if request.source.is_dir() else request.source.parent
-    if request.draw_dir is not None and request.draw_dir.resolve() == folder.resolve():
-        raise ConfigError(f"draw={request.draw_dir} is where the videos lie: name another folder")
-    if request.draw_dir is not None and request.draw_dir.is_file():
-        raise ConfigError(f"draw={request.draw_dir} is a file: name a folder")
+    if request.draw_dir is not None:
+        _check_draw(request.source, request.draw_dir)
     if request.features is not None and request.features.suffix != ".parquet":
         raise ConfigError(f"features={request.features}: name a file that ends with .parquet")
     for name, value in (("window_s", request.window_s), ("hop_s", request.hop_s)):
         if value is not None and not value > 0:
             raise ConfigError(f"{name}={value:g}: name seconds above 0")
     registry.check_folder(request.workspace_dir, request.checkpoint)
+    if request.features is not None:
+        _check_file("features", request.features)
+
+
+def _check_draw(source: Path, draw_dir: Path) -> None:
+    """Check that what is drawn takes the place of no video, and that no later run takes it for one."""
+    folder = source if source.is_dir() else source.parent
+    videos, drawn = folder.resolve(), draw_dir.resolve()
+    if drawn == videos:
+        raise ConfigError(f"draw={draw_dir} is where the videos lie: name another folder")
+    if source.is_dir() and drawn.is_relative_to(videos):
+        raise ConfigError(
+            f"draw={draw_dir} lies in {source}, where the next run would take what is drawn for videos: name"
+            " a folder beside it"
+        )
+    if source.is_dir() and videos.is_relative_to(drawn):
+        raise ConfigError(
+            f"draw={draw_dir} holds {source}: what is drawn could take the place of other videos: name another"
+            " folder"
+        )
+    if draw_dir.is_file():
+        raise ConfigError(f"draw={draw_dir} is a file: name a folder")
+
+
+def _check_file(name: str, path: Path) -> None:
+    """Check that a file can be written, and make its folder: before hours are spent on what goes into it."""
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{name}={path} is a folder: name a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.NamedTemporaryFile(prefix=f"{path.name}.tmp", dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{name}={path} cannot be written: {error.strerror}") from None
 
 
 class Guess(Frozen):
@@ -140,12 +176,15 @@ class Predictions(Frozen):
 
 
 def check_out(path: Path | None) -> None:
-    """Check that predictions can be written in the format that a file's name ends with.
+    """Check that predictions can be written to a file, in the format that its name ends with; make its folder.
 
-    Raises: ConfigError that lists the possible endings.
+    Raises: ConfigError that lists the possible endings; InputError if the file cannot be written.
     """
-    if path is not None and path.suffix not in SUFFIXES:
+    if path is None:
+        return
+    if path.suffix not in SUFFIXES:
         raise ConfigError(f"out={path}: name a file that ends with {' or '.join(SUFFIXES)}")
+    _check_file("out", path)
 
 
 def write(predictions: Predictions, path: Path) -> None:

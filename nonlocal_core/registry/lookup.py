@@ -57,7 +57,7 @@ def find_weights(workspace: Workspace, name: str, setting: str) -> Weights:
         file = Path(name).expanduser()
         if not file.is_file():
             raise InputError(f"{setting}={name}: there is no file {file}")
-        return Weights(file.name, file, None)
+        return Weights(file.name, file.absolute(), None)  # lineage is followed from any folder
     try:
         version, facts = find_entry(workspace, name)
         check_weights(version, read(workspace))

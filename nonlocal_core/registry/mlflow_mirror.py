@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.artifacts.workspace import Workspace
-from nonlocal_core.errors import ConfigError, WorkspaceError
+from nonlocal_core.errors import ConfigError, NonlocalError, WorkspaceError
 from nonlocal_core.escaping import in_markdown
 from nonlocal_core.registry.entries import entries, line_of
 from nonlocal_core.registry.facts import Facts
@@ -37,7 +37,8 @@ _SETTINGS = {
 def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[str]:
     """Send MLflow every entry that it does not know, move its aliases, and yield a line for each change.
 
-    Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow refuses.
+    Raises: ConfigError if MLflow is not installed or no server is named; WorkspaceError if MLflow, its database or
+            its store of artifacts refuses.
     """
     uri = uri or os.environ.get(VARIABLE)
     if not uri:
@@ -62,8 +63,11 @@ def track(workspace: Workspace, uri: str | None, name: str = NAME) -> Iterator[s
             yield from _move(
                 client, name, {v: versions[f.key] for v, f in by_version.items() if f.key in versions}, state
             )
-        except MlflowException as error:
-            raise WorkspaceError(f"MLflow at {uri} refuses: {str(error).splitlines()[0][:200]}") from None
+        except NonlocalError:
+            raise
+        except Exception as error:  # those of databases and artifact stores are of any class
+            fault = str(error) if isinstance(error, MlflowException) else f"{type(error).__name__}: {error}"
+            raise WorkspaceError(f"MLflow at {uri} refuses: {fault.splitlines()[0][:200]}") from None
 
 
 def _experiment(client: MlflowClient, name: str) -> str:

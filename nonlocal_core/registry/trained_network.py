@@ -43,7 +43,7 @@ class Trained(NamedTuple):
     described: checkpoint.Description
     evaluate: EvaluateConfig
     """the entry's or preset's; of a file: 10 clips and 3 crops as large as the short side of a cached frame"""
-    index: Mapping[str, object]
+    of_index: Mapping[str, object]
     """settings of index that the entry was made with; none of a file"""
 
     @property
@@ -92,7 +92,7 @@ class KeptCheckpoint(NamedTuple):
     labels_path: Path
     settings: dict[str, object]
     """those of `Trained`"""
-    index: Mapping[str, object]
+    of_index: Mapping[str, object]
     """the same"""
     file: Path
     """what was copied"""
@@ -115,7 +115,7 @@ def take(name: str, workspace: Workspace) -> KeptCheckpoint:
 
     copied = workspace.build(Checkpoint, key, copy, {"file": str(trained.path)})
     labels = workspace.path(copied) / RecordCache.LABELS
-    return KeptCheckpoint(trained.name, copied, labels, trained.settings, trained.index, trained.path)
+    return KeptCheckpoint(trained.name, copied, labels, trained.settings, trained.of_index, trained.path)
 
 
 def settings(
@@ -149,7 +149,7 @@ def warn_of_leak(taken: KeptCheckpoint, cache: RecordCache, config: Config, work
         return
     others = [
         f"index.{name}={text_of(value)}"
-        for name, value in taken.index.items()
+        for name, value in taken.of_index.items()
         if getattr(config.index, name, value) != value
     ]
     advice = f"; it was made with {' '.join(others)}" if others else ""

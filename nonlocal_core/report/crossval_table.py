@@ -50,7 +50,8 @@ def make(scored: Sequence[ScoredFold], request: CrossvalRequest, workspace: Work
     """
     inputs = [
         request.model_dump_json(),
-        *(f"{result.fold.name} {result.evaluation.digest}" for result in scored),
+        # The digest is that of the scores; the key also counts videos that could not be scored.
+        *(f"{result.fold.name} {result.evaluation.key} {result.evaluation.digest}" for result in scored),
     ]
     key = key_of(Crossval.stage, VERSION, [], [*inputs, scored[0].evaluation.protocol])
 

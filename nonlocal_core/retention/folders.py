@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,11 @@ def find(workspace: Workspace, age: Age, *, weights: bool) -> Old:
 
 
 def _last_written_s(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    """When something in a folder was written last; now, if something goes from it meanwhile."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    except FileNotFoundError:  # a training gives a file that it has finished its name
+        return time.time()
 
 
 def lines(workspace: Workspace, old: Old, *, really: bool) -> Iterator[str]:

@@ -92,9 +92,9 @@ def _needs(workspace: Workspace, unneeded: Collection[Path]) -> list[Needs]:
         needs.append(Needs(file.parent, features.activations, True, looked_at, frozenset()))
     for file in sorted((workspace.root / Features.stage).glob(f"*/{Features.PLAN}")):
         if file.parent not in unneeded:
-            name, contents = kept_features.read_plan(file)
+            name, wanted = kept_features.read_plan(file)
             place = f"{kept_features.FOLDER}/{name}"
-            needs.append(Needs(file.parent, place, False, frozenset(contents), frozenset()))
+            needs.append(Needs(file.parent, place, False, frozenset(wanted), frozenset()))
     return needs
 
 

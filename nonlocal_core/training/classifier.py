@@ -28,7 +28,7 @@ from nonlocal_core.evaluation import metrics
 from nonlocal_core.models import checkpoint, parts
 from nonlocal_core.models.checkpoint import Description, Tensors, Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.log import Line, summaries
+from nonlocal_core.training.log import Line, rounded, summaries
 from nonlocal_core.training.videos import Videos
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def solve(
         top1 = float(np.mean(logits(flat).argmax(1) == label_N))
         speed = num * (len(lines) + 1) / (time.monotonic() - started_s)
         line = {"step": len(lines) + 1, "epoch": len(lines), "loss": loss(flat)[0], "lr": 0.0, "top1": top1}
-        lines.append(line | {"clips_per_s": round(speed, 2), "waits": 0.0})
+        lines.append(line | {"clips_per_s": rounded(speed), "waits": 0.0})
 
     start = np.zeros(size + num_labels)
     optimum = minimize(

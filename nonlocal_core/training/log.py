@@ -33,6 +33,8 @@ SHOWN_STEPS = 20
 DRAW_EVERY_S = 10.0
 DECODING_SHARE = 0.1
 """decoding is called the bottleneck if at least this share of an epoch is spent waiting for clips"""
+LEAST_SPEED = 0.005
+"""clips a second where a log has 0.0: earlier versions rounded to two decimals"""
 
 Line = dict[str, Any]
 
@@ -61,8 +63,13 @@ class Watch:
         self.progress.advance(1, f"{figures}, {waits:.0%} of it waiting for clips")
 
     def epoch(self, validations: Iterable[Validation]) -> None:
-        """Log how an epoch went, and draw the curves if the last picture, or the start, is `DRAW_EVERY_S` ago."""
+        """Log how an epoch went, and draw the curves if the last picture, or the start, is `DRAW_EVERY_S` ago.
+
+        Do nothing if a power cut took the lines of all steps.
+        """
         lines = read_json_lines(self.folder / Checkpoint.LOG)
+        if not lines:
+            return
         epochs = summaries(lines, validations)
         content = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
         write_atomically(self.folder / Checkpoint.EPOCHS, content.encode())
@@ -90,9 +97,23 @@ class Watch:
 
 def cut_log(path: Path, step: int) -> None:
     """Drop the log's lines after a step, because those steps are taken again, and a line that is cut short."""
-    content = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines = [line for line in content.splitlines(keepends=True) if line.endswith("\n")][:step]
-    write_atomically(path, "".join(lines).encode())
+    content = path.read_bytes() if path.exists() else b""
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    # A power cut may have taken lines before the step, so their number says nothing, or left zeros in their place.
+    write_atomically(path, b"".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line of the log; infinite for what is no line."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def rounded(clips_per_s: float) -> float:
+    """A speed with four digits, however slow it is."""
+    return float(f"{clips_per_s:.4g}")
 
 
 def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line]:
@@ -105,13 +126,13 @@ def summaries(lines: list[Line], validations: Iterable[Validation]) -> list[Line
     for epoch, steps in sorted(by_epoch.items()):
         # The first step of a process compiles the network: the slowest step is left out.
         timed = sorted(steps, key=lambda line: float(line["clips_per_s"]))[1:] or steps
-        seconds = np.array([1.0 / line["clips_per_s"] for line in timed])  # a clip
+        seconds = np.array([1.0 / (line["clips_per_s"] or LEAST_SPEED) for line in timed])  # a clip
         line = {
             "epoch": epoch,
             "step": steps[-1]["step"],
             "loss": float(np.mean([line["loss"] for line in steps])),
             "top1": float(np.mean([line["top1"] for line in steps])),
-            "clips_per_s": round(1.0 / float(seconds.mean()), 2),
+            "clips_per_s": rounded(1.0 / float(seconds.mean())),
             "waits": round(float(np.average([line["waits"] for line in timed], weights=seconds)), 3),
         }
         if "skipped" in steps[-1]:

@@ -29,7 +29,7 @@ from nonlocal_core.process.signals import stop_between_steps
 from nonlocal_core.training import classifier, first_weights, optimizers, step_checkpoint
 from nonlocal_core.training.averages import make_average
 from nonlocal_core.training.collectives import ALONE, Ranks
-from nonlocal_core.training.log import Watch
+from nonlocal_core.training.log import Watch, rounded
 from nonlocal_core.training.loss_scale import LossScale
 from nonlocal_core.training.schedules import learning_rates
 from nonlocal_core.training.step import class_weights, inputs, make_step
@@ -87,22 +87,19 @@ def run(
         for epoch in range(max(described.step - 1, 0) // per_epoch, math.ceil(num_steps / per_epoch)):
             for batch, started_s, waited_s in _batches(training, epoch, described.step):
                 step = described.step
+                # That of the step which is taken now: skipped ones move no rate, and it may be skipped itself.
+                rate = float(training.rates[step - _num_skipped(state)])
                 loss, logits_NK = take_step(inputs(batch, config, step, ranks))
                 take_average(step)
                 loss, top1 = ranks.mean(loss, float(np.mean(logits_NK.argmax(1) == batch.label_N)))
                 recent.append(loss)
                 if problem := _problem_of(recent, len(described.labels)) or _not_finite(training, state, step):
-                    raise DivergenceError(_divergence_text(problem, training, batch, step))
+                    raise DivergenceError(_divergence_text(problem, training, batch, step, rate))
                 seconds = time.monotonic() - started_s
                 described = described.model_copy(update={"step": step + 1})
-                num_skipped = state.loss_scale.num_skipped if state.loss_scale else 0
-                rate = float(training.rates[step - num_skipped])
                 line = {"step": step + 1, "epoch": epoch, "loss": loss, "lr": rate, "top1": top1}
-                line |= {
-                    "clips_per_s": round(train.batch_size / seconds, 2),
-                    "waits": round(waited_s / seconds, 3),
-                }
-                line |= {"skipped": num_skipped} if state.loss_scale else {}
+                line |= {"clips_per_s": rounded(train.batch_size / seconds), "waits": round(waited_s / seconds, 3)}
+                line |= {"skipped": _num_skipped(state)} if state.loss_scale else {}
                 if watch:
                     watch.step(line)
                 if _is_checkpoint_step(training, described.step) or stop.is_set():
@@ -119,6 +116,10 @@ def run(
     if watch:
         watch.draw(described.validations)
     return _finish(training, state, described, validator)
+
+
+def _num_skipped(state: State) -> int:
+    return state.loss_scale.num_skipped if state.loss_scale else 0
 
 
 def _is_compiled(training: Run) -> bool:
@@ -287,10 +288,10 @@ def _not_finite(training: Run, state: State, step: int) -> str:
     return f"the training has diverged: numbers are not finite in {few(names, 3)}," if names else ""
 
 
-def _divergence_text(problem: str, training: Run, batch: Batch, step: int) -> str:
+def _divergence_text(problem: str, training: Run, batch: Batch, step: int, rate: float) -> str:
     ids = training.videos.reader.rows["video_id"]
     videos = ", ".join(str(ids.iloc[row]) for row in batch.rows[:4])
     return (
-        f"{problem} at step {step + 1} with learning rate {training.rates[step]:.3g}"
+        f"{problem} at step {step + 1} with learning rate {rate:.3g}"
         f" (videos {videos}, …): lower train.base_lr or lengthen train.warmup_epochs"
     )

@@ -25,13 +25,13 @@ from typing import NamedTuple
 from nonlocal_core import command
 from nonlocal_core.artifacts.files import write_atomically
 from nonlocal_core.artifacts.references import Features, Frozen, RecordCache
-from nonlocal_core.config.sections import RuntimeConfig
 from nonlocal_core.config.tree import Config
-from nonlocal_core.errors import ChildError, ConfigError
+from nonlocal_core.errors import ChildError
 from nonlocal_core.models.checkpoint import Description
 from nonlocal_core.models.device import find
 from nonlocal_core.process import device_locks, messages
 from nonlocal_core.process.signals import stop_between_steps
+from nonlocal_core.training import hosts
 from nonlocal_core.training.collectives import Ranks
 
 log = logging.getLogger(__name__)
@@ -67,37 +67,18 @@ class _Device(NamedTuple):
     """file in the log folder"""
 
 
-def devices_here(runtime: RuntimeConfig) -> int:
-    """The number of devices of each host.
-
-    Raises: ConfigError if the hosts cannot have equally many, or the first one names no port.
-    """
-    hosts = _hosts(runtime)
-    count, left = divmod(runtime.num_devices, len(hosts))
-    if left:
-        raise ConfigError(
-            f"runtime.num_devices={runtime.num_devices} cannot be shared by the {len(hosts)} of runtime.hosts:"
-            " name the devices of all hosts together"
-        )
-    if not hosts[0].rpartition(":")[2].isdigit() or not hosts[0].rpartition(":")[0]:
-        raise ConfigError(
-            f"runtime.hosts={runtime.hosts}: the first one needs a free port, such as {hosts[0]}:8118"
-        )
-    return count
-
-
 def train(job: Job, host: int = 0) -> None:
     """Train on the devices of a host, with other hosts if there are any; the weights go to the job's folder.
 
     Raises: what the training raises; ConfigError if the hosts do not fit; ChildError if a device's process dies.
     """
     runtime = job.config.runtime
-    num_processes = devices_here(runtime) + (host == 0)  # and msrun's scheduler
+    num_processes = hosts.devices_here(runtime) + (host == 0)  # and msrun's scheduler
     Ranks(num_ranks=runtime.num_devices).config(job.config)
-    device_locks.reserve(find(runtime), devices_here(runtime), runtime)
+    device_locks.reserve(find(runtime), hosts.devices_here(runtime), runtime)
     if host == 0:
         write_atomically(job.folder / JOB_FILE, job.model_dump_json().encode())
-    for number, name in enumerate(_hosts(runtime)[1:] if host == 0 else (), 1):
+    for number, name in enumerate(hosts.names(runtime)[1:] if host == 0 else (), 1):
         log.info("on %s: python -m nonlocal_core.training.parallel %s %d", name, job.folder, number)
     with tempfile.TemporaryDirectory(prefix="devices") as log_dir, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{log_dir}/socket")
@@ -117,11 +98,11 @@ def train(job: Job, host: int = 0) -> None:
 
 def _start(job: Job, host: int, log_dir: Path) -> subprocess.Popen[bytes]:
     runtime = job.config.runtime
-    address, _, port = _hosts(runtime)[0].rpartition(":")
+    address, _, port = hosts.names(runtime)[0].rpartition(":")
     command = [
         "msrun",
         f"--worker_num={runtime.num_devices}",
-        f"--local_worker_num={devices_here(runtime)}",
+        f"--local_worker_num={hosts.devices_here(runtime)}",
         f"--master_addr={address}",
         f"--master_port={int(port) or _free_port()}",
         f"--node_rank={host}",
@@ -144,10 +125,6 @@ def _start(job: Job, host: int, log_dir: Path) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
-
-
-def _hosts(runtime: RuntimeConfig) -> list[str]:
-    return runtime.hosts.split(",") if runtime.hosts else ["127.0.0.1:0"]
 
 
 def _free_port() -> int:

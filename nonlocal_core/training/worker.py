@@ -51,7 +51,7 @@ def train(job_file: Path) -> None:
     from nonlocal_core.data.records.kept_features import FeatureReader
     from nonlocal_core.data.records.reader import RecordReader
     from nonlocal_core.models import device
-    from nonlocal_core.training import loop, parallel
+    from nonlocal_core.training import hosts, loop, parallel
     from nonlocal_core.training.collectives import Ranks
     from nonlocal_core.training.videos import Videos
 
@@ -63,11 +63,11 @@ def train(job_file: Path) -> None:
     train_rows, val_rows = (loader.readable_rows(reader, split) for split in ("train", "val"))
     feature_reader = FeatureReader(workspace, job.features, reader.rows) if job.features else None
     videos = Videos(reader, train_rows, val_rows, feature_reader)
-    num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // parallel.devices_here(runtime))
+    num_workers = runtime.num_workers or max(1, (os.cpu_count() or 1) // hosts.devices_here(runtime))
     config = job.config.model_copy(update={"runtime": runtime.model_copy(update={"num_workers": num_workers})})
     ranks = Ranks(communication.get_rank(), communication.get_group_size())
     loop.run(videos, job.described, config, job.folder, job.init, ranks)
-    parallel.wait_for_first_host(job, host=ranks.rank // parallel.devices_here(runtime))
+    parallel.wait_for_first_host(job, host=ranks.rank // hosts.devices_here(runtime))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,13 @@ def test_settings_with_several_values_make_a_row_of_each() -> None:
     assert [row.published for row in variants([PRESET], {"model.nl_scale": "true|false"})] == ["", ""]
 
 
+def test_a_regular_expression_with_alternatives_is_one_value() -> None:
+    groups = "cam1|cam2"
+    first, second = variants(["tiny"], {"index.group_by": groups, "train.seed": "0|1"})
+    assert (first.name, first.settings) == ("tiny train.seed=0", "index.group_by=cam1|cam2")
+    assert first.config.index.group_by == second.config.index.group_by == groups
+
+
 @pytest.mark.parametrize(
     ("names", "overrides", "said"),
     [

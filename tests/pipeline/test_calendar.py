@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_core import registry
+from nonlocal_core.registry import state_file
 from tasks import nightly
 from tests.nights import CONFIG, Opened, first, monday, thursday, tuesday, week
 
@@ -58,3 +59,21 @@ def test_a_broken_file_costs_no_training(tmp_path: Path, monkeypatch: pytest.Mon
         "3 of 4 videos scored, 1 quarantined: 1 unreadable",
     ]
     assert len(list((workspace.root / "train").iterdir())) == 1
+
+
+def test_an_entry_whose_weights_were_dropped_is_not_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights, workspace, _ = week(tmp_path, Opened(monkeypatch), (monday, cut_in_val))
+    first_cache, last_cache = nights[0].cache, nights[1].cache
+    for dropped, of_first, of_last in (
+        ((), ("v0002", False), ("v0002", True)),
+        (("v0002",), ("v0001", True), ("v0002", True)),
+        (("v0001", "v0002"), ("v0001", True), ("v0002", True)),
+    ):
+        state = registry.read(workspace)
+        dropped_at = dict.fromkeys(dropped, state_file.now())
+        state_file.write(workspace, state.model_copy(update={"dropped": dropped_at}))
+        for cached, expected in ((first_cache, of_first), (last_cache, of_last)):
+            before = nightly.made_before.fn(cached, CONFIG, workspace)
+            assert (before.version, before.is_scored) == expected, dropped

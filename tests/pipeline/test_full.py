@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import subprocess
@@ -102,10 +103,14 @@ def test_says_what_happened(run: tuple[Summary, Path]) -> None:
     assert all(stage in text for stage in ("index", "cache", "train", "evaluate", "register"))
 
 
-def test_second_run_does_no_work(run: tuple[Summary, Path], videos_dir: Path) -> None:
+def test_second_run_does_no_work(
+    run: tuple[Summary, Path], videos_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     summary, workspace_dir = run
     before = _written(workspace_dir)
+    caplog.set_level(logging.INFO, "nonlocal_core")
     again = full("tiny", SMALL, videos_dir, workspace_dir)
+    assert "since v0001: 0 new, 0 changed, 0 removed videos; 3 that cannot be used, 0 of them" in caplog.text
     assert _written(workspace_dir) == before
     assert again.model_copy(update={"seconds": {}}) == summary.model_copy(update={"seconds": {}})
 

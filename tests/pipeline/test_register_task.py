@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pandas as pd
 import pytest
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
@@ -64,6 +66,31 @@ def test_the_decision_and_its_reason_are_in_the_ui(prefect_server, tmp_path, mon
     begins = "# v0002: not the champion, which is v0001\n\nnot better: top-1 50.00% against 60.00% of v0001"
     (page,) = [page for page in pages() if page.startswith(begins)]
     assert "- **manifest**: digest m" in page
+
+
+def test_a_new_champion_is_told_once_if_the_task_fails_after_the_decision(prefect_server, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace, config = Workspace(tmp_path), resolve("tiny", {})
+    sent, answers = [], iter([OSError("Prefect does not answer")])
+
+    def fails_once(*arguments: Any, **more: Any) -> Any:
+        if error := next(answers, None):
+            raise error
+        return create_markdown_artifact(*arguments, **more)
+
+    monkeypatch.setattr("tasks.register.create_markdown_artifact", fails_once)
+    monkeypatch.setattr(report, "emit_event", lambda name, *_, payload: sent.append((name, payload["version"])))
+
+    @flow
+    def registering() -> Entry:
+        again = register.with_options(retries=1, retry_delay_seconds=0)
+        return again(*references(workspace, "a", 6), config, workspace)
+
+    assert registering().is_champion
+    assert next(answers, None) is None, "the first try failed"
+    assert sent == [(report.NEW_CHAMPION, "v0001")]
+    assert registering().is_champion
+    assert sent == [(report.NEW_CHAMPION, "v0001")], "it was the champion before"
 
 
 @pytest.mark.filterwarnings("default")

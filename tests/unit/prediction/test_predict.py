@@ -288,6 +288,63 @@ def test_other_mistakes(registered, tmp_path):
         predict(request_of(registered, registered.videos_dir, checkpoint="v0002"))
 
 
+def test_what_is_drawn_is_no_input_and_takes_the_place_of_none(registered, tmp_path):
+    video = shutil.copy(next(registered.videos_dir.glob("rises/toy*.mp4")), tmp_path)
+    source = tmp_path / "videos/sub"
+    source.mkdir(parents=True)
+    (source / "a.mp4").symlink_to(video)
+    (tmp_path / "link").symlink_to(source)
+    for draw_dir, text in (
+        (source / "drawn", "draw=.* lies in .*/sub, where the next run would take"),
+        (tmp_path / "link/drawn", "lies in"),
+        (tmp_path / "videos", "draw=.*/videos holds .*/videos/sub: what is drawn could take the place"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            check(request_of(registered, source, draw_dir=draw_dir))
+    check(request_of(registered, source, draw_dir=tmp_path / "subtle"))
+    check(request_of(registered, source / "a.mp4", draw_dir=source / "drawn"))
+    check(request_of(registered, source / "a.mp4", draw_dir=tmp_path))
+    others = tmp_path / "others"
+    others.mkdir()
+    original = Path(shutil.move(video, others / "a.mp4"))
+    (source / "a.mp4").unlink()
+    (source / "a.mp4").symlink_to(original)
+    content = original.read_bytes()
+    with pytest.raises(ConfigError, match=r"draw=.*/others has a\.mp4, one of the videos that are drawn"):
+        predict(request_of(registered, source, draw_dir=others))
+    assert original.read_bytes() == content
+
+
+def test_a_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    request = Request(
+        source=Path("~x.mp4"),
+        workspace_dir=Path("~/w"),
+        features=Path("~/f.parquet"),
+        draw_dir=Path("~/drawn"),
+    )
+    paths = request.workspace_dir, request.features, request.draw_dir
+    assert paths == (tmp_path / "w", tmp_path / "f.parquet", tmp_path / "drawn")
+    assert request.source == Path("~x.mp4"), "a video may be called so"
+
+
+def test_what_cannot_be_written_is_said_before_a_video_is_read(registered, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.parquet").mkdir()
+    for path, error, text in (
+        (tmp_path / "file/a.parquet", InputError, "a.parquet cannot be written: "),
+        (tmp_path / "folder.parquet", ConfigError, "folder.parquet is a folder: name a file"),
+        (tmp_path / f"{'x' * 250}.parquet", InputError, "cannot be written: File name too long"),
+    ):
+        with pytest.raises(error, match=f"features={path.parent}.*{text}"):
+            check(request_of(registered, registered.videos_dir, features=path))
+        with pytest.raises(error, match=f"out={path.parent}.*{text}"):
+            check_out(path)
+    check(request_of(registered, registered.videos_dir, features=tmp_path / "new/deep/a.parquet"))
+    check_out(tmp_path / "new/deep/a.json")
+    assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new/deep"], "nothing is left of a trial"
+
+
 def test_a_checkpoint_file(registered):
     path = next(registered.videos_dir.glob("rises/toy*.mp4"))
     file = registered.workspace.root / "registry/v0001/checkpoint.safetensors"

@@ -124,6 +124,20 @@ def test_a_score_on_videos_that_a_network_learned_from_is_said(run, drawn_anew, 
     assert "too well" not in caplog.text
 
 
+def test_a_relative_path_of_another_workspace_counts_too(run, drawn_anew, tmp_path, monkeypatch):
+    manifest, cache = drawn_anew
+    shutil.copytree(run.workspace.root, tmp_path / "other")
+    for folder in (run.workspace.root / "registry/v0001", run.workspace.path(run.cache)):
+        shutil.rmtree(folder)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    weights = registry.find_weights(run.workspace, "../other/registry/v0001/checkpoint.safetensors", "train.init")
+    leak = registry.leak(run.workspace, registry.parent_of(weights.path, "", run.workspace), cache, "val")
+    assert leak is not None
+    assert leak.num_videos == len(contents(run, run.manifest, "train") & contents(run, manifest, "val"))
+    assert leak.by == ("v0001",)
+
+
 def test_what_learned_from_the_videos_of_its_score_is_not_called_better(workspace):
     add(workspace, "first", 0.5)
     checkpoint, evaluation = scored(workspace, "second", 0.9)

@@ -308,6 +308,18 @@ def test_what_a_running_process_may_use_stays(nights: Nights) -> None:
     assert any("not used since" in line for line in nights.prune(nights=1, really=False))
 
 
+def test_a_folder_from_which_a_file_goes_meanwhile_stays(nights: Nights) -> None:
+    """A link to nowhere is listed, and gone when it is looked at: as a file that gets its name in between."""
+    for _ in range(4):
+        nights.night(0.1)
+    old = folders.find(nights.workspace, Age(1), weights=False).partial
+    used = nights.workspace.root / "evaluate" / "000000020.partial"
+    assert used in old
+    (used / "views.json.tmp1").symlink_to("nowhere")
+    os.utime(used, (0, 0))
+    assert set(folders.find(nights.workspace, Age(1), weights=False).partial) == set(old) - {used}
+
+
 def test_what_is_found_meanwhile_stays(nights: Nights) -> None:
     for _ in range(4):
         nights.night(0.1)

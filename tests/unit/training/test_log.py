@@ -11,7 +11,7 @@ from nonlocal_core.artifacts.files import read_json_lines
 from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.models.checkpoint import Validation
 from nonlocal_core.training import curves
-from nonlocal_core.training.log import DRAW_EVERY_S, Watch, cut_log, summaries
+from nonlocal_core.training.log import DRAW_EVERY_S, Watch, cut_log, rounded, summaries
 
 TRAIN = small_config().train
 
@@ -28,8 +28,30 @@ def test_a_log_that_a_power_cut_took_does_not_stop_a_training(tmp_path):
     log.write_text(f'{json.dumps(line(1, 0))}\n{{"step": 2, "lo')
     cut_log(log, 5)
     assert read_json_lines(log) == [line(1, 0)]
+    log.write_bytes(json.dumps(line(1, 0)).encode() + b"\n" + bytes(40) + b"\n")
+    cut_log(log, 5)
+    assert read_json_lines(log) == [line(1, 0)]
     cut_log(log, 0)
     assert log.read_text() == ""
+
+
+def test_no_step_counts_twice_where_a_power_cut_took_lines_before_the_checkpoint(tmp_path):
+    log = tmp_path / Checkpoint.LOG
+    log.write_text("".join(f"{json.dumps(line(step, 0))}\n" for step in (1, 2, 6, 7)))
+    watch = Watch(tmp_path, TRAIN, num_steps=8, step=6)
+    for step in (7, 8):
+        watch.step(line(step, 0))
+    assert [logged["step"] for logged in read_json_lines(log)] == [1, 2, 6, 7, 8]
+
+
+def test_an_epoch_whose_lines_a_power_cut_took_is_passed_over(tmp_path):
+    watch = Watch(tmp_path, TRAIN, num_steps=8, step=4)
+    watch.epoch([Validation(step=4, top1=0.5, loss=1.25)])
+    watch.draw([])
+    assert read_json_lines(tmp_path / Checkpoint.EPOCHS) == []
+    watch.step(line(5, 1))
+    watch.epoch([])
+    assert [epoch["step"] for epoch in read_json_lines(tmp_path / Checkpoint.EPOCHS)] == [5]
 
 
 def test_an_epoch_is_the_mean_of_its_steps_without_the_one_that_compiles():
@@ -41,6 +63,14 @@ def test_an_epoch_is_the_mean_of_its_steps_without_the_one_that_compiles():
     assert first["waits"] == pytest.approx((0.5 / 10 + 0.1 / 30) / (1 / 10 + 1 / 30))
     assert "val_top1" not in first
     assert (second["val_top1"], second["val_loss"], second["clips_per_s"], second["waits"]) == (0.25, 1.5, 20, 0.2)
+
+
+def test_a_speed_of_a_clip_in_minutes_is_a_speed():
+    assert [rounded(speed) for speed in (4 / 1500, 12.34567, 0.1)] == [0.002667, 12.35, 0.1]
+    (epoch,) = summaries([line(1, 0, 0.002667), line(2, 0, 0.002667)], [])
+    assert epoch["clips_per_s"] == 0.002667
+    (epoch,) = summaries([line(1, 0, 0.0), line(2, 0, 0.0)], [])  # as earlier versions rounded it
+    assert epoch["clips_per_s"] == 0.005
 
 
 @pytest.mark.parametrize(("waits", "said"), [(0.3, "decoding is the bottleneck: 30%"), (0.02, "computing is the")])

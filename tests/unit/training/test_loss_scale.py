@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from small import PLAIN, small_config
 
+from nonlocal_core.artifacts.files import read_json_lines
+from nonlocal_core.artifacts.references import Checkpoint
 from nonlocal_core.errors import DamagedError, DivergenceError
 from nonlocal_core.models import checkpoint, device, pairwise
 from nonlocal_core.models.i3d import I3D
-from nonlocal_core.training import loss_scale, optimizers, step_checkpoint
+from nonlocal_core.stages import train as stage
+from nonlocal_core.training import loss_scale, optimizers, schedules, step_checkpoint
 from nonlocal_core.training.loss_scale import LossScale
 from nonlocal_core.training.step import Inputs, dropout_mask, make_step, mixing
 from nonlocal_core.training.step_checkpoint import State
@@ -109,3 +112,18 @@ def test_a_checkpoint_keeps_the_factor_and_the_counts(tmp_path):
     step_checkpoint.save(tmp_path / "none", state._replace(loss_scale=None), described)
     with pytest.raises(DamagedError, match="has no loss scale"):
         step_checkpoint.restore(tmp_path / "none", state)
+
+
+def test_the_log_has_the_rate_of_a_step_that_is_skipped(toy, tmp_path, monkeypatch):
+    """A CPU that may compute in fp16, and a factor with which all steps overflow: no rate moves."""
+    monkeypatch.setitem(device.HALF, "CPU", ("fp16",))
+    monkeypatch.setattr(loss_scale, "FIRST", 2.0**100)
+    settings = {"train__precision": "fp16", "train__epochs": 1, "train__val_epochs": 0, "train__warmup_epochs": 0}
+    config = small_config(**PLAIN, **settings, runtime__compile="never")
+    workspace = toy.workspace(tmp_path)
+    folder = workspace.path(stage.train(toy.cache, config, workspace))
+    log = read_json_lines(folder / Checkpoint.LOG)
+    assert [line["skipped"] for line in log] == [1, 2, 3, 4]
+    rates = schedules.learning_rates(config.train, 4)
+    assert rates[0] > rates[-1]
+    assert [line["lr"] for line in log] == [rates[0]] * 4
