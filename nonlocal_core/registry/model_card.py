@@ -93,10 +93,9 @@ def text(
         "An action recogniser: a clip of a video in, a score for each label out.",
         "## Figures",
         "\n".join(f"- {name} {text}" for name, text in headline.of(scored).items())
-        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(facts.conditions)}"
-        + f"\n- the head of these files: {model.head}",
+        + f"\n- split {scored.split}: {in_markdown(scored.coverage)}\n- protocol: {in_markdown(facts.conditions)}",
         "## Input",
-        _input(described, shape),
+        f"{_input(described, shape)}\n- the head of these files: {model.head}",
         f"## Labels ({len(labels)})",
         "\n".join(f"{number}. {in_markdown(label)}" for number, label in enumerate(labels)),
         "## Training data and lineage",

@@ -145,9 +145,7 @@ def _is_current(
 
 def _log_estimate(sample: Path, todo: pd.DataFrame, config: Config, workspace: Workspace, num_cores: int) -> None:
     """Log the time and disk space for the videos to decode, and check that the disk has the space."""
-    estimate = cache_plan.estimate(
-        cache_plan.Measured(**json.loads(sample.read_text(encoding="utf-8"))), todo, config.cache
-    )
+    estimate = cache_plan.estimate(cache_plan.Measured(**json.loads(sample.read_bytes())), todo, config.cache)
     free = shutil.disk_usage(workspace.root).free
     need, left = store.gigabytes(estimate.num_bytes), store.gigabytes(free)
     duration = cache_plan.duration(estimate.seconds / num_cores)

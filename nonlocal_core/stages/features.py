@@ -68,11 +68,8 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
             ChildError if the process of a device dies.
     """
     features_key, folder = key(cache, config, workspace), _store(config, workspace)
-    rows = _wanted(cache, config, workspace)
-    init = _init(config, workspace)
-    if not workspace.find(Features, features_key):
-        plan = workspace.partial(Features, features_key) / Features.PLAN
-        kept_features.write_plan(plan, folder.name, kept_features.names(rows).tolist())
+    rows, init = _wanted(cache, config, workspace), _init(config, workspace)
+    _write_plan(features_key, folder, rows, workspace)
     with workspace.locked(f"{kept_features.FOLDER}-{folder.name}"):
         _look_at(Job(config=config, root=workspace.root, weights=init, cache=cache, folder=folder), rows)
 
@@ -109,6 +106,13 @@ def features(cache: RecordCache, config: Config, workspace: Workspace) -> Featur
         "packages": packages(),
     }
     return workspace.build(Features, features_key, make, provenance)
+
+
+def _write_plan(features_key: str, folder: Path, rows: pd.DataFrame, workspace: Workspace) -> None:
+    """Write what unfinished features need of their store, for whoever looks for what nobody needs."""
+    if not workspace.find(Features, features_key):
+        plan = workspace.partial(Features, features_key) / Features.PLAN
+        kept_features.write_plan(plan, folder.name, kept_features.names(rows).tolist())
 
 
 def _splits(config: Config) -> set[str]:
