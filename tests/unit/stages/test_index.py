@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import time
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from nonlocal_core.data.manifest import probe_cache
 from nonlocal_core.data.video import decoding
 from nonlocal_core.errors import InputError
 from nonlocal_core.evaluation.crossval import Fold
+from nonlocal_core.retention import folders
 from nonlocal_core.stages import index as stage
 
 
@@ -427,3 +429,14 @@ def test_folders_of_pictures_are_videos(toy, workspace, tmp_path):
     assert rows.loc["falls/toy-0000", ["status", "reason"]].tolist() == [
         "too_short", "3 of at least 4 frames (index.min_frames)"
     ]  # fmt: skip
+
+
+def test_an_index_that_takes_days_stays_young(toy, workspace):
+    """What is old may go, and a plan is written at the start alone."""
+    config = small_config(runtime__index_shard_videos=4)
+    planned = stage.plan(toy.videos_dir, config, workspace)
+    partial = workspace.partial(Manifest, planned.key)
+    for path in (*partial.iterdir(), partial):
+        os.utime(path, (0, 0))
+    stage.build_shard(planned.shards[0], config, workspace)
+    assert folders._last_written_s(partial) > time.time() - 60
